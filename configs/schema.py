@@ -1,0 +1,211 @@
+"""Everything that can be configured: frozen pydantic models, unknown keys refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+class GridConfig(Section):
+    """A global grid by its kind and size."""
+
+    kind: Literal["equiangular", "cell-centred", "legendre-gauss"] = "legendre-gauss"
+    nlat: int = Field(ge=4)
+    nlon: int = Field(ge=4)
+
+
+class SplitCounts(Section):
+    """Number of trajectories of each split."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(ge=0)
+    test: int = Field(ge=0)
+
+
+class CaseConfig(Section):
+    """One initial (and forced) case of the shallow-water solver, and its share in a mix."""
+
+    name: str = "random"
+    weight: float = Field(default=1.0, gt=0)
+    parameters: dict[str, float] = {}
+
+
+class ShallowWaterData(Section):
+    """Training data from the shallow-water solver."""
+
+    source: Literal["shallow_water"] = "shallow_water"
+    grid: GridConfig = GridConfig(nlat=64, nlon=128)
+    lmax: int = Field(default=43, ge=3, description="truncation of the solver, exclusive (T42 = 43)")
+    cases: tuple[CaseConfig, ...] = (CaseConfig(),)
+    variables: tuple[str, ...] = ("geopotential", "vorticity", "divergence")
+    trajectories: SplitCounts = SplitCounts(train=64, validation=8, test=8)
+    n_steps: int = Field(default=20, ge=1, description="steps per trajectory; one more state")
+    time_step: str = Field(default="1h", description="interval between stored states")
+    spin_up: str = Field(default="0h", description="time solved before the first stored state")
+    solver_dt: float | None = Field(default=None, gt=0, description="s; chosen if not given")
+    start_time: str = "2000-01-01"
+    dtype: Literal["float32", "float64"] = "float64"
+    batch_size: int = Field(default=32, ge=1, description="trajectories solved together")
+    seed: int = 0
+
+
+class TimeRange(Section):
+    """First and last time, both included; a partial date means its whole period."""
+
+    first: str
+    last: str
+
+
+class SplitRanges(Section):
+    """The time ranges of the three splits."""
+
+    train: TimeRange
+    validation: TimeRange
+    test: TimeRange
+
+
+class FilesData(Section):
+    """Training data from ERA5-style gridded files."""
+
+    source: Literal["files"] = "files"
+    variables: tuple[str, ...] = Field(min_length=1)
+    static: tuple[str, ...] = ()
+    rename: dict[str, str] = Field(default={}, description="name in the file: our short name")
+    grid: GridConfig | None = Field(default=None, description="regrid to this; None keeps the file's")
+    time_step: str = "6h"
+    mask: tuple[str, ...] = Field(default=(), description="channels whose missing values are a mask")
+    splits: SplitRanges | None = None
+
+
+DataConfig = Annotated[ShallowWaterData | FilesData, Field(discriminator="source")]
+
+
+# --- model --------------------------------------------------------------------------------------
+
+
+class SpectralBranch(Section):
+    """The global branch: one kernel value per degree."""
+
+    lmax: int = Field(ge=1, description="degrees kept, exclusive")
+    complex: bool = False
+
+
+class IntegralBranch(Section):
+    """The local integral (DISCO) branch."""
+
+    theta_cutoff: float = Field(gt=0, le=3.1416, description="radius of the kernel, radians")
+    kernel_shape: tuple[int, ...] = (3, 3)
+    basis_type: Literal["piecewise linear", "morlet", "zernike"] = "piecewise linear"
+
+
+class DifferentialBranch(Section):
+    """The local differential branch."""
+
+    order: Literal[1, 2] = 1
+
+
+class BranchesConfig(Section):
+    """The branches that run in parallel in every block; one that is not named does not exist."""
+
+    spectral: SpectralBranch | None = None
+    integral: IntegralBranch | None = None
+    differential: DifferentialBranch | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> BranchesConfig:
+        if self.spectral is None and self.integral is None and self.differential is None:
+            raise ValueError("name at least one branch: spectral, integral or differential")
+        return self
+
+
+class ModelConfig(Section):
+    """The network, its inputs, and what surrounds it."""
+
+    branches: BranchesConfig
+    channels: int = Field(default=32, ge=1)
+    blocks: int = Field(default=4, ge=1)
+    mlp_ratio: float = Field(default=2.0, gt=0)
+    static: tuple[str, ...] = ("sin_latitude", "cos_latitude")
+    forcing: tuple[str, ...] = ()
+    baseline: Literal["mean", "climatology"] = Field(
+        default="mean", description="what is subtracted before scaling: time mean, or mean by month"
+    )
+    conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
+    dealias_lmax: int | None = Field(
+        default=None, ge=1, description="drop the tendency's degrees from this one on"
+    )
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+class TrainingConfig(Section):
+    """How a model is trained."""
+
+    steps: int = Field(default=1500, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="fraction of the steps")
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    rollout_steps: int = Field(default=1, ge=1, description="autoregressive steps in the loss")
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    optimizer: Literal["adamw", "apex-adam", "apex-lamb"] = "adamw"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    compile: bool = False
+    validate_every: int = Field(default=250, ge=1, description="optimiser steps")
+    validation_rollout: int = Field(default=5, ge=1, description="steps of a validation rollout")
+    keep_checkpoints: int = Field(default=2, ge=1)
+    seed: int = 0
+
+
+class TrackingConfig(Section):
+    """Where a run is recorded."""
+
+    enabled: bool = True
+    experiment: str = "sphere-forecast"
+    run_name: str | None = None
+    uri: str | None = Field(default=None, description="MLflow URI; default sqlite:///mlflow.db")
+
+
+class RolloutConfig(Section):
+    """Defaults of a forecast."""
+
+    n_steps: int = Field(default=20, ge=1)
+    split: Literal["train", "validation", "test"] = "test"
+    batch_size: int = Field(default=8, ge=1, description="initial states forecast together")
+
+
+class EvaluationConfig(Section):
+    """What a forecast is scored against."""
+
+    baselines: tuple[Literal["persistence", "climatology"], ...] = ("persistence",)
+
+
+class MeshConfig(Section):
+    """Layout of the processes."""
+
+    data: int = Field(default=1, ge=1)
+    latitude: int = Field(default=1, ge=1)
+
+
+class Config(Section):
+    """A whole experiment: its data, model, training, forecast and verification."""
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    mesh: MeshConfig = MeshConfig()

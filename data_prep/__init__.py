@@ -1,0 +1,1 @@
+"""From solver runs or gridded files to the training store."""
