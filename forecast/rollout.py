@@ -1,0 +1,44 @@
+"""The autoregressive forecast: one generator for training, validation and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from forecast.forecaster import Forecaster
+
+
+def rollout(
+    forecaster: Forecaster,
+    state: Tensor,
+    time: np.ndarray,
+    n_steps: int,
+    *,
+    grad: bool = False,
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Step a state forward, feeding every prediction back.
+
+    Nothing is kept between the steps, so memory does not grow with `n_steps` unless the caller
+    (or autograd) holds on to what is yielded.
+
+    Args:
+        forecaster: the model of one time step.
+        state: prognostic fields (b, c, nlat, nlon), physical units.
+        time: valid times of `state`, datetime64 (b,).
+        n_steps: number of steps; 0 yields nothing.
+        grad: record the steps for autograd, as training through a rollout needs.
+
+    Yields:
+        The valid times (b,) and the state (b, c, nlat, nlon) after steps 1 to `n_steps`.
+    """
+    for _ in range(n_steps):
+        # Set per step: a generator that holds a grad mode across a yield leaks it to its caller.
+        with torch.set_grad_enabled(grad):
+            state = forecaster.step(state, time)
+        time = forecaster.time_step.advance(time)
+        yield time, state
