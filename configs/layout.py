@@ -1,29 +1,70 @@
-"""Names of the store's dimensions and arrays, so that its writer and its reader cannot disagree."""
+"""Names and versions of what travels on disk: the store, the package and the run folder."""
 
-FORMAT_VERSION = 1
+from typing import Final
 
-TRAJECTORY = "trajectory"
-TIME = "time"
-CHANNEL = "channel"
-CHANNEL_STATIC = "channel_static"
-MONTH = "month"
-LATITUDE = "latitude"
-LONGITUDE = "longitude"
+STORE_VERSION: Final = 1
+PACKAGE_VERSION: Final = 1
+CONVENTIONS: Final = "CF-1.8"
 
-FIELDS = "fields"
-STATIC = "static"
-MASK = "mask"
-SPLIT = "split"
-SEED = "seed"
-CASE = "case"
+SPLITS: Final = ("train", "validation", "test")
 
-MEAN = "mean"
-STD = "std"
-STD_STEP = "std_step"
-CLIMATOLOGY = "climatology"
-CLIMATOLOGY_STD = "climatology_std"
-CLIMATOLOGY_STD_STEP = "climatology_std_step"
+# --- the store: one zarr v3 group -----------------------------------------------------------------
 
-SPLITS = ("train", "validation", "test")
-CHANNEL_ATTRIBUTES = ("standard_name", "long_name", "units", "role", "conserved")
-STATIC_ATTRIBUTES = ("standard_name", "long_name", "units")
+FIELDS: Final = "fields"
+"""float32 ([trajectory,] time, channel, latitude, longitude)."""
+STATIC: Final = "static"
+"""float32 (channel_static, latitude, longitude); only where files or the solver bring some."""
+MASK: Final = "mask"
+"""int8 (channel, latitude, longitude), 1 = valid; only where a mask is declared."""
+SPLIT: Final = "split"
+"""str (time,) or (trajectory,): one of SPLITS, or "" for none."""
+
+TRAJECTORY: Final = "trajectory"
+TIME: Final = "time"
+CHANNEL: Final = "channel"
+CHANNEL_STATIC: Final = "channel_static"
+LATITUDE: Final = "latitude"
+LONGITUDE: Final = "longitude"
+MONTH: Final = "month"
+
+CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
+"""Each is a coordinate over the channels: `channel_units`, `channel_static_units`, ..."""
+
+MEAN: Final = "mean"
+STD: Final = "std"
+STD_STEP: Final = "std_step"
+CLIMATOLOGY: Final = "climatology"
+CLIMATOLOGY_STD: Final = "climatology_std"
+CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
+
+SEED: Final = "seed"
+CASE: Final = "case"
+
+FORMAT_VERSION: Final = "format_version"
+GRID_KIND: Final = "grid_kind"
+TIME_STEP: Final = "time_step"
+RADIUS: Final = "radius"
+CONFIGURATION: Final = "configuration"
+PROVENANCE: Final = "provenance"
+
+# --- the package: a folder ------------------------------------------------------------------------
+
+WEIGHTS_FILE: Final = "model.safetensors"
+PACKAGE_FILE: Final = "package.json"
+
+# --- the run folder -------------------------------------------------------------------------------
+
+PACKAGE: Final = "package"
+"""The last state of the model."""
+BEST: Final = "best"
+"""The package with the lowest validation error."""
+TRAINING_STATE: Final = "training_state"
+CONFIG_FILE: Final = "config.yaml"
+METRICS_FILE: Final = "metrics.jsonl"
+LOG_FILE: Final = "train.log"
+
+# --- the forecast file ----------------------------------------------------------------------------
+
+INIT_TIME: Final = "init_time"
+LEAD_TIME: Final = "lead_time"
+VALID_TIME: Final = "valid_time"
