@@ -2,7 +2,8 @@
 
 from typing import Final
 
-STORE_VERSION: Final = 1
+FORMAT_VERSION: Final = 1
+"""Of the store."""
 PACKAGE_VERSION: Final = 1
 CONVENTIONS: Final = "CF-1.8"
 
@@ -28,7 +29,9 @@ LONGITUDE: Final = "longitude"
 MONTH: Final = "month"
 
 CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
-"""Each is a coordinate over the channels: `channel_units`, `channel_static_units`, ..."""
+"""Each is a coordinate over the channels: `channel_units`, ..."""
+STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
+"""Likewise over the static fields: `channel_static_units`, ..."""
 
 MEAN: Final = "mean"
 STD: Final = "std"
@@ -39,13 +42,6 @@ CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
 
 SEED: Final = "seed"
 CASE: Final = "case"
-
-FORMAT_VERSION: Final = "format_version"
-GRID_KIND: Final = "grid_kind"
-TIME_STEP: Final = "time_step"
-RADIUS: Final = "radius"
-CONFIGURATION: Final = "configuration"
-PROVENANCE: Final = "provenance"
 
 # --- the package: a folder ------------------------------------------------------------------------
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from configs.timestep import TimeStep
+from configs.variables import variable
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and strict about its keys."""
+    """Base of all sections: immutable, and strict about its keys; a bare 1950 can be text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+def _time_step(text: str) -> str:
+    return TimeStep.parse(text).label
+
+
+def _variable_name(name: str) -> str:
+    return variable(name).name
+
+
+TimeStepText = Annotated[str, AfterValidator(_time_step)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 
 # --- data ---------------------------------------------------------------------------------------
@@ -45,12 +60,14 @@ class ShallowWaterData(Section):
 
     source: Literal["shallow_water"] = "shallow_water"
     grid: GridConfig = GridConfig(nlat=64, nlon=128)
-    lmax: int = Field(default=43, ge=3, description="truncation of the solver, exclusive (T42 = 43)")
+    lmax: int = Field(
+        default=43, ge=3, description="truncation of the solver, exclusive (T42 = 43)"
+    )
     cases: tuple[CaseConfig, ...] = (CaseConfig(),)
-    variables: tuple[str, ...] = ("geopotential", "vorticity", "divergence")
+    variables: tuple[VariableName, ...] = ("geopotential", "vorticity", "divergence")
     trajectories: SplitCounts = SplitCounts(train=64, validation=8, test=8)
     n_steps: int = Field(default=20, ge=1, description="steps per trajectory; one more state")
-    time_step: str = Field(default="1h", description="interval between stored states")
+    time_step: TimeStepText = Field(default="1h", description="interval between stored states")
     spin_up: str = Field(default="0h", description="time solved before the first stored state")
     solver_dt: float | None = Field(default=None, gt=0, description="s; chosen if not given")
     start_time: str = "2000-01-01"
@@ -78,12 +95,16 @@ class FilesData(Section):
     """Training data from ERA5-style gridded files."""
 
     source: Literal["files"] = "files"
-    variables: tuple[str, ...] = Field(min_length=1)
-    static: tuple[str, ...] = ()
+    variables: tuple[VariableName, ...] = Field(min_length=1)
+    static: tuple[VariableName, ...] = ()
     rename: dict[str, str] = Field(default={}, description="name in the file: our short name")
-    grid: GridConfig | None = Field(default=None, description="regrid to this; None keeps the file's")
-    time_step: str = "6h"
-    mask: tuple[str, ...] = Field(default=(), description="channels whose missing values are a mask")
+    grid: GridConfig | None = Field(
+        default=None, description="regrid to this; None keeps the file's"
+    )
+    time_step: TimeStepText = "6h"
+    mask: tuple[VariableName, ...] = Field(
+        default=(), description="channels whose missing values are a mask"
+    )
     splits: SplitRanges | None = None
 
 
@@ -135,8 +156,8 @@ class ModelConfig(Section):
     channels: int = Field(default=32, ge=1)
     blocks: int = Field(default=4, ge=1)
     mlp_ratio: float = Field(default=2.0, gt=0)
-    static: tuple[str, ...] = ("sin_latitude", "cos_latitude")
-    forcing: tuple[str, ...] = ()
+    static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
+    forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(
         default="mean", description="what is subtracted before scaling: time mean, or mean by month"
     )

@@ -124,7 +124,7 @@ class TimeStep:
             return
         i = int(wrong.argmax())
         here, there = times[i], times[i + 1]
-        expected = _show(self.advance(here))
+        expected = _show(self.advance(times[i : i + 1])[0])
         if here == there or (self.is_calendar and months[i] == months[i + 1]):
             fault, way_out = "a duplicate", "drop one of the two"
         elif there < here:

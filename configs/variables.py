@@ -47,7 +47,8 @@ _TABLE = (
     # pressure levels, as ERA5 names them
     Variable("z", "geopotential", "Geopotential", "m2 s-2", aliases=("geopotential",)),
     Variable("t", "air_temperature", "Temperature", "K", aliases=("temperature", "air")),
-    Variable("u", "eastward_wind", "Eastward wind", "m s-1", aliases=("u_component_of_wind", "uwnd")),
+    Variable("u", "eastward_wind", "Eastward wind", "m s-1",
+             aliases=("u_component_of_wind", "uwnd")),
     Variable("v", "northward_wind", "Northward wind", "m s-1",
              aliases=("v_component_of_wind", "vwnd")),
     Variable("q", "specific_humidity", "Specific humidity", "kg kg-1",

@@ -1,0 +1,236 @@
+"""Load a preset or a YAML file, with dotted overrides, into a `Config`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from configs.schema import Config
+
+_FOLDER = Path(__file__).parent
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose dates stay text, whose `1e-3` is a number, and whose keys are unique."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, refusing a key that is given twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", node.value[i][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if not tag.endswith(":timestamp")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Load a configuration.
+
+    Args:
+        name_or_path: name of a preset, or path of a YAML file.
+        overrides: "dotted.key=value"; the value is YAML (numbers, null, [lists], {mappings}).
+
+    Raises:
+        FileNotFoundError: if there is no such preset or file.
+        ValueError: naming the first wrong key or value, what is allowed there and the nearest
+            valid name.
+    """
+    tree = _read(name_or_path)
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ValueError(_explain(error, str(name_or_path))) from None
+
+
+def dump_config(config: BaseModel) -> str:
+    """The YAML text that loads back to the same configuration (or section of one)."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(name_or_path: str | Path) -> dict[str, Any]:
+    """The tree of a preset or file, before validation."""
+    name = str(name_or_path)
+    path = Path(name)
+    if name in preset_names() and isinstance(name_or_path, str):
+        path = _FOLDER / f"{name}.yaml"
+    elif path.is_dir():
+        raise ValueError(f"{name} is a folder; give a preset or a YAML file, as RUN/config.yaml")
+    elif not path.is_file():
+        if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+            raise FileNotFoundError(f"there is no configuration file {name}; check the path")
+        near = get_close_matches(name, preset_names(), n=1)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise FileNotFoundError(
+            f"there is no preset {name!r}{hint}; presets: {', '.join(preset_names())}; "
+            "or give the path of a YAML file"
+        )
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file; give a configuration in YAML") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} holds {_shown(tree)}; expected sections such as `data:`")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted key of the tree in place."""
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key or "" in key.split("."):
+        raise ValueError(f"override {override!r} is not key=value, as in training.steps=100")
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"override {override!r}: {_yaml_problem(error)}") from None
+    *parents, last = key.split(".")
+    node: Any = tree
+    for i, part in enumerate(parents):
+        node = _child(node, part, key)
+        if not isinstance(node, dict | list):
+            holder = ".".join(parents[: i + 1])
+            raise ValueError(f"override {key}: {holder} holds {_shown(node)} and has no keys")
+    if isinstance(node, list):
+        node[_index(node, last, key)] = value
+    else:
+        node[last] = value
+
+
+def _child(node: Any, part: str, key: str) -> Any:
+    """The node below; an absent or null section becomes an empty one."""
+    if isinstance(node, list):
+        return node[_index(node, part, key)]
+    if node.get(part) is None:
+        node[part] = {}
+    return node[part]
+
+
+def _index(items: list[Any], part: str, key: str) -> int:
+    """A list's index out of a dotted key."""
+    if not part.isdecimal() or int(part) >= len(items):
+        raise ValueError(
+            f"override {key}: {part!r} is no index of a list of {len(items)}; "
+            f"use 0 to {len(items) - 1}, or give the whole list as [..., ...]"
+        )
+    return int(part)
+
+
+# --- one line out of pydantic's many --------------------------------------------------------------
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    """One sentence for the first problem: key, value, what is allowed, nearest valid name."""
+    problems = error.errors(include_url=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    location = problem["loc"]
+    key = _dotted(location)
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        parent, name = _dotted(location[:-1]), str(location[-1])
+        names = _keys_at(location[:-1])
+        near = get_close_matches(name, names, n=1)
+        where = f"in {parent}" if parent else "at the top"
+        text = (
+            f"unknown key {key}{f'; nearest: {near[0]}' if near else ''}; "
+            f"allowed {where}: {', '.join(names)}"
+        )
+    elif kind == "missing":
+        text = f"the key {key} is missing"
+    elif kind.startswith("union_tag"):
+        received = context.get("tag")
+        text = f"{key}.source is {received!r}; allowed: 'shallow_water', 'files'"
+        if kind == "union_tag_not_found":
+            text = f"the key {key}.source is missing; allowed: 'shallow_water', 'files'"
+    elif kind == "value_error":
+        text = f"{key}: {context['error']}" if key else str(context["error"])
+    elif kind == "literal_error":
+        received = problem["input"]
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        near = get_close_matches(str(received), allowed, n=1)
+        nearest = f" (nearest: {near[0]})" if near else ""
+        text = f"{key} is {_shown(received)}; allowed: {context['expected']}{nearest}"
+    else:
+        message = problem["msg"].replace("Input should be", "it should be")
+        text = f"{key} is {_shown(problem['input'])}; {message[0].lower()}{message[1:]}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return " ".join(f"configuration {source}: {text}{more}".split())
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    """The key as a user writes it: without the tags that pydantic adds for unions."""
+    parts = [str(part) for part in location]
+    if len(parts) > 1 and parts[0] == "data" and parts[1] in ("shallow_water", "files"):
+        del parts[1]
+    return ".".join(parts)
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Keys that the section at this location has."""
+    models: list[type[BaseModel]] = [Config]
+    for part in location:
+        if isinstance(part, int):
+            continue
+        matching = [m for m in models if _tag(m) == part]
+        models = matching or [
+            found
+            for model in models
+            if part in model.model_fields
+            for found in _models_in(model.model_fields[part].annotation)
+        ]
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _tag(model: type[BaseModel]) -> object:
+    """The value of `source` that selects this section of a union."""
+    field = model.model_fields.get("source")
+    return field.default if field is not None else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that an annotation speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, UnionType, tuple, list, dict):
+        return [found for argument in get_args(annotation) for found in _models_in(argument)]
+    return []
+
+
+def _shown(value: Any) -> str:
+    """A value, short enough for one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, on one line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    return f"{getattr(error, 'problem', None) or 'cannot be read'}{where}"
