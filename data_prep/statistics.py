@@ -1,0 +1,117 @@
+"""Statistics of a store's training split, streamed in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from configs import layout
+from data_prep.contents import put
+from sphere_ops.grid import Grid
+
+
+class Moments:
+    """Running area-weighted mean and standard deviation of each channel.
+
+    Blocks are merged by Chan's formula, so that a mean far from 0 costs no digits.
+    """
+
+    def __init__(self, weights: NDArray[np.float64]) -> None:
+        """Start with nothing.
+
+        Args:
+            weights: weight of each point, (channel, nlat, nlon); 0 where there is no value.
+        """
+        self._weights = weights
+        self._total = weights.sum(axis=(-2, -1))
+        n = len(weights)
+        self._count, self._mean, self._square = 0, np.zeros(n), np.zeros(n)
+
+    def add(self, fields: NDArray[np.floating]) -> None:
+        """Take in the fields of one time, (channel, nlat, nlon)."""
+        values = np.where(self._weights > 0, fields, 0.0)
+        mean = (values * self._weights).sum(axis=(-2, -1)) / self._total
+        deviation = values - mean[:, None, None]
+        square = (deviation**2 * self._weights).sum(axis=(-2, -1)) / self._total
+        n, self._count = self._count, self._count + 1
+        shift = mean - self._mean
+        self._mean = self._mean + shift / self._count
+        self._square = self._square + square + shift**2 * (n / self._count)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over area and time, (channel,); NaN if nothing was added."""
+        return self._mean if self._count else np.full_like(self._mean, np.nan)
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation over area and time, (channel,); NaN if nothing was added."""
+        if not self._count:
+            return np.full_like(self._square, np.nan)
+        return np.sqrt(self._square / self._count)
+
+
+def point_weights(group: zarr.Group, grid: Grid) -> NDArray[np.float64]:
+    """Weight of each point in a mean, (channel, nlat, nlon): its area, or 0 outside the mask."""
+    area = np.broadcast_to(grid.area_weights.numpy(), grid.shape)
+    n = array(group, layout.FIELDS).shape[-3]
+    if layout.MASK in group:
+        return area * np.asarray(array(group, layout.MASK)[...])
+    return np.broadcast_to(area, (n, *grid.shape))
+
+
+def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array of a store."""
+    found = group[name]
+    assert isinstance(found, zarr.Array)
+    return found
+
+
+def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:
+    """Walk over the training split in the order of time.
+
+    Yields:
+        The index of each state of the fields: (trajectory, time) or (time,).
+    """
+    fields = array(group, layout.FIELDS)
+    train = np.flatnonzero(np.asarray(array(group, layout.SPLIT)[...]) == "train").tolist()
+    if fields.ndim == 4:
+        yield from ((time,) for time in train)
+    else:
+        yield from ((member, time) for member in train for time in range(fields.shape[1]))
+
+
+def write_statistics(group: zarr.Group, grid: Grid) -> None:
+    """Write mean, standard deviation and that of the one-step difference of each channel.
+
+    They are area-weighted, taken inside the mask, and over the training split only. A store
+    without a training split gets none.
+
+    Args:
+        group: a store whose fields are complete.
+        grid: its grid.
+    """
+    fields, weights = array(group, layout.FIELDS), point_weights(group, grid)
+    state, step = Moments(weights), Moments(weights)
+    last_index: tuple[int, ...] = ()
+    last: NDArray[np.float64] | None = None
+    for index in train_series(group):
+        values = np.asarray(fields[index], dtype=np.float64)  # (c, h, w)
+        state.add(values)
+        if last is not None and index == (*last_index[:-1], last_index[-1] + 1):
+            step.add(values - last)
+        last_index, last = index, values
+    if last is None:
+        return
+    over = "training split, weighted by area"
+    about = {
+        layout.MEAN: ("Mean", state.mean),
+        layout.STD: ("Standard deviation", state.std),
+        layout.STD_STEP: ("Standard deviation of the difference between two times", step.std),
+    }
+    for name, (long_name, values) in about.items():
+        put(group, name, (layout.CHANNEL,), values, long_name=f"{long_name} over the {over}")

@@ -1,0 +1,209 @@
+"""The training store: how it is written piece by piece and put in its place.
+
+A store grows in a work folder beside its final path (`.NAME.partial`). Every piece that is complete
+leaves a marker there, so that a killed generation goes on where it was; the folder becomes the
+store by one rename, when all pieces and the statistics are in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from configs import layout
+from data_prep.climatology import write_climatology
+from data_prep.contents import Contents, Trajectories, create_empty
+from data_prep.statistics import write_statistics
+
+__all__ = ["Contents", "StoreWriter", "Trajectories", "refuse_existing"]
+
+
+class StoreWriter:
+    """A store that is being written.
+
+    Use as a context manager: it holds a lock on the work folder, which the end of the process
+    releases. An error leaves a resumable writer's work folder for the next run, and removes any
+    other's.
+    """
+
+    def __init__(self, path: str | Path, contents: Contents, *, resume: bool = False) -> None:
+        """Create the work folder, or with `resume` take up one that was left.
+
+        Args:
+            path: where the store will be.
+            contents: what it will hold.
+            resume: keep the pieces that an earlier writer of the same contents completed.
+
+        Raises:
+            FileExistsError: if `path` exists, or another process is writing it.
+            FileNotFoundError: if the folder that should hold it does not exist.
+            ValueError: if `resume` meets pieces that another configuration made.
+        """
+        self.path, self.contents, self.resume = Path(path), contents, resume
+        refuse_existing(self.path)
+        if not self.path.absolute().parent.is_dir():
+            raise FileNotFoundError(
+                f"folder {self.path.absolute().parent} does not exist; create it first"
+            )
+        self.work = self.path.absolute().parent / f".{self.path.name}.partial"
+        self._lock = _lock(self.work)
+        try:
+            self._take_up_or_create()
+        except BaseException:
+            self._leave(keep=resume)
+            raise
+
+    def __enter__(self) -> StoreWriter:
+        """The writer itself."""
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Release the lock; without `resume` remove what is not finished."""
+        if self.work.exists():
+            self._leave(keep=self.resume)
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Trajectories (of a store of one series: first times of blocks) that are complete."""
+        return frozenset(int(marker.name) for marker in (self.work / "done").iterdir())
+
+    @property
+    def missing(self) -> list[int]:
+        """Trajectories (or first times of blocks) that are still to be written, in order."""
+        step = self.contents.times_per_shard
+        whole = (
+            range(0, len(self.contents.time), step)
+            if self.contents.trajectories is None
+            else range(len(self.contents.trajectories.seed))
+        )
+        done = self.done
+        return [index for index in whole if index not in done]
+
+    def blocks(self) -> Iterator[slice]:
+        """Ranges of time that `write_times` takes, those that are still to be written."""
+        n = self.contents.times_per_shard
+        for start in self.missing:
+            yield slice(start, min(start + n, len(self.contents.time)))
+
+    def write_trajectory(self, index: int, fields: NDArray[np.floating]) -> None:
+        """Write one trajectory and mark it done.
+
+        Args:
+            index: which one.
+            fields: (time, channel, nlat, nlon), in the units of the channels.
+
+        Raises:
+            ValueError: if the shape is not the store's or a value is not finite.
+        """
+        fields = self._checked(fields, self.contents.time)
+        n = self.contents.times_per_shard
+        for start in range(0, len(fields), n):
+            self._fields[index, start : start + n] = fields[start : start + n]
+        self._mark(index)
+
+    def write_times(self, times: slice, fields: NDArray[np.floating]) -> None:
+        """Write one of `blocks()` and mark it done.
+
+        Args:
+            times: the block.
+            fields: (time, channel, nlat, nlon), in the units of the channels; outside the mask
+                anything.
+
+        Raises:
+            ValueError: if the shape is not the block's or a value inside the mask is not finite.
+        """
+        self._fields[times] = self._checked(fields, self.contents.time[times])
+        self._mark(times.start)
+
+    def finalise(self) -> Path:
+        """Compute the statistics and move the store to its path.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: if pieces are missing.
+            FileExistsError: if the path has come into being meanwhile.
+        """
+        if missing := self.missing:
+            raise ValueError(f"{self.path}: {len(missing)} pieces are not written yet: {missing}")
+        write_statistics(self._group, self.contents.grid)
+        if self.contents.trajectories is None:
+            write_climatology(self._group, self.contents.grid)
+        refuse_existing(self.path)
+        os.rename(self.work / "store", self.path)
+        self._leave(keep=False)
+        return self.path
+
+    def _take_up_or_create(self) -> None:
+        store, complete = self.work / "store", self.work / "created"
+        if self.resume and complete.exists():
+            self._group = zarr.open_group(store, mode="r+")
+            if self._group.attrs["configuration"] != self.contents.configuration:
+                raise ValueError(
+                    f"{self.work} holds an unfinished store of another configuration; remove that "
+                    "folder or choose another output path"
+                )
+        else:
+            for leftover in (store, self.work / "done"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            complete.unlink(missing_ok=True)
+            (self.work / "done").mkdir()
+            self._group = create_empty(store, self.contents)
+            complete.touch()
+        array = self._group[layout.FIELDS]
+        assert isinstance(array, zarr.Array)
+        self._fields = array
+
+    def _checked(self, fields: NDArray[np.floating], time: NDArray[Any]) -> NDArray[np.float32]:
+        """The fields as float32 with NaN outside the mask."""
+        expected = (len(time), *self.contents.shape[-3:])
+        if fields.shape != expected:
+            raise ValueError(f"fields of shape {fields.shape}; expected {expected}")
+        values = np.asarray(fields, dtype=np.float32)
+        valid = np.True_ if self.contents.mask is None else self.contents.mask
+        wrong = ~np.isfinite(values) & valid
+        if wrong.any():
+            t, c = np.argwhere(wrong)[0][:2]
+            raise ValueError(
+                f"{self.contents.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
+                f"{int(wrong[t, c].sum())} values that are missing or infinite; a store takes "
+                "missing values only where its channel's mask says so"
+            )
+        return values if self.contents.mask is None else np.where(valid, values, np.float32(np.nan))
+
+    def _mark(self, index: int) -> None:
+        (self.work / "done" / str(index)).touch()
+
+    def _leave(self, keep: bool) -> None:
+        if not keep:
+            shutil.rmtree(self.work, ignore_errors=True)
+        os.close(self._lock)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise FileExistsError if there is anything at an output path."""
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(f"{path} exists already; choose another path or remove it first")
+
+
+def _lock(work: Path) -> int:
+    """A lock on the work folder that ends with the process."""
+    work.mkdir(exist_ok=True)
+    handle = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise FileExistsError(
+            f"another process is writing {work}; wait for it or choose another output path"
+        ) from None
+    return handle
