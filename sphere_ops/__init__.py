@@ -1,0 +1,1 @@
+"""Operators on the sphere: grids, transforms and the three branches; torch only."""

@@ -1,0 +1,242 @@
+"""Global grids: where the points are, and how much of the sphere each one stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
+
+_NODE_TOLERANCE = 0.02  # of a row's spacing; the three kinds differ by at least a quarter of it
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A global grid of nlat rows of nlon equally spaced points, north first.
+
+    Attributes:
+        kind: `equiangular` (rows at both poles), `cell-centred` (rows half a spacing off the
+            poles) or `legendre-gauss` (rows at the Gaussian latitudes).
+        nlat: number of rows.
+        nlon: number of points in a row.
+        first_longitude: longitude of the first column, degrees east. It moves the points on the
+            Earth and changes no operator, since all of them commute with a shift in longitude.
+    """
+
+    kind: GridKind
+    nlat: int
+    nlon: int
+    first_longitude: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a grid that cannot be."""
+        if self.kind not in get_args(GridKind):
+            raise ValueError(
+                f"unknown kind of grid {self.kind!r}; expected one of {', '.join(get_args(GridKind))}"
+            )
+        if self.nlat < 2 or self.nlon < 2:
+            raise ValueError(f"a grid needs 2 rows and 2 columns, got {self.nlat}×{self.nlon}")
+
+    @staticmethod
+    def equiangular(nlat: int, nlon: int) -> Grid:
+        """Equally spaced rows, the first and last at the poles; Clenshaw-Curtis weights."""
+        return Grid("equiangular", nlat, nlon)
+
+    @staticmethod
+    def cell_centred(nlat: int, nlon: int) -> Grid:
+        """Equally spaced rows at the centres of their cells; weights of Fejér's first rule."""
+        return Grid("cell-centred", nlat, nlon)
+
+    @staticmethod
+    def legendre_gauss(nlat: int, nlon: int) -> Grid:
+        """Rows at the Gaussian latitudes."""
+        return Grid("legendre-gauss", nlat, nlon)
+
+    @staticmethod
+    def of(kind: GridKind, nlat: int, nlon: int) -> Grid:
+        """A grid of a kind given by name."""
+        return Grid(kind, nlat, nlon)
+
+    @staticmethod
+    def from_coordinates(latitude: Any, longitude: Any) -> Grid:
+        """Recognise the grid of a file by its coordinates.
+
+        Rows may run from north to south or from south to north, columns over any full turn
+        (0..360, -180..180); the grid returned is north first and starts at the smallest longitude
+        in [0, 360), so that the caller flips and rolls the data accordingly.
+
+        Args:
+            latitude: rows in degrees north, 1-D; numpy, torch, xarray or a sequence.
+            longitude: columns in degrees east, 1-D.
+
+        Returns:
+            The grid, of the kind whose rows are those of the file.
+
+        Raises:
+            ValueError: if the coordinates are not those of a global regular grid of a known kind.
+        """
+        lat, lon = _degrees(latitude, "latitude"), _degrees(longitude, "longitude")
+        first_longitude = _first_longitude(lon)
+        steps = np.diff(lat)
+        if not (np.all(steps > 0) or np.all(steps < 0)):
+            raise ValueError("latitudes are not in order; sort them from north to south")
+        if np.abs(lat).max() > 90 + 1e-3:
+            raise ValueError(
+                f"latitudes reach {np.abs(lat).max():g}; expected degrees north between -90 and 90"
+            )
+        lat = -np.sort(-lat)
+        tolerance = _NODE_TOLERANCE * np.abs(steps).min()
+        for kind in get_args(GridKind):
+            grid = Grid(kind, len(lat), len(lon), first_longitude)
+            if np.allclose(lat, grid.latitude.numpy(), rtol=0, atol=tolerance):
+                return grid
+        raise ValueError(
+            f"{len(lat)} latitudes from {lat[0]:g} to {lat[-1]:g} are not those of a global grid: "
+            "expected equally spaced rows with or without the poles, or Gaussian latitudes; a "
+            "regional or unequally spaced file has to be regridded to a global grid first"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(nlat, nlon)."""
+        return self.nlat, self.nlon
+
+    @property
+    def colatitude(self) -> Tensor:
+        """Angle from the north pole, radians, (nlat,) float64."""
+        return _rows(self.kind, self.nlat)[0]
+
+    @property
+    def latitude(self) -> Tensor:
+        """Degrees north, 90 to -90, (nlat,) float64."""
+        return 90 - torch.rad2deg(self.colatitude)
+
+    @property
+    def longitude(self) -> Tensor:
+        """Degrees east in [0, 360), (nlon,) float64."""
+        columns = torch.arange(self.nlon, dtype=torch.float64)
+        return self.first_longitude + columns * (360 / self.nlon)
+
+    @property
+    def area_weights(self) -> Tensor:
+        """Share of the sphere of each point, (nlat, 1) float64; the whole grid sums to 1.
+
+        They integrate spherical harmonics exactly up to degree 2·nlat − 1 (`legendre-gauss`) or
+        nlat − 1 (the other two), and orders below nlon.
+        """
+        return (_rows(self.kind, self.nlat)[1] / self.nlon)[:, None]
+
+    @property
+    def exact_lmax(self) -> int:
+        """Largest lmax (exclusive) for which analysis after synthesis is the identity."""
+        degrees = self.nlat if self.kind == "legendre-gauss" else (self.nlat + 1) // 2
+        return min(degrees, (self.nlon + 1) // 2)
+
+    def __str__(self) -> str:
+        """The kind and size, as an error message shows them."""
+        return f"{self.kind} {self.nlat}×{self.nlon}"
+
+
+def area_mean(x: Tensor, grid: Grid) -> Tensor:
+    """Average over the sphere, weighted by cell area.
+
+    Args:
+        x: field of shape (..., nlat, nlon), any unit.
+        grid: the grid on which x is sampled.
+
+    Returns:
+        Mean of shape (...), in the unit of x.
+
+    Raises:
+        ValueError: if the last two dimensions of x are not those of the grid.
+    """
+    check_on_grid(x, grid)
+    weights = grid.area_weights.to(x)
+    return (x * weights).sum(dim=(-2, -1))
+
+
+def check_on_grid(x: Tensor, grid: Grid) -> None:
+    """Raise a ValueError if the last two dimensions of x are not those of the grid."""
+    if x.dim() < 2 or x.shape[-2] != grid.nlat or x.shape[-1] != grid.nlon:
+        raise ValueError(
+            f"the last two dimensions of a field of shape {tuple(x.shape)} are not those of the "
+            f"grid {grid}; resample the field or build the operator for its grid"
+        )
+
+
+@cache
+def _rows(kind: GridKind, nlat: int) -> tuple[Tensor, Tensor]:
+    """Colatitudes and the share of the sphere of each row, north first, both (nlat,) float64."""
+    match kind:
+        case "legendre-gauss":
+            nodes, weights = np.polynomial.legendre.leggauss(nlat)
+            colatitude = np.arccos(nodes[::-1])
+        case "equiangular":
+            colatitude = np.linspace(0, np.pi, nlat)
+            weights = _clenshaw_curtis(nlat)
+        case "cell-centred":
+            colatitude = (np.arange(nlat) + 0.5) * (np.pi / nlat)
+            weights = _fejer(colatitude)
+    # Rounding must not break the mirror symmetry on which hemispheric sums rely.
+    colatitude = (colatitude + (np.pi - colatitude[::-1])) / 2
+    weights = (weights + weights[::-1]) / 2
+    return torch.from_numpy(colatitude), torch.from_numpy(weights / weights.sum())
+
+
+def _clenshaw_curtis(n: int) -> np.ndarray:
+    """Weights at θ_j = π j / (n − 1) for ∫ f(cos θ) sin θ dθ; exact for degrees below n."""
+    intervals = n - 1
+    theta = np.pi * np.arange(n) / intervals
+    k = np.arange(1, intervals // 2 + 1)
+    b = np.where(2 * k == intervals, 1.0, 2.0)
+    weights = 1 - (b / (4 * k**2 - 1) * np.cos(2 * np.outer(theta, k))).sum(axis=1)
+    weights *= 2 / intervals
+    weights[[0, -1]] /= 2
+    return weights
+
+
+def _fejer(theta: np.ndarray) -> np.ndarray:
+    """Fejér's first rule: weights at θ_j = π (j + ½) / n; exact for degrees below n."""
+    n = len(theta)
+    k = np.arange(1, n // 2 + 1)
+    return 2 / n * (1 - 2 * (np.cos(2 * np.outer(theta, k)) / (4 * k**2 - 1)).sum(axis=1))
+
+
+def _degrees(values: Any, name: str) -> np.ndarray:
+    """A coordinate as a 1-D float64 array."""
+    values = getattr(values, "values", values)
+    if not isinstance(values, np.ndarray | Tensor | Sequence):
+        raise ValueError(f"{name} of type {type(values).__name__}; expected a 1-D array of degrees")
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) < 2:
+        raise ValueError(
+            f"{name} of shape {array.shape}; expected 1-D coordinates of a regular grid with at "
+            "least 2 points (a curvilinear or reduced grid has to be regridded first)"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds missing or infinite values; expected degrees")
+    return array
+
+
+def _first_longitude(lon: np.ndarray) -> float:
+    """The smallest longitude in [0, 360) of columns that go once round the sphere."""
+    n, spacing = len(lon), 360 / len(lon)
+    tolerance = max(_NODE_TOLERANCE * spacing, 1e-4)
+    if not np.allclose(np.diff(lon), spacing, rtol=0, atol=tolerance):
+        raise ValueError(
+            f"{n} longitudes from {lon[0]:g} to {lon[-1]:g} do not go once round the sphere in "
+            f"equal steps: expected steps of {spacing:g} degrees; a regional file, or one that "
+            "repeats its first column, has to be cut or regridded to a global grid first"
+        )
+    first = float(np.mod(lon, spacing)[0])
+    # Coordinates in single precision: snap to a whole fraction of the spacing.
+    fraction = round(first / spacing * 64) / 64
+    if abs(first - fraction * spacing) < tolerance:
+        first = fraction * spacing
+    return 0.0 if np.isclose(first, spacing) else first

@@ -1,0 +1,248 @@
+"""Spherical harmonic transforms of scalars and of tangential vectors, and what follows from them.
+
+Coefficients are orthonormal with the Condon-Shortley phase, as in torch-harmonics: a real field is
+f(θ, λ) = Σ_m Σ_{l ≥ m} c_lm P_lm(cos θ) e^{imλ} over both signs of m, of which only m ≥ 0 is kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sphere_ops.grid import Grid, check_on_grid
+from sphere_ops.legendre import legendre, legendre_derivatives
+
+
+class _Transform(nn.Module):
+    """The grid, the truncation and the check of both that all transforms share."""
+
+    def __init__(self, grid: Grid, lmax: int, mmax: int) -> None:
+        super().__init__()
+        if not 1 <= lmax <= grid.nlat:
+            raise ValueError(
+                f"lmax {lmax} on the grid {grid}; expected 1 to {grid.nlat} (exclusive degrees; "
+                "more cannot be told apart on its rows)"
+            )
+        if not 1 <= mmax <= min(lmax, grid.nlon // 2 + 1):
+            raise ValueError(
+                f"mmax {mmax} on the grid {grid} with lmax {lmax}; expected 1 to "
+                f"{min(lmax, grid.nlon // 2 + 1)} (exclusive orders)"
+            )
+        self.grid, self.lmax, self.mmax = grid, lmax, mmax
+
+    def _check_coeffs(self, coeffs: Tensor) -> None:
+        if coeffs.shape[-2:] != (self.lmax, self.mmax) or not coeffs.is_complex():
+            raise ValueError(
+                f"coefficients of shape {tuple(coeffs.shape)} and type {coeffs.dtype}; expected "
+                f"complex (..., {self.lmax}, {self.mmax})"
+            )
+
+    def extra_repr(self) -> str:
+        """Show the grid and the truncation in the printed module."""
+        return f"{self.grid}, lmax={self.lmax}, mmax={self.mmax}"
+
+
+class RealSHT(_Transform):
+    """Analysis of a real field: (..., nlat, nlon) -> (..., lmax, mmax) complex.
+
+    c_lm = 2π Σ_h q_h P_lm(h) X_m(h), with X the Fourier coefficients of each row. Exact where the
+    field is band-limited and the grid's quadrature exact: see `Grid.exact_lmax`.
+
+    Args:
+        grid: where the field is sampled.
+        lmax: degrees kept, exclusive.
+        mmax: orders kept, exclusive.
+    """
+
+    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
+        super().__init__(grid, lmax, mmax)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform x of shape (..., nlat, nlon), float32 or float64."""
+        check_on_grid(x, self.grid)
+        spectrum = torch.fft.rfft(x, norm="forward")[..., : self.mmax]  # (..., h, m)
+        return _contract("...hm,mlh->...lm", spectrum, _analysis(self, x))
+
+
+class InverseRealSHT(_Transform):
+    """Synthesis of a real field: (..., lmax, mmax) complex -> (..., nlat, nlon).
+
+    Args:
+        grid: where the field is wanted.
+        lmax: degrees of the coefficients, exclusive.
+        mmax: orders of the coefficients, exclusive.
+    """
+
+    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
+        super().__init__(grid, lmax, mmax)
+
+    def forward(self, coeffs: Tensor) -> Tensor:
+        """Transform coefficients of shape (..., lmax, mmax), complex64 or complex128."""
+        self._check_coeffs(coeffs)
+        p = legendre(self.grid, self.lmax, self.mmax, coeffs.real.dtype, coeffs.device)
+        spectrum = _contract("...lm,mlh->...hm", coeffs, p)
+        return _inverse_rfft(spectrum, self.grid.nlon)
+
+
+class RealVectorSHT(_Transform):
+    """Analysis of a tangential vector field in spheroidal and toroidal coefficients.
+
+    The field is ∇s + ∇×(t e_r) on the unit sphere; input and output are those of torch-harmonics:
+    components (v_θ, v_λ), southward and eastward; coefficients (s, t).
+
+    Args:
+        grid: where the field is sampled.
+        lmax: degrees kept, exclusive.
+        mmax: orders kept, exclusive.
+    """
+
+    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
+        super().__init__(grid, lmax, mmax)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Transform v of shape (..., 2, nlat, nlon) to (..., 2, lmax, mmax) complex."""
+        check_on_grid(v, self.grid)
+        spectrum = torch.fft.rfft(v, norm="forward")[..., : self.mmax]
+        south, east = spectrum.unbind(-3)
+        d, s = legendre_derivatives(self.grid, self.lmax, self.mmax, v.dtype, v.device)
+        degree = torch.arange(self.lmax, dtype=v.dtype, device=v.device)
+        scale = torch.where(degree > 0, 1 / (degree * (degree + 1)).clamp(min=1), 0.0)
+        weight = 2 * math.pi * scale[:, None] * _row_weights(self.grid, v)  # (l, h)
+        d, s = d * weight, s * weight
+        law = "...hm,mlh->...lm"
+        spheroidal = _contract(law, south, d) - 1j * _contract(law, east, s)
+        toroidal = -_contract(law, east, d) - 1j * _contract(law, south, s)
+        return torch.stack((spheroidal, toroidal), dim=-3)
+
+
+class InverseRealVectorSHT(_Transform):
+    """Synthesis of a tangential vector field: the inverse of `RealVectorSHT`.
+
+    Args:
+        grid: where the field is wanted.
+        lmax: degrees of the coefficients, exclusive.
+        mmax: orders of the coefficients, exclusive.
+    """
+
+    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
+        super().__init__(grid, lmax, mmax)
+
+    def forward(self, coeffs: Tensor) -> Tensor:
+        """Transform (..., 2, lmax, mmax) complex to (..., 2, nlat, nlon): v_θ and v_λ."""
+        self._check_coeffs(coeffs)
+        spheroidal, toroidal = coeffs.unbind(-3)
+        d, s = legendre_derivatives(
+            self.grid, self.lmax, self.mmax, coeffs.real.dtype, coeffs.device
+        )
+        law = "...lm,mlh->...hm"
+        south = _contract(law, spheroidal, d) + 1j * _contract(law, toroidal, s)
+        east = -_contract(law, toroidal, d) + 1j * _contract(law, spheroidal, s)
+        return _inverse_rfft(torch.stack((south, east), dim=-3), self.grid.nlon)
+
+
+def laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:
+    """Multiply coefficients (..., lmax, mmax) by the eigenvalues −l(l+1)/radius²."""
+    degree = torch.arange(coeffs.shape[-2], dtype=coeffs.real.dtype, device=coeffs.device)
+    return coeffs * (-degree * (degree + 1) / radius**2)[:, None]
+
+
+def inverse_laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:
+    """Solve ∇²f = g for coefficients (..., lmax, mmax); the mean of f is 0."""
+    degree = torch.arange(coeffs.shape[-2], dtype=coeffs.real.dtype, device=coeffs.device)
+    eigenvalue = -(degree * (degree + 1)).clamp(min=1) / radius**2
+    return coeffs * torch.where(degree > 0, 1 / eigenvalue, 0.0)[:, None]
+
+
+def wind_from_vorticity_divergence(
+    inverse: InverseRealVectorSHT, vorticity: Tensor, divergence: Tensor, radius: float
+) -> Tensor:
+    """Wind of given vorticity and divergence: Helmholtz's theorem.
+
+    Args:
+        inverse: the transform, on the grid where the wind is wanted.
+        vorticity: coefficients (..., lmax, mmax), s⁻¹.
+        divergence: coefficients (..., lmax, mmax), s⁻¹.
+        radius: of the sphere, m.
+
+    Returns:
+        (..., 2, nlat, nlon): eastward and northward wind, m s⁻¹.
+    """
+    potentials = torch.stack((divergence, -vorticity), dim=-3)
+    south, east = inverse(inverse_laplacian(potentials) * radius).unbind(-3)
+    return torch.stack((east, -south), dim=-3)
+
+
+def vorticity_divergence_from_wind(
+    analysis: RealVectorSHT, wind: Tensor, radius: float
+) -> tuple[Tensor, Tensor]:
+    """Vorticity and divergence of a wind.
+
+    Args:
+        analysis: the transform, on the grid of the wind.
+        wind: (..., 2, nlat, nlon), eastward and northward, m s⁻¹.
+        radius: of the sphere, m.
+
+    Returns:
+        Coefficients of vorticity and of divergence, both (..., lmax, mmax), s⁻¹.
+    """
+    east, north = wind.unbind(-3)
+    potentials = analysis(torch.stack((-north, east), dim=-3))
+    divergence, vorticity = (laplacian(potentials) / radius).unbind(-3)
+    return -vorticity, divergence
+
+
+def gradient(inverse: InverseRealVectorSHT, coeffs: Tensor, radius: float = 1.0) -> Tensor:
+    """Gradient of a scalar given by its coefficients.
+
+    Args:
+        inverse: the transform, on the grid where the gradient is wanted.
+        coeffs: (..., lmax, mmax).
+        radius: of the sphere; the result is per unit of it.
+
+    Returns:
+        (..., 2, nlat, nlon): eastward and northward derivative.
+    """
+    potentials = torch.stack((coeffs, torch.zeros_like(coeffs)), dim=-3)
+    south, east = inverse(potentials / radius).unbind(-3)
+    return torch.stack((east, -south), dim=-3)
+
+
+def power_spectrum(coeffs: Tensor) -> Tensor:
+    """Power per degree, Σ_m |c_lm|² over both signs of m, divided by 4π.
+
+    The sum over degrees is the area mean of the squared field (Parseval).
+
+    Args:
+        coeffs: (..., lmax, mmax), any unit.
+
+    Returns:
+        (..., lmax), in the unit of the field squared.
+    """
+    power = coeffs.real.square() + coeffs.imag.square()
+    return (2 * power.sum(dim=-1) - power[..., 0]) / (4 * math.pi)
+
+
+def _analysis(transform: _Transform, x: Tensor) -> Tensor:
+    p = legendre(transform.grid, transform.lmax, transform.mmax, x.dtype, x.device)
+    return p * (2 * math.pi * _row_weights(transform.grid, x))
+
+
+def _row_weights(grid: Grid, x: Tensor) -> Tensor:
+    """Quadrature weights q_h of ∫ f d(cos θ), (nlat,): they sum to 2."""
+    return (2 * grid.nlon * grid.area_weights[:, 0]).to(x)
+
+
+def _contract(law: str, spectrum: Tensor, table: Tensor) -> Tensor:
+    """A complex tensor times a real table, without making the table complex."""
+    lhs, out = law.replace("->", ",->").split("->")
+    first, second, _ = lhs.split(",")
+    parts = torch.view_as_real(spectrum.resolve_conj())
+    product = torch.einsum(f"{first}z,{second}->{out}z", parts, table)
+    return torch.view_as_complex(product.contiguous())
+
+
+def _inverse_rfft(spectrum: Tensor, nlon: int) -> Tensor:
+    """Fourier synthesis of each row; orders that are not there are 0."""
+    return torch.fft.irfft(spectrum, n=nlon, norm="forward")
