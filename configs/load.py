@@ -128,6 +128,8 @@ def _child(node: Any, part: str, key: str) -> Any:
     """The node below; an absent or null section becomes an empty one."""
     if isinstance(node, list):
         return node[_index(node, part, key)]
+    if part.isdecimal():
+        raise ValueError(f"override {key}: the list is not in the file; give all of it as [...]")
     if node.get(part) is None:
         node[part] = {}
     return node[part]
@@ -177,8 +179,12 @@ def _explain(error: ValidationError, source: str) -> str:
         near = get_close_matches(str(received), allowed, n=1)
         nearest = f" (nearest: {near[0]})" if near else ""
         text = f"{key} is {_shown(received)}; allowed: {context['expected']}{nearest}"
+    elif kind in ("model_type", "model_attributes_type"):
+        keys = ", ".join(_keys_at(location))
+        text = f"{key} is {_shown(problem['input'])}; it should be a section with the keys {keys}"
     else:
         message = problem["msg"].replace("Input should be", "it should be")
+        message = message.replace("valid tuple", "list [...]").replace("dictionary", "mapping")
         text = f"{key} is {_shown(problem['input'])}; {message[0].lower()}{message[1:]}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return " ".join(f"configuration {source}: {text}{more}".split())
