@@ -36,9 +36,11 @@ def rollout(
     Yields:
         The valid times (b,) and the state (b, c, nlat, nlon) after steps 1 to `n_steps`.
     """
-    for _ in range(n_steps):
+    start = time
+    for step in range(1, n_steps + 1):
         # Set per step: a generator that holds a grad mode across a yield leaks it to its caller.
         with torch.set_grad_enabled(grad):
             state = forecaster.step(state, time)
-        time = forecaster.time_step.advance(time)
+        # From the start, since the 31st of a month would otherwise become the 28th for good.
+        time = forecaster.time_step.advance(start, step)
         yield time, state
