@@ -1,0 +1,136 @@
+"""The file formats of a forecast, each written piece by piece."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import netCDF4
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+
+class Sink(Protocol):
+    """What the writer asks of a file format."""
+
+    def attributes(self, attributes: Mapping[str, str]) -> None:
+        """Set attributes of the file."""
+
+    def dims(self, dims: Mapping[str, int]) -> None:
+        """Define the dims, by name, in the order of the fields' dims."""
+
+    def coordinate(
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], units: str, **attributes: str
+    ) -> None:
+        """Define a variable and write all of it."""
+
+    def field(self, name: str, dims: tuple[str, ...], held: int, **attributes: str) -> None:
+        """Define a float32 variable, missing everywhere; `held` lead times are written at once."""
+
+    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """Write a part of a field."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+class NetCDFSink:
+    """A netCDF4 file."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file."""
+        self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
+
+    def attributes(self, attributes: Mapping[str, str]) -> None:
+        """See `Sink`."""
+        self._file.setncatts(dict(attributes))
+
+    def dims(self, dims: Mapping[str, int]) -> None:
+        """See `Sink`."""
+        for name, size in dims.items():
+            self._file.createDimension(name, size)
+
+    def coordinate(
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], units: str, **attributes: str
+    ) -> None:
+        """See `Sink`."""
+        variable = self._file.createVariable(name, values.dtype, dims, fill_value=False)
+        variable.setncatts({**attributes, "units": units})
+        variable[:] = values
+
+    def field(self, name: str, dims: tuple[str, ...], held: int, **attributes: str) -> None:
+        """See `Sink`."""
+        shape = [len(self._file.dimensions[d]) for d in dims]
+        variable = self._file.createVariable(
+            name, "f4", dims, fill_value=np.float32("nan"), chunksizes=(1, 1, *shape[2:])
+        )
+        variable.setncatts(attributes)
+        # Fields are written once: a cache of many chunks per variable is memory for nothing.
+        variable.set_var_chunk_cache(size=2 * 4 * shape[2] * shape[3])
+
+    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """See `Sink`."""
+        self._file[name][index] = values
+
+    def close(self) -> None:
+        """See `Sink`."""
+        self._file.close()
+
+
+class ZarrSink:
+    """A zarr v3 group, consolidated."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file."""
+        self._path = path
+        self._group = zarr.create_group(path, zarr_format=3)
+        self._dims: dict[str, int] = {}
+
+    def attributes(self, attributes: Mapping[str, str]) -> None:
+        """See `Sink`."""
+        self._group.attrs.update(dict(attributes))
+
+    def dims(self, dims: Mapping[str, int]) -> None:
+        """See `Sink`."""
+        self._dims = dict(dims)
+
+    def coordinate(
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], units: str, **attributes: str
+    ) -> None:
+        """See `Sink`."""
+        array = self._group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            dimension_names=dims,
+            attributes={**attributes, "units": units},
+        )
+        array[:] = values
+
+    def field(self, name: str, dims: tuple[str, ...], held: int, **attributes: str) -> None:
+        """See `Sink`."""
+        shape = tuple(self._dims[d] for d in dims)
+        self._group.create_array(
+            name,
+            shape=shape,
+            dtype="f4",
+            chunks=(1, 1, *shape[2:]),
+            shards=(1, held, *shape[2:]),  # one file per flush
+            fill_value=float("nan"),
+            dimension_names=dims,
+            attributes=attributes,
+        )
+
+    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """See `Sink`."""
+        self._group[name][index] = values
+
+    def close(self) -> None:
+        """See `Sink`."""
+        with warnings.catch_warnings():
+            # Not in the specification yet, and yet what a plain xarray.open_zarr looks for.
+            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            zarr.consolidate_metadata(self._path)
