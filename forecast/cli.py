@@ -1,0 +1,177 @@
+"""The command `forecast`: reads arguments, calls one function, and turns errors into one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from forecast import commands, commands_plot
+from forecast.commands import Overrides, Preset
+
+_ORDER = ("data", "train", "rollout", "evaluate", "plot", "runs", "doctor")
+
+
+class _Thread(TyperGroup):
+    """The commands in the order in which a person uses them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, as `--help` shows them."""
+        return sorted(self.commands, key=_ORDER.index)
+
+
+app = typer.Typer(
+    name="forecast",
+    cls=_Thread,
+    help="Forecast fields on the sphere: make data, train, roll out, score, draw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Make a training store, or look into one.", no_args_is_help=True)
+
+app.add_typer(data_app, name="data")
+app.command("train")(commands.train)
+app.command("rollout")(commands.rollout)
+app.command("evaluate")(commands.evaluate)
+app.add_typer(commands_plot.app, name="plot")
+app.command("runs")(commands.runs)
+app.command("doctor")(commands.doctor)
+
+_GLOBAL_FLAGS = ("--debug", "--quiet", "-q", "--verbose", "-v")
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_UsageError = typer.BadParameter.__base__ or Exception
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sphere-forecast {version('sphere-forecast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    import logging
+
+    from forecast import console
+
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    console.configure(level)
+
+
+@data_app.command("swe")
+def data_swe(
+    preset: Preset,
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+    overrides: Overrides = None,
+) -> None:
+    """Solve the shallow-water equations and write the trajectories to a store."""
+    from configs.load import load_config
+    from data_prep.generate import generate_shallow_water
+    from forecast.console import progress
+
+    config = load_config(preset, overrides or ()).data
+    if config.source != "shallow_water":
+        raise ValueError(
+            f"the data of {preset} come from {config.source}, not from the solver; "
+            "use `forecast data ingest`, or a preset such as swe"
+        )
+    with progress("trajectories") as update:
+        generate_shallow_water(config, out, progress=update)
+    typer.echo(f"store: {out}")
+
+
+@data_app.command("ingest")
+def data_ingest(
+    preset: Preset,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="netCDF, GRIB or zarr files.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key; may be repeated."),
+    ] = None,
+) -> None:
+    """Read ERA5-style gridded files and write them to a store."""
+    from configs.load import load_config
+    from data_prep.ingest import ingest
+    from forecast.console import progress
+
+    config = load_config(preset, overrides or ()).data
+    if config.source != "files":
+        raise ValueError(
+            f"the data of {preset} come from the shallow-water solver, not from files; "
+            "use `forecast data swe`, or a preset such as reanalysis"
+        )
+    with progress("times") as update:
+        ingest(files, config, out, progress=update)
+    typer.echo(f"store: {out}")
+
+
+@data_app.command("info")
+def data_info(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to describe.")],
+) -> None:
+    """Say what a store holds: grid, channels, times, splits, statistics, provenance."""
+    from data_prep.store import describe
+
+    typer.echo(describe(store))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit.
+
+    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 130 interrupted.
+
+    Args:
+        arguments: the words after `forecast`; those of the process if not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Wherever a global flag stands, it means the same.
+    flags = [word for word in words if word in _GLOBAL_FLAGS]
+    words = flags + [word for word in words if word not in _GLOBAL_FLAGS]
+    try:
+        sys.exit(app(words, prog_name="forecast", standalone_mode=False) or 0)
+    except _UsageError as error:
+        message = error.format_message()  # type: ignore[attr-defined]
+        if not message:  # no command was given: the help is on the screen
+            sys.exit(2)
+        _fail(f"{message.replace('Value error, ', '')} (try --help)")
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted", err=True)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # `forecast ... | head` is no error
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        if "--debug" in flags:
+            raise
+        _fail(_one_line(error))
+
+
+def _one_line(error: ValueError | OSError) -> str:
+    """The message of an error without its line breaks."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f"{error.strerror}: {error.filename}"
+    return text or type(error).__name__
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,81 @@
+"""The commands that train a model, forecast with it and score the forecast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Preset = Annotated[
+    str, typer.Argument(metavar="PRESET", help="Preset by name, or YAML file by path.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Overrides, as training.steps=100."),
+]
+StoreOption = Annotated[Path, typer.Option("--data", metavar="STORE", help="Store to read.")]
+
+
+def train(
+    preset: Preset,
+    data: StoreOption,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, write nothing.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Train a model on a store and write its package."""
+    from configs.load import load_config
+    from forecast.train import train as run
+
+    run(load_config(preset, overrides or ()), data, out, resume=resume, dry_run=dry_run)
+
+
+def rollout(
+    package: Annotated[
+        Path, typer.Argument(metavar="PACKAGE", help="Package of a trained model, as RUN/best.")
+    ],
+    data: StoreOption,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
+    split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="Start from all of a split.")
+    ] = "test",
+    init_time: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TIME", help="Start here instead of from a split; may be repeated."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Time steps of the forecast.")] = None,
+) -> None:
+    """Forecast with a trained model and write a CF file."""
+    from forecast.inference import run_rollout
+
+    run_rollout(package, data, out, split=split, init_times=init_time, n_steps=steps)
+    typer.echo(f"forecast: {out}")
+
+
+def evaluate(
+    forecast: Annotated[
+        Path, typer.Argument(metavar="FORECAST", help="Forecast file of `forecast rollout`.")
+    ],
+    data: StoreOption,
+    out: Annotated[Path, typer.Option(metavar="SCORES", help="Scores to write: .nc.")],
+) -> None:
+    """Score a forecast against the truth and the baselines, and print a table."""
+    from forecast.evaluate import evaluate as run
+
+    run(forecast, data, out)
+    typer.echo(f"scores: {out}")
+
+
+def runs() -> None:
+    """List the training runs that MLflow holds."""
+
+
+def doctor() -> None:
+    """Say what is installed and what works here: devices, kernels, tracking, coastlines."""
+    from forecast.doctor import report
+
+    typer.echo(report())
