@@ -1,0 +1,125 @@
+"""The rules of the house, held by reading the source: who imports whom, and what starts fast."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from configs.load import load_config, preset_names
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("sphere_ops", "configs", "data_prep", "forecast")
+MAY_IMPORT = {
+    "sphere_ops": set(),
+    "configs": set(),
+    "data_prep": {"configs", "sphere_ops"},
+    "forecast": {"configs", "sphere_ops"},
+}
+SINGLE_IMPORTERS = {
+    "mlflow": "forecast/tracking.py",
+    "cartopy": "forecast/plot.py",
+    "apex": "forecast/optim.py",
+    "torch.distributed": "sphere_ops/mesh.py",
+}
+HEAVY = ("torch", "torch_harmonics", "numpy", "xarray", "zarr", "matplotlib", "mlflow", "cartopy")
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Absolute names that a file imports, also inside functions and by name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and is_import_call(node.func):
+            if isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            # `torch.distributed.x` needs no import statement of its own.
+            yield f"{node.value.id}.{node.attr}"
+
+
+def is_import_call(function: ast.expr) -> bool:
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in ("import_module", "__import__")
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_in_one_direction(package: str) -> None:
+    for path in sources(package):
+        name = path.relative_to(ROOT).as_posix()
+        allowed = MAY_IMPORT[package] | {package}
+        if name == "forecast/cli.py":
+            allowed |= {"data_prep"}
+        ours = {top(m) for m in imported_modules(path)} & {*PACKAGES, "tests", "benchmarks"}
+        assert ours <= allowed, f"{name} imports {ours - allowed}"
+
+
+@pytest.mark.parametrize("service", SINGLE_IMPORTERS)
+def test_a_foreign_service_has_one_importer(service: str) -> None:
+    importers = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in sources(package)
+        if any(m == service or m.startswith(f"{service}.") for m in imported_modules(path))
+    }
+    assert importers <= {SINGLE_IMPORTERS[service]}
+
+
+def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "import mlflow.pytorch\n"
+        "def f():\n"
+        "    from data_prep.store import x\n"
+        "    importlib.import_module('cartopy.crs')\n"
+        "    torch.distributed.barrier()\n"
+    )
+    found = set(imported_modules(path))
+    assert {"mlflow.pytorch", "data_prep.store", "cartopy.crs", "torch.distributed"} <= found
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads(name: str) -> None:
+    load_config(name)
+
+
+def test_the_presets_of_the_readme_exist() -> None:
+    wanted = {"swe_smoke", "swe", "swe_demo", "reanalysis_smoke", "reanalysis", "sst"}
+    assert wanted <= set(preset_names())
+
+
+def test_the_command_line_starts_without_the_heavy_packages() -> None:
+    """Help has to answer in a second; torch and torch-harmonics alone take four."""
+    code = f"import sys, forecast.cli; print(*[m for m in {HEAVY} if m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert run.stdout.split() == []
+
+
+def test_all_packages_are_listed_for_installation() -> None:
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(settings["tool"]["setuptools"]["packages"])
+    there = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert there <= listed
