@@ -46,7 +46,8 @@ app.command("doctor")(commands.doctor)
 
 _GLOBAL_FLAGS = ("--debug", "--quiet", "-q", "--verbose", "-v")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-_UsageError = typer.BadParameter.__base__ or Exception
+# typer names only this one of the errors that a wrong command line raises.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _show_version(asked: bool) -> None:
@@ -81,8 +82,6 @@ def data_swe(
 ) -> None:
     """Solve the shallow-water equations and write the trajectories to a store."""
     from configs.load import load_config
-    from data_prep.generate import generate_shallow_water
-    from forecast.console import progress
 
     config = load_config(preset, overrides or ()).data
     if config.source != "shallow_water":
@@ -90,6 +89,10 @@ def data_swe(
             f"the data of {preset} come from {config.source}, not from the solver; "
             "use `forecast data ingest`, or a preset such as swe"
         )
+    # After the check of the configuration, whose answer then takes no seconds.
+    from data_prep.generate import generate_shallow_water
+    from forecast.console import progress
+
     with progress("trajectories") as update:
         generate_shallow_water(config, out, progress=update)
     typer.echo(f"store: {out}")
@@ -109,8 +112,6 @@ def data_ingest(
 ) -> None:
     """Read ERA5-style gridded files and write them to a store."""
     from configs.load import load_config
-    from data_prep.ingest import ingest
-    from forecast.console import progress
 
     config = load_config(preset, overrides or ()).data
     if config.source != "files":
@@ -118,6 +119,9 @@ def data_ingest(
             f"the data of {preset} come from the shallow-water solver, not from files; "
             "use `forecast data swe`, or a preset such as reanalysis"
         )
+    from data_prep.ingest import ingest
+    from forecast.console import progress
+
     with progress("times") as update:
         ingest(files, config, out, progress=update)
     typer.echo(f"store: {out}")

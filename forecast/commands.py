@@ -29,9 +29,11 @@ def train(
 ) -> None:
     """Train a model on a store and write its package."""
     from configs.load import load_config
+
+    config = load_config(preset, overrides or ())
     from forecast.train import train as run
 
-    run(load_config(preset, overrides or ()), data, out, resume=resume, dry_run=dry_run)
+    run(config, data, out, resume=resume, dry_run=dry_run)
 
 
 def rollout(

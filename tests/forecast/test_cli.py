@@ -1,0 +1,126 @@
+"""The command line: one tool, one line per error, nothing half-written."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forecast.cli import main
+
+COMMANDS = (
+    [],
+    ["data"],
+    ["data", "swe"],
+    ["data", "ingest"],
+    ["data", "info"],
+    ["train"],
+    ["rollout"],
+    ["evaluate"],
+    ["plot"],
+    ["plot", "map"],
+    ["plot", "scores"],
+    ["plot", "spectrum"],
+    ["runs"],
+    ["doctor"],
+)
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line that a refused command prints."""
+    assert run(*words) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words, "--help") == 0
+    shown = capsys.readouterr().out
+    assert " ".join(["Usage: forecast", *words]) in shown
+    assert "object at 0x" not in shown
+
+
+def test_help_answers_in_about_a_second() -> None:
+    best = 99.0
+    for _ in range(3):  # the least of three, since the machine may be busy
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "forecast", "train", "--help"], check=True, capture_output=True
+        )
+        best = min(best, time.perf_counter() - start)
+    assert best < 1.5
+
+
+def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    assert run("--version") == 0
+    assert capsys.readouterr().out.split() == ["sphere-forecast", version("sphere-forecast")]
+
+
+def test_no_command_shows_the_help_and_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    captured = capsys.readouterr()
+    assert "Usage: forecast" in captured.out + captured.err
+    assert "error:" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (["train"], "PRESET"),
+        (["train", "swe", "--dat", "x"], "--data"),
+        (["fly"], "fly"),
+        (["rollout", "p", "--data", "s", "--out", "f.nc", "--split", "all"], "'test'"),
+        (["plot", "map", "f.nc", "--variable", "v", "--out", "p.png", "--lead", "-1"], "--lead"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    words: list[str], fragment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fragment in refused(capsys, *words)
+
+
+def test_a_wrong_override_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "store.zarr"
+    line = refused(capsys, "data", "swe", "swe_smoke", "--out", str(out), "data.n_step=3")
+    assert "data.n_step" in line
+    assert "nearest: n_steps" in line
+    assert not out.exists()
+
+
+def test_debug_shows_the_traceback_wherever_it_stands() -> None:
+    for words in (["--debug", "train", "swf"], ["train", "swf", "--debug"]):
+        with pytest.raises(FileNotFoundError, match="no preset 'swf'"):
+            main([*words, "--data", "s", "--out", "r"])
+
+
+def test_an_interrupt_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("configs.load.load_config", interrupted)
+    assert run("train", "swe", "--data", "s", "--out", "r") == 130
+    assert capsys.readouterr().err.splitlines() == ["interrupted"]
+
+
+def test_data_commands_want_their_kind_of_preset(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = str(tmp_path / "store.zarr")
+    assert "forecast data ingest" in refused(capsys, "data", "swe", "sst", "--out", out)
+    assert "forecast data swe" in refused(capsys, "data", "ingest", "swe", "a.nc", "--out", out)
