@@ -23,11 +23,13 @@ class Sink(Protocol):
         """Define the dims, by name, in the order of the fields' dims."""
 
     def coordinate(
-        self, name: str, dims: tuple[str, ...], values: NDArray[Any], units: str, **attributes: str
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
     ) -> None:
         """Define a variable and write all of it."""
 
-    def field(self, name: str, dims: tuple[str, ...], held: int, **attributes: str) -> None:
+    def field(
+        self, name: str, dims: tuple[str, ...], held: int, attributes: Mapping[str, str]
+    ) -> None:
         """Define a float32 variable, missing everywhere; `held` lead times are written at once."""
 
     def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
@@ -54,20 +56,22 @@ class NetCDFSink:
             self._file.createDimension(name, size)
 
     def coordinate(
-        self, name: str, dims: tuple[str, ...], values: NDArray[Any], units: str, **attributes: str
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
     ) -> None:
         """See `Sink`."""
         variable = self._file.createVariable(name, values.dtype, dims, fill_value=False)
-        variable.setncatts({**attributes, "units": units})
+        variable.setncatts(dict(attributes))
         variable[:] = values
 
-    def field(self, name: str, dims: tuple[str, ...], held: int, **attributes: str) -> None:
+    def field(
+        self, name: str, dims: tuple[str, ...], held: int, attributes: Mapping[str, str]
+    ) -> None:
         """See `Sink`."""
         shape = [len(self._file.dimensions[d]) for d in dims]
         variable = self._file.createVariable(
             name, "f4", dims, fill_value=np.float32("nan"), chunksizes=(1, 1, *shape[2:])
         )
-        variable.setncatts(attributes)
+        variable.setncatts(dict(attributes))
         # Fields are written once: a cache of many chunks per variable is memory for nothing.
         variable.set_var_chunk_cache(size=2 * 4 * shape[2] * shape[3])
 
@@ -88,6 +92,7 @@ class ZarrSink:
         self._path = path
         self._group = zarr.create_group(path, zarr_format=3)
         self._dims: dict[str, int] = {}
+        self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """See `Sink`."""
@@ -98,7 +103,7 @@ class ZarrSink:
         self._dims = dict(dims)
 
     def coordinate(
-        self, name: str, dims: tuple[str, ...], values: NDArray[Any], units: str, **attributes: str
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
     ) -> None:
         """See `Sink`."""
         array = self._group.create_array(
@@ -106,14 +111,16 @@ class ZarrSink:
             shape=values.shape,
             dtype=values.dtype,
             dimension_names=dims,
-            attributes={**attributes, "units": units},
+            attributes={**attributes},
         )
         array[:] = values
 
-    def field(self, name: str, dims: tuple[str, ...], held: int, **attributes: str) -> None:
+    def field(
+        self, name: str, dims: tuple[str, ...], held: int, attributes: Mapping[str, str]
+    ) -> None:
         """See `Sink`."""
         shape = tuple(self._dims[d] for d in dims)
-        self._group.create_array(
+        self._arrays[name] = self._group.create_array(
             name,
             shape=shape,
             dtype="f4",
@@ -121,12 +128,12 @@ class ZarrSink:
             shards=(1, held, *shape[2:]),  # one file per flush
             fill_value=float("nan"),
             dimension_names=dims,
-            attributes=attributes,
+            attributes={**attributes},
         )
 
     def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
         """See `Sink`."""
-        self._group[name][index] = values
+        self._arrays[name][index] = values
 
     def close(self) -> None:
         """See `Sink`."""

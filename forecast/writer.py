@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from configs.layout import (
     CONVENTIONS,
-    GRID_KIND,
     INIT_TIME,
     LATITUDE,
     LEAD_TIME,
     LONGITUDE,
-    TIME_STEP,
     TRAJECTORY,
     VALID_TIME,
 )
@@ -31,6 +29,8 @@ from sphere_ops.grid import Grid
 
 TRAJECTORY_NUMBER = "trajectory_number"
 LAST_STEP = "last_step"
+GRID_KIND = "grid_kind"
+TIME_STEP = "time_step"
 SUFFIXES = (".nc", ".zarr")
 
 _BUFFER_BYTES = 32 * 2**20
@@ -76,6 +76,7 @@ class ForecastAxes:
         """Time since the start, and its unit: "hours" where they are whole, else "seconds"."""
         if self.time_step.months is not None:
             return (self.steps * self.time_step.months).astype(np.int32), "months"
+        assert self.time_step.seconds is not None
         seconds = self.steps * self.time_step.seconds
         if (seconds % 3600 == 0).all():
             return (seconds // 3600).astype(np.int32), "hours"
@@ -194,68 +195,54 @@ class ForecastWriter:
             | {GRID_KIND: axes.grid.kind, TIME_STEP: axes.time_step.label}
         )
         sink.dims(dict(zip((member, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
-        sink.coordinate(
-            INIT_TIME,
-            (member,),
-            *_encode(axes.init_time, epoch),
-            standard_name="forecast_reference_time",
-            long_name="Start of the forecast",
-            calendar=_CALENDAR,
-            # Only a coordinate variable may be an axis, and of trajectories it is not one.
-            **({"axis": "T"} if axes.trajectory is None else {}),
-        )
+        init_time, since = _encode(axes.init_time, epoch)
+        start = {
+            "standard_name": "forecast_reference_time",
+            "long_name": "Start of the forecast",
+            "units": since,
+            "calendar": _CALENDAR,
+        }
+        # Only a coordinate variable may be an axis, and of trajectories it is not one.
+        axis = {"axis": "T"} if axes.trajectory is None else {}
+        sink.coordinate(INIT_TIME, (member,), init_time, start | axis)
         auxiliary = [VALID_TIME]
         if axes.trajectory is not None:
             # Not named as its dim: cdo would take the number for the time axis.
-            sink.coordinate(
-                TRAJECTORY_NUMBER,
-                (TRAJECTORY,),
-                axes.trajectory.astype(np.int32),
-                "1",
-                long_name="Number of the trajectory in the store",
-            )
+            number = {"long_name": "Number of the trajectory in the store", "units": "1"}
+            trajectory = axes.trajectory.astype(np.int32)
+            sink.coordinate(TRAJECTORY_NUMBER, (TRAJECTORY,), trajectory, number)
             auxiliary = [INIT_TIME, VALID_TIME, TRAJECTORY_NUMBER]
-        sink.coordinate(
-            LEAD_TIME,
-            (LEAD_TIME,),
-            leads,
-            lead_units,
-            standard_name="forecast_period",
-            long_name="Time since the start of the forecast",
-            **decoded,
-        )
-        sink.coordinate(
-            VALID_TIME,
-            (member, LEAD_TIME),
-            *_encode(axes.valid_time, epoch),
-            standard_name="time",
-            long_name="Time for which the forecast is valid",
-            calendar=_CALENDAR,
-        )
-        for name, values, units, axis in (
+        lead_time = {
+            "standard_name": "forecast_period",
+            "long_name": "Time since the start of the forecast",
+            "units": lead_units,
+        }
+        sink.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
+        valid_time, since = _encode(axes.valid_time, epoch)
+        valid = {
+            "standard_name": "time",
+            "long_name": "Time for which the forecast is valid",
+            "units": since,
+            "calendar": _CALENDAR,
+        }
+        sink.coordinate(VALID_TIME, (member, LEAD_TIME), valid_time, valid)
+        for name, values, units, letter in (
             (LATITUDE, axes.grid.latitude, "degrees_north", "Y"),
             (LONGITUDE, axes.grid.longitude, "degrees_east", "X"),
         ):
+            named = {"standard_name": name, "long_name": name.capitalize()}
             sink.coordinate(
-                name,
-                (name,),
-                values.numpy(),
-                units,
-                standard_name=name,
-                long_name=name.capitalize(),
-                axis=axis,
+                name, (name,), values.numpy(), {**named, "units": units, "axis": letter}
             )
+        dims = (member, LEAD_TIME, LATITUDE, LONGITUDE)
         for channel in axes.channels:
             named = {"standard_name": channel.standard_name} if channel.standard_name else {}
-            sink.field(
-                channel.name,
-                (member, LEAD_TIME, LATITUDE, LONGITUDE),
-                self._held,
-                **named,
-                long_name=channel.long_name,
-                units=channel.units,
-                coordinates=" ".join(auxiliary),
-            )
+            meaning = {
+                "long_name": channel.long_name,
+                "units": channel.units,
+                "coordinates": " ".join(auxiliary),
+            }
+            sink.field(channel.name, dims, self._held, named | meaning)
 
     def _define_last_step(self) -> None:
         """A variable that a complete forecast does not have."""
@@ -264,13 +251,11 @@ class ForecastWriter:
         last = np.full(self.axes.shape[0], self.axes.steps[-1], dtype=np.int32)
         for member, step in self._ended.items():
             last[member] = step
-        self._sink.coordinate(
-            LAST_STEP,
-            (self.axes.member_dim,),
-            last,
-            "1",
-            long_name="Last model step with finite values; later ones are missing",
-        )
+        meaning = {
+            "long_name": "Last model step with finite values; later ones are missing",
+            "units": "1",
+        }
+        self._sink.coordinate(LAST_STEP, (self.axes.member_dim,), last, meaning)
 
 
 def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:

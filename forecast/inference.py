@@ -1,0 +1,295 @@
+"""Forecasts from the initial states of a store, written to a file while they run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs import layout
+from configs.load import load_config
+from configs.schema import RolloutConfig
+from forecast.checkpoint import load_package
+from forecast.data import Store
+from forecast.forecaster import Forecaster
+from forecast.reader import lead_label
+from forecast.rollout import rollout
+from forecast.writer import SUFFIXES, ForecastAxes, ForecastWriter, check_output
+
+log = logging.getLogger(__name__)
+
+Start = tuple[int, int]
+"""The arguments `index` and `step` of `Store.state`."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A forecast that stopped early because it was no longer finite.
+
+    Attributes:
+        start: its initial state, in words.
+        step: the model step whose state is not finite; the file has those before it.
+        channel: the first channel that is not finite.
+        lead: lead time of that step, in words.
+    """
+
+    start: str
+    step: int
+    channel: str
+    lead: str
+
+    def __str__(self) -> str:
+        """One sentence."""
+        return (
+            f"the forecast from {self.start} ended: {self.channel} is not finite at step "
+            f"{self.step} (lead time {self.lead}); what came before is kept"
+        )
+
+
+def run_rollout(
+    package: str | Path | Forecaster,
+    data: str | Path,
+    out: str | Path,
+    *,
+    split: str = "test",
+    init_times: Sequence[str] | None = None,
+    n_steps: int | None = None,
+    every: int = 1,
+    batch_size: int | None = None,
+    device: str | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+) -> tuple[Ended, ...]:
+    """Forecast from the states of a split, or from given times, and write a forecast file.
+
+    Memory does not grow with the number of steps. A forecast whose state stops being finite ends
+    there, is marked in the file (`last_step`) and reported; the others go on.
+
+    Args:
+        package: folder of a trained model's package, or a forecaster.
+        data: store with the initial states.
+        out: forecast file: `.nc` or `.zarr`.
+        split: start from every time of this split, or from the first state of its trajectories.
+        init_times: start at these valid times instead (of trajectories: in all of the split's).
+        n_steps: model steps; if not given, what the configuration in the package's run folder
+            says, or else the default.
+        every: write each `every`-th step.
+        batch_size: forecasts that are stepped together; likewise.
+        device: where to compute; the GPU if there is one.
+        progress: called with (done, total, note) as the steps are done.
+
+    Returns:
+        The forecasts that ended early.
+
+    Raises:
+        ValueError: if package and store do not fit, or a start is not in the store.
+        FileNotFoundError: if package or store are not there.
+        FileExistsError: if the output is.
+    """
+    check_output(out, SUFFIXES)
+    settings = _settings(package)
+    n_steps = settings.n_steps if n_steps is None else n_steps
+    if n_steps < 1 or not 1 <= every <= n_steps:
+        raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
+    store = Store(data)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    forecaster, source = _load(package, device)
+    forecaster = _fitted(forecaster, store)
+    starts = find_starts(store, split, init_times)
+    batch_size = min(batch_size or settings.batch_size, len(starts))
+    axes = ForecastAxes(
+        grid=store.grid,
+        channels=forecaster.channels,
+        time_step=store.time_step,
+        init_time=np.array([store.valid_time(*s) for s in starts], dtype="datetime64[ns]"),
+        steps=np.arange(0, n_steps + 1, every),
+        trajectory=np.array([i for i, _ in starts]) if store.has_trajectories else None,
+    )
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attributes = {
+        "title": f"Forecast of {', '.join(forecaster.channel_names)}",
+        "source": source,
+        "history": f"{now} forecast rollout from store {store.path.name} ({len(starts)} starts, "
+        f"{n_steps} steps of {store.time_step.label})",
+    }
+    ended: list[Ended] = []
+    with ForecastWriter(out, axes, attributes, batch_size=batch_size) as writer:
+        for first in range(0, len(starts), batch_size):
+            batch = list(range(first, min(first + batch_size, len(starts))))
+            done, total = first * n_steps, len(starts) * n_steps
+            run = _Batch(forecaster, store, writer, [starts[i] for i in batch], batch)
+            ended += run.forecast(
+                n_steps, every, lambda s, d=done, b=len(batch), t=total: progress(d + b * s, t, "")
+            )
+    for one in ended:
+        log.warning("%s", one)
+    return tuple(ended)
+
+
+def find_starts(
+    store: Store, split: str = "test", init_times: Sequence[str] | None = None
+) -> list[Start]:
+    """The initial states of a split, or those at given times.
+
+    Args:
+        store: where they are.
+        split: all times of this split, or the first state of its trajectories.
+        init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
+
+    Returns:
+        The arguments `index` and `step` of `Store.state` for each.
+
+    Raises:
+        ValueError: if a time is not in the store; what there is, and the nearest, are named.
+    """
+    if not init_times:
+        return [(int(i), 0) for i in store.split_indices(split)]
+    unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
+    known = store.time.astype(unit)
+    steps = []
+    for text in init_times:
+        try:
+            time = np.datetime64(text.strip().removesuffix("Z").replace(" ", "T")).astype(unit)
+        except ValueError:
+            raise ValueError(
+                f"initial time {text!r} is not a date; write it as 2001-03-01 or 2001-03-01T12:00"
+            ) from None
+        found = np.flatnonzero(known == time)
+        if not len(found):
+            nearest = store.time[int(np.abs(store.time - time.astype(store.time.dtype)).argmin())]
+            raise ValueError(
+                f"{store.path} has no state at {text}; it has {_minute(store.time[0])} to "
+                f"{_minute(store.time[-1])} every {store.time_step.label} (nearest: "
+                f"{_minute(nearest)})"
+            )
+        steps.append(int(found[0]))
+    if store.has_trajectories:
+        return [(int(i), step) for i in store.split_indices(split) for step in steps]
+    return [(step, 0) for step in steps]
+
+
+class _Batch:
+    """Forecasts that are stepped together."""
+
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        store: Store,
+        writer: ForecastWriter,
+        starts: list[Start],
+        members: list[int],
+    ) -> None:
+        self.forecaster, self.store, self.writer = forecaster, store, writer
+        self.starts, self.members = starts, members
+        names = [store.channel_names.index(name) for name in forecaster.channel_names]
+        state = torch.stack([store.state(*s) for s in starts])[:, names]  # (b, c, h, w)
+        self.valid = None if store.mask is None else store.mask[names]
+        for i, channel in self._failures(state).items():
+            raise ValueError(
+                f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}; "
+                "a forecast needs a complete initial state: declare a mask when ingesting, or "
+                "start from another time"
+            )
+        self.state = state
+        self.time = np.array([store.valid_time(*s) for s in starts], dtype="datetime64[ns]")
+
+    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Ended]:
+        """Step all of them, write what is kept, and drop those that blow up."""
+        device = next(self.forecaster.parameters()).device
+        ended: dict[int, Ended] = {}
+        self._write(0, self.state, ended)
+        steps = rollout(self.forecaster, self.state.to(device), self.time, n_steps)
+        for step, (_, state) in enumerate(steps, start=1):
+            # A batch mate is untouched by another's overflow: nothing mixes forecasts.
+            for i, channel in self._failures(state).items():
+                if i not in ended:
+                    lead = lead_label(self.forecaster.time_step, step)
+                    start = self.store.describe(*self.starts[i])
+                    ended[i] = Ended(start, step, channel, lead)
+                    self.writer.end(self.members[i], step - 1)
+            tick(step)
+            if len(ended) == len(self.members):
+                tick(n_steps)
+                break
+            if step % every == 0:
+                self._write(step // every, state, ended)
+        return list(ended.values())
+
+    def _write(self, position: int, state: Tensor, ended: dict[int, Ended]) -> None:
+        alive = [i for i in range(len(self.members)) if i not in ended]
+        fields = state[alive].cpu().float()
+        if self.valid is not None:
+            fields = fields.where(self.valid, torch.nan)
+        self.writer.write([self.members[i] for i in alive], position, fields.numpy())
+
+    def _failures(self, state: Tensor) -> dict[int, str]:
+        """The first channel that is not finite of each forecast that has one."""
+        finite = state.isfinite()
+        if self.valid is not None:
+            finite |= ~self.valid.to(finite.device)
+        finite = finite.all(-1).all(-1)  # (b, c)
+        if finite.all():
+            return {}
+        return {
+            i: self.forecaster.channel_names[int(np.argmin(row))]
+            for i, row in enumerate(finite.cpu().numpy())
+            if not row.all()
+        }
+
+
+def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str]:
+    """The forecaster, and what the file says about it."""
+    tool = f"sphere-forecast {version('sphere-forecast')}"
+    if not isinstance(package, str | Path):
+        return package.eval().to(device), tool
+    forecaster = load_package(package, device)
+    weights = _package_folder(Path(package)) / layout.WEIGHTS_FILE
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    name = "/".join(Path(package).absolute().parts[-2:])
+    return forecaster, f"{tool}, package {name} (sha256 {digest})"
+
+
+def _package_folder(path: Path) -> Path:
+    """A package's own folder where the run that holds it was given."""
+    inside = path / layout.PACKAGE
+    return inside if (inside / layout.PACKAGE_FILE).is_file() else path
+
+
+def _settings(package: str | Path | Forecaster) -> RolloutConfig:
+    """The defaults of the run that a package lies in."""
+    if isinstance(package, str | Path):
+        config = _package_folder(Path(package)).absolute().parent / layout.CONFIG_FILE
+        if config.is_file():
+            return load_config(config).rollout
+    return RolloutConfig()
+
+
+def _fitted(forecaster: Forecaster, store: Store) -> Forecaster:
+    """The forecaster on the store's grid; refuses a store with other channels or time step."""
+    absent = [name for name in forecaster.channel_names if name not in store.channel_names]
+    if absent:
+        raise ValueError(
+            f"package and store do not fit: the model forecasts {', '.join(absent)}, and "
+            f"{store.path} has {', '.join(store.channel_names)}"
+        )
+    if forecaster.time_step != store.time_step:
+        raise ValueError(
+            f"package and store do not fit: the model steps by {forecaster.time_step.label}, "
+            f"{store.path} by {store.time_step.label}"
+        )
+    if forecaster.grid == store.grid:
+        return forecaster
+    log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
+    return forecaster.on_grid(store.grid)
+
+
+def _minute(time: np.datetime64) -> str:
+    return str(time.astype("datetime64[m]"))
