@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
@@ -26,6 +26,8 @@ from forecast.rollout import rollout
 from forecast.writer import SUFFIXES, ForecastAxes, ForecastWriter, check_output
 
 log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
 
 Start = tuple[int, int]
 """The arguments `index` and `step` of `Store.state`."""
@@ -66,7 +68,7 @@ def run_rollout(
     every: int = 1,
     batch_size: int | None = None,
     device: str | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+    progress: Progress = lambda done, total, note: None,
 ) -> tuple[Ended, ...]:
     """Forecast from the states of a split, or from given times, and write a forecast file.
 
@@ -126,9 +128,8 @@ def run_rollout(
             batch = list(range(first, min(first + batch_size, len(starts))))
             done, total = first * n_steps, len(starts) * n_steps
             run = _Batch(forecaster, store, writer, [starts[i] for i in batch], batch)
-            ended += run.forecast(
-                n_steps, every, lambda s, d=done, b=len(batch), t=total: progress(d + b * s, t, "")
-            )
+            tick = partial(_tick, progress, done, total, len(batch))
+            ended += run.forecast(n_steps, every, tick)
     for one in ended:
         log.warning("%s", one)
     return tuple(ended)
@@ -243,6 +244,10 @@ class _Batch:
             for i, row in enumerate(finite.cpu().numpy())
             if not row.all()
         }
+
+
+def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> None:
+    progress(done + batch * step, total, "")
 
 
 def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str]:
