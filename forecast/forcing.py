@@ -1,0 +1,74 @@
+"""Inputs of the network that follow from time and place alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+from sphere_ops.insolation import SOLAR_CONSTANT, insolation
+
+Times = NDArray[np.datetime64]
+
+
+def _year_angle(time: Times) -> Tensor:
+    """Fraction of the year as an angle, radians, (t, 1, 1) float64."""
+    year = time.astype("datetime64[Y]")
+    fraction = (time - year) / ((year + 1).astype(time.dtype) - year)
+    return torch.from_numpy(2 * np.pi * np.asarray(fraction, dtype=np.float64))[:, None, None]
+
+
+_FORCINGS: dict[str, Callable[[Times, Grid], Tensor]] = {
+    "insolation": lambda time, grid: insolation(time, grid) / SOLAR_CONSTANT,
+    "daily_insolation": lambda time, grid: insolation(time, grid, daily_mean=True) / SOLAR_CONSTANT,
+    "sin_year": lambda time, grid: torch.sin(_year_angle(time)).expand(-1, *grid.shape),
+    "cos_year": lambda time, grid: torch.cos(_year_angle(time)).expand(-1, *grid.shape),
+}
+
+_PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sin_latitude": lambda latitude, longitude: torch.sin(latitude),
+    "cos_latitude": lambda latitude, longitude: torch.cos(latitude),
+    "sin_longitude": lambda latitude, longitude: torch.cos(latitude) * torch.sin(longitude),
+    "cos_longitude": lambda latitude, longitude: torch.cos(latitude) * torch.cos(longitude),
+}
+
+
+def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
+    """Forcings at given times, scaled to order one.
+
+    Args:
+        names: which ones; insolation comes as a share of the solar constant.
+        time: datetime64 (b,).
+        grid: where.
+
+    Returns:
+        (b, len(names), nlat, nlon) float64.
+
+    Raises:
+        ValueError: if a name is not one of a forcing.
+    """
+    time = np.asarray(time, dtype="datetime64[ns]")
+    unknown = [name for name in names if name not in _FORCINGS]
+    if unknown:
+        raise ValueError(
+            f"model.forcing names {unknown[0]!r}; known are {', '.join(sorted(_FORCINGS))}"
+        )
+    if not names:
+        return torch.empty(len(time), 0, *grid.shape, dtype=torch.float64)
+    return torch.stack([_FORCINGS[name](time, grid) for name in names], dim=1)
+
+
+def is_positional(name: str) -> bool:
+    """Whether a static field follows from the grid alone."""
+    return name in _PLACE
+
+
+def positional_field(name: str, grid: Grid) -> Tensor:
+    """A static field that follows from the grid alone, (nlat, nlon) float64, of order one."""
+    latitude = torch.deg2rad(grid.latitude)[:, None]
+    longitude = torch.deg2rad(grid.longitude)[None, :]
+    return _PLACE[name](latitude, longitude).expand(grid.shape).contiguous()
