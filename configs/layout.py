@@ -2,8 +2,9 @@
 
 from typing import Final
 
-FORMAT_VERSION: Final = 1
-"""Of the store."""
+FORMAT_VERSION: Final = "format_version"
+"""Under this key a store and a package carry theirs."""
+STORE_VERSION: Final = 1
 PACKAGE_VERSION: Final = 1
 CONVENTIONS: Final = "CF-1.8"
 
@@ -42,6 +43,12 @@ CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
 
 SEED: Final = "seed"
 CASE: Final = "case"
+
+GRID_KIND: Final = "grid_kind"
+TIME_STEP: Final = "time_step"
+RADIUS: Final = "radius"
+CONFIGURATION: Final = "configuration"
+PROVENANCE: Final = "provenance"
 
 # --- the package: a folder ------------------------------------------------------------------------
 

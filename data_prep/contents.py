@@ -97,7 +97,7 @@ def create_empty(path: Path, contents: Contents) -> zarr.Group:
             "title": contents.title,
             "source": contents.source,
             "history": f"{now} made by sphere-forecast",
-            "format_version": layout.FORMAT_VERSION,
+            layout.FORMAT_VERSION: layout.STORE_VERSION,
             "grid_kind": grid.kind,
             "time_step": contents.time_step,
             "configuration": contents.configuration,
