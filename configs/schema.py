@@ -98,6 +98,12 @@ class FilesData(Section):
     variables: tuple[VariableName, ...] = Field(min_length=1)
     static: tuple[VariableName, ...] = ()
     rename: dict[str, str] = Field(default={}, description="name in the file: our short name")
+    units: dict[str, str] = Field(
+        default={}, description="name in the file: its units, where the file's are wrong or missing"
+    )
+    select: dict[str, float] = Field(
+        default={}, description="dimension in the file: value to keep, as number: 0 of an ensemble"
+    )
     grid: GridConfig | None = Field(
         default=None, description="regrid to this; None keeps the file's"
     )

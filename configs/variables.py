@@ -45,7 +45,8 @@ _TABLE = (
     Variable("eastward_wind", "eastward_wind", "Eastward wind", "m s-1"),
     Variable("northward_wind", "northward_wind", "Northward wind", "m s-1"),
     # pressure levels, as ERA5 names them
-    Variable("z", "geopotential", "Geopotential", "m2 s-2", aliases=("geopotential",)),
+    Variable("z", "geopotential", "Geopotential", "m2 s-2",
+             aliases=("geopotential", "gh", "hgt", "zg")),
     Variable("t", "air_temperature", "Temperature", "K", aliases=("temperature", "air")),
     Variable("u", "eastward_wind", "Eastward wind", "m s-1",
              aliases=("u_component_of_wind", "uwnd")),
