@@ -49,12 +49,26 @@ def rollout(
         list[str] | None,
         typer.Option(metavar="TIME", help="Start here instead of from a split; may be repeated."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Time steps of the forecast.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Time steps; default: as the run was configured.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
 ) -> None:
     """Forecast with a trained model and write a CF file."""
+    from forecast.console import progress
     from forecast.inference import run_rollout
 
-    run_rollout(package, data, out, split=split, init_times=init_time, n_steps=steps)
+    with progress("steps") as update:
+        run_rollout(
+            package,
+            data,
+            out,
+            split=split,
+            init_times=init_time,
+            n_steps=steps,
+            every=every,
+            progress=update,
+        )
     typer.echo(f"forecast: {out}")
 
 
@@ -72,8 +86,17 @@ def evaluate(
     typer.echo(f"scores: {out}")
 
 
-def runs() -> None:
-    """List the training runs that MLflow holds."""
+def runs(
+    experiment: Annotated[str | None, typer.Option(help="Only runs of this experiment.")] = None,
+    uri: Annotated[
+        str | None, typer.Option(help="MLflow's store; default sqlite:///mlflow.db.")
+    ] = None,
+) -> None:
+    """List the training runs that MLflow holds, the newest first."""
+    from forecast.report import runs_table
+    from forecast.tracking import list_runs
+
+    typer.echo(runs_table(list_runs(uri, experiment)))
 
 
 def doctor() -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 _PACKAGES = ("forecast", "data_prep", "sphere_ops", "configs")
 _LINE_EVERY = 10.0
 """Least interval of log lines that stand for a bar, in s."""
 
-Update = Callable[[int, int, str], None]
-"""What a long loop calls: steps done, steps in all, and a short note ("" for none)."""
+
+class Update(Protocol):
+    """What a long loop calls as it goes."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Take the steps that are done, those there are, and a few words."""
+
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +53,10 @@ def progress(label: str) -> Iterator[Update]:
         label: what is being done, in a word or two.
 
     Yields:
-        The function that the loop calls with (done, total, note).
+        The function that the loop calls with (done, total[, note]).
     """
     if not log.isEnabledFor(logging.INFO):
-        yield lambda done, total, note: None
+        yield lambda done, total, note="": None
     elif sys.stderr.isatty():
         with _bar(label) as update:
             yield update
@@ -82,7 +88,7 @@ def _bar(label: str) -> Iterator[Update]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None, note="")
 
-        def update(done: int, total: int, note: str) -> None:
+        def update(done: int, total: int, note: str = "") -> None:
             bar.update(task, completed=done, total=total, note=note)
 
         yield update
@@ -92,7 +98,7 @@ def _lines(label: str) -> Update:
     """A log line every few seconds, and one at the end."""
     start = last = time.monotonic()
 
-    def update(done: int, total: int, note: str) -> None:
+    def update(done: int, total: int, note: str = "") -> None:
         nonlocal last
         now = time.monotonic()
         if done < total and now - last < _LINE_EVERY:

@@ -124,8 +124,12 @@ def _optimisers() -> Lines:
 
 
 def _tracking() -> Lines:
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    return {"MLflow": uri}
+    from forecast.tracking import MLflowTracker
+
+    uri = MLflowTracker().uri
+    file = Path(uri.removeprefix("sqlite:///"))
+    there = "is there" if file.exists() else "made by the first training run here"
+    return {"MLflow": f"{uri} ({file.absolute()}, {there}; tracking.uri=... changes it)"}
 
 
 def _maps() -> Lines:
