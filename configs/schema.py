@@ -180,19 +180,52 @@ class TrainingConfig(Section):
     """How a model is trained."""
 
     steps: int = Field(default=1500, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=4, ge=1, description="windows that are computed together")
+    accumulate: int = Field(default=1, ge=1, description="batches per optimiser step")
     learning_rate: float = Field(default=2e-3, gt=0)
     warmup: float = Field(default=0.05, ge=0, lt=1, description="fraction of the steps")
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    loss: Literal["relative-l2", "relative-l1", "relative-h1", "mse"] = "relative-l2"
+    channel_weights: dict[str, float] = Field(
+        default={}, description="weight in the loss of the channels that are named; others 1"
+    )
     rollout_steps: int = Field(default=1, ge=1, description="autoregressive steps in the loss")
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    rollout_from: float = Field(
+        default=0.0, ge=0, lt=1, description="fraction of the steps trained with one step; "
+        "then their number grows evenly to rollout_steps",
+    )  # fmt: skip
+    push_forward: int = Field(
+        default=0, ge=0, description="up to so many steps, drawn for each batch, go before the "
+        "loss and have no gradient",
+    )  # fmt: skip
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="average the weights; the package holds the average"
+    )
     optimizer: Literal["adamw", "apex-adam", "apex-lamb"] = "adamw"
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     compile: bool = False
-    validate_every: int = Field(default=250, ge=1, description="optimiser steps")
+    checkpoint_blocks: bool = Field(
+        default=False, description="recompute the blocks in the backward pass to save memory"
+    )
+    checkpoint_steps: bool = Field(
+        default=False, description="recompute each rollout step in the backward pass"
+    )
+    validate_every: int = Field(
+        default=250, ge=1, description="optimiser steps between validations, which also save"
+    )
     validation_rollout: int = Field(default=5, ge=1, description="steps of a validation rollout")
+    validation_states: int = Field(default=32, ge=1, description="initial states, evenly spread")
     keep_checkpoints: int = Field(default=2, ge=1)
+    log_every: int = Field(default=10, ge=1, description="optimiser steps per line of the metrics")
+    max_skipped: int = Field(
+        default=10, ge=0, description="steps with a non-finite loss that are skipped before the "
+        "run stops",
+    )  # fmt: skip
+    workers: int = Field(
+        default=2, ge=0, description="processes that read a store too large for memory"
+    )
+    device: str = Field(default="auto", description="auto: cuda where there is one, else cpu")
     seed: int = 0
 
 
