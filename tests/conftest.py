@@ -1,6 +1,8 @@
 """What all tests share: one thread per process, no network services, where the real data are."""
 
+import logging
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,42 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set SPHERE_FORECAST_DATA to the folder that holds sst/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_forecast() -> Iterator[Callable[..., int]]:
+    """The command `forecast` in this process; returns its exit code."""
+    from forecast.cli import main
+
+    handlers = logging.root.handlers[:]
+
+    def run(*words: object) -> int:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        # The command sends the log to the stderr of its time, which is not that of the next test.
+        logging.root.handlers[:] = handlers
+        assert isinstance(caught.value.code, int)
+        return caught.value.code
+
+    yield run
+    for package in ("forecast", "data_prep", "sphere_ops", "configs"):
+        logging.getLogger(package).setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def refused(
+    run_forecast: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """A command that ends with exit code 2; returns the one line that it prints."""
+
+    def refuse(*words: object) -> str:
+        capsys.readouterr()
+        assert run_forecast(*words) == 2
+        lines = capsys.readouterr().err.splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert len(errors) == 1, lines
+        assert lines[-1] == errors[0], lines
+        assert "Traceback" not in "".join(lines)
+        return errors[0]
+
+    return refuse

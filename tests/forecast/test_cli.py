@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,26 +28,15 @@ COMMANDS = (
 )
 
 
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(words)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line that a refused command prints."""
-    assert run(*words) == 2
-    captured = capsys.readouterr()
-    lines = captured.err.splitlines()
-    assert len(lines) == 1, captured.err
-    assert lines[0].startswith("error: ")
-    return lines[0]
+Run = Callable[..., int]
+Refused = Callable[..., str]
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_has_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*words, "--help") == 0
+def test_every_command_has_help(
+    words: list[str], run_forecast: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_forecast(*words, "--help") == 0
     shown = capsys.readouterr().out
     assert " ".join(["Usage: forecast", *words]) in shown
     assert "object at 0x" not in shown
@@ -63,15 +53,19 @@ def test_help_answers_in_about_a_second() -> None:
     assert best < 1.5
 
 
-def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_the_distribution(
+    run_forecast: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     from importlib.metadata import version
 
-    assert run("--version") == 0
+    assert run_forecast("--version") == 0
     assert capsys.readouterr().out.split() == ["sphere-forecast", version("sphere-forecast")]
 
 
-def test_no_command_shows_the_help_and_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run() == 2
+def test_no_command_shows_the_help_and_is_an_error(
+    run_forecast: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_forecast() == 2
     captured = capsys.readouterr()
     assert "Usage: forecast" in captured.out + captured.err
     assert "error:" not in captured.err
@@ -88,14 +82,14 @@ def test_no_command_shows_the_help_and_is_an_error(capsys: pytest.CaptureFixture
     ],
 )
 def test_a_wrong_command_line_is_one_line(
-    words: list[str], fragment: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], fragment: str, refused: Refused
 ) -> None:
-    assert fragment in refused(capsys, *words)
+    assert fragment in refused(*words)
 
 
-def test_a_wrong_override_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_wrong_override_is_one_line(refused: Refused, tmp_path: Path) -> None:
     out = tmp_path / "store.zarr"
-    line = refused(capsys, "data", "swe", "swe_smoke", "--out", str(out), "data.n_step=3")
+    line = refused("data", "swe", "swe_smoke", "--out", str(out), "data.n_step=3")
     assert "data.n_step" in line
     assert "nearest: n_steps" in line
     assert not out.exists()
@@ -107,17 +101,15 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
             main([*words, "--data", "s", "--out", "r"])
 
 
-def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, run_forecast: Run) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("configs.load.load_config", interrupted)
-    assert run("train", "swe", "--data", "s", "--out", "r") == 130
+    assert run_forecast("train", "swe", "--data", "s", "--out", "r") == 130
 
 
-def test_data_commands_want_their_kind_of_preset(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_data_commands_want_their_kind_of_preset(refused: Refused, tmp_path: Path) -> None:
     out = str(tmp_path / "store.zarr")
-    assert "forecast data ingest" in refused(capsys, "data", "swe", "sst", "--out", out)
-    assert "forecast data swe" in refused(capsys, "data", "ingest", "swe", "a.nc", "--out", out)
+    assert "forecast data ingest" in refused("data", "swe", "sst", "--out", out)
+    assert "forecast data swe" in refused("data", "ingest", "swe", "a.nc", "--out", out)
