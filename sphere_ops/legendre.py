@@ -10,9 +10,7 @@ from torch import Tensor
 from sphere_ops.grid import Grid
 
 
-def legendre(
-    grid: Grid, lmax: int, mmax: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+def legendre(grid: Grid, lmax: int, mmax: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """P_lm(cos θ_h), orthonormal with Condon-Shortley phase, (mmax, lmax, nlat)."""
     return _legendre(grid.kind, grid.nlat, lmax, mmax, dtype, device)
 
