@@ -93,19 +93,19 @@ def create_empty(path: Path, contents: Contents) -> zarr.Group:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     group.attrs.update(
         {
-            "Conventions": "CF-1.8",
+            "Conventions": layout.CONVENTIONS,
             "title": contents.title,
             "source": contents.source,
             "history": f"{now} made by sphere-forecast",
             layout.FORMAT_VERSION: layout.STORE_VERSION,
-            "grid_kind": grid.kind,
-            "time_step": contents.time_step,
-            "configuration": contents.configuration,
-            "provenance": provenance(contents.sources),
+            layout.GRID_KIND: grid.kind,
+            layout.TIME_STEP: contents.time_step,
+            layout.CONFIGURATION: contents.configuration,
+            layout.PROVENANCE: provenance(contents.sources),
         }
     )
     if contents.radius is not None:
-        group.attrs["radius"] = contents.radius
+        group.attrs[layout.RADIUS] = contents.radius
 
     _put_axes(group, contents)
     _put_table(group, layout.CHANNEL, layout.CHANNEL_ATTRIBUTES, channels)

@@ -147,7 +147,7 @@ class StoreWriter:
         store, complete = self.work / "store", self.work / "created"
         if self.resume and complete.exists():
             self._group = zarr.open_group(store, mode="r+")
-            if self._group.attrs["configuration"] != self.contents.configuration:
+            if self._group.attrs[layout.CONFIGURATION] != self.contents.configuration:
                 raise ValueError(
                     f"{self.work} holds an unfinished store of another configuration; remove that "
                     "folder or choose another output path"
