@@ -32,9 +32,10 @@ def spatial_mean(x: ArrayLike, valid: ArrayLike, area_weights: ArrayLike) -> Arr
     Returns:
         (...), in the unit of x; NaN where no point counts.
     """
-    weights = np.where(valid, np.asarray(area_weights, dtype=np.float64), 0.0)
+    x = np.asarray(x, dtype=np.float64)
+    weights = np.where(np.broadcast_to(valid, x.shape), np.asarray(area_weights), 0.0)
     total = weights.sum((-2, -1))
-    weighted = np.where(weights > 0, np.asarray(x, dtype=np.float64) * weights, 0.0)
+    weighted = np.where(weights > 0, x * weights, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return weighted.sum((-2, -1)) / total
 
@@ -44,17 +45,17 @@ def spatial_mean(x: ArrayLike, valid: ArrayLike, area_weights: ArrayLike) -> Arr
 
 def squared_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
     """Mean squared error of each field, (...), in the unit squared."""
-    return _mean_of((np.asarray(forecast) - truth) ** 2, truth, area_weights)
+    return _mean_of(_difference(forecast, truth) ** 2, truth, area_weights)
 
 
 def absolute_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
     """Mean absolute error of each field, (...)."""
-    return _mean_of(np.abs(np.asarray(forecast) - truth), truth, area_weights)
+    return _mean_of(np.abs(_difference(forecast, truth)), truth, area_weights)
 
 
 def mean_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
     """Mean of forecast minus truth of each field, (...)."""
-    return _mean_of(np.asarray(forecast) - truth, truth, area_weights)
+    return _mean_of(_difference(forecast, truth), truth, area_weights)
 
 
 def anomaly_correlation(
@@ -64,7 +65,7 @@ def anomaly_correlation(
 
     Missing (0/0) where one of the two has no anomaly.
     """
-    f, t = np.asarray(forecast) - climatology, np.asarray(truth) - climatology
+    f, t = _difference(forecast, climatology), _difference(truth, climatology)
     both = _mean_of(f * t, truth, area_weights)
     norm = np.sqrt(_mean_of(f * f, truth, area_weights) * _mean_of(t * t, truth, area_weights))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -89,8 +90,8 @@ def anomaly_variance(field: ArrayLike, climatology: ArrayLike, area_weights: Arr
 
     Points where the climatology is missing are left out.
     """
-    anomaly = np.asarray(field) - climatology
-    valid = np.broadcast_to(np.isfinite(climatology), anomaly.shape)
+    anomaly = _difference(field, climatology)
+    valid = np.isfinite(climatology)
     mean = spatial_mean(anomaly, valid, area_weights)
     return spatial_mean((anomaly - mean[..., None, None]) ** 2, valid, area_weights)
 
@@ -158,6 +159,9 @@ def spectrum(field: ArrayLike, grid: Grid) -> Array:
     return power_spectrum(analysis(x)).numpy()
 
 
-def _mean_of(x: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
-    x = np.asarray(x)
-    return spatial_mean(x, np.broadcast_to(np.isfinite(truth), x.shape), area_weights)
+def _difference(x: ArrayLike, y: ArrayLike) -> Array:
+    return np.asarray(x, dtype=np.float64) - np.asarray(y, dtype=np.float64)
+
+
+def _mean_of(x: Array, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    return spatial_mean(x, np.isfinite(truth), area_weights)

@@ -60,7 +60,7 @@ class ForecastFile:
         self.time_step = TimeStep.parse(data.attrs[TIME_STEP])
         self.init_time = data[INIT_TIME].values.astype("datetime64[ns]")
         self.valid_time = data[VALID_TIME].values.astype("datetime64[ns]")
-        self.steps = _steps(data[LEAD_TIME], self.time_step)
+        self.steps = steps_of(data[LEAD_TIME], self.time_step)
         self.trajectory: NDArray[np.int64] | None = None
         if TRAJECTORY_NUMBER in data.variables:
             self.trajectory = data[TRAJECTORY_NUMBER].values.astype(np.int64)
@@ -240,7 +240,8 @@ def time_label(time: np.datetime64, time_step: TimeStep) -> str:
     )
 
 
-def _steps(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
+def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
+    """Model steps of the lead times of a file, int (k,)."""
     values: NDArray[Any] = lead_time.values
     if time_step.months is not None:
         return (values // time_step.months).astype(np.int64)
