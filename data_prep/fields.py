@@ -234,14 +234,7 @@ def _describe(
         raise ValueError(f"its grid ({grid_type}) is {way_out}")
     latitude = _axis(dataset, array, "latitude", "degrees_north", _LATITUDE_NAMES)
     longitude = _axis(dataset, array, "longitude", "degrees_east", _LONGITUDE_NAMES)
-    try:
-        grid = FileGrid.from_coordinates(
-            dataset[latitude].values, dataset[longitude].values, exact=exact_grid
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"{error}{'; data.grid makes it one if it covers the globe' if exact_grid else ''}"
-        ) from None
+    grid = _file_grid(dataset[latitude].values, dataset[longitude].values, exact_grid)
     time, time_dim, times = find_time(dataset, name), None, np.empty(0, dtype="M8[s]")
     if time is not None and time.ndim > 1:
         raise ValueError(
@@ -268,6 +261,21 @@ def _describe(
     return FileField(
         path, number, name, times, time_dim, at, grid, latitude, longitude, convert
     )  # fmt: skip
+
+
+def _file_grid(latitude: NDArray[Any], longitude: NDArray[Any], exact: bool) -> FileGrid:
+    try:
+        return FileGrid.from_coordinates(latitude, longitude, exact=exact)
+    except ValueError as error:
+        try:
+            FileGrid.from_coordinates(latitude, longitude, exact=False)
+        except ValueError:
+            raise error from None
+        raise ValueError(
+            f"its {len(latitude)} rows from {latitude[0]:g} to {latitude[-1]:g} are not those of a "
+            "grid with or without pole rows, or of Gaussian latitudes; they cover the globe, so "
+            "data.grid can bring them onto one"
+        ) from None
 
 
 def _axis(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
@@ -71,13 +72,16 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
         raise FileNotFoundError(f"input {path} does not exist; check the path")
     kind = _format(path)
     try:
-        if kind == "grib":
+        if kind == "GRIB":
             return _open_grib(path, wanted)
         options: dict[str, Any] = {"decode_times": False, "chunks": None}
         if kind == "zarr":
             options["consolidated"] = (path / ".zmetadata").exists()
         engine = "zarr" if kind == "zarr" else "netcdf4"
-        return [xr.open_dataset(path, engine=engine, **options)]
+        with warnings.catch_warnings():
+            # Such as a fill value that a packed variable cannot hold: it marks nothing.
+            warnings.simplefilter("ignore", xr.SerializationWarning)
+            return [xr.open_dataset(path, engine=engine, **options)]
     except ImportError:
         raise ValueError(
             f"{path} is GRIB, which needs two more packages; "
@@ -101,7 +105,7 @@ def _format(path: Path) -> str:
     if start[:3] == b"CDF" or start == b"\x89HDF\r\n\x1a\n":
         return "netCDF"
     if start[:4] == b"GRIB":
-        return "grib"
+        return "GRIB"
     raise ValueError(
         f"{path} is neither netCDF nor GRIB nor zarr (it starts with {start!r}); convert it to one "
         "of these"
@@ -122,7 +126,7 @@ def _open_grib(path: Path, wanted: Collection[str]) -> list[xr.Dataset]:
         pass  # Several kinds of levels or steps in one file: one data set for each.
     kinds = {
         (message["paramId"], message["typeOfLevel"])
-        for message in cfgrib.FileStream(str(path)).values()
+        for _, message in cfgrib.FileStream(str(path)).items()
         if {str(message[k]).lower() for k in ("shortName", "cfVarName")} & set(wanted)
     }
     datasets = []

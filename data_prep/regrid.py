@@ -63,7 +63,7 @@ class FileGrid:
                 raise
             grid, ordered = None, _pole_to_pole(lat)
             # Any known rows: what is asked here is whether the columns go round the sphere.
-            rows = Grid.cell_centred(len(lat), len(lon)).latitude
+            rows = Grid.cell_centred(len(lat), len(lon)).latitude.numpy()
             first = Grid.from_coordinates(rows, lon).first_longitude
         n = len(lon)
         position = np.round((lon - first) * n / 360).astype(np.intp) % n
