@@ -57,7 +57,7 @@ class Store:
             self.channels = _variables(store, layout.CHANNEL)
             self.time = store[layout.TIME].values.astype("datetime64[ns]")
             self.time_step = TimeStep.parse(self.attributes[layout.TIME_STEP])
-            self.split: NDArray[Any] = store[layout.SPLIT].values.astype(str)
+            self.split: NDArray[Any] = np.array([str(s) for s in store[layout.SPLIT].values])
             self.has_trajectories = layout.TRAJECTORY in store[layout.FIELDS].dims
             self.n_bytes = int(store[layout.FIELDS].nbytes)
             self.mask = (

@@ -1,0 +1,258 @@
+"""One physical time step: everything around the network that has units and a date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from configs.schema import BranchesConfig, ModelConfig
+from configs.timestep import TimeStep
+from configs.variables import Variable
+from forecast.data import Store
+from forecast.forcing import forcing_fields, is_positional, positional_field
+from forecast.model import LocalSFNO, share_parameters
+from forecast.normalizer import Normalizer
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics import InverseRealSHT, RealSHT
+from sphere_ops.resample import resample
+
+Times = NDArray[np.datetime64]
+
+
+class Forecaster(nn.Module):
+    """Steps a physical state forward by one time step.
+
+    normalise → append forcings at the target time and static fields → network → add to the state
+    (scaled by the size of a one-step difference) → denormalise → keep the area mean of conserved
+    channels → mask.
+
+    Attributes:
+        config: the model's settings.
+        grid: the grid of the states.
+        channels: what the channels of a state are.
+        time_step: interval of one step.
+        normalizer: the scaling.
+        static: static inputs, of order one, (s, nlat, nlon).
+        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
+        network: the network, which knows nothing of the above.
+    """
+
+    static: Tensor
+    mask: Tensor | None
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        grid: Grid,
+        channels: tuple[Variable, ...],
+        time_step: TimeStep,
+        normalizer: Normalizer,
+        static: Tensor,
+        mask: Tensor | None = None,
+    ) -> None:
+        """Build the network for these channels; see the attributes.
+
+        Raises:
+            ValueError: if a channel is given at every step, which no store provides yet, or a
+                setting does not fit the grid.
+        """
+        super().__init__()
+        for v in channels:
+            if v.role not in ("prognostic", "diagnostic"):
+                raise ValueError(
+                    f"channel {v.name!r} of the store has role {v.role}; a forecast predicts all "
+                    "its channels, so they are prognostic or diagnostic"
+                )
+        self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
+        self.normalizer = normalizer
+        self.register_buffer("static", static)
+        self.register_buffer("mask", mask)
+        prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
+        conserved = [i for i, v in enumerate(channels) if v.conserved and config.conserve]
+        self.register_buffer("_prognostic", torch.tensor(prognostic), persistent=False)
+        self.register_buffer("_conserved", torch.tensor(conserved, dtype=torch.long), False)
+        is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
+        self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
+        self.register_buffer("_area", grid.area_weights.to(static.dtype), persistent=False)
+        self.network = LocalSFNO(
+            len(prognostic) + len(config.forcing) + len(static),
+            len(channels),
+            grid,
+            branch_settings(config.branches),
+            channels=config.channels,
+            blocks=config.blocks,
+            mlp_ratio=config.mlp_ratio,
+        )
+        self.filter: nn.Module | None = None
+        if config.dealias_lmax is not None:
+            if config.dealias_lmax > grid.exact_lmax:
+                raise ValueError(
+                    f"model.dealias_lmax is {config.dealias_lmax}, but a {grid} grid resolves "
+                    f"{grid.exact_lmax} degrees; take at most that"
+                )
+            self.filter = Truncation(grid, config.dealias_lmax)
+
+    @classmethod
+    def from_store(cls, config: ModelConfig, store: Store) -> Forecaster:
+        """An untrained forecaster for the channels, grid and time step of a store.
+
+        Raises:
+            ValueError: if the configuration asks for something that the store does not have.
+        """
+        normalizer = Normalizer.from_store(store, config.baseline)
+        forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
+        static = static_inputs(config.static, store)
+        return cls(
+            config, store.grid, store.channels, store.time_step, normalizer, static, store.mask
+        )
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Short names of the channels."""
+        return tuple(v.name for v in self.channels)
+
+    def step(self, state: Tensor, time: Times) -> Tensor:
+        """The state one time step later.
+
+        Args:
+            state: (b, c, nlat, nlon), physical units; outside the mask anything.
+            time: its valid times, datetime64 (b,).
+
+        Returns:
+            The state at `time` plus one time step, same shape; NaN outside the mask.
+        """
+        target_time = self.time_step.advance(time)
+        present = self._inside_mask(self.normalizer.normalise(state, time), 0.0)
+        inputs = self._inputs(present, target_time)
+        change = self.network(inputs).to(state.dtype)
+        if self.filter is not None:
+            change = self.filter(change)
+        # Diagnostic channels are not fed back: theirs is the value itself, not a change.
+        scale = torch.where(self._residual > 0, self.normalizer.step_scale, 1.0)
+        predicted = present * self._residual + change * scale
+        following = self.normalizer.denormalise(predicted, target_time)
+        if len(self._conserved):
+            following = self._conserve(following, state)
+        return self._inside_mask(following, torch.nan)
+
+    def forward(self, state: Tensor, time: Times) -> Tensor:
+        """See `step`."""
+        return self.step(state, time)
+
+    def on_grid(self, grid: Grid) -> Forecaster:
+        """The same forecaster on another grid; it shares the weights of this one.
+
+        Positional inputs are computed there; other static fields and the climatology are
+        resampled, masks taken from the nearest point.
+        """
+        normalizer = self.normalizer
+        if normalizer.climatology is not None:
+            normalizer = Normalizer(
+                normalizer.mean,
+                normalizer.std,
+                normalizer.std_step,
+                self.time_step,
+                resample(normalizer.climatology, self.grid, grid),
+            )
+        mask = None if self.mask is None else _nearest(self.mask, self.grid, grid)
+        names = [*self.config.static]
+        fields = [
+            positional_field(name, grid).to(self.static)
+            if is_positional(name)
+            else resample(field, self.grid, grid)
+            for name, field in zip(names, self.static[: len(names)], strict=True)
+        ]
+        fields += [_nearest(f, self.grid, grid) for f in self.static[len(names) :]]
+        static = torch.stack(fields) if fields else self.static.new_empty(0, *grid.shape)
+        other = Forecaster(
+            self.config, grid, self.channels, self.time_step, normalizer, static, mask
+        ).to(self.static.device)
+        share_parameters(self, other)
+        return other.train(self.training)
+
+    def _inputs(self, present: Tensor, target_time: Times) -> Tensor:
+        """What the network sees, (b, in_channels, nlat, nlon)."""
+        forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
+        static = self.static.expand(len(present), -1, -1, -1)
+        return torch.cat([present[:, self._prognostic], forcing, static], dim=1)
+
+    def _conserve(self, following: Tensor, state: Tensor) -> Tensor:
+        """Give conserved channels of `following` the area means that they have in `state`."""
+        chosen = self._conserved
+        change = following[:, chosen] - state[:, chosen]
+        area = self._area
+        if self.mask is not None:
+            area = area * self.mask[chosen]
+            change = change.where(self.mask[chosen], 0.0)
+        mean = (change * area).sum((-2, -1)) / area.expand(change.shape[1:]).sum((-2, -1))
+        correction = torch.zeros_like(following[:, :, :1, :1])
+        return following - correction.index_copy(1, chosen, mean[..., None, None])
+
+    def _inside_mask(self, x: Tensor, outside: float) -> Tensor:
+        return x if self.mask is None else x.where(self.mask, outside)
+
+
+class Truncation(nn.Module):
+    """Drops the degrees of a field from `lmax` on."""
+
+    def __init__(self, grid: Grid, lmax: int) -> None:
+        """Prepare the transforms."""
+        super().__init__()
+        mmax = min(lmax, grid.nlon // 2 + 1)
+        self.analysis = RealSHT(grid, lmax=lmax, mmax=mmax)
+        self.synthesis = InverseRealSHT(grid, lmax=lmax, mmax=mmax)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., nlat, nlon) to the same shape."""
+        return self.synthesis(self.analysis(x))
+
+
+def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
+    """The branches that exist, by name, with their settings."""
+    return branches.model_dump(exclude_none=True)
+
+
+def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
+    """Static inputs, of order one, (s, nlat, nlon): the named fields, then the distinct masks.
+
+    A network that sees zero outside the mask has to know that from a zero of the field.
+
+    Raises:
+        ValueError: if a name is neither positional nor a static field of the store.
+    """
+    fields = []
+    for name in names:
+        if is_positional(name):
+            fields.append(positional_field(name, store.grid).float())
+        elif name in store.static:
+            fields.append(_standardised(store.static[name], store.grid))
+        else:
+            raise ValueError(
+                f"model.static names {name!r}, which {store.path} does not have; it has "
+                f"{', '.join(store.static) or 'no static fields'}, and sin_latitude, cos_latitude, "
+                "sin_longitude, cos_longitude follow from the grid"
+            )
+    if store.mask is not None:
+        distinct = torch.unique(store.mask[~store.mask.all(-1).all(-1)], dim=0)
+        fields.extend(distinct.float())
+    return torch.stack(fields) if fields else torch.empty(0, *store.grid.shape)
+
+
+def _standardised(field: Tensor, grid: Grid) -> Tensor:
+    """A field with area mean 0 and variance 1; a constant one becomes 0."""
+    area = grid.area_weights
+    anomaly = field.double() - (field * area).sum()
+    std = (anomaly.square() * area).sum().sqrt()
+    return (anomaly / std if std > 0 else anomaly).float()
+
+
+def _nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
+    """A field (..., nlat, nlon) at the nearest points of another grid."""
+    row = (grid_out.latitude[:, None] - grid.latitude).abs().argmin(-1).to(field.device)
+    offset = (grid_out.longitude[:, None] - grid.longitude + 180) % 360 - 180
+    column = offset.abs().argmin(-1).to(field.device)
+    return field[..., row, :][..., column]

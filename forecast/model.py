@@ -1,0 +1,145 @@
+"""The network: blocks of parallel global and local branches. It knows no units and no time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sphere_ops.block import LocalSphericalConv
+from sphere_ops.grid import Grid
+
+Branches = Mapping[str, Mapping[str, Any]]
+
+
+class Pointwise(nn.Module):
+    """A linear map of the channels at every point."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Draw weights that keep the variance of the input."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels) / in_channels**0.5)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to (b, o, h, w)."""
+        y = torch.baddbmm(self.bias[:, None], self.weight.expand(len(x), -1, -1), x.flatten(2))
+        return y.unflatten(2, x.shape[-2:])                                 # (b, o, h, w)
+
+
+class MLP(nn.Sequential):
+    """Two pointwise layers with a GELU between them."""
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
+        """Channels in, between and out."""
+        super().__init__(
+            Pointwise(in_channels, hidden), nn.GELU(), Pointwise(hidden, out_channels)
+        )
+
+
+class Block(nn.Module):
+    """x ← x + conv(x), then x ← x + MLP(x): a skip around the branches, and one around the MLP."""
+
+    def __init__(self, channels: int, grid: Grid, branches: Branches, mlp_ratio: float) -> None:
+        """Make the branches and the MLP; see `LocalSFNO`."""
+        super().__init__()
+        self.conv = LocalSphericalConv(channels, channels, grid, branches=branches)
+        self.mlp = MLP(channels, round(mlp_ratio * channels), channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        x = x + self.conv(x)
+        return x + self.mlp(x)
+
+
+class LocalSFNO(nn.Module):
+    """Spherical Fourier neural operator with local branches in every block.
+
+    Encoder and decoder are pointwise. The decoder sees the network's input beside the last block,
+    and its last layer starts at zero: as a residual model, it starts as persistence.
+
+    Attributes:
+        grid: the grid of inputs and outputs.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Grid,
+        branches: Branches,
+        *,
+        channels: int = 32,
+        blocks: int = 4,
+        mlp_ratio: float = 2.0,
+        checkpoint_blocks: bool = False,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            in_channels: channels of the input.
+            out_channels: channels of the output.
+            grid: grid of both.
+            branches: by name (`spectral`, `integral`, `differential`), the settings of the
+                branches in every block; see `LocalSphericalConv`.
+            channels: channels between encoder and decoder.
+            blocks: number of blocks.
+            mlp_ratio: hidden channels of an MLP over `channels`.
+            checkpoint_blocks: recompute the blocks in the backward pass instead of keeping what
+                is inside them.
+        """
+        super().__init__()
+        self.grid = grid
+        self.checkpoint_blocks = checkpoint_blocks
+        self._settings = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "branches": branches,
+            "channels": channels,
+            "blocks": blocks,
+            "mlp_ratio": mlp_ratio,
+            "checkpoint_blocks": checkpoint_blocks,
+        }
+        hidden = round(mlp_ratio * channels)
+        self.encoder = MLP(in_channels, hidden, channels)
+        self.blocks = nn.ModuleList(
+            Block(channels, grid, branches, mlp_ratio) for _ in range(blocks)
+        )
+        self.decoder = MLP(channels + in_channels, hidden, out_channels)
+        nn.init.zeros_(self.decoder[-1].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""
+        y = self.encoder(x)
+        for block in self.blocks:
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                y = checkpoint(block, y, use_reentrant=False)
+            else:
+                y = block(y)
+        return self.decoder(torch.cat([y, x], dim=1))
+
+    def on_grid(self, grid: Grid) -> LocalSFNO:
+        """The same operator discretised on another grid; it shares this one's parameters."""
+        other = LocalSFNO(grid=grid, **self._settings)
+        share_parameters(self, other)
+        return other
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Number of parameters of each kind of branch, and of the pointwise layers."""
+        counts: dict[str, int] = {}
+        for name, p in self.named_parameters():
+            kinds = [kind for kind in self._settings["branches"] if f".{kind}." in name]
+            kind = kinds[0] if kinds else "pointwise"
+            counts[kind] = counts.get(kind, 0) + p.numel()
+        return counts
+
+
+def share_parameters(source: nn.Module, target: nn.Module) -> None:
+    """Let `target` use the very parameters of `source`; both have the same names."""
+    parameters = dict(source.named_parameters())
+    for name, _ in list(target.named_parameters()):
+        owner, _, leaf = name.rpartition(".")
+        setattr(target.get_submodule(owner), leaf, parameters[name])

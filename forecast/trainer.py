@@ -1,0 +1,229 @@
+"""One optimiser step and one validation: what a training run repeats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from configs.schema import TrainingConfig
+from configs.timestep import TimeStep
+from forecast.checkpoint import TrainingState, load_optimizer, optimizer_tensors
+from forecast.data import Batch, Windows
+from forecast.forecaster import Forecaster
+from forecast.losses import Loss, channel_weights
+from forecast.optim import WeightAverage, learning_rate_factor, make_optimizer
+from forecast.precision import autocast, grad_scaler
+from forecast.rollout import rollout
+
+_EXPLODED = 1e6
+"""A loss above this is as good as infinite: the target has norm one."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimiser step did.
+
+    Attributes:
+        loss: mean over its batches and rollout steps.
+        gradient_norm: before clipping.
+        learning_rate: of the step.
+        taken: whether the weights changed; a non-finite loss or gradient changes nothing.
+        seconds: wall time.
+    """
+
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    taken: bool
+    seconds: float
+
+
+class Trainer:
+    """A forecaster and what changes it."""
+
+    def __init__(self, forecaster: Forecaster, config: TrainingConfig) -> None:
+        """Make the loss, the optimiser and the weight average.
+
+        Args:
+            forecaster: what is trained, on its device.
+            config: how.
+        """
+        self.forecaster, self.config = forecaster, config
+        self.device = forecaster.static.device
+        weights = channel_weights(forecaster.channel_names, config.channel_weights)
+        self.loss = Loss(config.loss, forecaster.grid, weights, forecaster.mask).to(self.device)
+        self.error = Loss("relative-l2", forecaster.grid, weights, forecaster.mask).to(self.device)
+        self.optimizer, self.choice = make_optimizer(
+            config.optimizer, forecaster.parameters(), config.learning_rate, config.weight_decay
+        )
+        self.scaler = grad_scaler(config.precision, self.device)
+        self.average = (
+            WeightAverage(forecaster, config.ema_decay) if config.ema_decay is not None else None
+        )
+        self.step_count = 0
+        if config.compile:
+            forecaster.network.compile()
+
+    def step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
+        """One optimiser step over `accumulate` batches.
+
+        Args:
+            batches: windows of at least `n_steps + 1` states; what is longer is pushed forward.
+            n_steps: rollout steps of the loss.
+        """
+        start = time.perf_counter()
+        self.forecaster.train()
+        rate = self.config.learning_rate * learning_rate_factor(
+            self.step_count, self.config.steps, self.config.warmup
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for batch in batches:
+            with autocast(self.config.precision, self.device):
+                loss = self.rollout_loss(batch, n_steps) / len(batches)
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.forecaster.parameters(), self.config.gradient_clip)
+        value, norm_value = total.item(), norm.item()
+        # An fp16 scaler that is too large overflows the gradient: it skips that by itself.
+        overflow = self.scaler.is_enabled() and np.isfinite(value)
+        taken = bool(value < _EXPLODED and np.isfinite(norm_value))
+        if taken or overflow:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if taken and self.average is not None:
+            self.average.update(self.forecaster)
+        self.step_count += 1
+        seconds = time.perf_counter() - start
+        return StepResult(value, norm_value, rate, taken or overflow, seconds)
+
+    def rollout_loss(self, batch: Batch, n_steps: int) -> Tensor:
+        """Mean loss over the last `n_steps` of a batch's windows, a scalar with a gradient."""
+        fields = batch.fields.to(self.device, non_blocking=True)  # (b, t, c, h, w)
+        state, present = fields[:, 0], batch.time
+        unseen = fields.shape[1] - 1 - n_steps
+        for following, prediction in rollout(self.forecaster, state, present, unseen):
+            state, present = prediction, following
+        model: Any = _Recomputed(self.forecaster) if self.config.checkpoint_steps else None
+        predictions = rollout(model or self.forecaster, state, present, n_steps, grad=True)
+        total = torch.zeros((), device=self.device)
+        for n, (valid_time, prediction) in enumerate(predictions, start=unseen + 1):
+            total = total + self.loss(*self._scaled(valid_time, prediction, fields[:, n]))
+        return total / n_steps
+
+    @torch.no_grad()
+    def validate(self, windows: Windows, indices: Sequence[int]) -> dict[str, float]:
+        """Errors of rollouts from some states, relative to the size of the truth.
+
+        Args:
+            windows: of the validation split; their length is that of the rollout.
+            indices: the windows to use.
+
+        Returns:
+            By name: relative L2 error of the first and last step and the mean over all of them,
+            and the same of persistence.
+        """
+        forecaster = self.averaged().eval()
+        errors: list[Tensor] = []
+        baseline: list[Tensor] = []
+        for chosen in np.array_split(indices, -(-len(indices) // self.config.batch_size)):
+            batch = windows.batch(chosen)
+            fields = batch.fields.to(self.device)
+            with autocast(self.config.precision, self.device):
+                steps = list(rollout(forecaster, fields[:, 0], batch.time, windows.n_steps))
+            for result, states in (
+                (errors, [prediction for _, prediction in steps]),
+                (baseline, [fields[:, 0]] * len(steps)),
+            ):
+                pairs = (
+                    self.error(*self._scaled(valid_time, state.float(), fields[:, n]))
+                    for n, ((valid_time, _), state) in enumerate(
+                        zip(steps, states, strict=True), start=1
+                    )
+                )
+                result.append(torch.stack(list(pairs)) * len(chosen))
+        values = {}
+        for name, parts in (("relative_l2", errors), ("persistence", baseline)):
+            mean = torch.stack(parts).sum(0) / len(indices)  # (n_steps,)
+            values[f"validation/{name}"] = mean.mean().item()
+            values[f"validation/{name}_step_1"] = mean[0].item()
+            values[f"validation/{name}_step_{windows.n_steps}"] = mean[-1].item()
+        return values
+
+    def averaged(self) -> Forecaster:
+        """The forecaster with the weights that a package gets."""
+        if self.average is None:
+            return self.forecaster
+        module = self.average.applied_to(self.forecaster)
+        assert isinstance(module, Forecaster)
+        return module
+
+    def state(self) -> TrainingState:
+        """Everything that the next step depends on."""
+        moments, numbers = optimizer_tensors(self.optimizer)
+        tensors = {f"model.{k}": v for k, v in self.forecaster.named_parameters()}
+        tensors |= {f"optimizer.{k}": v for k, v in moments.items()}
+        tensors["random"] = torch.get_rng_state()
+        values: dict[str, Any] = {"optimizer": numbers, "scaler": self.scaler.state_dict()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.average.items()}
+            values["average_updates"] = self.average.updates
+        return TrainingState(self.step_count, tensors, values)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go back to a state.
+
+        Raises:
+            ValueError: if it is that of another model.
+        """
+        own = dict(self.forecaster.named_parameters())
+        saved = _below("model.", state.tensors)
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in saved.items()}:
+            raise ValueError(
+                "the run was started with another model; resume with its own configuration, or "
+                "train to another folder"
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(saved[name])
+        load_optimizer(
+            self.optimizer, _below("optimizer.", state.tensors), state.values["optimizer"]
+        )
+        self.scaler.load_state_dict(state.values["scaler"])
+        if self.average is not None and "average_updates" in state.values:
+            averages = _below("average.", state.tensors)
+            self.average.average = {k: v.to(self.device) for k, v in averages.items()}
+            self.average.updates = state.values["average_updates"]
+        torch.set_rng_state(state.tensors["random"])
+        self.step_count = state.step
+
+    def _scaled(self, time: np.ndarray, prediction: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        """Prediction and target, normalised, zero outside the mask."""
+        normalise, mask = self.forecaster.normalizer.normalise, self.forecaster.mask
+        pair = normalise(prediction, time), normalise(target, time)
+        return pair if mask is None else tuple(x.where(mask, 0.0) for x in pair)
+
+
+class _Recomputed:
+    """A forecaster whose steps keep nothing for the backward pass and are computed again there."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self.forecaster = forecaster
+        self.time_step: TimeStep = forecaster.time_step
+
+    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
+        return checkpoint(self.forecaster.step, state, time, use_reentrant=False)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
