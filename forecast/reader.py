@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from configs.layout import INIT_TIME, LEAD_TIME, TRAJECTORY, VALID_TIME
 from configs.timestep import TimeStep
 from forecast.data import Store
-from forecast.writer import LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
+from forecast.writer import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
 from sphere_ops.grid import Grid
 
 
@@ -45,7 +45,7 @@ class ForecastFile:
         self.path = Path(path)
         self.dataset = open_output(self.path, "forecast", "forecast rollout")
         names = {*self.dataset.variables, *self.dataset.attrs}
-        missing = sorted({LEAD_TIME, INIT_TIME, VALID_TIME, TIME_STEP} - names)
+        missing = sorted({LEAD_TIME, INIT_TIME, VALID_TIME, TIME_STEP, CHANNELS} - names)
         if missing:
             raise ValueError(
                 f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
@@ -54,9 +54,7 @@ class ForecastFile:
         data = self.dataset
         self.member_dim = TRAJECTORY if TRAJECTORY in data.dims else INIT_TIME
         self.grid = Grid.from_coordinates(data.latitude.values, data.longitude.values)
-        self.channel_names = tuple(
-            str(name) for name, v in data.data_vars.items() if LEAD_TIME in v.dims
-        )
+        self.channel_names = tuple(str(data.attrs[CHANNELS]).split())
         self.time_step = TimeStep.parse(data.attrs[TIME_STEP])
         self.init_time = data[INIT_TIME].values.astype("datetime64[ns]")
         self.valid_time = data[VALID_TIME].values.astype("datetime64[ns]")

@@ -31,6 +31,7 @@ TRAJECTORY_NUMBER = "trajectory_number"
 LAST_STEP = "last_step"
 GRID_KIND = "grid_kind"
 TIME_STEP = "time_step"
+CHANNELS = "channels"
 SUFFIXES = (".nc", ".zarr")
 
 _BUFFER_BYTES = 32 * 2**20
@@ -193,6 +194,7 @@ class ForecastWriter:
         sink.attributes(
             {"Conventions": CONVENTIONS, **attributes}
             | {GRID_KIND: axes.grid.kind, TIME_STEP: axes.time_step.label}
+            | {CHANNELS: " ".join(v.name for v in axes.channels)}  # zarr keeps no order
         )
         sink.dims(dict(zip((member, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
         init_time, since = _encode(axes.init_time, epoch)

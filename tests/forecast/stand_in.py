@@ -1,0 +1,49 @@
+"""A forecaster whose truth is known: it turns the fields about the axis, as `make_store` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forecast.data import Store
+
+TURN = 0.25
+"""Eastward turn of the synthetic fields per step, radians."""
+
+
+class Turning(nn.Module):
+    """Turns every field eastward, exactly, and may fail on purpose.
+
+    Attributes:
+        fails: at which step the forecasts started at an index of the first batch become infinite.
+    """
+
+    def __init__(self, store: str | Path, factor: float = 1.0) -> None:
+        """Forecast the channels of a store; `factor` scales the departure from its mean."""
+        super().__init__()
+        self.store = Store(store)
+        self.grid, self.channels = self.store.grid, self.store.channels
+        self.channel_names, self.time_step = self.store.channel_names, self.store.time_step
+        self.mask = self.store.mask
+        self.weight = nn.Parameter(torch.tensor(factor))
+        self.fails: dict[int, int] = {}
+        self.times: list[np.ndarray] = []
+        self.steps_done = 0
+
+    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
+        """One step; outside the mask the state may be anything."""
+        self.times.append(time)
+        self.steps_done += 1
+        mean = self.store.statistics["mean"].float()[:, None, None]
+        anomaly = state - mean if self.mask is None else (state - mean).where(self.mask, 0.0)
+        spectrum = torch.fft.rfft(anomaly)
+        m = torch.arange(spectrum.shape[-1])
+        turned = torch.fft.irfft(spectrum * torch.exp(-1j * m * TURN), n=state.shape[-1])
+        state = mean + self.weight * turned
+        for index, step in self.fails.items():
+            if self.steps_done >= step:
+                state[index, 1, 2, 3] = torch.inf
+        return state
