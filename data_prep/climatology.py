@@ -7,8 +7,8 @@ import zarr
 from numpy.typing import NDArray
 
 from configs import layout
-from data_prep.contents import put
-from data_prep.statistics import Moments, array, point_weights, train_series
+from data_prep.arrays import array, put
+from data_prep.statistics import Moments, point_weights, train_series
 from sphere_ops.grid import Grid
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from configs import layout
 from configs.variables import Variable
+from data_prep.arrays import put
 from data_prep.provenance import provenance
 from sphere_ops.grid import Grid
 
@@ -169,21 +170,3 @@ def _put_table(
     for attribute in attributes:
         values = np.array([getattr(v, attribute) for v in variables])
         put(group, f"{dim}_{attribute}", (dim,), values, long_name=attribute.replace("_", " "))
-
-
-def put(
-    group: zarr.Group, name: str, dims: tuple[str, ...], values: Any, **attributes: Any
-) -> None:
-    """Write a small array with its dimension names and attributes, over an older one."""
-    values = np.asarray(values)
-    text = values.dtype.kind in "UT"
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=str if text else values.dtype,
-        dimension_names=dims,
-        attributes=attributes,
-        fill_value=np.nan if values.dtype.kind == "f" else None,
-        overwrite=True,
-    )
-    array[...] = values.astype(object) if text else values

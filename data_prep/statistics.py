@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from configs import layout
-from data_prep.contents import put
+from data_prep.arrays import array, put
 from sphere_ops.grid import Grid
 
 
@@ -62,13 +61,6 @@ def point_weights(group: zarr.Group, grid: Grid) -> NDArray[np.float64]:
     if layout.MASK in group:
         return area * np.asarray(array(group, layout.MASK)[...])
     return np.broadcast_to(area, (n, *grid.shape))
-
-
-def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """An array of a store."""
-    found = group[name]
-    assert isinstance(found, zarr.Array)
-    return found
 
 
 def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:

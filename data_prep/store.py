@@ -7,7 +7,6 @@ store by one rename, when all pieces and the statistics are in it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,9 +20,14 @@ from numpy.typing import NDArray
 from configs import layout
 from data_prep.climatology import write_climatology
 from data_prep.contents import Contents, Trajectories, create_empty
+from data_prep.describe import describe
+from data_prep.export import export_netcdf
+from data_prep.output import lock, refuse_existing
 from data_prep.statistics import write_statistics
 
-__all__ = ["Contents", "StoreWriter", "Trajectories", "refuse_existing"]
+__all__ = [
+    "Contents", "StoreWriter", "Trajectories", "describe", "export_netcdf", "refuse_existing",
+]  # fmt: skip
 
 
 class StoreWriter:
@@ -49,12 +53,8 @@ class StoreWriter:
         """
         self.path, self.contents, self.resume = Path(path), contents, resume
         refuse_existing(self.path)
-        if not self.path.absolute().parent.is_dir():
-            raise FileNotFoundError(
-                f"folder {self.path.absolute().parent} does not exist; create it first"
-            )
         self.work = self.path.absolute().parent / f".{self.path.name}.partial"
-        self._lock = _lock(self.work)
+        self._lock = lock(self.work)
         try:
             self._take_up_or_create()
         except BaseException:
@@ -187,23 +187,3 @@ class StoreWriter:
         if not keep:
             shutil.rmtree(self.work, ignore_errors=True)
         os.close(self._lock)
-
-
-def refuse_existing(path: Path) -> None:
-    """Raise FileExistsError if there is anything at an output path."""
-    if path.exists() or path.is_symlink():
-        raise FileExistsError(f"{path} exists already; choose another path or remove it first")
-
-
-def _lock(work: Path) -> int:
-    """A lock on the work folder that ends with the process."""
-    work.mkdir(exist_ok=True)
-    handle = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise FileExistsError(
-            f"another process is writing {work}; wait for it or choose another output path"
-        ) from None
-    return handle
