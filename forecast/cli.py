@@ -132,9 +132,23 @@ def data_info(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to describe.")],
 ) -> None:
     """Say what a store holds: grid, channels, times, splits, statistics, provenance."""
-    from data_prep.store import describe
+    from data_prep.describe import describe
 
     typer.echo(describe(store))
+
+
+@data_app.command("export")
+def data_export(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to read.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="netCDF file to write.")],
+) -> None:
+    """Write a store as CF netCDF, for other tools."""
+    from data_prep.export import export_netcdf
+    from forecast.console import progress
+
+    with progress("states") as update:
+        export_netcdf(store, out, progress=update)
+    typer.echo(f"file: {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from configs.layout import BEST
+
 Preset = Annotated[
     str, typer.Argument(metavar="PRESET", help="Preset by name, or YAML file by path.")
 ]
@@ -23,7 +25,10 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Build all, take one step, say what it costs; write nothing."
+        ),
     ] = False,
     overrides: Overrides = None,
 ) -> None:
@@ -33,7 +38,11 @@ def train(
     config = load_config(preset, overrides or ())
     from forecast.train import train as run
 
-    run(config, data, out, resume=resume, dry_run=dry_run)
+    result = run(config, data, out, resume=resume, dry_run=dry_run)
+    if result.stopped_by is not None:
+        raise typer.Exit(128 + result.stopped_by)  # as shells have it
+    if not dry_run:
+        typer.echo(f"package: {out / BEST}")
 
 
 def rollout(
@@ -78,11 +87,19 @@ def evaluate(
     ],
     data: StoreOption,
     out: Annotated[Path, typer.Option(metavar="SCORES", help="Scores to write: .nc.")],
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="persistence or climatology; may be repeated; default: both."),
+    ] = None,
 ) -> None:
     """Score a forecast against the truth and the baselines, and print a table."""
+    from forecast.console import progress
     from forecast.evaluate import evaluate as run
+    from forecast.report import table
 
-    run(forecast, data, out)
+    with progress("forecasts") as update:
+        scores = run(forecast, data, out, baselines=baseline, progress=update)
+    typer.echo(table(scores))
     typer.echo(f"scores: {out}")
 
 
@@ -93,10 +110,12 @@ def runs(
     ] = None,
 ) -> None:
     """List the training runs that MLflow holds, the newest first."""
-    from forecast.report import runs_table
     from forecast.tracking import list_runs
 
-    typer.echo(runs_table(list_runs(uri, experiment)))
+    for run in list_runs(uri, experiment):
+        error = run.metrics.get("validation/relative_l2")
+        shown = "not validated" if error is None else f"validation relative L2 {error:.4g}"
+        typer.echo(f"{run.started:%Y-%m-%d %H:%M}  {run.status:<8}  {shown:<32}  {run.name}")
 
 
 def doctor() -> None:
