@@ -11,12 +11,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sphere_ops import transform
 from sphere_ops.grid import Grid, check_on_grid
-from sphere_ops.legendre import legendre, legendre_derivatives
+from sphere_ops.legendre import Function
 
 
 class _Transform(nn.Module):
     """The grid, the truncation and the check of both that all transforms share."""
+
+    functions: tuple[Function, ...] = ("P",)
 
     def __init__(self, grid: Grid, lmax: int, mmax: int) -> None:
         super().__init__()
@@ -31,6 +34,7 @@ class _Transform(nn.Module):
                 f"{min(lmax, grid.nlon // 2 + 1)} (exclusive orders)"
             )
         self.grid, self.lmax, self.mmax = grid, lmax, mmax
+        self._key = transform.key(transform.Spec(grid, lmax, mmax, self.functions))
 
     def _check_coeffs(self, coeffs: Tensor) -> None:
         if coeffs.shape[-2:] != (self.lmax, self.mmax) or not coeffs.is_complex():
@@ -62,8 +66,7 @@ class RealSHT(_Transform):
     def forward(self, x: Tensor) -> Tensor:
         """Transform x of shape (..., nlat, nlon), float32 or float64."""
         check_on_grid(x, self.grid)
-        spectrum = torch.fft.rfft(x, norm="forward")[..., : self.mmax]  # (..., h, m)
-        return _contract("...hm,mlh->...lm", spectrum, _analysis(self, x))
+        return transform.analyse(x, self._key)[0]
 
 
 class InverseRealSHT(_Transform):
@@ -81,9 +84,7 @@ class InverseRealSHT(_Transform):
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform coefficients of shape (..., lmax, mmax), complex64 or complex128."""
         self._check_coeffs(coeffs)
-        p = legendre(self.grid, self.lmax, self.mmax, coeffs.real.dtype, coeffs.device)
-        spectrum = _contract("...lm,mlh->...hm", coeffs, p)
-        return _inverse_rfft(spectrum, self.grid.nlon)
+        return transform.synthesise(coeffs[None], self._key)
 
 
 class RealVectorSHT(_Transform):
@@ -98,23 +99,19 @@ class RealVectorSHT(_Transform):
         mmax: orders kept, exclusive.
     """
 
+    functions = ("dP/dθ", "mP/sinθ")
+
     def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
         super().__init__(grid, lmax, mmax)
 
     def forward(self, v: Tensor) -> Tensor:
         """Transform v of shape (..., 2, nlat, nlon) to (..., 2, lmax, mmax) complex."""
         check_on_grid(v, self.grid)
-        spectrum = torch.fft.rfft(v, norm="forward")[..., : self.mmax]
-        south, east = spectrum.unbind(-3)
-        d, s = legendre_derivatives(self.grid, self.lmax, self.mmax, v.dtype, v.device)
-        degree = torch.arange(self.lmax, dtype=v.dtype, device=v.device)
-        scale = torch.where(degree > 0, 1 / (degree * (degree + 1)).clamp(min=1), 0.0)
-        weight = 2 * math.pi * scale[:, None] * _row_weights(self.grid, v)  # (l, h)
-        d, s = d * weight, s * weight
-        law = "...hm,mlh->...lm"
-        spheroidal = _contract(law, south, d) - 1j * _contract(law, east, s)
-        toroidal = -_contract(law, east, d) - 1j * _contract(law, south, s)
-        return torch.stack((spheroidal, toroidal), dim=-3)
+        derivative, quotient = transform.analyse(v, self._key)
+        south_d, east_d = derivative.unbind(-3)
+        south_q, east_q = quotient.unbind(-3)
+        potentials = torch.stack((south_d - 1j * east_q, -east_d - 1j * south_q), dim=-3)
+        return -inverse_laplacian(potentials)
 
 
 class InverseRealVectorSHT(_Transform):
@@ -126,20 +123,18 @@ class InverseRealVectorSHT(_Transform):
         mmax: orders of the coefficients, exclusive.
     """
 
+    functions = ("dP/dθ", "mP/sinθ")
+
     def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
         super().__init__(grid, lmax, mmax)
 
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform (..., 2, lmax, mmax) complex to (..., 2, nlat, nlon): v_θ and v_λ."""
         self._check_coeffs(coeffs)
-        spheroidal, toroidal = coeffs.unbind(-3)
-        d, s = legendre_derivatives(
-            self.grid, self.lmax, self.mmax, coeffs.real.dtype, coeffs.device
-        )
-        law = "...lm,mlh->...hm"
-        south = _contract(law, spheroidal, d) + 1j * _contract(law, toroidal, s)
-        east = -_contract(law, toroidal, d) + 1j * _contract(law, spheroidal, s)
-        return _inverse_rfft(torch.stack((south, east), dim=-3), self.grid.nlon)
+        s, t = coeffs.unbind(-3)
+        derivative = torch.stack((s, -t), dim=-3)
+        quotient = torch.stack((1j * t, 1j * s), dim=-3)
+        return transform.synthesise(torch.stack((derivative, quotient)), self._key)
 
 
 def laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:
@@ -222,27 +217,3 @@ def power_spectrum(coeffs: Tensor) -> Tensor:
     """
     power = coeffs.real.square() + coeffs.imag.square()
     return (2 * power.sum(dim=-1) - power[..., 0]) / (4 * math.pi)
-
-
-def _analysis(transform: _Transform, x: Tensor) -> Tensor:
-    p = legendre(transform.grid, transform.lmax, transform.mmax, x.dtype, x.device)
-    return p * (2 * math.pi * _row_weights(transform.grid, x))
-
-
-def _row_weights(grid: Grid, x: Tensor) -> Tensor:
-    """Quadrature weights q_h of ∫ f d(cos θ), (nlat,): they sum to 2."""
-    return (2 * grid.nlon * grid.area_weights[:, 0]).to(x)
-
-
-def _contract(law: str, spectrum: Tensor, table: Tensor) -> Tensor:
-    """A complex tensor times a real table, without making the table complex."""
-    lhs, out = law.replace("->", ",->").split("->")
-    first, second, _ = lhs.split(",")
-    parts = torch.view_as_real(spectrum.resolve_conj())
-    product = torch.einsum(f"{first}z,{second}->{out}z", parts, table)
-    return torch.view_as_complex(product.contiguous())
-
-
-def _inverse_rfft(spectrum: Tensor, nlon: int) -> Tensor:
-    """Fourier synthesis of each row; orders that are not there are 0."""
-    return torch.fft.irfft(spectrum, n=nlon, norm="forward")

@@ -1,0 +1,151 @@
+"""Analysis and synthesis as differentiable operations; each is the other's adjoint, but for weights.
+
+Both are opaque to `torch.compile`: one call in its graph, and inside it the batched products of
+`triangle` between two Fourier transforms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+from sphere_ops.legendre import Function
+from sphere_ops.triangle import triangle
+from sphere_ops.zonal import Rows, to_rows, to_wavenumbers
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Grid, truncation and the functions of latitude of a transform."""
+
+    grid: Grid
+    lmax: int
+    mmax: int
+    functions: tuple[Function, ...]
+
+    @property
+    def rows(self) -> Rows:
+        """Layout of the grid's rows for these orders."""
+        return Rows(self.grid.nlat, self.grid.nlon, self.mmax, self.grid.nlat, 0)
+
+
+_SPECS: dict[int, Spec] = {}
+_KEYS: dict[Spec, int] = {}
+_NUMBERS = count()
+
+
+def key(spec: Spec) -> int:
+    """A number that names the spec in the arguments of the operations."""
+    if spec not in _KEYS:
+        number = next(_NUMBERS)
+        _SPECS[number], _KEYS[spec] = spec, number
+    return _KEYS[spec]
+
+
+def analyse(x: Tensor, key: int) -> Tensor:
+    """Coefficients of fields by each function of latitude.
+
+    Args:
+        x: (..., nlat, nlon), float32 or float64.
+        key: of the spec.
+
+    Returns:
+        (functions, ..., lmax, mmax) complex.
+    """
+    spec = _SPECS[key]
+    flat = x.reshape(-1, *spec.grid.shape)
+    coeffs = _analyse(flat, key, False)
+    return torch.view_as_complex(coeffs).unflatten(1, x.shape[:-2])
+
+
+def synthesise(coeffs: Tensor, key: int) -> Tensor:
+    """Fields of coefficients, summed over the functions of latitude.
+
+    Args:
+        coeffs: (functions, ..., lmax, mmax) complex.
+        key: of the spec.
+
+    Returns:
+        (..., nlat, nlon) real.
+    """
+    spec = _SPECS[key]
+    flat = coeffs.reshape(len(spec.functions), -1, spec.lmax, spec.mmax)
+    x = _synthesise(torch.view_as_real(flat.resolve_conj()), key, False)
+    return x.unflatten(0, coeffs.shape[1:-2])
+
+
+@torch.library.custom_op("sphere_ops::analyse", mutates_args=())
+def _analyse(x: Tensor, key: int, adjoint: bool) -> Tensor:
+    """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
+    spec = _SPECS[key]
+    z = to_wavenumbers(x[None], spec.rows)  # (2, 1, rows, n)
+    scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)[:, None, None]
+    out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+    for f, function in enumerate(spec.functions):
+        table = triangle(spec.grid, spec.lmax, spec.mmax, x.dtype, x.device, function)
+        coeffs = table.analyse(spec.rows.body(z), quadrature=not adjoint)[:, :, 0]  # (l, m, 2, n)
+        torch.mul(coeffs, scale, out=out[f].permute(1, 2, 3, 0))
+    return out
+
+
+@torch.library.custom_op("sphere_ops::synthesise", mutates_args=())
+def _synthesise(coeffs: Tensor, key: int, adjoint: bool) -> Tensor:
+    """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
+    spec = _SPECS[key]
+    n = coeffs.shape[1]
+    y = coeffs.new_empty(2, 1, spec.rows.total, n)
+    scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)[:, None, None]
+    for f, function in enumerate(spec.functions):
+        table = triangle(spec.grid, spec.lmax, spec.mmax, coeffs.dtype, coeffs.device, function)
+        scaled = coeffs.new_empty(spec.lmax, spec.mmax, 2, n)
+        torch.mul(coeffs[f].permute(1, 2, 3, 0), scale, out=scaled)
+        table.synthesise(scaled[:, :, None], spec.rows.body(y), quadrature=adjoint, add=f > 0)
+    return to_rows(y, spec.rows)[0]
+
+
+def _order_scale(spec: Spec, like: Tensor, *, synthesis: bool, adjoint: bool) -> Tensor:
+    """Factors (mmax,) that turn unitary Fourier transforms into those of the definition.
+
+    In the real inner product an order m > 0 stands for −m too and counts twice.
+    """
+    nlon = spec.grid.nlon
+    scale = like.new_full((spec.mmax,), nlon**0.5 if synthesis != adjoint else nlon**-0.5)
+    if adjoint:
+        twice = torch.full_like(scale, 2.0)
+        twice[0] = 1
+        if nlon % 2 == 0 and spec.mmax == nlon // 2 + 1:
+            twice[-1] = 1
+        scale = scale / twice if synthesis else scale * twice
+    return scale
+
+
+@_analyse.register_fake
+def _(x: Tensor, key: int, adjoint: bool) -> Tensor:
+    spec = _SPECS[key]
+    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+
+
+@_synthesise.register_fake
+def _(coeffs: Tensor, key: int, adjoint: bool) -> Tensor:
+    return coeffs.new_empty(coeffs.shape[1], *_SPECS[key].grid.shape)
+
+
+def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    _, ctx.key, ctx.adjoint = inputs
+
+
+def _analyse_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    return _synthesise(grad.contiguous(), ctx.key, not ctx.adjoint), None, None
+
+
+def _synthesise_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    x = _analyse(grad, ctx.key, not ctx.adjoint)
+    return x, None, None
+
+
+_analyse.register_autograd(_analyse_backward, setup_context=_setup_context)
+_synthesise.register_autograd(_synthesise_backward, setup_context=_setup_context)

@@ -1,0 +1,156 @@
+"""Products with Legendre functions: hemispheric parity and the triangle of degrees l ≥ m.
+
+P_lm is even about the equator where l − m is even and odd where it is odd, so that sums and
+differences of the two hemispheres serve half the degrees each. Orders are taken in blocks, so that
+the degrees below a block's first order are never touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+from sphere_ops.legendre import Function, legendre
+
+_ORDERS_PER_BLOCK = 32
+_TINY = 1e-30  # below it products would be denormal
+
+
+@dataclass(frozen=True)
+class Part:
+    """Orders and degrees of one parity each, within a block of orders.
+
+    Attributes:
+        orders: slice of the orders, step 2.
+        degrees: slice of the degrees, step 2.
+        even: whether these functions are even about the equator.
+        table: (orders, degrees, north rows).
+    """
+
+    orders: slice
+    degrees: slice
+    even: bool
+    table: Tensor
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """Legendre functions of a grid, cut by parity and in blocks of orders.
+
+    Attributes:
+        nlat: rows of the grid.
+        lmax: degrees, exclusive.
+        mmax: orders, exclusive.
+        blocks: for each block of orders its first and last order and its parts.
+        quadrature: 2π q of the north rows, (north,).
+    """
+
+    nlat: int
+    lmax: int
+    mmax: int
+    blocks: tuple[tuple[int, int, tuple[Part, ...]], ...]
+    quadrature: Tensor
+
+    @property
+    def north(self) -> int:
+        """Rows of the northern hemisphere, the equator included."""
+        return (self.nlat + 1) // 2
+
+    def analyse(self, body: Tensor, *, quadrature: bool = True) -> Tensor:
+        """Contract latitude: c_lm = Σ_h 2π q_h P_lm(h) z_m(h).
+
+        Args:
+            body: (2, b, orders, nlat, c) in the layout of `zonal`, orders ≥ mmax.
+            quadrature: with weights; without them it is the adjoint of `synthesise`.
+
+        Returns:
+            (lmax, mmax, b, 2, c); entries with degree below the order are 0.
+        """
+        parts_re_im, b, _, nlat, c = body.shape
+        coeffs = body.new_zeros(self.lmax, self.mmax, b, parts_re_im, c)
+        weights = self.quadrature if quadrature else torch.ones_like(self.quadrature)
+        if nlat % 2:  # the equator is counted in both hemispheres
+            weights = torch.cat((weights[:-1], weights[-1:] / 2))
+        weighted = quadrature or bool(nlat % 2)
+        for first, last, parts in self.blocks:
+            rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)  # (m, h, b, 2, c)
+            top, bottom = rows[:, : self.north], rows[:, nlat - self.north :].flip(1)
+            even, odd = (top + bottom).flatten(2), (top - bottom).flatten(2)  # (m, h, n)
+            if weighted:
+                even *= weights[:, None]
+                odd *= weights[:, None]
+            for part in parts:
+                folded = (even if part.even else odd)[part.orders.start - first :: 2]
+                product = torch.bmm(part.table, folded)  # (m, l, n)
+                target = coeffs[part.degrees, part.orders].flatten(2)  # (l, m, n)
+                target.copy_(product.transpose(0, 1))
+        return coeffs
+
+    def synthesise(
+        self, coeffs: Tensor, body: Tensor, *, quadrature: bool = False, add: bool = False
+    ) -> None:
+        """Contract degrees: z_m(h) = Σ_l P_lm(h) c_lm.
+
+        Args:
+            coeffs: (lmax, mmax, b, 2, c).
+            body: (2, b, orders, nlat, c) in the layout of `zonal`; its first mmax orders are
+                overwritten.
+            quadrature: times 2π q_h; it is then the adjoint of `analyse`.
+            add: add to body instead of overwriting it.
+        """
+        b, c = coeffs.shape[2], coeffs.shape[4]
+        flat = coeffs.flatten(2)  # (l, m, n)
+        south = self.nlat - self.north
+        for first, last, parts in self.blocks:
+            sums = coeffs.new_zeros(2, last - first, self.north, flat.shape[2])
+            for part in parts:
+                degrees = flat[part.degrees, part.orders].transpose(0, 1)  # (m, l, n)
+                target = sums[0 if part.even else 1, part.orders.start - first :: 2]
+                target.copy_(torch.bmm(part.table.mT, degrees))
+            if quadrature:
+                sums *= self.quadrature[:, None]
+            even, odd = sums.unflatten(3, (b, 2, c))  # (m, h, b, 2, c)
+            rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)
+            if add:
+                rows[:, : self.north] += even + odd
+                rows[:, self.north :] += (even - odd)[:, :south].flip(1)
+            else:
+                torch.add(even, odd, out=rows[:, : self.north])
+                rows[:, self.north :] = (even - odd)[:, :south].flip(1)
+
+
+@lru_cache(maxsize=32)
+def triangle(
+    grid: Grid,
+    lmax: int,
+    mmax: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    function: Function = "P",
+) -> Triangle:
+    """Tables of a grid, built in float64, kept in dtype on the device, shared by all who ask."""
+    north = (grid.nlat + 1) // 2
+    values = legendre(grid, lmax, mmax, function, north)  # (m, l, north)
+    values = torch.where(values.abs() < _TINY, 0.0, values).to(device=device, dtype=dtype)
+    count = max(1, round(mmax / _ORDERS_PER_BLOCK))
+    edges = [round(i * mmax / count) for i in range(count + 1)]
+    blocks = []
+    for first, last in zip(edges, edges[1:], strict=False):
+        parts = []
+        for order in range(first, min(first + 2, last)):
+            for difference in (0, 1):  # l − m modulo 2
+                orders = slice(order, last, 2)
+                degrees = slice(first + (order + difference - first) % 2, lmax, 2)
+                table = values[orders, degrees].contiguous()
+                even = (difference == 0) == (function != "dP/dθ")
+                if table.numel():
+                    parts.append(Part(orders, degrees, even, table))
+        blocks.append((first, last, tuple(parts)))
+    weights = (4 * torch.pi * grid.nlon * grid.area_weights[:north, 0]).to(
+        device=device, dtype=dtype
+    )
+    return Triangle(grid.nlat, lmax, mmax, tuple(blocks), weights)
