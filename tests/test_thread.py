@@ -1,0 +1,301 @@
+"""The whole thread by the command line, on tiny data: what comes out is what other tools expect."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+Run = Callable[..., int]
+Refused = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """What the commands wrote, one after the other."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store.zarr"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def forecast(self) -> Path:
+        return self.folder / "forecast.nc"
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores.nc"
+
+
+@pytest.fixture(scope="session")
+def thread(tmp_path_factory: pytest.TempPathFactory, run_forecast: Run) -> Thread:
+    """Data, training and forecast of the preset swe_smoke."""
+    t = Thread(tmp_path_factory.mktemp("thread"))
+    assert run_forecast("data", "swe", "swe_smoke", "--out", t.store) == 0
+    words = ("train", "swe_smoke", "--data", t.store, "--out", t.run, "tracking.enabled=false")
+    assert run_forecast(*words) == 0
+    assert run_forecast("rollout", t.run / "best", "--data", t.store, "--out", t.forecast) == 0
+    assert run_forecast("evaluate", t.forecast, "--data", t.store, "--out", t.scores) == 0
+    return t
+
+
+def cf_errors(path: Path) -> list[str]:
+    """What compliance-checker's CF 1.8 test calls errors."""
+    checker = Path(sys.executable).with_name("compliance-checker")
+    report = path.with_suffix(".json")
+    subprocess.run(
+        [checker, "--test", "cf:1.8", "--format", "json", "--output", report, path],
+        check=False,
+        capture_output=True,
+    )
+    results = json.loads(report.read_text())["cf:1.8"]
+    return [
+        f"{check['name']}: {message}"
+        for check in results["high_priorities"]
+        for message in check["msgs"]
+    ]
+
+
+def cdo_sinfon(path: Path) -> str:
+    cdo = shutil.which("cdo")
+    if cdo is None:
+        pytest.skip("cdo is not installed")
+    done = subprocess.run([cdo, "sinfon", path], capture_output=True, text=True, check=True)
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+def test_a_forecast_is_cf(thread: Thread) -> None:
+    assert cf_errors(thread.forecast) == []
+
+
+def test_the_exported_store_is_cf(thread: Thread, run_forecast: Run, tmp_path: Path) -> None:
+    out = tmp_path / "store.nc"
+    assert run_forecast("data", "export", thread.store, "--out", out) == 0
+    assert cf_errors(out) == []
+
+
+def test_cdo_recognises_grid_and_time_of_a_forecast(thread: Thread, tmp_path: Path) -> None:
+    shown = cdo_sinfon(thread.forecast)
+    assert "gaussian" in shown
+    assert "points=512 (32x16)" in shown
+    assert "2000-01-01 00:00:00" in shown
+
+
+def test_a_store_opens_with_one_call(thread: Thread) -> None:
+    store = xr.open_zarr(thread.store, consolidated=False)
+    assert store.fields.dims == ("trajectory", "time", "channel", "latitude", "longitude")
+    assert list(store.channel.values) == ["geopotential", "vorticity", "divergence"]
+    assert list(store.channel_units.values) == ["m2 s-2", "s-1", "s-1"]
+    assert store.time.values[0] == np.datetime64("2000-01-01")
+    assert store.time.values[1] - store.time.values[0] == np.timedelta64(1, "h")
+    assert np.isfinite(store.fields.values).all()
+
+
+def test_a_forecast_opens_with_one_call_and_says_what_it_is(thread: Thread) -> None:
+    forecast = xr.open_dataset(thread.forecast, decode_timedelta=True)
+    for name, units in {"geopotential": "m2 s-2", "vorticity": "s-1"}.items():
+        assert forecast[name].attrs["units"] == units
+        assert forecast[name].attrs["long_name"]
+    lead = forecast.lead_time.values
+    np.testing.assert_array_equal(lead, np.arange(5) * np.timedelta64(1, "h"))
+    assert "sphere-forecast" in forecast.attrs["source"]
+
+
+def test_a_forecast_starts_from_the_truth_and_conserves_mass(thread: Thread) -> None:
+    store = xr.open_zarr(thread.store, consolidated=False)
+    forecast = xr.open_dataset(thread.forecast)
+    test = np.flatnonzero(store.split.values == "test")
+    truth = store.fields[test].sel(channel="geopotential").values
+    np.testing.assert_array_equal(forecast.geopotential[:, 0].values, truth[:, 0])
+    _, weights = np.polynomial.legendre.leggauss(16)
+    mean = (forecast.geopotential.values.mean(-1) * weights).sum(-1) / 2  # (trajectory, lead)
+    spread = truth.std()
+    # float32 values of about 1e5 m2 s-2: their own rounding is what is left.
+    assert np.abs(mean - mean[:, :1]).max() < 1e-4 * spread
+
+
+def test_netcdf_and_zarr_forecasts_are_the_same(
+    thread: Thread, run_forecast: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "forecast.zarr"
+    assert run_forecast("rollout", thread.run, "--data", thread.store, "--out", out) == 0
+    ours = xr.open_zarr(out, decode_timedelta=True)
+    theirs = tmp_path / "forecast.nc"
+    assert run_forecast("rollout", thread.run, "--data", thread.store, "--out", theirs) == 0
+    xr.testing.assert_equal(ours.load(), xr.open_dataset(theirs, decode_timedelta=True).load())
+
+
+def test_scores_hold_the_baseline_beside_the_model(thread: Thread) -> None:
+    scores = xr.open_dataset(thread.scores)
+    assert {"model", "persistence"} <= set(scores.forecast.values)
+    assert (scores.rmse.isel(lead_time=0) == 0).all()
+    assert (scores.rmse.isel(lead_time=1) > 0).all()
+    assert thread.scores.with_suffix(".md").read_text().startswith("# ")
+
+
+def test_a_picture_of_each_kind_is_drawn(thread: Thread, run_forecast: Run, tmp_path: Path) -> None:
+    pictures = {
+        "map": ("map", thread.forecast, "--variable", "vorticity", "--truth", thread.store),
+        "scores": ("scores", thread.scores),
+        "spectrum": ("spectrum", thread.forecast, "--data", thread.store),
+    }
+    for name, words in pictures.items():
+        out = tmp_path / f"{name}.png"
+        assert run_forecast("plot", *words, "--out", out) == 0
+        assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_goes_on_where_it_stopped(
+    thread: Thread, run_forecast: Run, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ("train", "swe_smoke", "--data", thread.store, "--out", run, "tracking.enabled=false")
+    assert run_forecast(*words, "--dry-run") == 0
+    assert not run.exists()
+    assert run_forecast(*words) == 0
+    before = (run / "package" / "model.safetensors").read_bytes()
+    assert run_forecast(*words, "--resume") == 0
+    assert (run / "package" / "model.safetensors").read_bytes() == before
+
+
+def test_a_store_is_described(
+    thread: Thread, run_forecast: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_forecast("data", "info", thread.store) == 0
+    shown = capsys.readouterr().out
+    for fragment in ("legendre-gauss 16×32", "train 4", "geopotential", "m2 s-2"):
+        assert fragment in shown
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_an_output_that_exists_is_refused_and_left_alone(thread: Thread, refused: Refused) -> None:
+    before = thread.scores.read_bytes()
+    for words in (
+        ("data", "swe", "swe_smoke", "--out", thread.store),
+        ("data", "export", thread.store, "--out", thread.forecast),
+        ("train", "swe_smoke", "--data", thread.store, "--out", thread.run),
+        ("rollout", thread.run, "--data", thread.store, "--out", thread.forecast),
+        ("evaluate", thread.forecast, "--data", thread.store, "--out", thread.scores),
+        ("plot", "scores", thread.scores, "--out", thread.scores),
+    ):
+        assert "exists" in refused(*words)
+    assert thread.scores.read_bytes() == before
+
+
+def test_a_missing_input_is_named(thread: Thread, refused: Refused, tmp_path: Path) -> None:
+    absent, out = tmp_path / "absent", tmp_path / "out.nc"
+    for words in (
+        ("data", "info", absent),
+        ("data", "export", absent, "--out", out),
+        ("data", "ingest", "sst", absent, "--out", out),
+        ("train", "swe_smoke", "--data", absent, "--out", out),
+        ("rollout", absent, "--data", thread.store, "--out", out),
+        ("rollout", thread.run, "--data", absent, "--out", out),
+        ("evaluate", absent, "--data", thread.store, "--out", out),
+        ("evaluate", thread.forecast, "--data", absent, "--out", out),
+        ("plot", "map", absent, "--variable", "v", "--out", tmp_path / "p.png"),
+        ("plot", "scores", absent, "--out", tmp_path / "p.png"),
+        ("plot", "spectrum", absent, "--data", thread.store, "--out", tmp_path / "p.png"),
+        ("runs", "--uri", f"sqlite:///{absent}"),
+    ):
+        assert str(absent) in refused(*words), words
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_something_else_is_refused(
+    thread: Thread, refused: Refused, tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.nc"
+    text.write_text("not a netCDF file")
+    out = tmp_path / "out.nc"
+    for words in (
+        ("data", "info", text),
+        ("data", "ingest", "sst", text, "--out", tmp_path / "out.zarr"),
+        ("train", "swe_smoke", "--data", text, "--out", out),
+        ("rollout", text, "--data", thread.store, "--out", out),
+        ("evaluate", text, "--data", thread.store, "--out", out),
+        ("plot", "map", text, "--variable", "v", "--out", tmp_path / "p.png"),
+        ("plot", "scores", text, "--out", tmp_path / "p.png"),
+    ):
+        assert "notes.nc" in refused(*words), words
+    assert list(tmp_path.iterdir()) == [text]
+
+
+def test_a_package_of_another_version_is_refused(
+    thread: Thread, refused: Refused, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(thread.run / "best", package)
+    description = json.loads((package / "package.json").read_text())
+    description["format_version"] = 99
+    (package / "package.json").write_text(json.dumps(description))
+    out = tmp_path / "out.nc"
+    line = refused("rollout", package, "--data", thread.store, "--out", out)
+    assert "format version 99" in line
+    assert not out.exists()
+
+
+def test_an_unknown_variable_of_a_plot_is_told_the_known_ones(
+    thread: Thread, refused: Refused, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.png"
+    line = refused("plot", "map", thread.forecast, "--variable", "vortcity", "--out", out)
+    assert "vorticity" in line
+    assert not out.exists()
+
+
+def series() -> xr.Dataset:
+    """Two years of monthly sea surface temperature on a global grid."""
+    time = np.arange("2000-01", "2002-01", dtype="M8[M]").astype("M8[ns]")
+    latitude, longitude = 82.5 - 15.0 * np.arange(12), 7.5 + 15.0 * np.arange(24)
+    values = np.random.default_rng(0).normal(15, 5, (24, 12, 24)).astype("f4")
+    return xr.Dataset(
+        {"sst": (("time", "lat", "lon"), values, {"units": "degC"})},
+        {
+            "time": time,
+            "lat": ("lat", latitude, {"units": "degrees_north"}),
+            "lon": ("lon", longitude, {"units": "degrees_east"}),
+        },
+    )
+
+
+BAD_FILES: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], tuple[str, ...], str]] = {
+    "variable that is not there": (lambda d: d.rename(sst="salt"), (), "salt"),
+    "regional grid": (lambda d: d.isel(lat=slice(3, 9)), (), "global"),
+    "gap in time": (lambda d: d.isel(time=[*range(5), *range(7, 24)]), (), "gap"),
+    "duplicate in time": (lambda d: d.isel(time=[0, 1, 1, 2]), (), "duplicate"),
+    "missing values and no mask": (
+        lambda d: d.where(d.lat < 80),
+        ("--set", "data.mask=[]"),
+        "mask",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_and_leaves_nothing(
+    name: str, refused: Refused, tmp_path: Path
+) -> None:
+    spoil, settings, fragment = BAD_FILES[name]
+    path, out = tmp_path / "in.nc", tmp_path / "store.zarr"
+    spoil(series()).to_netcdf(path)
+    years = "data.splits={train: {first: 2000, last: 2000}, validation: {first: 2001-01, last: "
+    years += "2001-06}, test: {first: 2001-07, last: 2001-12}}"
+    line = refused("data", "ingest", "sst", path, "--out", out, "--set", years, *settings)
+    assert fragment in line
+    assert list(tmp_path.iterdir()) == [path]
