@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,9 @@ class Truth:
         """Find the valid times in the store."""
         self.file, self.store = file, store
         unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
-        place = {t: i for i, t in enumerate(store.time.astype(unit))}
-        valid_time = file.valid_time.astype(unit)
-        self._place = np.vectorize(lambda t: place.get(t, -1), otypes=[np.int64])(valid_time)
+        time, valid_time = store.time.astype(unit), file.valid_time.astype(unit)
+        place = np.searchsorted(time, valid_time).clip(max=len(time) - 1)
+        self._place = np.where(time[place] == valid_time, place, -1)  # (n, k)
         self._channels = [store.channel_names.index(name) for name in file.channel_names]
         self.has_climatology = CLIMATOLOGY in store.statistics
         self._normalizer = Normalizer.from_store(
@@ -314,7 +314,10 @@ def _write(scores: xr.Dataset, path: Path) -> None:
     """Write beside the output and rename."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     # CF forbids missing values in coordinates, for which xarray would declare a fill value.
-    encoding = {name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"}
+    encoding: dict[Hashable, dict[str, Any]] = {
+        name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
+    }
+    encoding[INIT_TIME]["dtype"] = "f8"  # CF 1.8 has no 64-bit integers
     try:
         scores.to_netcdf(partial, engine="netcdf4", encoding=encoding)
         check_output(path, (".nc",))
