@@ -4,7 +4,7 @@ A filter gives, for every output row, the weights of the input points around the
 at longitude 0; the points of the other columns see the same weights, shifted. So a filter is
 diagonal in the wavenumber, Y[h', m] = Σ_h a_m[h', h] X[h, m], with a_m the conjugate Fourier
 transform of its weights over longitude. A filter that is even in longitude has a real symbol, an
-odd one an imaginary symbol; pairs of mirror images are combined so that every symbol is one of both.
+odd one an imaginary symbol; mirror images are combined in pairs so that each symbol is one of both.
 """
 
 from __future__ import annotations

@@ -37,9 +37,8 @@ class Grid:
     def __post_init__(self) -> None:
         """Refuse a grid that cannot be."""
         if self.kind not in get_args(GridKind):
-            raise ValueError(
-                f"unknown kind of grid {self.kind!r}; expected one of {', '.join(get_args(GridKind))}"
-            )
+            kinds = ", ".join(get_args(GridKind))
+            raise ValueError(f"unknown kind of grid {self.kind!r}; expected one of {kinds}")
         if self.nlat < 2 or self.nlon < 2:
             raise ValueError(f"a grid needs 2 rows and 2 columns, got {self.nlat}×{self.nlon}")
 

@@ -21,7 +21,7 @@ class _Transform(nn.Module):
 
     functions: tuple[Function, ...] = ("P",)
 
-    def __init__(self, grid: Grid, lmax: int, mmax: int) -> None:
+    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
         super().__init__()
         if not 1 <= lmax <= grid.nlat:
             raise ValueError(
@@ -60,9 +60,6 @@ class RealSHT(_Transform):
         mmax: orders kept, exclusive.
     """
 
-    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
-        super().__init__(grid, lmax, mmax)
-
     def forward(self, x: Tensor) -> Tensor:
         """Transform x of shape (..., nlat, nlon), float32 or float64."""
         check_on_grid(x, self.grid)
@@ -77,9 +74,6 @@ class InverseRealSHT(_Transform):
         lmax: degrees of the coefficients, exclusive.
         mmax: orders of the coefficients, exclusive.
     """
-
-    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
-        super().__init__(grid, lmax, mmax)
 
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform coefficients of shape (..., lmax, mmax), complex64 or complex128."""
@@ -101,9 +95,6 @@ class RealVectorSHT(_Transform):
 
     functions = ("dP/dθ", "mP/sinθ")
 
-    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
-        super().__init__(grid, lmax, mmax)
-
     def forward(self, v: Tensor) -> Tensor:
         """Transform v of shape (..., 2, nlat, nlon) to (..., 2, lmax, mmax) complex."""
         check_on_grid(v, self.grid)
@@ -124,9 +115,6 @@ class InverseRealVectorSHT(_Transform):
     """
 
     functions = ("dP/dθ", "mP/sinθ")
-
-    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
-        super().__init__(grid, lmax, mmax)
 
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform (..., 2, lmax, mmax) complex to (..., 2, nlat, nlon): v_θ and v_λ."""

@@ -1,4 +1,4 @@
-"""Analysis and synthesis as differentiable operations; each is the other's adjoint, but for weights.
+"""Analysis and synthesis as differentiable operations; mutual adjoints but for weights.
 
 Both are opaque to `torch.compile`: one call in its graph, and inside it the batched products of
 `triangle` between two Fourier transforms.

@@ -77,7 +77,7 @@ def mix(a: Tensor, weight: Tensor) -> Tensor:
     if _onednn(a):
         flat = a.reshape(-1, a.shape[-1])
         out = torch.ops.mkldnn._linear_pointwise(flat, weight, None, "none", [], "")
-        return out.view(*a.shape[:-1], len(weight))  # type: ignore[no-any-return]
+        return out.view(*a.shape[:-1], len(weight))
     return torch.matmul(a, weight.mT)
 
 
@@ -87,7 +87,7 @@ def mixed_outer(a: Tensor, b: Tensor) -> Tensor:
         out = torch.ops.mkldnn._linear_pointwise(
             a.t(), b.t().contiguous() if a.shape[0] < 64 else b.t(), None, "none", [], ""
         )
-        return out  # type: ignore[no-any-return]
+        return out
     return a.t() @ b
 
 

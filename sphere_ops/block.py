@@ -1,0 +1,294 @@
+"""The branches of a block: one layer each, or any subset of them in parallel through one FFT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sphere_ops.convolution import (
+    DifferentialFilter,
+    IntegralFilter,
+    Spec,
+    convolve,
+    local_symbols,
+    spec_key,
+)
+from sphere_ops.differential import differential_filters
+from sphere_ops.filters import symbols
+from sphere_ops.grid import Grid, check_on_grid
+from sphere_ops.integral import Normalization
+
+
+class LocalSphericalConv(nn.Module):
+    """Sum of spectral, integral and differential branches, through one pair of FFTs.
+
+    Maps (b, c, nlat, nlon) to (b, o, nlat_out, nlon_out).
+
+    Args:
+        in_channels: c.
+        out_channels: o.
+        grid: of the input.
+        branches: the settings of each branch by its name, those of `SpectralConv`,
+            `IntegralConv` and `DifferentialConv`; a branch that is not named does not exist.
+        grid_out: of the output; the input's if not given. The differential branch cannot change it.
+
+    Raises:
+        ValueError: if no branch is named, or one that does not exist, or its settings are wrong.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Grid,
+        branches: Mapping[str, Mapping[str, Any]],
+        grid_out: Grid | None = None,
+    ) -> None:
+        super().__init__()
+        unknown = set(branches) - set(_LAYERS)
+        if unknown or not branches:
+            raise ValueError(
+                f"branches {sorted(branches)}; expected one or more of {', '.join(_LAYERS)}"
+            )
+        self.grid, self.grid_out = grid, grid_out or grid
+        self.branches = nn.ModuleDict(
+            {
+                name: layer(in_channels, out_channels, grid, grid_out=grid_out, **branches[name])
+                for name, layer in _LAYERS.items()
+                if name in branches
+            }
+        )
+        with torch.no_grad():  # the sum of the branches has the variance of one
+            for parameter in self.parameters():
+                parameter.div_(math.sqrt(len(self.branches)))
+        layers = list(self.branches.values())
+        self._spec = Spec(
+            grid,
+            self.grid_out,
+            next((b.lmax for b in layers if isinstance(b, SpectralConv)), 0),
+            tuple(b.filter for b in layers if isinstance(b, IntegralConv | DifferentialConv)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to x of shape (b, c, nlat, nlon), any floating-point type."""
+        return _apply(x, self._spec, list(self.branches.values()))
+
+
+class SpectralConv(nn.Module):
+    """The global branch: every degree's coefficients mixed by a matrix of their own.
+
+    Args:
+        in_channels: c.
+        out_channels: o.
+        grid: of the input.
+        lmax: degrees kept, exclusive.
+        complex: complex weights; the layer then commutes with rotations about the axis only.
+        grid_out: of the output; the input's if not given.
+
+    Attributes:
+        weight: (o, c, lmax), or (o, c, lmax, 2) if complex. It starts real either way.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Grid,
+        *,
+        lmax: int,
+        complex: bool = False,
+        grid_out: Grid | None = None,
+    ) -> None:
+        super().__init__()
+        grid_out = grid_out or grid
+        if not 1 <= lmax <= min(grid.nlat, grid_out.nlat):
+            raise ValueError(
+                f"lmax {lmax} from the grid {grid} to {grid_out}; expected 1 to "
+                f"{min(grid.nlat, grid_out.nlat)}"
+            )
+        self.lmax, self.complex = lmax, complex
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, lmax))
+        if complex:
+            self.weight = nn.Parameter(
+                torch.stack((self.weight.detach(), torch.zeros_like(self.weight)), dim=-1)
+            )
+        with torch.no_grad():
+            self.weight.div_(math.sqrt(in_channels))
+        self._spec = Spec(grid, grid_out, lmax, ())
+
+    def degree_matrices(self) -> Tensor:
+        """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""
+        if not self.complex:
+            return self.weight.permute(2, 1, 0)
+        real, imag = self.weight.permute(2, 1, 0, 3).unbind(-1)
+        top = torch.cat((real, imag), dim=2)
+        return torch.cat((top, torch.cat((-imag, real), dim=2)), dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to x of shape (b, c, nlat, nlon)."""
+        return _apply(x, self._spec, [self])
+
+
+class IntegralConv(nn.Module):
+    """The local integral branch (DISCO): a kernel on a disc of fixed angular radius.
+
+    y(x) = ∫ κ(x, x') u(x') dx' over the disc, κ = Σ_k W_k ψ_k, with the filter bases and the
+    normalisation of torch-harmonics' `DiscreteContinuousConvS2`.
+
+    Args:
+        in_channels: c.
+        out_channels: o.
+        grid: of the input.
+        theta_cutoff: radius of the disc, radians; it stays when the grid changes.
+        kernel_shape: radial (and angular) number of basis functions.
+        basis_type: "piecewise linear", "morlet" or "zernike".
+        normalization: `basis_norm_mode` of torch-harmonics.
+        grid_out: of the output; the input's if not given.
+
+    Attributes:
+        weight: (o, c, k), basis functions in the order of torch-harmonics.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Grid,
+        *,
+        theta_cutoff: float,
+        kernel_shape: tuple[int, ...] = (3, 3),
+        basis_type: str = "piecewise linear",
+        normalization: Normalization = "nodal",
+        grid_out: Grid | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < theta_cutoff <= math.pi:
+            raise ValueError(f"theta_cutoff {theta_cutoff}; expected an angle in (0, π] radians")
+        self.filter = IntegralFilter(theta_cutoff, tuple(kernel_shape), basis_type, normalization)
+        self._spec = Spec(grid, grid_out or grid, 0, (self.filter,))
+        s = local_symbols(self._spec)
+        self.k = s.combine_real.shape[1]
+        self.weight = nn.Parameter(
+            torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
+        )
+
+    def filter_weights(self) -> Tensor:
+        """Weights of the filters, (o, c, k)."""
+        return self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to x of shape (b, c, nlat, nlon)."""
+        return _apply(x, self._spec, [self])
+
+
+class DifferentialConv(nn.Module):
+    """The local differential branch: a learned combination of covariant derivatives.
+
+    Args:
+        in_channels: c.
+        out_channels: o.
+        grid: of input and output.
+        order: 1 for the gradient, 2 for the second derivatives too.
+        length_scale: radians; derivatives are taken per this length, so that those of fields with
+            this scale are of order one. It belongs to the model and stays when the grid changes.
+        grid_out: must be the grid of the input.
+
+    Attributes:
+        weight: (o, c, k), k = east, north[, east-east, east-north, north-north].
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Grid,
+        *,
+        order: Literal[1, 2] = 1,
+        length_scale: float = 1.0,
+        grid_out: Grid | None = None,
+    ) -> None:
+        super().__init__()
+        if order not in (1, 2):
+            raise ValueError(f"derivatives of order {order}; expected 1 or 2")
+        if length_scale <= 0:
+            raise ValueError(f"length_scale {length_scale}; expected a positive angle in radians")
+        if grid_out is not None and grid_out != grid:
+            raise ValueError(
+                f"a differential branch from {grid} to {grid_out}: stencils stay on their grid; "
+                "use the spectral or the integral branch to change it"
+            )
+        self.grid, self.order, self.length_scale = grid, order, length_scale
+        self.filter = DifferentialFilter(order)
+        self.k = 2 if order == 1 else 5
+        self._spec = Spec(grid, grid, 0, (self.filter,))
+        self.weight = nn.Parameter(
+            torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
+        )
+
+    def filter_weights(self) -> Tensor:
+        """Weights of the filters, (o, c, k), in derivatives per radian."""
+        powers = torch.tensor([1, 1, 2, 2, 2][: self.k], dtype=self.weight.dtype)
+        return self.weight * (self.length_scale ** powers.to(self.weight.device))
+
+    def derivatives(self, x: Tensor) -> Tensor:
+        """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
+        check_on_grid(x, self.grid)
+        filters = differential_filters(self.grid, self.order)
+        s = symbols(filters, self.grid.nlon // 2 + 1)
+        rows = (s.first_row[:, None] + torch.arange(s.real.shape[2])).to(x.device)  # (h', band)
+        near = torch.fft.rfft(x)[..., rows, :]  # (b, c, h', band, m)
+        symbol = torch.einsum("jk,jhrm->khrm", s.combine_real, s.real) + 1j * torch.einsum(
+            "jk,jhrm->khrm", s.combine_imag, s.imag
+        )
+        spectrum = torch.einsum("bchrm,khrm->bckhm", near, symbol.to(near))
+        return torch.fft.irfft(spectrum, n=self.grid.nlon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to x of shape (b, c, nlat, nlon)."""
+        return _apply(x, self._spec, [self])
+
+
+_LAYERS: dict[str, type[nn.Module]] = {
+    "spectral": SpectralConv,
+    "integral": IntegralConv,
+    "differential": DifferentialConv,
+}
+
+
+def _apply(x: Tensor, spec: Spec, layers: list[nn.Module]) -> Tensor:
+    """Sum of the layers' branches on x, computed in float32 (float64 for float64 input)."""
+    check_on_grid(x, spec.grid)
+    if x.dim() != 4:
+        raise ValueError(f"input of shape {tuple(x.shape)}; expected (batch, channel, nlat, nlon)")
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    spectral = [b for b in layers if isinstance(b, SpectralConv)]
+    local = [b for b in layers if isinstance(b, IntegralConv | DifferentialConv)]
+    channels_in = (spectral or local)[0].weight.shape[1]
+    if x.shape[1] != channels_in:
+        raise ValueError(f"input of {x.shape[1]} channels; the layer was built for {channels_in}")
+    with torch.autocast(x.device.type, enabled=False):
+        kappa = spectral[0].degree_matrices() if spectral else x.new_empty(0)
+        w_real = w_imag = x.new_empty(0, channels_in)
+        if local:
+            weight = torch.cat([b.filter_weights() for b in local], dim=2)
+            s = local_symbols(spec)
+            w_real = _symbol_weights(weight, s.combine_real)
+            w_imag = _symbol_weights(weight, s.combine_imag)
+        y, _ = convolve(
+            x.to(dtype),
+            kappa.to(dtype).contiguous(),
+            w_real.to(dtype),
+            w_imag.to(dtype),
+            spec_key(spec),
+        )
+    return y.to(x.dtype)
+
+
+def _symbol_weights(weight: Tensor, combine: Tensor) -> Tensor:
+    """Weights of the symbols from those of the filters: (o, c, k) to (k'·o, c)."""
+    mixed = torch.einsum("jk,ock->joc", combine.to(weight), weight)
+    return mixed.flatten(0, 1)
