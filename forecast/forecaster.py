@@ -43,6 +43,10 @@ class Forecaster(nn.Module):
 
     static: Tensor
     mask: Tensor | None
+    _prognostic: Tensor
+    _conserved: Tensor
+    _residual: Tensor
+    _area: Tensor
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class Forecaster(nn.Module):
         self.register_buffer("_conserved", torch.tensor(conserved, dtype=torch.long), False)
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
-        self.register_buffer("_area", grid.area_weights.to(static.dtype), persistent=False)
+        self.register_buffer("_area", grid.area_weights, persistent=False)
         self.network = LocalSFNO(
             len(prognostic) + len(config.forcing) + len(static),
             len(channels),
@@ -184,7 +188,7 @@ class Forecaster(nn.Module):
         """Give conserved channels of `following` the area means that they have in `state`."""
         chosen = self._conserved
         change = following[:, chosen] - state[:, chosen]
-        area = self._area
+        area = self._area.to(change)
         if self.mask is not None:
             area = area * self.mask[chosen]
             change = change.where(self.mask[chosen], 0.0)

@@ -94,7 +94,7 @@ class LocalSFNO(nn.Module):
         super().__init__()
         self.grid = grid
         self.checkpoint_blocks = checkpoint_blocks
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "in_channels": in_channels,
             "out_channels": out_channels,
             "branches": branches,
@@ -109,7 +109,9 @@ class LocalSFNO(nn.Module):
             Block(channels, grid, branches, mlp_ratio) for _ in range(blocks)
         )
         self.decoder = MLP(channels + in_channels, hidden, out_channels)
-        nn.init.zeros_(self.decoder[-1].weight)
+        last = self.decoder[-1]
+        assert isinstance(last, Pointwise)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""

@@ -171,7 +171,8 @@ class Trainer:
     def state(self) -> TrainingState:
         """Everything that the next step depends on."""
         moments, numbers = optimizer_tensors(self.optimizer)
-        tensors = {f"model.{k}": v for k, v in self.forecaster.named_parameters()}
+        tensors: dict[str, Tensor] = {}
+        tensors |= {f"model.{k}": v for k, v in self.forecaster.named_parameters()}
         tensors |= {f"optimizer.{k}": v for k, v in moments.items()}
         tensors["random"] = torch.get_rng_state()
         values: dict[str, Any] = {"optimizer": numbers, "scaler": self.scaler.state_dict()}

@@ -144,7 +144,7 @@ def build_store(
         variables["case"] = ("trajectory", np.array(["random"] * n_trajectories, dtype=object))
     else:
         index = time[split == "train"].astype("datetime64[M]").astype(int) % 12
-        if len(index) >= 24:
+        if len(index) >= 24 and len(set(index)) == 12:
             climatology = np.stack([flat[index == m].mean(0) for m in range(12)])
             anomaly = flat - climatology[index]
             climatology_dims = ("month", "channel", "latitude", "longitude")

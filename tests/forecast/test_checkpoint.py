@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from configs.schema import ModelConfig
+from forecast import checkpoint
+from forecast.checkpoint import (
+    TrainingState,
+    load_package,
+    load_training_state,
+    save_package,
+    save_training_state,
+)
+from forecast.data import Store
+from forecast.forecaster import Forecaster
+
+
+@pytest.fixture(scope="module")
+def forecaster(make_store, tmp_path_factory):
+    path = make_store(tmp_path_factory.mktemp("s") / "store.zarr", "files", mask=True)
+    config = ModelConfig.model_validate(
+        {
+            "branches": {"spectral": {"lmax": 6}, "differential": {"order": 2}},
+            "channels": 4,
+            "blocks": 1,
+            "static": ["sin_latitude", "orography"],
+            "forcing": ["cos_year"],
+            "baseline": "climatology",
+        }
+    )
+    made = Forecaster.from_store(config, Store(path))
+    with torch.no_grad():
+        made.network.decoder[-1].weight.normal_()
+    return made
+
+
+def test_a_loaded_package_forecasts_what_was_saved(forecaster, tmp_path):
+    save_package(forecaster, tmp_path / "package", training={"step": 3})
+    loaded = load_package(tmp_path / "package")
+    state = torch.randn(2, 2, 8, 16)
+    time = np.array(["2001-02-01", "2001-11-01"], "datetime64[ns]")
+    torch.testing.assert_close(
+        loaded.step(state, time), forecaster.step(state, time), rtol=0, atol=0, equal_nan=True
+    )
+    assert loaded.channels == forecaster.channels
+    assert loaded.grid == forecaster.grid
+    assert loaded.time_step == forecaster.time_step
+
+
+def test_a_run_folder_stands_for_its_package(forecaster, tmp_path):
+    save_package(forecaster, tmp_path / "run" / "package")
+    assert load_package(tmp_path / "run").channel_names == forecaster.channel_names
+
+
+def test_a_package_is_replaced_in_place(forecaster, tmp_path):
+    for step in (1, 2):
+        save_package(forecaster, tmp_path / "p", training={"step": step})
+    assert json.loads((tmp_path / "p/package.json").read_text())["training"]["step"] == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_failed_write_leaves_the_last_package_readable(forecaster, tmp_path, monkeypatch):
+    save_package(forecaster, tmp_path / "p", training={"step": 1})
+
+    def full_disk(tensors, path):
+        path.write_bytes(b"half a fi")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_package(forecaster, tmp_path / "p", training={"step": 2})
+    assert load_package(tmp_path / "p").grid == forecaster.grid
+    assert [p.name for p in tmp_path.iterdir()] == ["p"]
+
+
+def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no package at"):
+        load_package(tmp_path / "absent")
+    save_package(forecaster, tmp_path / "p")
+    description = tmp_path / "p/package.json"
+    text = description.read_text()
+    description.write_text(text.replace('"format_version": 1', '"format_version": 7'))
+    with pytest.raises(ValueError, match="format version 7, this program reads 1"):
+        load_package(tmp_path / "p")
+    description.write_text(text[:50])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_package(tmp_path / "p")
+    description.write_text(text.replace('"channels": 4', '"channels": 5'))
+    with pytest.raises(ValueError, match="is damaged"):
+        load_package(tmp_path / "p")
+    description.write_text(text)
+    weights = tmp_path / "p/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_package(tmp_path / "p")
+
+
+def test_training_states_keep_the_last_ones_and_survive_a_torn_write(tmp_path):
+    for step in (10, 20, 30):
+        tensors = {"x": torch.tensor([float(step)])}
+        save_training_state(TrainingState(step, tensors, {"best": 1 / step}), tmp_path, keep=2)
+    folder = tmp_path / "training_state"
+    assert sorted(p.name for p in folder.iterdir()) == ["00000020", "00000030"]
+    (folder / "00000040").mkdir()  # a folder that something else left half made
+    state = load_training_state(tmp_path)
+    assert (state.step, state.tensors["x"].item(), state.values) == (30, 30.0, {"best": 1 / 30})
+    assert load_training_state(tmp_path / "absent") is None

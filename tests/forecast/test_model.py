@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from forecast.model import LocalSFNO
+from sphere_ops.grid import Grid
+
+GRID = Grid.legendre_gauss(12, 24)
+BRANCHES = {
+    "spectral": {"lmax": 8},
+    "integral": {"theta_cutoff": 0.8},
+    "differential": {"order": 1},
+}
+
+
+def network(branches=BRANCHES, grid=GRID, **settings) -> LocalSFNO:
+    torch.manual_seed(0)
+    model = LocalSFNO(3, 2, grid, branches, channels=6, blocks=2, **settings).double()
+    with torch.no_grad():  # an untrained decoder answers zero to everything
+        model.decoder[-1].weight.normal_()
+    return model
+
+
+def test_an_untrained_network_predicts_no_change():
+    model = LocalSFNO(3, 2, GRID, BRANCHES, channels=6, blocks=2)
+    assert torch.equal(model(torch.randn(2, 3, 12, 24)), torch.zeros(2, 2, 12, 24))
+
+
+@pytest.mark.parametrize("names", [["spectral"], ["integral"], ["differential"], list(BRANCHES)])
+def test_any_subset_of_branches_commutes_with_rotations_about_the_axis(names):
+    model = network({name: BRANCHES[name] for name in names})
+    x = torch.randn(2, 3, 12, 24, dtype=torch.float64)
+    rotated = model(x.roll(5, dims=-1))
+    torch.testing.assert_close(rotated, model(x).roll(5, dims=-1), rtol=1e-10, atol=1e-10)
+
+
+def test_a_branch_that_is_off_does_not_exist():
+    counts = network({"spectral": {"lmax": 8}}).parameter_counts()
+    assert set(counts) == {"spectral", "pointwise"}
+    model = network()
+    assert sum(model.parameter_counts().values()) == sum(p.numel() for p in model.parameters())
+    assert model.parameter_counts()["spectral"] == 2 * 6 * 6 * 8
+
+
+def test_recomputed_blocks_have_the_gradients_of_kept_ones():
+    x = torch.randn(2, 3, 12, 24, dtype=torch.float64)
+    gradients = []
+    for recompute in (False, True):
+        model = network(checkpoint_blocks=recompute)
+        model(x).square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for kept, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, kept, rtol=1e-12, atol=1e-12)
+
+
+def test_another_grid_shares_the_weights():
+    model = network()
+    other = model.on_grid(Grid.equiangular(25, 48))
+    for (name, a), (_, b) in zip(model.named_parameters(), other.named_parameters(), strict=True):
+        assert a is b, name
+    assert other.grid.shape == (25, 48)
+
+
+def test_the_spectral_network_is_the_same_operator_on_another_grid():
+    # Linear between the pointwise layers only where they are linear: a field that does not vary
+    # is the one that every grid resolves.
+    model, fine = network(), None
+    fine = model.on_grid(Grid.legendre_gauss(24, 48))
+    constant = torch.randn(1, 3, 1, 1, dtype=torch.float64)
+    coarse = model(constant.expand(1, 3, 12, 24))
+    there = fine(constant.expand(1, 3, 24, 48))
+    torch.testing.assert_close(there[..., 3, 5], coarse[..., 7, 2], rtol=1e-6, atol=1e-6)
+
+
+def test_autocast_keeps_the_result_near_that_of_float32():
+    model = network().float()
+    x = torch.randn(2, 3, 12, 24)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model(x).float()
+    full = model(x)
+    assert (half - full).norm() / full.norm() < 2e-2
