@@ -248,6 +248,8 @@ def _mix_degrees(coeffs: Tensor, kappa: Tensor) -> Tensor:
     for first, last, orders in _degree_blocks(lmax, mmax):
         n = orders * per_order
         out[first:last, :n] = torch.bmm(rows[first:last, :n], kappa[first:last])
+        # The synthesis multiplies these by zero, which memory with a NaN in it would survive.
+        out[first:last, n:].zero_()
     return out.view(lmax, mmax, b, 2, kappa.shape[2] * c // kappa.shape[1])
 
 
