@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import VARIABLES, Variable
-from data_prep.readers import Files
+from data_prep.readers import Files, damage, unreadable
 from data_prep.regrid import FileGrid
 from data_prep.times import Times, find_time, valid_times
 from data_prep.units import Conversion, conversion
@@ -72,13 +72,16 @@ class FileField:
         if self.time_dim is not None:
             run = len(index) > 0 and bool((np.diff(index) == 1).all())
             array = array.isel({self.time_dim: slice(index[0], index[-1] + 1) if run else index})
-        order = (self.time_dim or "", self.latitude_dim, self.longitude_dim)
+        order = [d for d in (self.time_dim, self.latitude_dim, self.longitude_dim) if d]
+        if "expver" in array.dims:
+            order.insert(0, "expver")
+        try:
+            values = array.transpose(*order).values
+        except damage() as error:
+            raise unreadable(self.path, error) from error
         if "expver" in array.dims:
             # Final and preliminary ERA5 in one array, each missing where the other has values.
-            values = array.transpose("expver", *[d for d in order if d]).values
             values = np.where(np.isfinite(values[0]), values[0], values[-1])
-        else:
-            values = array.transpose(*[d for d in order if d]).values
         values = values.reshape(len(index), self.grid.nlat, self.grid.nlon)
         return self.convert(self.grid.ordered(values))
 

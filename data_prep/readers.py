@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Collection
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+
+from data_prep.classic_netcdf import check_complete
 
 _OPEN_AT_ONCE = 16
 
@@ -77,6 +80,8 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
         options: dict[str, Any] = {"decode_times": False, "chunks": None}
         if kind == "zarr":
             options["consolidated"] = (path / ".zmetadata").exists()
+        else:
+            check_complete(path)
         engine = "zarr" if kind == "zarr" else "netcdf4"
         with warnings.catch_warnings():
             # Such as a fill value that a packed variable cannot hold: it marks nothing.
@@ -87,11 +92,23 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
             f"{path} is GRIB, which needs two more packages; "
             "install them with: pip install 'sphere-forecast[grib]'"
         ) from None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as {kind} ({' '.join(str(error).split())[:200]}); the file may "
-            "be damaged or incomplete, fetch it again"
-        ) from error
+    except damage() as error:
+        raise unreadable(path, error) from error
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """What the libraries raise when a file is damaged, each in its own way."""
+    eccodes = sys.modules.get("eccodes")
+    errors = (OSError, ValueError, KeyError, EOFError, RuntimeError)
+    return errors if eccodes is None else (*errors, eccodes.CodesInternalError)
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The one line that is said of a damaged file."""
+    reason = " ".join(str(error).split())[:200]
+    return ValueError(
+        f"{path} cannot be read ({reason}); the file may be damaged or incomplete, fetch it again"
+    )
 
 
 def _format(path: Path) -> str:
