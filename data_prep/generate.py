@@ -1,0 +1,181 @@
+"""Training data from the solver: which trajectories there are, and how they get into a store."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from configs.layout import SPLITS
+from configs.schema import ShallowWaterData
+from configs.timestep import TimeStep
+from configs.variables import VARIABLES, variable
+from data_prep.cases import Experiment
+from data_prep.sampling import CHANNELS, Sampler
+from data_prep.store import Contents, StoreWriter, Trajectories, refuse_existing
+from data_prep.trajectories import solve
+from sphere_ops.grid import Grid
+
+Progress = Callable[[int, int, str], None]
+
+_BATCH_BYTES = 2**30  # of the fields of the trajectories in flight
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One trajectory of a store before it is solved.
+
+    Attributes:
+        index: its place in the store.
+        split: that it belongs to.
+        case: index of its case in the configuration.
+        seed: of its initial state.
+    """
+
+    index: int
+    split: str
+    case: int
+    seed: int
+
+
+def generate_shallow_water(
+    config: ShallowWaterData, out: Path, progress: Progress | None = None
+) -> Path:
+    """Solve trajectories and write them to a store; goes on where an earlier call was killed.
+
+    Args:
+        config: what to solve.
+        out: path of the store.
+        progress: called with (done, total, note) as trajectories are written.
+
+    Returns:
+        The path of the store.
+
+    Raises:
+        ValueError: for a case, parameter, variable or step that cannot work, or if `out` has
+            unfinished pieces of another configuration.
+        FileExistsError: if `out` exists.
+    """
+    refuse_existing(Path(out))
+    experiments, times = _experiments(config), _times(config)
+    plans = plan(config)
+    writer = StoreWriter(out, _contents(config, experiments, plans, times), resume=True)
+    sampler = Sampler(_grid(config), config.lmax, config.variables)
+    with writer:
+        total, started, solved = len(plans), clock.monotonic(), 0
+        todo = [plans[index] for index in writer.missing]
+        for batch in _batches(config, todo, len(times)):
+            experiment = experiments[batch[0].case]
+            result = solve(experiment, [p.seed for p in batch], times, config, sampler)
+            for p, fields in zip(batch, result, strict=True):
+                writer.write_trajectory(p.index, fields)
+            solved += len(batch)
+            if progress is not None:
+                days = solved * (times[-1] - times[0]) / np.timedelta64(1, "D")
+                rate = days / max(clock.monotonic() - started, 1e-9)
+                progress(total - len(todo) + solved, total, f"{rate:.3g} simulated days/s")
+        return writer.finalise()
+
+
+def plan(config: ShallowWaterData) -> list[Plan]:
+    """All trajectories of a configuration.
+
+    The seed of a trajectory follows from the configuration's seed, the split and its number there;
+    cases alternate within a split in proportion to their weights.
+    """
+    plans: list[Plan] = []
+    weights = np.array([case.weight for case in config.cases])
+    weights = weights / weights.sum()
+    for number, split in enumerate(SPLITS):
+        given = np.zeros(len(weights))
+        for i in range(getattr(config.trajectories, split)):
+            case = int(np.argmax(weights * (i + 1) - given))
+            given[case] += 1
+            entropy = np.random.SeedSequence([config.seed, number, i])
+            seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
+            plans.append(Plan(len(plans), split, case, seed))
+    return plans
+
+
+def _batches(config: ShallowWaterData, plans: list[Plan], n_times: int) -> Iterator[list[Plan]]:
+    """Trajectories of one case that are solved together."""
+    state = 4 * n_times * len(config.variables) * config.grid.nlat * config.grid.nlon
+    size = min(config.batch_size, max(1, _BATCH_BYTES // state))
+    for case in range(len(config.cases)):
+        same = [p for p in plans if p.case == case]
+        for start in range(0, len(same), size):
+            yield same[start : start + size]
+
+
+def _experiments(config: ShallowWaterData) -> list[Experiment]:
+    dtype = torch.float64 if config.dtype == "float64" else torch.float32
+    experiments = [
+        Experiment(case.name, case.parameters, config.lmax, dtype) for case in config.cases
+    ]
+    plans = plan(config)
+    for i, experiment in enumerate(experiments):
+        count = sum(p.case == i for p in plans)
+        if count > 1 and not experiment.varies:
+            raise ValueError(
+                f"case {experiment.name} is the same for every seed, and {count} trajectories are "
+                "asked of it; ask for one, or let a parameter vary: "
+                + ", ".join(f"{name}_spread" for name in experiment.case.parameters)
+            )
+    return experiments
+
+
+def _times(config: ShallowWaterData) -> NDArray[np.datetime64]:
+    try:
+        start = np.datetime64(config.start_time, "ns")
+    except ValueError:
+        raise ValueError(
+            f"start_time {config.start_time!r} is not a date; write it as 2000-01-01 or "
+            "2000-01-01T06:00"
+        ) from None
+    step = TimeStep.parse(config.time_step)
+    return np.concatenate([step.advance(np.array([start]), i) for i in range(config.n_steps + 1)])
+
+
+def _grid(config: ShallowWaterData) -> Grid:
+    return Grid.of(config.grid.kind, config.grid.nlat, config.grid.nlon)
+
+
+def _contents(
+    config: ShallowWaterData,
+    experiments: list[Experiment],
+    plans: list[Plan],
+    times: NDArray[np.datetime64],
+) -> Contents:
+    wrong = [name for name in config.variables if name not in CHANNELS]
+    if wrong:
+        raise ValueError(
+            f"the shallow-water solver has no variable {wrong[0]!r}; it has {', '.join(CHANNELS)}"
+        )
+    grid = _grid(config)
+    names = ", ".join(dict.fromkeys(e.name for e in experiments))
+    static = {}
+    orographies = {id(e): e.solver.setting.orography for e in experiments}
+    if len(experiments) == 1 and (surface := orographies[id(experiments[0])]) is not None:
+        height = surface / experiments[0].solver.setting.planet.gravity
+        static[VARIABLES["orography"]] = Sampler(grid, config.lmax, ()).scalar(height).numpy()
+    return Contents(
+        grid=grid,
+        channels=tuple(variable(name) for name in config.variables),
+        time=times,
+        time_step=config.time_step,
+        split=[p.split for p in plans],
+        title=f"Shallow-water trajectories: {names}",
+        source=f"spectral shallow-water solver at T{config.lmax - 1}",
+        configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        trajectories=Trajectories(
+            np.array([p.seed for p in plans]), tuple(config.cases[p.case].name for p in plans)
+        ),
+        static=static,
+        radius=experiments[0].solver.setting.planet.radius,
+    )

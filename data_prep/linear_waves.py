@@ -1,0 +1,213 @@
+"""The linear dynamics of a resting, rotating layer, and their exact propagation in time.
+
+Linearised about rest and the mean geopotential Φ̄, the equations are, per order m,
+
+    ∂ζ/∂t = iωR ζ − 2Ω (ε_{l+1} l/(l+1) δ_{l+1} + ε_l (l+1)/l δ_{l−1}) − r_ζ ζ
+    ∂δ/∂t = iωR δ + 2Ω (ε_{l+1} l/(l+1) ζ_{l+1} + ε_l (l+1)/l ζ_{l−1}) + l(l+1)/a² φ − r_δ δ
+    ∂φ/∂t = −Φ̄ δ − r_φ φ
+
+with ωR = 2Ωm / (l(l+1)) and ε_l = sqrt((l² − m²) / (4l² − 1)): gravity couples δ and φ of one
+degree, rotation couples ζ and δ of neighbouring ones. Hence an order falls into two parts that
+never meet, the flow that is symmetric about the equator and the antisymmetric one, and e^{hL} is a
+small dense matrix for each. Inertia-gravity and Rossby waves of any speed are exact in it, so they
+do not limit the time step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_GROUPS = 8  # of orders: matrices are padded to the largest of their group
+_TAYLOR_TERMS = 16  # for a norm of at most 1: rounding of float64
+
+
+def coupling(lmax: int, mmax: int) -> Tensor:
+    """ε_lm = sqrt((l² − m²) / (4l² − 1)), 0 outside the triangle, (lmax, mmax) float64."""
+    degree = torch.arange(lmax, dtype=torch.float64)[:, None]
+    order = torch.arange(mmax, dtype=torch.float64)
+    return ((degree**2 - order**2).clamp(min=0) / (4 * degree**2 - 1).clamp(min=1)).sqrt()
+
+
+@dataclass(frozen=True)
+class Damping:
+    """Rates at which each degree of the three fields decays, s⁻¹, each (lmax,) float64."""
+
+    vorticity: Tensor
+    divergence: Tensor
+    geopotential: Tensor
+
+
+class LinearWaves:
+    """The matrices L of the linear dynamics, and e^{hL} with its integral.
+
+    Args:
+        lmax: truncation, exclusive.
+        radius: of the sphere, m.
+        rotation: angular velocity Ω about the axis of the grid, s⁻¹.
+        mean_geopotential: Φ̄ of the resting layer, m² s⁻².
+        damping: decay of each degree.
+        gravity: whether the pressure gradient accelerates the flow.
+    """
+
+    def __init__(
+        self,
+        lmax: int,
+        *,
+        radius: float,
+        rotation: float,
+        mean_geopotential: float,
+        damping: Damping,
+        gravity: bool = True,
+    ) -> None:
+        self.lmax = lmax
+        self.radius, self.rotation = radius, rotation
+        self.mean_geopotential, self.damping, self.gravity = mean_geopotential, damping, gravity
+        edges = [round(i * lmax / _GROUPS) for i in range(_GROUPS + 1)]
+        self._groups = [
+            self._group(range(first, last))
+            for first, last in zip(edges[:-1], edges[1:], strict=True)
+            if last > first
+        ]
+
+    def propagator(self, duration: float, dtype: torch.dtype, device: torch.device) -> Propagator:
+        """The exact solution after a time, for a state and for a constant tendency.
+
+        Args:
+            duration: s.
+            dtype: complex type of the states.
+            device: of the states.
+        """
+        index, states, tendencies = [], [], []
+        for where, matrices in self._groups:
+            unit = self._unit(where)
+            scale = unit[:, :, None] / unit[:, None, :]
+            exponential, integral = _exponential_and_integral(matrices * duration)
+            index.append(where.to(device))
+            states.append((scale * exponential).to(device=device, dtype=dtype))
+            tendencies.append((scale * integral * duration).to(device=device, dtype=dtype))
+        return Propagator(tuple(index), tuple(states), tuple(tendencies))
+
+    def frequencies(self, order: int) -> Tensor:
+        """Frequencies ω of the free waves e^{i(mλ + ωt)} of an order, s⁻¹, sorted, real parts."""
+        found = []
+        for where, matrices in self._groups:
+            for row, matrix in zip(where, matrices, strict=True):
+                real = row != self._nowhere
+                if not real.any() or int(row[real][0] % self.lmax) != order:
+                    continue
+                found.append(torch.linalg.eigvals(matrix[real][:, real]).imag)
+        return torch.cat(found).sort().values
+
+    @property
+    def _nowhere(self) -> int:
+        """A coefficient outside the triangle (l = 0, m = lmax − 1), which is always 0."""
+        return self.lmax - 1
+
+    def _group(self, orders: range) -> tuple[Tensor, Tensor]:
+        """Places of the coefficients, (2·orders, n), and L, (2·orders, n, n), padded with 0.
+
+        L is in the units of `_unit`, in which it is balanced, so that its norm is that of its
+        frequencies.
+        """
+        parts = [self._part(m, parity) for m in orders for parity in (0, 1)]
+        n = max(len(where) for where, _ in parts)
+        index = torch.full((len(parts), n), self._nowhere)
+        matrices = torch.zeros(len(parts), n, n, dtype=torch.complex128)
+        for i, (where, matrix) in enumerate(parts):
+            index[i, : len(where)] = where
+            unit = self._unit(where)
+            matrices[i, : len(where), : len(where)] = matrix * unit / unit[:, None]
+        return index, matrices
+
+    def _unit(self, where: Tensor) -> Tensor:
+        """a sqrt(Φ̄ / (l(l+1))) for the coefficients that are geopotentials, 1 for the others."""
+        degree = where % self.lmax**2 // self.lmax
+        depth = max(self.mean_geopotential, 1.0)
+        unit = self.radius * (depth / (degree * (degree + 1)).clamp(min=1)).sqrt()
+        return torch.where(where >= 2 * self.lmax**2, unit, 1.0).to(torch.float64)
+
+    def _part(self, m: int, parity: int) -> tuple[Tensor, Tensor]:
+        """L of one order and symmetry: δ, φ with l − m of the parity, ζ with the other one."""
+        degree = torch.arange(m, self.lmax)
+        wavy, turning = degree[parity::2], degree[1 - parity :: 2]
+        where = torch.cat((turning, self.lmax + wavy, 2 * self.lmax + wavy)) * self.lmax + m
+        nz, nd = len(turning), len(wavy)
+        zeta, delta, phi = slice(0, nz), slice(nz, nz + nd), slice(nz + nd, nz + 2 * nd)
+
+        matrix = torch.zeros(nz + 2 * nd, nz + 2 * nd, dtype=torch.complex128)
+        rossby = 2j * self.rotation * m
+        d = self.damping
+        matrix[zeta, zeta] = torch.diag(
+            rossby * _inverse_eigenvalue(turning) - d.vorticity[turning]
+        )
+        matrix[delta, delta] = torch.diag(rossby * _inverse_eigenvalue(wavy) - d.divergence[wavy])
+        matrix[phi, phi] = torch.diag(-d.geopotential[wavy] + 0j)
+        matrix[delta, phi] = torch.diag(self.gravity * wavy * (wavy + 1) / self.radius**2 + 0j)
+        matrix[phi, delta] = torch.diag(-self.mean_geopotential * (wavy > 0) + 0j)
+        matrix[zeta, delta] = -self._coriolis(turning, wavy, m)
+        matrix[delta, zeta] = self._coriolis(wavy, turning, m)
+        return where, matrix
+
+    def _coriolis(self, to: Tensor, of: Tensor, m: int) -> Tensor:
+        """2Ω (ε_{l+1} l/(l+1) where `of` is l + 1, ε_l (l+1)/l where it is l − 1), l of `to`."""
+        eps = coupling(self.lmax + 1, m + 1)[:, m]
+        degree, other = to[:, None], of[None, :]
+        above = eps[degree + 1] * degree / (degree + 1) * (other == degree + 1)
+        below = eps[degree] * (degree + 1) / degree.clamp(min=1) * (other == degree - 1)
+        moving = (degree > 0) & (other > 0)  # degree 0 of ζ and δ is always 0
+        return (2 * self.rotation * (above + below) * moving).to(torch.complex128)
+
+
+@dataclass(frozen=True)
+class Propagator:
+    """e^{hL} and ∫₀ʰ e^{sL} ds, by groups of orders.
+
+    Attributes:
+        index: places of a group's coefficients in a flat state, (2·orders, n).
+        states: e^{hL}, (2·orders, n, n).
+        tendencies: ∫₀ʰ e^{sL} ds, (2·orders, n, n).
+    """
+
+    index: tuple[Tensor, ...]
+    states: tuple[Tensor, ...]
+    tendencies: tuple[Tensor, ...]
+
+    def propagate(self, state: Tensor) -> Tensor:
+        """e^{hL} x for x of shape (..., 3, lmax, mmax)."""
+        return self._apply(self.states, state)
+
+    def accumulate(self, tendency: Tensor) -> Tensor:
+        """∫₀ʰ e^{sL} ds y for a constant tendency y of shape (..., 3, lmax, mmax)."""
+        return self._apply(self.tendencies, tendency)
+
+    def _apply(self, matrices: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        columns = x.reshape(-1, x.shape[-3:].numel()).t().contiguous()  # (3·l·m, b)
+        out = torch.zeros_like(columns)
+        for where, matrix in zip(self.index, matrices, strict=True):
+            out[where] = torch.bmm(matrix, columns[where])  # (2·orders, n, b)
+        return out.t().reshape(x.shape)
+
+
+def _inverse_eigenvalue(degree: Tensor) -> Tensor:
+    """1 / (l(l+1)), and 0 for l = 0."""
+    return torch.where(degree > 0, 1.0 / (degree * (degree + 1)).clamp(min=1), 0.0)
+
+
+def _exponential_and_integral(z: Tensor) -> tuple[Tensor, Tensor]:
+    """e^z and φ₁(z) = (e^z − 1)/z of matrices (..., n, n), by Taylor series and doubling."""
+    norm = float(z.abs().sum(dim=-2).amax()) if z.numel() else 0.0
+    doublings = max(0, math.ceil(math.log2(max(norm, 1e-300))))
+    z = z / 2**doublings
+    one = torch.eye(z.shape[-1], dtype=z.dtype).expand_as(z)
+    phi = one / math.factorial(_TAYLOR_TERMS)
+    for k in range(_TAYLOR_TERMS - 1, 0, -1):
+        phi = one / math.factorial(k) + z @ phi
+    exponential = one + z @ phi
+    for _ in range(doublings):
+        phi = (exponential @ phi + phi) / 2
+        exponential = exponential @ exponential
+    return exponential, phi

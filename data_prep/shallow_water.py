@@ -1,0 +1,349 @@
+"""The shallow-water equations on a rotating sphere, spectral in space, many states at a time.
+
+In vorticity ζ, divergence δ and layer geopotential φ = Φ̄ + φ', with wind V, surface geopotential
+Φ_s, kinetic energy K = |V|²/2 and the linear operator L of `linear_waves` (gravity waves, rotation,
+damping),
+
+    ∂ζ/∂t = L_ζ − ∇·(ζV)
+    ∂δ/∂t = L_δ + k·∇×(ζV) − ∇²(K + Φ_s)
+    ∂φ/∂t = L_φ − ∇·(φ'V)
+
+plus a forcing. L is propagated exactly; the rest is integrated by a fourth-order Runge-Kutta method
+in the variables that L and the tendency at the start of the step leave constant (an integrating
+factor with a constant forcing, cf. Krogstad 2005), so that steady states stay exactly steady.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data_prep.linear_waves import Damping, LinearWaves, Propagator, coupling
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics import InverseRealSHT, RealSHT
+
+VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
+
+COURANT_LIMIT = 2.5  # of the stability limit 2.83 of four stages on the imaginary axis
+_COURANT_CHOSEN = 0.7  # error of a step chosen from the flow: below 1e-5 of a balanced flow
+_WAVE_ANGLE_CHOSEN = 4.0  # largest turn of a gravity wave in a step, radians: unbalanced flows
+
+
+@dataclass(frozen=True)
+class Planet:
+    """The sphere.
+
+    Attributes:
+        radius: m.
+        rotation: angular velocity Ω, s⁻¹.
+        gravity: m s⁻².
+        axis_tilt: angle α from the axis of the grid to the axis of rotation, radians.
+    """
+
+    radius: float = 6.37122e6
+    rotation: float = 7.292e-5
+    gravity: float = 9.80616
+    axis_tilt: float = 0.0
+
+    def sine_about_axis(self, grid: Grid) -> Tensor:
+        """Sine of the latitude about the axis of rotation, (nlat, nlon) float64.
+
+        sin φ cos α − cos λ cos φ sin α, after Williamson et al. (1992).
+        """
+        latitude = torch.deg2rad(grid.latitude)[:, None]
+        longitude = torch.deg2rad(grid.longitude)[None, :]
+        return torch.sin(latitude) * math.cos(self.axis_tilt) - (
+            torch.cos(longitude) * torch.cos(latitude) * math.sin(self.axis_tilt)
+        )
+
+    def coriolis(self, grid: Grid) -> Tensor:
+        """Coriolis parameter f, s⁻¹, (nlat, nlon) float64."""
+        return 2 * self.rotation * self.sine_about_axis(grid)
+
+
+@dataclass(frozen=True)
+class Hyperdiffusion:
+    """Diffusion of vorticity and divergence by a power of the Laplacian.
+
+    Mass and the rotation as a whole (degrees 0 and 1) are exempt.
+
+    Attributes:
+        hours: e-folding time of the smallest scale kept.
+        power: of ∇, 4 or 8.
+    """
+
+    hours: float = 4.0
+    power: int = 8
+
+    def rate(self, lmax: int) -> Tensor:
+        """Decay of each degree, s⁻¹, (lmax,) float64."""
+        degree = torch.arange(lmax, dtype=torch.float64)
+        eigenvalue = degree * (degree + 1) / (lmax * (lmax - 1))
+        return torch.where(degree > 1, eigenvalue ** (self.power // 2), 0.0) / (3600 * self.hours)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that acts on a state, and does not differ between the trajectories of a case.
+
+    Attributes:
+        planet: the sphere.
+        mean_geopotential: Φ̄ about which φ is linearised, m² s⁻²; near the mean of the layer.
+        hyperdiffusion: at small scales; None for none.
+        orography: coefficients of the surface geopotential Φ_s, m² s⁻², (lmax, lmax).
+        drag: rate at which vorticity and divergence decay, s⁻¹.
+        relaxation: rate at which φ − Φ̄ decays, s⁻¹; its mean does not.
+        forcing: tendency of the three fields, (3, lmax, lmax), at a time in s.
+        frozen_wind: keep vorticity and divergence; φ is then advected by a given wind.
+    """
+
+    planet: Planet
+    mean_geopotential: float
+    hyperdiffusion: Hyperdiffusion | None = None
+    orography: Tensor | None = None
+    drag: float = 0.0
+    relaxation: float = 0.0
+    forcing: Callable[[float], Tensor] | None = None
+    frozen_wind: bool = False
+
+
+def quadratic_grid(lmax: int) -> Grid:
+    """The smallest convenient Gaussian grid on which products of two fields are alias-free."""
+    nlon = 3 * (lmax - 1) + 1
+    while nlon % 4 or _largest_prime_factor(nlon) > 5:
+        nlon += 1
+    return Grid.legendre_gauss(nlon // 2, nlon)
+
+
+class ShallowWater:
+    """The solver: tendencies, steps and the choice of the step.
+
+    A state holds the coefficients of ζ, δ and φ − Φ̄, (..., 3, lmax, lmax), complex.
+
+    Args:
+        lmax: triangular truncation, exclusive.
+        setting: what acts on the states.
+        dtype: float64 or float32.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        lmax: int,
+        setting: Setting,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.lmax, self.setting = lmax, setting
+        self.grid = quadratic_grid(lmax)
+        self.dtype, self.device = dtype, torch.device(device)
+        self.complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+        self._synthesis = InverseRealSHT(self.grid, lmax=lmax + 1, mmax=lmax).to(self.device)
+        self._analysis = RealSHT(self.grid, lmax=lmax + 1, mmax=lmax).to(self.device)
+        self._build_tables()
+        self.waves = self._linear_waves()
+        self._propagators: dict[float, Propagator] = {}
+
+    def tendency(self, state: Tensor, time: float) -> Tensor:
+        """All of ∂/∂t but L, at a time in s: (..., 3, lmax, lmax)."""
+        out = self._transport(state, self._explicit_coriolis)
+        if self._surface is not None:
+            out[..., DIVERGENCE, :, :] += self._surface
+        if self.setting.frozen_wind:
+            out[..., :GEOPOTENTIAL, :, :] = 0
+        if self.setting.forcing is not None:
+            out = out + self.setting.forcing(time).to(device=self.device, dtype=self.complex_dtype)
+        return out
+
+    def step(self, state: Tensor, time: float, dt: float) -> Tensor:
+        """The state after one step of dt (s) from a time (s).
+
+        With S(x) = e^{hL/2} x + ∫₀^{h/2} e^{sL} ds N₀, the flow of L and the tendency N₀ at the
+        start: four stages in the variables that S leaves constant.
+        """
+        half = self._propagator(dt / 2)
+        start = self.tendency(state, time)
+        drift = half.accumulate(start)
+        middle = half.propagate(state) + drift
+        k2 = self.tendency(middle, time + dt / 2) - start
+        k3 = self.tendency(middle + dt / 2 * k2, time + dt / 2) - start
+        end = half.propagate(torch.stack((middle + dt * k3, middle + dt / 3 * (k2 + k3)))) + drift
+        k4 = self.tendency(end[0], time + dt) - start
+        return end[1] + dt / 6 * k4
+
+    def advance(self, state: Tensor, time: float, duration: float, n_steps: int) -> Tensor:
+        """The state after n_steps equal steps that fill a duration (s) from a time (s)."""
+        dt = duration / n_steps
+        for i in range(n_steps):
+            state = self.step(state, time + i * dt, dt)
+        return state
+
+    def courant_rate(self, state: Tensor) -> Tensor:
+        """Courant number of a step of 1 s, (...,): what is not propagated exactly limits a step.
+
+        That is the wind and the change of the speed of gravity waves where the layer is not Φ̄
+        deep, in shortest resolved wavelengths, and a Coriolis force about a tilted axis.
+        """
+        planet = self.setting.planet
+        phi = self.on_grid(state[..., GEOPOTENTIAL, :, :])
+        speed = self.wind(state).square().sum(dim=-3).sqrt().amax(dim=(-2, -1))
+        if not self.setting.frozen_wind:
+            depth = phi.abs().amax(dim=(-2, -1))
+            speed = speed + depth / (2 * math.sqrt(self.setting.mean_geopotential))
+        tilted = 2 * planet.rotation if planet.axis_tilt and not self.setting.frozen_wind else 0.0
+        return speed * math.sqrt(self.lmax * (self.lmax - 1)) / planet.radius + tilted
+
+    def steps_for(self, state: Tensor, duration: float) -> Tensor:
+        """Number of steps in a duration (s) that resolves the flow, (...,) int64.
+
+        Of each state alone, from a short list, so that states of one batch share steps.
+        """
+        courant = self.courant_rate(state) * (duration / _COURANT_CHOSEN)
+        waves = math.sqrt(max(self.setting.mean_geopotential, 0.0) * self.lmax * (self.lmax - 1))
+        angle = waves / self.setting.planet.radius * duration / _WAVE_ANGLE_CHOSEN
+        if self.setting.frozen_wind:
+            angle = 0.0
+        needed = torch.where(courant.isfinite(), courant, 1.0).clamp(min=angle)
+        octave = 2.0 ** torch.log2(needed.clamp(min=1)).floor()
+        return (octave * torch.where(needed <= octave, 1.0, torch.where(needed <= 1.5 * octave,
+                1.5, 2.0))).ceil().long()  # fmt: skip
+
+    def check_step(self, state: Tensor, dt: float) -> None:
+        """Refuse a step (s) that cannot be stable for these states.
+
+        Raises:
+            ValueError: with a step that works.
+        """
+        rate = float(self.courant_rate(state).amax())
+        if rate * dt > COURANT_LIMIT:
+            works = 0.9 * COURANT_LIMIT / rate
+            works = math.floor(works) if works >= 2 else float(f"{works:.2g}")
+            raise ValueError(
+                f"a solver step of {dt:g} s has Courant number {rate * dt:.2f} on this flow, above "
+                f"{COURANT_LIMIT:g}: it would be unstable; a step of {works:g} s works, or leave "
+                "solver_dt out and it is chosen"
+            )
+
+    def on_grid(self, coeffs: Tensor) -> Tensor:
+        """Fields of coefficients (..., lmax, lmax) on the solver's grid."""
+        return self._synthesis(torch.nn.functional.pad(coeffs, (0, 0, 0, 1)))
+
+    def coefficients(self, fields: Tensor) -> Tensor:
+        """Coefficients (..., lmax, lmax) of fields on the solver's grid."""
+        fields = fields.to(device=self.device, dtype=self.dtype)
+        return self._analysis(fields)[..., : self.lmax, :].contiguous()
+
+    def wind(self, state: Tensor) -> Tensor:
+        """Eastward and northward wind on the solver's grid, m s⁻¹, (..., 2, nlat, nlon)."""
+        return self._synthesis(self._wind_times_cosine(state)) / self._cosine
+
+    def balanced_geopotential(self, state: Tensor) -> Tensor:
+        """Coefficients of φ − Φ̄ at which ∂δ/∂t is 0 but for damping and forcing; mean 0.
+
+        Args:
+            state: (..., 3, lmax, lmax), of which the geopotential is not used.
+        """
+        state = state.clone()
+        state[..., GEOPOTENTIAL, :, :] = 0
+        coriolis = self.setting.planet.coriolis(self.grid).to(self._cosine)
+        rate = self._transport(state, coriolis)[..., DIVERGENCE, :, :]
+        if self._surface is not None:
+            rate = rate + self._surface
+        return -rate * torch.where(self._laplacian > 0, 1 / self._laplacian.clamp(min=1e-30), 0.0)
+
+    def _transport(self, state: Tensor, planetary: Tensor) -> Tensor:
+        """−∇·(qV), k·∇×(qV) − ∇²K and −∇·(φ'V) with q = ζ + a planetary vorticity."""
+        n = self.lmax
+        scalars = torch.nn.functional.pad(state[..., ::2, :, :], (0, 0, 0, 1))
+        coeffs = torch.cat((scalars, self._wind_times_cosine(state)), dim=-3)
+        zeta, phi, u, v = self._synthesis(coeffs).unbind(-3)  # u, v: wind times cos φ
+        q = zeta + planetary
+        east, north = u * self._per_cosine2, v * self._per_cosine2
+        products = (q * east, q * north, phi * east, phi * north, (u * east + v * north) / 2)
+        spectra = self._analysis(torch.stack(products, dim=-3))
+        fluxes, kinetic = spectra[..., :4, :, :], spectra[..., 4, :n, :]
+        along = self._zonal * fluxes[..., :n, :]
+        below = torch.nn.functional.pad(fluxes[..., : n - 1, :], (0, 0, 1, 0))
+        across = self._from_below * below + self._from_above * fluxes[..., 1:, :]
+        out = torch.empty_like(state)
+        out[..., VORTICITY, :, :] = across[..., 1, :, :] - along[..., 0, :, :]
+        out[..., DIVERGENCE, :, :] = (
+            along[..., 1, :, :] + across[..., 0, :, :] + self._laplacian * kinetic
+        )
+        out[..., GEOPOTENTIAL, :, :] = across[..., 3, :, :] - along[..., 2, :, :]
+        return out
+
+    def _wind_times_cosine(self, state: Tensor) -> Tensor:
+        """Coefficients of u cos φ and v cos φ, (..., 2, lmax + 1, lmax)."""
+        flow = torch.nn.functional.pad(state[..., :2, :, :], (0, 0, 1, 2))  # l = −1 ... lmax + 1
+        along = self._wind_zonal * flow[..., 1:-1, :]
+        across = self._wind_above * flow[..., 2:, :] + self._wind_below * flow[..., :-2, :]
+        u = along[..., 1, :, :] + across[..., 0, :, :]
+        v = along[..., 0, :, :] - across[..., 1, :, :]
+        return torch.stack((u, v), dim=-3)
+
+    def _build_tables(self) -> None:
+        n, planet = self.lmax, self.setting.planet
+        real = {"device": self.device, "dtype": self.dtype}
+        a = planet.radius
+        eps = coupling(n + 2, n)
+        degree = torch.arange(n + 1, dtype=torch.float64)[:, None]
+        order = torch.arange(n, dtype=torch.float64)
+        eigenvalue = degree * (degree + 1)
+        safe = degree.clamp(min=1)
+        self._wind_zonal = (-1j * a * order / eigenvalue.clamp(min=1)).to(
+            device=self.device, dtype=self.complex_dtype
+        )
+        self._wind_above = (a * eps[1:] / (degree + 1)).to(**real)
+        self._wind_below = (-a * eps[:-1] / safe).to(**real)
+        self._zonal = (1j * order / a).to(device=self.device, dtype=self.complex_dtype)
+        self._from_below = ((degree + 1) * eps[:-1] / a)[:n].to(**real)
+        self._from_above = (-degree * eps[1:] / a)[:n].to(**real)
+        self._laplacian = (eigenvalue[:n] / a**2).to(**real)
+        self._cosine = torch.sin(self.grid.colatitude)[:, None].to(**real)
+        self._per_cosine2 = 1 / self._cosine.square()
+        tilted = planet.axis_tilt != 0
+        coriolis = planet.coriolis(self.grid) if tilted else torch.zeros(self.grid.shape)
+        self._explicit_coriolis = coriolis.to(**real)
+        surface = self.setting.orography
+        self._surface = (
+            None
+            if surface is None
+            else self._laplacian * surface.to(device=self.device, dtype=self.complex_dtype)
+        )
+
+    def _linear_waves(self) -> LinearWaves:
+        s = self.setting
+        small = torch.zeros(self.lmax, dtype=torch.float64)
+        if s.hyperdiffusion is not None and not s.frozen_wind:
+            small = s.hyperdiffusion.rate(self.lmax)
+        relaxation = torch.full((self.lmax,), s.relaxation, dtype=torch.float64)
+        relaxation[0] = 0
+        return LinearWaves(
+            self.lmax,
+            radius=s.planet.radius,
+            rotation=0.0 if s.planet.axis_tilt or s.frozen_wind else s.planet.rotation,
+            mean_geopotential=0.0 if s.frozen_wind else s.mean_geopotential,
+            damping=Damping(small + s.drag, small + s.drag, relaxation),
+            gravity=not s.frozen_wind,
+        )
+
+    def _propagator(self, duration: float) -> Propagator:
+        if duration not in self._propagators:
+            self._propagators[duration] = self.waves.propagator(
+                duration, self.complex_dtype, self.device
+            )
+        return self._propagators[duration]
+
+
+def _largest_prime_factor(n: int) -> int:
+    factor, largest = 2, 1
+    while n > 1:
+        while n % factor == 0:
+            n, largest = n // factor, factor
+        factor += 1
+    return largest
