@@ -11,6 +11,12 @@ from forecast.commands import StoreOption
 
 app = typer.Typer(help="Draw a forecast or its scores.", no_args_is_help=True)
 
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variable", metavar="NAME", help="Draw this one; may be repeated; default: six."
+    ),
+]
 Picture = Annotated[Path, typer.Option("--out", metavar="PNG", help="Picture to write.")]
 
 
@@ -21,19 +27,44 @@ def plot_map(
         str, typer.Option(metavar="NAME", help="Name of the variable, as in the file.")
     ],
     out: Picture,
-    lead: Annotated[int, typer.Option(min=0, help="Step of the forecast.")] = 1,
-    init: Annotated[int, typer.Option(min=0, help="Index of the initial state.")] = 0,
+    lead: Annotated[
+        str | None,
+        typer.Option(metavar="LEAD", help="Lead time, as 12h or 3mo; default: the last."),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INIT", help="Start: a date, a trajectory or an index; default: the first."
+        ),
+    ] = None,
     projection: Annotated[
         Literal["robinson", "orthographic", "plate-carree"], typer.Option(help="Map projection.")
     ] = "robinson",
     truth: Annotated[
         Path | None, typer.Option(metavar="STORE", help="Draw the truth and the error beside it.")
     ] = None,
+    centre: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LAT LON", help="Middle of the map, degrees."),
+    ] = None,
+    coastlines: Annotated[
+        bool | None, typer.Option(help="Draw coastlines; default: where the data are of the Earth.")
+    ] = None,
 ) -> None:
     """Draw one variable at one lead time on a map."""
     from forecast.plot import plot_map as draw
 
-    draw(forecast, variable, out, lead=lead, init=init, projection=projection, truth=truth)
+    draw(
+        forecast,
+        variable,
+        out,
+        lead=lead,
+        init=init,
+        projection=projection,
+        truth=truth,
+        centre=centre,
+        coastlines=coastlines,
+    )
     typer.echo(f"map: {out}")
 
 
@@ -43,11 +74,12 @@ def plot_scores(
         Path, typer.Argument(metavar="SCORES", help="Scores file of `forecast evaluate`.")
     ],
     out: Picture,
+    variable: Variables = None,
 ) -> None:
     """Draw the scores of the forecast and of its baselines over lead time."""
-    from forecast.plot import plot_scores as draw
+    from forecast.curves import plot_scores as draw
 
-    draw(scores, out)
+    draw(scores, out, variables=variable)
     typer.echo(f"scores: {out}")
 
 
@@ -56,9 +88,14 @@ def plot_spectrum(
     forecast: Annotated[Path, typer.Argument(metavar="FORECAST", help="Forecast file.")],
     data: StoreOption,
     out: Picture,
+    variable: Variables = None,
+    lead: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LEAD", help="Lead time, as 12h; may be repeated; default: four."),
+    ] = None,
 ) -> None:
     """Draw the power spectra of the forecast and of the truth."""
-    from forecast.plot import plot_spectrum as draw
+    from forecast.curves import plot_spectrum as draw
 
-    draw(forecast, data, out)
+    draw(forecast, data, out, variables=variable, leads=lead)
     typer.echo(f"spectrum: {out}")

@@ -166,6 +166,11 @@ class Truth:
             return np.broadcast_to(initial, shape)
         return initial - self.reference(member, start) + reference
 
+    def complete(self, channel: int) -> bool:
+        """Whether a channel of the forecast has values at all points."""
+        mask = self.store.mask
+        return mask is None or bool(mask[self._channels[channel]].all())
+
     def check_start(self, member: int) -> None:
         """Refuse a forecast that did not start from this store.
 

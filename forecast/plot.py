@@ -1,0 +1,285 @@
+"""Maps of a forecast, beside the truth and the error; the only importer of cartopy."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cartopy.crs as ccrs
+import numpy as np
+from cartopy.io.shapereader import Reader
+from cartopy.mpl.geoaxes import GeoAxes
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from shapely.geometry import LineString, MultiLineString
+
+from forecast import metrics
+from forecast.coastlines import FILE
+from forecast.data import Store
+from forecast.evaluate import Truth
+from forecast.figure import (
+    FAINT,
+    INK,
+    SUFFIXES,
+    colour_range,
+    is_signed,
+    new_figure,
+    pretty_units,
+    save,
+    with_units,
+)
+from forecast.interpolate import at_points
+from forecast.reader import ForecastFile, time_label
+from forecast.writer import check_output
+from sphere_ops.grid import Grid
+
+Array = NDArray[np.floating[Any]]
+Projection = Literal["robinson", "orthographic", "plate-carree"]
+
+_PIXELS = 900  # of the wider side of a map
+_CENTRE = (35.0, 0.0)  # of an orthographic map: a pole and the equator are in sight
+_NATURAL_EARTH = "shapefiles/natural_earth/physical/ne_{}_coastline.shp"
+
+
+def plot_map(
+    forecast: str | Path,
+    variable: str,
+    out: str | Path,
+    *,
+    lead: str | int | None = None,
+    init: str | int | None = None,
+    projection: Projection = "robinson",
+    truth: str | Path | None = None,
+    centre: tuple[float, float] | None = None,
+    coastlines: bool | None = None,
+) -> None:
+    """Draw one variable at one lead time, and with a store the truth and the error beside it.
+
+    Args:
+        forecast: forecast file.
+        variable: short name of the variable.
+        out: picture: `.png`, `.pdf` or `.svg`.
+        lead: lead time, as "12h", "3mo" or a number in the file's unit; the last if not given.
+        init: start of the forecast, as a date, a trajectory's number or an index; the first if
+            not given.
+        projection: of the map.
+        truth: store with the truth.
+        centre: latitude and longitude of the middle of the map, degrees.
+        coastlines: whether to draw them; if not given, where the data are of the Earth.
+
+    Raises:
+        ValueError: if variable, lead time or start are not in the file, or file and store do not
+            fit.
+        FileNotFoundError: if a file is not there.
+        FileExistsError: if the output is.
+    """
+    check_output(out, SUFFIXES)
+    crs = _crs(projection, centre)
+    file = ForecastFile(forecast)
+    file.check_variable(variable)
+    member, position = file.find_member(init), file.find_lead(lead)
+    if file.steps[position] > file.last_step[member]:
+        raise ValueError(
+            f"the forecast from {file.member_label(member)} ended at step {file.last_step[member]};"
+            f" there is nothing to draw at {file.lead_label(position)}"
+        )
+    field = file.field(variable, member, position)
+    true = None if truth is None else _truth(file, truth, variable, member, position)
+    panels = _panels(file, variable, field, true)
+    if coastlines is None:
+        coastlines = file.trajectory is None
+    figure = new_figure(*_size(projection, len(panels)))
+    drawn = []
+    for i, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), i + 1, projection=crs)
+        _draw(axes, file.grid, panel, crs, coastlines)
+        if len(panels) > 1:
+            axes.set_title(panel.title, color=INK, fontsize=11)
+        drawn.append(axes)
+    shared = drawn[:2] if len(panels) == 3 else drawn
+    _colour_bar(figure, shared, panels[0], crs)
+    if len(panels) == 3:
+        _colour_bar(figure, drawn[2:], panels[2], crs)
+    figure.suptitle(_title(file, variable, member, position), color=INK, fontsize=12)
+    save(figure, out)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One map: a field and its colours, `extend` saying at which ends values lie beyond."""
+
+    title: str
+    field: Array
+    label: str
+    low: float
+    high: float
+    extend: str
+    colours: str
+
+
+def _panels(file: ForecastFile, variable: str, field: Array, truth: Array | None) -> list[_Panel]:
+    """The forecast alone, or forecast and truth in the same colours and the error in its own."""
+    attributes = file.dataset[variable].attrs
+    units = attributes.get("units", "1")
+    label = with_units(attributes.get("long_name", variable), units)
+    fields = {"Forecast": field} if truth is None else {"Forecast": field, "Truth": truth}
+    signed = is_signed(attributes.get("standard_name", ""), field if truth is None else truth)
+    limits = colour_range(list(fields.values()), signed)
+    colours = "RdBu_r" if signed else "viridis"
+    panels = [_Panel(title, f, label, *limits, colours) for title, f in fields.items()]
+    if truth is not None:
+        error = field - truth
+        area = file.grid.area_weights.numpy()
+        rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
+        title = f"Forecast − truth (rmse {f'{rmse:.2g} {pretty_units(units)}'.strip()})"
+        label = with_units("Forecast − truth", units)
+        panels.append(_Panel(title, error, label, *colour_range([error], True), "PuOr_r"))
+    return panels
+
+
+def coastline() -> MultiLineString:
+    """Coastlines of the Earth: those in `CARTOPY_DATA_DIR`, or those that come with the package.
+
+    Nothing is ever downloaded.
+
+    Returns:
+        Lines of longitude and latitude, degrees.
+    """
+    folder = os.environ.get("CARTOPY_DATA_DIR")
+    for resolution in ("50m", "110m") if folder else ():
+        file = Path(str(folder)) / _NATURAL_EARTH.format(resolution)
+        if file.is_file():
+            return MultiLineString([line for g in Reader(file).geometries() for line in _lines(g)])
+    with np.load(FILE) as data:
+        pieces = np.split(data["points"], np.cumsum(data["length"])[:-1])
+    return MultiLineString([LineString(p) for p in pieces if len(p) > 1])
+
+
+def _lines(geometry: Any) -> list[LineString]:
+    return list(geometry.geoms) if isinstance(geometry, MultiLineString) else [geometry]
+
+
+def _truth(
+    file: ForecastFile, store: str | Path, variable: str, member: int, position: int
+) -> Array:
+    source = Store(store)
+    file.check_fits(source)
+    truth = Truth(file, source)
+    truth.check_start(member)
+    known = truth.known(member, slice(position, position + 1))
+    if not len(known):
+        raise ValueError(
+            f"store {source.path} has no state at {file.lead_label(position)} after "
+            f"{file.member_label(member)}; choose a shorter lead time, or draw without the truth"
+        )
+    return truth.states(member, known)[0, file.channel_names.index(variable)]
+
+
+def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection:
+    match projection:
+        case "robinson":
+            return ccrs.Robinson(central_longitude=centre[1] if centre else 0.0)
+        case "orthographic":
+            latitude, longitude = centre or _CENTRE
+            return ccrs.Orthographic(central_longitude=longitude, central_latitude=latitude)
+        case "plate-carree":
+            return ccrs.PlateCarree(central_longitude=centre[1] if centre else 0.0)
+    raise ValueError(
+        f"unknown projection {projection!r}; expected robinson, orthographic or plate-carree"
+    )
+
+
+def _size(projection: str, n_panels: int) -> tuple[float, float]:
+    """Width and height of the figure, inches."""
+    if projection == "orthographic":
+        return (5.2, 6.0) if n_panels == 1 else (4.4 * n_panels, 5.8)
+    return (8.0, 5.4) if n_panels == 1 else (5.4 * n_panels, 4.3)
+
+
+def _draw(axes: GeoAxes, grid: Grid, panel: _Panel, crs: ccrs.Projection, coastlines: bool) -> None:
+    axes.set_facecolor("#e8e8e8")  # shows where a field is missing
+    (x0, x1), (y0, y1) = crs.x_limits, crs.y_limits
+    axes.imshow(
+        on_map(panel.field, grid, crs),
+        origin="upper",
+        extent=(x0, x1, y0, y1),
+        transform=crs,
+        cmap=colormaps[panel.colours],
+        norm=Normalize(panel.low, panel.high),
+        interpolation="nearest",
+    )
+    axes.set_global()
+    if coastlines:
+        axes.add_geometries(
+            [coastline()], ccrs.PlateCarree(), facecolor="none", edgecolor=INK, linewidth=0.6
+        )
+    lines = axes.gridlines(
+        draw_labels=isinstance(crs, ccrs.PlateCarree),
+        color=FAINT,
+        linewidth=0.4,
+        alpha=0.6,
+        xlocs=range(-180, 181, 60),
+        ylocs=range(-90, 91, 30),
+    )
+    lines.top_labels = lines.right_labels = False
+    lines.xlabel_style = lines.ylabel_style = {"size": 8, "color": INK}
+    axes.spines["geo"].set(linewidth=0.8, edgecolor=INK)
+
+
+def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: _Panel, crs: Any) -> None:
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(panel.low, panel.high), panel.colours),
+        ax=axes,
+        orientation="horizontal",
+        extend=panel.extend,
+        label=panel.label,
+        shrink=0.7 / len(axes) + 0.05,
+        aspect=30,
+        pad=0.08 if isinstance(crs, ccrs.PlateCarree) else 0.04,
+    )
+    bar.outline.set_linewidth(0.5)
+    bar.ax.ticklabel_format(axis="x", scilimits=(-3, 4))
+
+
+def on_map(field: Array, grid: Grid, crs: ccrs.Projection, pixels: int = _PIXELS) -> Array:
+    """A field at the pixels of a map, interpolated on the sphere.
+
+    Interpolating where the pixels are, instead of drawing the grid's cells, leaves no seam where
+    the columns close and no hole at the poles.
+
+    Args:
+        field: (nlat, nlon), NaN where missing.
+        grid: where it is sampled.
+        crs: the map.
+        pixels: of the wider side of the map.
+
+    Returns:
+        (height, width), top row first; NaN off the sphere and where the nearest point is missing.
+    """
+    (x0, x1), (y0, y1) = crs.x_limits, crs.y_limits
+    scale = pixels / max(x1 - x0, y1 - y0)
+    width, height = round((x1 - x0) * scale), round((y1 - y0) * scale)
+    x = x0 + (np.arange(width) + 0.5) * (x1 - x0) / width
+    y = y1 - (np.arange(height) + 0.5) * (y1 - y0) / height
+    x, y = np.meshgrid(x, y)
+    points = ccrs.PlateCarree().transform_points(crs, x, y)
+    longitude, latitude = points[..., 0], points[..., 1]
+    on_sphere = np.isfinite(longitude) & np.isfinite(latitude)
+    return np.where(
+        on_sphere,
+        at_points(field, grid, np.where(on_sphere, latitude, 0), np.where(on_sphere, longitude, 0)),
+        np.nan,
+    )
+
+
+def _title(file: ForecastFile, variable: str, member: int, position: int) -> str:
+    name = file.dataset[variable].attrs.get("long_name", variable)
+    start = time_label(file.init_time[member], file.time_step)
+    valid = time_label(file.valid_time[member, position], file.time_step)
+    of = "" if file.trajectory is None else f"trajectory {file.trajectory[member]}, "
+    return f"{name}\n{of}init {start}, lead {file.lead_label(position)}, valid {valid}"
