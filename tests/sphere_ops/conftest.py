@@ -1,0 +1,9 @@
+"""What the tests of the operators share: the same random numbers in every run."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(7)
