@@ -214,7 +214,7 @@ class DifferentialConv(nn.Module):
         super().__init__()
         if order not in (1, 2):
             raise ValueError(f"derivatives of order {order}; expected 1 or 2")
-        if length_scale <= 0:
+        if not 0 < length_scale < math.inf:
             raise ValueError(f"length_scale {length_scale}; expected a positive angle in radians")
         if grid_out is not None and grid_out != grid:
             raise ValueError(
