@@ -139,6 +139,10 @@ class DifferentialBranch(Section):
     """The local differential branch."""
 
     order: Literal[1, 2] = 1
+    length_scale: float | None = Field(
+        default=None, gt=0, description="derivatives are per this length, radians; 1/lmax of the "
+        "spectral branch if not given, 1/32 without one",
+    )  # fmt: skip
 
 
 class BranchesConfig(Section):

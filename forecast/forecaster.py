@@ -22,6 +22,9 @@ from sphere_ops.resample import resample
 
 Times = NDArray[np.datetime64]
 
+_UNRESOLVED_LMAX = 32
+"""Degree whose scale derivatives refer to where no spectral branch sets one."""
+
 
 class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
@@ -217,7 +220,11 @@ class Truncation(nn.Module):
 
 def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
     """The branches that exist, by name, with their settings."""
-    return branches.model_dump(exclude_none=True)
+    settings: dict[str, dict[str, Any]] = branches.model_dump(exclude_none=True)
+    if "differential" in settings:
+        lmax = branches.spectral.lmax if branches.spectral is not None else _UNRESOLVED_LMAX
+        settings["differential"].setdefault("length_scale", 1 / lmax)
+    return settings
 
 
 def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
