@@ -1,0 +1,1 @@
+"""Measurements of speed and memory against the libraries that users have today."""
