@@ -16,7 +16,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from shapely.geometry import LineString, MultiLineString
 
 from forecast import metrics
 from forecast.coastlines import FILE
@@ -142,26 +141,22 @@ def _panels(file: ForecastFile, variable: str, field: Array, truth: Array | None
     return panels
 
 
-def coastline() -> MultiLineString:
+def coastline() -> list[Array]:
     """Coastlines of the Earth: those in `CARTOPY_DATA_DIR`, or those that come with the package.
 
     Nothing is ever downloaded.
 
     Returns:
-        Lines of longitude and latitude, degrees.
+        Lines of (longitude, latitude), degrees, each (n, 2).
     """
     folder = os.environ.get("CARTOPY_DATA_DIR")
     for resolution in ("50m", "110m") if folder else ():
         file = Path(str(folder)) / _NATURAL_EARTH.format(resolution)
         if file.is_file():
-            return MultiLineString([line for g in Reader(file).geometries() for line in _lines(g)])
+            lines = [getattr(g, "geoms", [g]) for g in Reader(file).geometries()]
+            return [np.asarray(line.coords)[:, :2] for group in lines for line in group]
     with np.load(FILE) as data:
-        pieces = np.split(data["points"], np.cumsum(data["length"])[:-1])
-    return MultiLineString([LineString(p) for p in pieces if len(p) > 1])
-
-
-def _lines(geometry: Any) -> list[LineString]:
-    return list(geometry.geoms) if isinstance(geometry, MultiLineString) else [geometry]
+        return np.split(data["points"], np.cumsum(data["length"])[:-1])
 
 
 def _truth(
@@ -215,9 +210,7 @@ def _draw(axes: GeoAxes, grid: Grid, panel: _Panel, crs: ccrs.Projection, coastl
     )
     axes.set_global()
     if coastlines:
-        axes.add_geometries(
-            [coastline()], ccrs.PlateCarree(), facecolor="none", edgecolor=INK, linewidth=0.6
-        )
+        axes.plot(*_coastline_on_map(crs), color=INK, linewidth=0.6)
     lines = axes.gridlines(
         draw_labels=isinstance(crs, ccrs.PlateCarree),
         color=FAINT,
@@ -244,6 +237,21 @@ def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: _Panel, crs: Any) ->
     )
     bar.outline.set_linewidth(0.5)
     bar.ax.ticklabel_format(axis="x", scilimits=(-3, 4))
+
+
+def _coastline_on_map(crs: ccrs.Projection) -> Array:
+    """Coastlines in the coordinates of a map, (2, n), with NaN where the pen is lifted."""
+    gap = np.full((1, 2), np.nan)
+    points = np.concatenate([piece for line in coastline() for piece in (line, gap)])
+    known = np.isfinite(points[:, 0])
+    on_map = np.full_like(points, np.nan, dtype=np.float64)
+    on_map[known] = crs.transform_points(ccrs.PlateCarree(), *points[known].T)[:, :2]
+    on_map[~np.isfinite(on_map).all(1)] = np.nan  # behind the horizon
+    # Points are close: a long stroke leaves the map at one side and enters at the other.
+    width = crs.x_limits[1] - crs.x_limits[0]
+    with np.errstate(invalid="ignore"):
+        leaps = np.flatnonzero(np.hypot(*np.diff(on_map, axis=0).T) > width / 4)
+    return np.insert(on_map, leaps + 1, np.nan, axis=0).T
 
 
 def on_map(field: Array, grid: Grid, crs: ccrs.Projection, pixels: int = _PIXELS) -> Array:
