@@ -177,7 +177,8 @@ def test_a_global_file_without_its_last_row_is_regridded(
         ("messy/era5_t2m_hourly_2019-03_uk.grib", {"variables": ("t2m",)}, "once round"),
         ("messy/era5-levels-members.grib", {"variables": ("t850",)}, "data.select.number=0"),
         ("messy/scanning_mode_64.grib", {"variables": ("t2m",)}, "they hold skt"),
-        ("messy/fields_with_missing_values.grib", {"variables": ("t2m",), "time_step": "12h"}, "10808 missing values"),
+        ("messy/fields_with_missing_values.grib", {"variables": ("t2m",), "time_step": "12h"},
+         "10808 missing values"),
         ("messy/coads_climatology.nc", {"variables": ("sst",)}, "cannot be read as dates"),
         ("messy/ncep_hgt500_21months.nc", {"variables": ("z500",)}, "they hold HGT"),
         (
@@ -192,7 +193,7 @@ def test_a_global_file_without_its_last_row_is_regridded(
          "they hold mean; pattern; pc"),
         ("static/coastline_110m.npz", {"variables": ("t2m",)}, "neither netCDF nor GRIB nor zarr"),
         ("static/sst_climatology_96x48.nc", {"variables": ("sst",), "time_step": "1mo"},
-         "declare data.mask=[[]sst[]]"),
+         "declare data.mask=[sst]"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_in_a_sentence(
@@ -202,9 +203,9 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     make: Callable[..., xr.Dataset],
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ValueError) as caught:
         make(file, **options)
-    assert "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
