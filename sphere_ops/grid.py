@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import index
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
 
-_NODE_TOLERANCE = 0.02  # of a row's spacing; the three kinds differ by at least a quarter of it
+_NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds differ by 0.1 or more
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,19 @@ class Grid:
         if self.kind not in get_args(GridKind):
             kinds = ", ".join(get_args(GridKind))
             raise ValueError(f"unknown kind of grid {self.kind!r}; expected one of {kinds}")
+        try:
+            index(self.nlat), index(self.nlon)
+        except TypeError as error:
+            raise ValueError(
+                f"a grid of {self.nlat!r} rows and {self.nlon!r} columns; expected whole numbers"
+            ) from error
         if self.nlat < 2 or self.nlon < 2:
             raise ValueError(f"a grid needs 2 rows and 2 columns, got {self.nlat}×{self.nlon}")
+        if not 0 <= self.first_longitude < 360 / self.nlon:
+            raise ValueError(
+                f"first longitude {self.first_longitude:g} of {self.nlon} columns; expected the "
+                f"smallest one, in [0, {360 / self.nlon:g}) degrees east"
+            )
 
     @staticmethod
     def equiangular(nlat: int, nlon: int) -> Grid:
@@ -97,8 +109,8 @@ class Grid:
                 return grid
         raise ValueError(
             f"{len(lat)} latitudes from {lat[0]:g} to {lat[-1]:g} are not those of a global grid: "
-            "expected equally spaced rows with or without the poles, or Gaussian latitudes; a "
-            "regional or unequally spaced file has to be regridded to a global grid first"
+            "expected, in degrees, equally spaced rows with or without the poles, or Gaussian "
+            "latitudes; a regional or unequally spaced file has to be regridded first"
         )
 
     @property
@@ -209,10 +221,14 @@ def _fejer(theta: np.ndarray) -> np.ndarray:
 
 def _degrees(values: Any, name: str) -> np.ndarray:
     """A coordinate as a 1-D float64 array."""
-    values = getattr(values, "values", values)
+    if not isinstance(values, np.ndarray | Tensor | Sequence):
+        values = getattr(values, "values", values)  # of an xarray or pandas object
     if not isinstance(values, np.ndarray | Tensor | Sequence):
         raise ValueError(f"{name} of type {type(values).__name__}; expected a 1-D array of degrees")
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} does not hold numbers ({error}); expected degrees") from error
     if array.ndim != 1 or len(array) < 2:
         raise ValueError(
             f"{name} of shape {array.shape}; expected 1-D coordinates of a regular grid with at "
@@ -227,15 +243,16 @@ def _first_longitude(lon: np.ndarray) -> float:
     """The smallest longitude in [0, 360) of columns that go once round the sphere."""
     n, spacing = len(lon), 360 / len(lon)
     tolerance = max(_NODE_TOLERANCE * spacing, 1e-4)
-    if not np.allclose(np.diff(lon), spacing, rtol=0, atol=tolerance):
+    # By position, not by step: the steps of a file that repeats its first column are right but for
+    # a part in n.
+    if not np.allclose(lon, lon[0] + spacing * np.arange(n), rtol=0, atol=tolerance):
         raise ValueError(
             f"{n} longitudes from {lon[0]:g} to {lon[-1]:g} do not go once round the sphere in "
             f"equal steps: expected steps of {spacing:g} degrees; a regional file, or one that "
             "repeats its first column, has to be cut or regridded to a global grid first"
         )
-    first = float(np.mod(lon, spacing)[0])
-    # Coordinates in single precision: snap to a whole fraction of the spacing.
-    fraction = round(first / spacing * 64) / 64
-    if abs(first - fraction * spacing) < tolerance:
-        first = fraction * spacing
-    return 0.0 if np.isclose(first, spacing) else first
+    first = float(np.mod(lon[0], spacing))
+    for exact in (0.0, spacing / 2, spacing):  # whatever rounding the file brought
+        if abs(first - exact) < tolerance:
+            return exact % spacing
+    return first
