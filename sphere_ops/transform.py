@@ -59,7 +59,7 @@ def analyse(x: Tensor, key: int) -> Tensor:
     spec = _SPECS[key]
     flat = x.reshape(-1, *spec.grid.shape)
     coeffs = _analyse(flat, key, False)
-    return torch.view_as_complex(coeffs).unflatten(1, x.shape[:-2])
+    return torch.view_as_complex(coeffs).reshape(-1, *x.shape[:-2], spec.lmax, spec.mmax)
 
 
 def synthesise(coeffs: Tensor, key: int) -> Tensor:
@@ -75,7 +75,7 @@ def synthesise(coeffs: Tensor, key: int) -> Tensor:
     spec = _SPECS[key]
     flat = coeffs.reshape(len(spec.functions), -1, spec.lmax, spec.mmax)
     x = _synthesise(torch.view_as_real(flat.resolve_conj()), key, False)
-    return x.unflatten(0, coeffs.shape[1:-2])
+    return x.reshape(*coeffs.shape[1:-2], *spec.grid.shape)
 
 
 @torch.library.custom_op("sphere_ops::analyse", mutates_args=())
