@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
 
 from configs import layout
 from configs.variables import Variable
@@ -121,6 +122,9 @@ def create_empty(path: Path, contents: Contents) -> zarr.Group:
         chunks=(*lead, 1, *state),
         shards=(*lead, contents.times_per_shard, *state),
         dtype="float32",
+        # Of the codecs tried, the one that costs training the least: 0.79 ms to read a state
+        # that takes 0.66 ms uncompressed, at about half the size.
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
         fill_value=float("nan"),
         dimension_names=dims,
         attributes={"long_name": "Fields of all channels", "coordinates": " ".join(about)},

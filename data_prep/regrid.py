@@ -86,7 +86,12 @@ class FileGrid:
 
     def ordered(self, fields: NDArray[Any]) -> NDArray[Any]:
         """Bring fields (..., nlat, nlon) of the file into the house order."""
-        return fields[..., self.rows[:, None], self.columns]
+        fields = fields[..., self.rows, :]
+        # Columns are shifted, hardly ever shuffled; a shift is much the faster copy.
+        shift = int(self.columns[0])
+        if np.array_equal(self.columns, np.roll(np.arange(self.nlon), -shift)):
+            return np.roll(fields, -shift, axis=-1) if shift else fields
+        return fields[..., self.columns]
 
     @cached_property
     def row_edges(self) -> _Float:
