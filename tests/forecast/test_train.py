@@ -76,14 +76,15 @@ def stop_after(step: int, monkeypatch) -> None:
 
 
 def test_training_lowers_the_error_below_persistence(store, tmp_path):
-    result = train(config(steps=80, validate_every=40), store, tmp_path / "run")
-    assert result.stopped_by is None and result.step == 80
+    settings = config({"channels": 8}, steps=150, validate_every=75)
+    result = train(settings, store, tmp_path / "run")
+    assert result.stopped_by is None and result.step == 150
     scores = result.validation
     assert scores["validation/relative_l2_step_1"] < 0.5 * scores["validation/persistence_step_1"]
     records = read_metrics(tmp_path / "run/metrics.jsonl")
     assert records[-1]["train/loss"] < 0.6 * records[0]["train/loss"]
     summary = json.loads((tmp_path / "run/package/package.json").read_text())["training"]
-    assert summary["step"] == 80
+    assert summary["step"] == 150
     assert (tmp_path / "run/best/model.safetensors").exists()
 
 

@@ -1,0 +1,196 @@
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from forecast import recorder
+from forecast.recorder import Delivery, MetricsFile, read_metrics
+from forecast.tracking import MLflowTracker, RunDescription, flatten, git_commit, list_runs
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
+
+
+class Memory:
+    """A tracker that keeps everything in lists, and can be down."""
+
+    def __init__(self):
+        self.down, self.calls, self.records, self.artifacts = False, 0, [], []
+        self.started, self.finished = [], []
+
+    def _check(self):
+        self.calls += 1
+        if self.down:
+            raise ConnectionError("no route to host\nand a long explanation")
+
+    def start(self, run, run_id):
+        self._check()
+        self.started.append(run_id)
+        return run_id or "run-1"
+
+    def metrics(self, run_id, records):
+        self._check()
+        self.records += records
+
+    def artifact(self, run_id, path, folder):
+        self._check()
+        self.artifacts.append((path.name, folder))
+
+    def finish(self, run_id, completed):
+        self._check()
+        self.finished.append(completed)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(recorder, "_EVERY", 0.01)
+    monkeypatch.setattr(recorder, "_LONGEST_PAUSE", 0.02)
+
+
+def wait_for(condition):
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen within 5 s")
+
+
+def test_metrics_go_to_the_file_at_once_and_to_the_tracker_soon(tmp_path, quick):
+    metrics, tracker = MetricsFile(tmp_path / "metrics.jsonl"), Memory()
+    delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
+    delivery.start()
+    metrics.write(10, {"loss": 0.5})
+    assert read_metrics(tmp_path / "metrics.jsonl")[0]["loss"] == 0.5
+    wait_for(lambda: len(tracker.records) == 1)
+    metrics.write(20, {"loss": float("nan")})
+    (tmp_path / "config.yaml").write_text("x")
+    assert delivery.end([(tmp_path / "config.yaml", ""), (tmp_path / "absent", "")], True)
+    assert [(r["step"], r["loss"]) for r in tracker.records] == [(10, 0.5), (20, None)]
+    assert tracker.artifacts == [("config.yaml", "")] and tracker.finished == [True]
+
+
+def test_what_a_dead_tracker_missed_arrives_when_it_is_back(tmp_path, quick, caplog):
+    metrics, tracker = MetricsFile(tmp_path / "metrics.jsonl"), Memory()
+    delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
+    delivery.start()
+    metrics.write(1, {"loss": 1.0})
+    wait_for(lambda: tracker.records)
+    tracker.down = True
+    for step in range(2, 500):
+        metrics.write(step, {"loss": float(step)})
+    calls = tracker.calls
+    wait_for(lambda: tracker.calls > calls + 3)
+    tracker.down = False
+    assert delivery.end([], True)
+    assert [r["step"] for r in tracker.records] == list(range(1, 500))
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1 and warnings[0].endswith("no route to host")
+
+
+def test_a_resumed_run_sends_the_rest_to_the_same_run(tmp_path, quick):
+    tracker = Memory()
+    first = MetricsFile(tmp_path / "metrics.jsonl")
+    delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
+    delivery.start()
+    first.write(1, {"loss": 1.0})
+    wait_for(lambda: tracker.records)
+    tracker.down = True
+    first.write(2, {"loss": 2.0})
+    assert not delivery.end([], False)
+    first.close()
+
+    tracker.down = False
+    again = MetricsFile(tmp_path / "metrics.jsonl")
+    again.write(2, {"loss": 2.0})  # the resumed run repeats a step
+    again.write(3, {"loss": 3.0})
+    resumed = Delivery(tmp_path, tracker, RunDescription("e", "r"))
+    resumed.start()
+    assert resumed.end([], True)
+    assert [r["step"] for r in tracker.records] == [1, 2, 3]
+    assert tracker.started == [None, "run-1"]
+
+
+def test_parameters_are_flattened_with_dotted_keys():
+    nested = {"model": {"channels": 4, "static": ["a", "b"]}, "cases": [{"name": "x"}]}
+    assert flatten(nested) == {
+        "model.channels": 4,
+        "model.static": ["a", "b"],
+        "cases.0.name": "x",
+    }
+
+
+def test_the_commit_of_the_code_is_known():
+    commit = git_commit()
+    assert commit == "" or len(commit.removesuffix("-dirty")) == 40
+
+
+def test_mlflow_keeps_parameters_metrics_dataset_and_artifacts(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = MLflowTracker(uri)
+    description = RunDescription(
+        "experiment",
+        "a run",
+        {"model": {"channels": 4}},
+        {"mlflow.source.git.commit": "abc"},
+        "/data/store.zarr",
+        json.dumps({"source": "synthetic"}),
+    )
+    run_id = tracker.start(description, None)
+    records = [{"step": n, "time": 1000.0 + n, "loss": 1 / n, "gone": None} for n in (1, 2)]
+    tracker.metrics(run_id, records)
+    tracker.metrics(run_id, records)  # a repeated delivery
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/package.json").write_text("{}")
+    tracker.artifact(run_id, tmp_path / "package", "package")
+    tracker.finish(run_id, True)
+    assert tracker.start(description, run_id) == run_id  # parameters are not logged again
+    tracker.finish(run_id, False)
+
+    history = tracker.client.get_metric_history(run_id, "loss")
+    assert [(m.step, m.value, m.timestamp) for m in history] == [
+        (1, 1.0, 1001000), (2, 0.5, 1002000),
+    ]  # fmt: skip
+    run = tracker.client.get_run(run_id)
+    assert run.inputs.dataset_inputs[0].dataset.name == "store.zarr"
+    assert run.data.tags["mlflow.source.git.commit"] == "abc"
+    assert [f.path for f in tracker.client.list_artifacts(run_id, "package")] == [
+        "package/package.json"
+    ]
+    assert (tmp_path / "mlruns").is_dir()
+    summary = list_runs(uri)[0]
+    assert (summary.name, summary.status) == ("a run", "KILLED")
+    assert summary.metrics == {"loss": 0.5} and summary.parameters == {"model.channels": "4"}
+    with pytest.raises(ValueError, match="no experiment 'other' at .*; it has"):
+        list_runs(uri, "other")
+
+
+def test_an_absent_database_and_a_bad_uri_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no MLflow database at"):
+        list_runs(f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(ValueError, match="has no scheme"):
+        list_runs("mlruns")
+
+
+def test_importing_the_tracker_does_not_import_mlflow():
+    code = "import sys, forecast.tracking, forecast.recorder; print('mlflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_training_does_not_wait_for_a_server_that_never_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "_PATIENCE", 0.5)
+    with socket.socket() as deaf:  # accepts and says nothing
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        tracker = MLflowTracker(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        metrics = MetricsFile(tmp_path / "metrics.jsonl")
+        delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
+        delivery.start()
+        start = time.monotonic()
+        for step in range(200):
+            metrics.write(step, {"loss": 1.0})
+        assert time.monotonic() - start < 1
+        assert not delivery.end([], True)
+        assert time.monotonic() - start < 3
