@@ -26,7 +26,7 @@ run demo/forecast.nc train swe_demo --data demo/store.zarr --out demo/run --resu
 run demo/forecast.nc rollout demo/run/best --data demo/store.zarr --out demo/forecast.nc
 run demo/scores.nc evaluate demo/forecast.nc --data demo/store.zarr --out demo/scores.nc
 for projection in orthographic robinson; do
-    run "demo/vorticity_$projection.png" plot map demo/forecast.nc --variable vorticity --lead 10 \
+    run "demo/vorticity_$projection.png" plot map demo/forecast.nc --variable vorticity --lead 10h \
         --projection "$projection" --truth demo/store.zarr --out "demo/vorticity_$projection.png"
 done
 run demo/skill.png plot scores demo/scores.nc --out demo/skill.png

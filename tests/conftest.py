@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Before eccodes, which xarray loads to see what it can open: the libraries that eccodes' wheel
+# brings break a PROJ that is loaded after them ("double free or corruption" or no database).
+import pyproj  # noqa: F401
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
