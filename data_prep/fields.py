@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import VARIABLES, Variable
+from data_prep.coordinates import file_grid, horizontal_dim, pressure_levels
 from data_prep.readers import Files, damage, unreadable
 from data_prep.regrid import FileGrid
 from data_prep.times import Times, find_time, valid_times
 from data_prep.units import Conversion, conversion
 
-_LEVEL_NAMES = frozenset({"level", "lev", "plev", "pressure_level", "isobaricinhpa"})
-_LATITUDE_NAMES, _LONGITUDE_NAMES = frozenset({"lat", "latitude"}), frozenset({"lon", "longitude"})
 _HEIGHT = {"t2m": 2.0, "u10": 10.0, "v10": 10.0}
 _GRID_TYPES = {
     "reduced_gg": "reduced Gaussian; make it regular first: cdo setgridtype,regular IN OUT",
@@ -130,39 +129,6 @@ def base_name(channel: Variable) -> str:
     return channel.name if channel.level is None else channel.name.removesuffix(str(channel.level))
 
 
-def pressure_levels(dataset: xr.Dataset, name: str) -> tuple[str | None, NDArray[np.float64]]:
-    """The pressure levels of a variable.
-
-    Returns:
-        The dimension along which they run (None for a single level), and their values in hPa,
-        empty if it has none.
-    """
-    dims = set(dataset[name].dims)
-    for key, array in dataset.variables.items():
-        if key == name or array.ndim > 1 or not set(array.dims) <= dims:
-            continue
-        in_pascal = _in_pascal(str(key).lower(), array)
-        if in_pascal is not None:
-            values = np.atleast_1d(np.asarray(array.values, dtype=np.float64))
-            dim = str(array.dims[0]) if array.ndim else None
-            return dim, values / 100 if in_pascal else values
-    return None, np.empty(0)
-
-
-def _in_pascal(name: str, array: xr.Variable) -> bool | None:
-    """Whether a coordinate's pressures are in Pa rather than hPa; None if it holds no pressure."""
-    units = str(array.attrs.get("units", ""))
-    is_pressure = array.attrs.get("standard_name") == "air_pressure" or "isobaric" in name
-    if array.dtype.kind not in "iuf" or not (is_pressure or name in _LEVEL_NAMES):
-        return None
-    if not units:
-        return name == "isobaricinpa"
-    try:
-        return conversion(units, "Pa").is_identity
-    except ValueError:
-        return None  # A model level or a height under a name like `level`.
-
-
 def _find_variable(
     dataset: xr.Dataset, channel: Variable, config: FilesData, path: Path
 ) -> str | None:
@@ -235,19 +201,21 @@ def _describe(
     if not grid_type.startswith("regular_"):
         way_out = _GRID_TYPES.get(grid_type, "not regular; regrid it first: cdo remapcon,...")
         raise ValueError(f"its grid ({grid_type}) is {way_out}")
-    latitude = _axis(dataset, array, "latitude", "degrees_north", _LATITUDE_NAMES)
-    longitude = _axis(dataset, array, "longitude", "degrees_east", _LONGITUDE_NAMES)
-    grid = _file_grid(dataset[latitude].values, dataset[longitude].values, exact_grid)
+    latitude = horizontal_dim(dataset, array, "latitude")
+    longitude = horizontal_dim(dataset, array, "longitude")
+    grid = file_grid(dataset[latitude].values, dataset[longitude].values, exact_grid)
     time, time_dim, times = find_time(dataset, name), None, np.empty(0, dtype="M8[s]")
+    static = channel.role == "static"
     if time is not None and time.ndim > 1:
         raise ValueError(
             f"it has times along {' and '.join(map(str, time.dims))}, several forecasts in one "
             "file; keep one valid time for each field first"
         )
     if time is not None:
-        times = valid_times(dataset, time, step)
         time_dim = str(time.dims[0]) if time.ndim else None
-    elif channel.role != "static":
+        if not static:  # a static field may be stamped with anything
+            times = valid_times(dataset, time, step)
+    elif not static:
         raise ValueError(
             f"it has no valid times (its dimensions are {', '.join(map(str, array.dims))}); give "
             "a file with a time coordinate"
@@ -264,45 +232,6 @@ def _describe(
     return FileField(
         path, number, name, times, time_dim, at, grid, latitude, longitude, convert
     )  # fmt: skip
-
-
-def _file_grid(latitude: NDArray[Any], longitude: NDArray[Any], exact: bool) -> FileGrid:
-    try:
-        return FileGrid.from_coordinates(latitude, longitude, exact=exact)
-    except ValueError as error:
-        try:
-            FileGrid.from_coordinates(latitude, longitude, exact=False)
-        except ValueError:
-            raise error from None
-        raise ValueError(
-            f"its {len(latitude)} rows from {latitude[0]:g} to {latitude[-1]:g} are not those of a "
-            "grid with or without pole rows, or of Gaussian latitudes; they cover the globe, so "
-            "data.grid can bring them onto one"
-        ) from None
-
-
-def _axis(
-    dataset: xr.Dataset, array: xr.DataArray, kind: str, units: str, names: frozenset[str]
-) -> str:
-    """The dimension of rows or of columns."""
-    for dim in map(str, array.dims):
-        if dim not in dataset.variables:
-            continue
-        attrs = dataset[dim].attrs
-        if (
-            attrs.get("standard_name") == kind
-            or str(attrs.get("units", "")).lower() == units
-            or dim.lower() in names
-        ):
-            return dim
-    curvilinear = any(
-        v.ndim == 2 and v.attrs.get("standard_name") == kind for v in dataset.coords.values()
-    )
-    reason = "a curvilinear grid" if curvilinear else "no grid of latitudes and longitudes"
-    raise ValueError(
-        f"its dimensions {tuple(array.dims)} have no 1-D {kind} ({reason}); regrid it to a "
-        "regular global grid first"
-    )
 
 
 def _indices(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.fields import FileField, base_name, find_fields, pressure_levels
+from data_prep.coordinates import pressure_levels
+from data_prep.fields import FileField, base_name, find_fields
 from data_prep.readers import Files
 from data_prep.regrid import FileGrid, Regridder
 from data_prep.times import Times

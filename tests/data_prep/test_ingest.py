@@ -187,6 +187,9 @@ def test_static_fields_come_from_files_of_their_own_grid(
         },
         coords,
     )
+    # As archives stamp them: one time that means nothing, in a calendar that nobody uses.
+    stamp = ("time", [0.0], {"units": "days since 0001-01-01", "calendar": "360_day"})
+    static = static.drop_vars("time").expand_dims("time").assign_coords(time=stamp)
     config = FilesData(variables=("t2m",), static=("orography", "land_fraction"))
     paths = [save(gridded(GRID)), save(static, "static.nc")]
     store = stored(ingest(paths, config, tmp_path / "store"))
