@@ -25,6 +25,8 @@ from forecast.figure import (
     INK,
     SUFFIXES,
     new_figure,
+    numbers,
+    power_of_ten,
     pretty_units,
     save,
     with_units,
@@ -77,9 +79,10 @@ def plot_scores(
             if of_forecast.acc.notnull().any():
                 bottom.plot(lead, of_forecast.acc, **style)
         top.set_title(str(of_channel.channel_long_name.item()), color=INK, fontsize=11)
-        top.set_ylabel(with_units("rmse", units))
         top.set_ylim(bottom=0)
-        top.ticklabel_format(axis="y", scilimits=(-3, 4))
+        power = power_of_ten(top.get_ylim()[1])
+        top.set_ylabel(with_units("rmse", units, power))
+        top.yaxis.set_major_formatter(numbers(power))
         bottom.set_ylabel("anomaly correlation")
         bottom.set_ylim(min(0.0, bottom.get_ylim()[0]), 1.02)
         bottom.set_xlabel(f"lead time [{unit}]")
@@ -261,17 +264,17 @@ def _interval(squared_error: Array) -> tuple[Array, Array]:
 
 def _style(label: str) -> dict[str, Any]:
     if label == MODEL:
-        return {"color": COLOURS[label], "linewidth": 2.2, "zorder": 3}
-    return {"color": COLOURS.get(label, INK), "linewidth": 1.4, "linestyle": "--"}
+        return {"color": COLOURS[label], "linewidth": 2.4}
+    # Dashes on top: where the two agree, both are seen.
+    return {"color": COLOURS.get(label, INK), "linewidth": 1.4, "linestyle": "--", "zorder": 3}
 
 
 def _limit(top: Axes, bottom: Axes, of_truth: Array, of_forecast: Array) -> None:
     """Keep rounding noise below the spectrum, and a wild ratio, from filling the picture."""
     powers = np.concatenate([of_truth[None], of_forecast])
-    powers = powers[np.isfinite(powers) & (powers > 0)]
+    powers = powers[powers > _NOISE * of_truth.max()]  # leaves out what is missing, too
     if len(powers):
-        floor = max(powers.min(), _NOISE * of_truth.max())
-        top.set_ylim(floor / 3 if floor > 0 else None, 3 * powers.max())
+        top.set_ylim(powers.min() / 3, powers.max() * 3)
     bottom.set_ylim(0, float(np.clip(bottom.get_ylim()[1], 1.2, 3)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from forecast.writer import check_output, remove
@@ -63,10 +64,27 @@ def pretty_units(units: str) -> str:
     )
 
 
-def with_units(name: str, units: str) -> str:
-    """A label: the name, and the units in brackets if there are any."""
-    pretty = pretty_units(units)
-    return f"{name} [{pretty}]" if pretty else name
+def with_units(name: str, units: str, power: int = 0) -> str:
+    """A label: the name, and in brackets the power of ten and the units if there are any."""
+    factor = f"10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
+    inside = " ".join(part for part in (factor, pretty_units(units)) if part)
+    return f"{name} [{inside}]" if inside else name
+
+
+def power_of_ten(largest: float) -> int:
+    """The power, a multiple of 3, that a label takes from very large or small numbers.
+
+    Args:
+        largest: absolute value of the largest number at the axis.
+    """
+    if not np.isfinite(largest) or largest == 0 or 1e-2 <= largest < 1e5:
+        return 0
+    return int(3 * np.floor(np.log10(largest) / 3))
+
+
+def numbers(power: int) -> FuncFormatter:
+    """Ticks without the power of ten that stands in the label."""
+    return FuncFormatter(lambda value, _: f"{value / 10.0**power:g}".replace("-", "−"))
 
 
 def is_signed(standard_name: str, values: NDArray[np.floating]) -> bool:

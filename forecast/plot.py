@@ -28,6 +28,8 @@ from forecast.figure import (
     colour_range,
     is_signed,
     new_figure,
+    numbers,
+    power_of_ten,
     pretty_units,
     save,
     with_units,
@@ -114,7 +116,8 @@ class _Panel:
 
     title: str
     field: Array
-    label: str
+    quantity: str
+    units: str
     low: float
     high: float
     extend: str
@@ -125,19 +128,19 @@ def _panels(file: ForecastFile, variable: str, field: Array, truth: Array | None
     """The forecast alone, or forecast and truth in the same colours and the error in its own."""
     attributes = file.dataset[variable].attrs
     units = attributes.get("units", "1")
-    label = with_units(attributes.get("long_name", variable), units)
+    name = attributes.get("long_name", variable)
     fields = {"Forecast": field} if truth is None else {"Forecast": field, "Truth": truth}
     signed = is_signed(attributes.get("standard_name", ""), field if truth is None else truth)
     limits = colour_range(list(fields.values()), signed)
     colours = "RdBu_r" if signed else "viridis"
-    panels = [_Panel(title, f, label, *limits, colours) for title, f in fields.items()]
+    panels = [_Panel(title, f, name, units, *limits, colours) for title, f in fields.items()]
     if truth is not None:
         error = field - truth
         area = file.grid.area_weights.numpy()
         rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
         title = f"Forecast − truth (rmse {f'{rmse:.2g} {pretty_units(units)}'.strip()})"
-        label = with_units("Forecast − truth", units)
-        panels.append(_Panel(title, error, label, *colour_range([error], True), "PuOr_r"))
+        limits = colour_range([error], True)
+        panels.append(_Panel(title, error, "Forecast − truth", units, *limits, "PuOr_r"))
     return panels
 
 
@@ -225,18 +228,19 @@ def _draw(axes: GeoAxes, grid: Grid, panel: _Panel, crs: ccrs.Projection, coastl
 
 
 def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: _Panel, crs: Any) -> None:
+    power = power_of_ten(max(abs(panel.low), abs(panel.high)))
     bar = figure.colorbar(
         ScalarMappable(Normalize(panel.low, panel.high), panel.colours),
         ax=axes,
         orientation="horizontal",
         extend=panel.extend,
-        label=panel.label,
+        label=with_units(panel.quantity, panel.units, power),
+        format=numbers(power),
         shrink=0.7 / len(axes) + 0.05,
         aspect=30,
         pad=0.08 if isinstance(crs, ccrs.PlateCarree) else 0.04,
     )
     bar.outline.set_linewidth(0.5)
-    bar.ax.ticklabel_format(axis="x", scilimits=(-3, 4))
 
 
 def _coastline_on_map(crs: ccrs.Projection) -> Array:

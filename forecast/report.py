@@ -14,14 +14,17 @@ from forecast.writer import TIME_STEP
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
 """Lead times that a table shows, in steps: of any interval, and of months."""
 _ROWS = 7
+_ROUNDING = 1e-4  # of the rmse: a bias that is none
 
 
 def table(scores: xr.Dataset) -> str:
     """The skill of a forecast at a few lead times, as text with aligned columns."""
     header, rows = _cells(scores)
     lines = [*headline(scores), ""]
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for row in (header, tuple("-" * w for w in widths), *rows):
+    upper = tuple(title.split("|")[0] if "|" in title else "" for title in header)
+    lower = tuple(title.split("|")[-1] for title in header)
+    widths = [max(len(row[i]) for row in (upper, lower, *rows)) for i in range(len(header))]
+    for row in (upper, lower, tuple("-" * w for w in widths), *rows):
         cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
         cells += [cell.rjust(w) for cell, w in zip(row[2:], widths[2:], strict=True)]
         lines.append("  ".join(cells).rstrip())
@@ -32,7 +35,7 @@ def markdown(scores: xr.Dataset) -> str:
     """A summary of the scores that a person can paste into a report."""
     header, rows = _cells(scores)
     lines = [f"# {scores.attrs['title']}", "", *(f"- {line}" for line in headline(scores)), ""]
-    lines.append("| " + " | ".join(header) + " |")
+    lines.append("| " + " | ".join(title.replace("|", " ") for title in header) + " |")
     lines.append("|" + "---|" * 2 + "---:|" * (len(header) - 2))
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     lines += ["", scores.attrs["comment"], "", f"Source: {scores.attrs['source']}", ""]
@@ -69,11 +72,11 @@ def headline(scores: xr.Dataset) -> list[str]:
 
 
 def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the table."""
+    """Header and rows of the table; a bar is where a title may be broken."""
     names = [str(name) for name in scores.forecast.values]
-    header = ("variable", "lead time", *(f"rmse {name}" for name in names))
-    header += tuple(f"skill vs {name}" for name in names[1:])
-    header += ("acc", "relative L2", "bias", "forecasts")
+    header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
+    header += tuple(f"skill vs|{name}" for name in names[1:])
+    header += ("acc", "relative|L2", "bias", "forecasts")
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
     rows = []
@@ -86,7 +89,10 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             cells += [_number(x) for x in at.rmse.values]
             cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
             cells += [_fraction(model.acc.item()), _number(model.relative_l2.item())]
-            cells += [_number(model.bias.item()), str(int(at.n_forecasts))]
+            bias = model.bias.item()
+            # What a forecast conserves is exact but for rounding.
+            rounding = abs(bias) < _ROUNDING * model.rmse.item()
+            cells += ["0" if rounding else _number(bias), str(int(at.n_forecasts))]
             rows.append(tuple(cells))
             title = ""
     return header, rows
@@ -107,7 +113,7 @@ def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
 
 
 def _number(x: float) -> str:
-    return "missing" if np.isnan(x) else f"{x:.3g}"
+    return "missing" if np.isnan(x) else f"{x:#.3g}".removesuffix(".")
 
 
 def _fraction(x: float) -> str:

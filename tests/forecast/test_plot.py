@@ -13,7 +13,14 @@ from matplotlib.image import imread
 from forecast import curves, plot
 from forecast.curves import plot_scores, plot_spectrum
 from forecast.evaluate import evaluate
-from forecast.figure import colour_range, is_signed, pretty_units
+from forecast.figure import (
+    colour_range,
+    is_signed,
+    numbers,
+    power_of_ten,
+    pretty_units,
+    with_units,
+)
 from forecast.inference import run_rollout
 from forecast.interpolate import at_points
 from forecast.plot import coastline, on_map, plot_map
@@ -63,8 +70,20 @@ def test_interpolation_crosses_the_poles_and_the_last_column(kind):
     points = np.r_[rng.uniform(-90, 90, 500), 90, -90, 89.9, -89.9, 0, 0, 0]
     turns = np.r_[rng.uniform(-400, 800, 500), 0, 17, 33, -5, 0.5, 359.9, -0.1]
     found = at_points(_smooth(latitude, longitude), grid, points, turns)
-    # Bilinear: a quarter of the squared spacing times the second derivative.
-    np.testing.assert_allclose(found, _smooth(points, turns), atol=5e-3)
+    # Cubic: the fourth power of the spacing, 6e-6, times a fourth derivative of up to 16 and 5/384.
+    np.testing.assert_allclose(found, _smooth(points, turns), atol=5e-6)
+
+
+def test_interpolation_with_gaps_is_bilinear_away_from_them():
+    grid = Grid.equiangular(33, 64)
+    latitude, longitude = np.meshgrid(grid.latitude, grid.longitude, indexing="ij")
+    field = _smooth(latitude, longitude)
+    field[10, 20] = np.nan
+    rng = np.random.default_rng(0)
+    points, turns = rng.uniform(-90, 0, 300), rng.uniform(0, 360, 300)
+    found = at_points(field, grid, points, turns)
+    # An eighth of the squared spacing times the second derivative, in both directions.
+    np.testing.assert_allclose(found, _smooth(points, turns), atol=1.5e-2)
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=PROJECTIONS)
@@ -162,6 +181,13 @@ def test_signed_fields_are_centred_and_others_are_not():
 def test_units_are_written_as_a_person_does():
     written = [pretty_units(u) for u in ("m2 s-2", "s-1", "kg kg-1", "K", "degC", "1", "W m-2")]
     assert written == ["m² s⁻²", "s⁻¹", "kg kg⁻¹", "K", "°C", "", "W m⁻²"]
+
+
+def test_labels_take_the_power_of_ten_from_the_ticks():
+    assert [power_of_ten(x) for x in (3e-6, 0.5, 9.8e4, 2e5, 0.0)] == [-6, 0, 0, 3, 0]
+    assert with_units("Vorticity", "s-1", -6) == "Vorticity [10⁻⁶ s⁻¹]"
+    assert with_units("Share", "1") == "Share"
+    assert numbers(-6)(-1.5e-6, None) == "−1.5"
 
 
 def test_curves_are_those_of_the_scores(made, tmp_path, monkeypatch):
