@@ -78,11 +78,18 @@ def symbols(filters: BandedFilters, orders: int) -> Symbols:
     even, odd, combine_even, combine_odd = _mirror_pairs(filters.values)
     return Symbols(
         filters.first_row,
-        torch.fft.rfft(even, dim=-1).real[..., :orders].contiguous(),
-        -torch.fft.rfft(odd, dim=-1).imag[..., :orders].contiguous(),  # the conjugate's
+        _transform(even).real[..., :orders].contiguous(),
+        -_transform(odd).imag[..., :orders].contiguous(),  # the conjugate's
         combine_even,
         combine_odd,
     )
+
+
+def _transform(values: Tensor) -> Tensor:
+    """Fourier transform over longitude; of no filters too, which torch refuses."""
+    if len(values):
+        return torch.fft.rfft(values, dim=-1)
+    return values.new_zeros(*values.shape[:-1], values.shape[-1] // 2 + 1, dtype=torch.complex128)
 
 
 def _mirror_pairs(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
