@@ -43,6 +43,9 @@ def plot_map(
     truth: Annotated[
         Path | None, typer.Option(metavar="STORE", help="Draw the truth and the error beside it.")
     ] = None,
+    anomaly: Annotated[
+        bool, typer.Option("--anomaly", help="Departures from the climatology of the STORE.")
+    ] = False,
     centre: Annotated[
         tuple[float, float] | None,
         typer.Option(metavar="LAT LON", help="Middle of the map, degrees."),
@@ -62,6 +65,7 @@ def plot_map(
         init=init,
         projection=projection,
         truth=truth,
+        anomaly=anomaly,
         centre=centre,
         coastlines=coastlines,
     )

@@ -93,7 +93,8 @@ def plot_scores(
     panels[0, 0].legend(frameon=False)
     n = int(data.n_forecasts.max())
     shade = ", shading: 95 % of resampled means" if n >= 5 else ""
-    figure.suptitle(f"{data.attrs['title']} ({n} forecasts{shade})", color=INK, fontsize=11)
+    title = f"{data.attrs['title']}\n{n} forecast{'s' * (n != 1)}{shade}"
+    figure.suptitle(title, color=INK, fontsize=11)
     save(figure, out)
 
 
@@ -163,6 +164,9 @@ def plot_spectrum(
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.xaxis.set_minor_locator(NullLocator())
     panels[0, 0].legend(frameon=False, title="lead time")
+    n = min(len(file.init_time), _MOST_FORECASTS)
+    title = f"Mean power spectra of {file.path.name} ({n} of {len(file.init_time)} forecasts)"
+    figure.suptitle(title, color=INK, fontsize=11)
     save(figure, out)
 
 

@@ -56,6 +56,7 @@ def plot_map(
     init: str | int | None = None,
     projection: Projection = "robinson",
     truth: str | Path | None = None,
+    anomaly: bool = False,
     centre: tuple[float, float] | None = None,
     coastlines: bool | None = None,
 ) -> None:
@@ -70,6 +71,7 @@ def plot_map(
             not given.
         projection: of the map.
         truth: store with the truth.
+        anomaly: draw departures from the store's climatology, or from its mean if it has none.
         centre: latitude and longitude of the middle of the map, degrees.
         coastlines: whether to draw them; if not given, where the data are of the Earth.
 
@@ -89,9 +91,15 @@ def plot_map(
             f"the forecast from {file.member_label(member)} ended at step {file.last_step[member]};"
             f" there is nothing to draw at {file.lead_label(position)}"
         )
-    field = file.field(variable, member, position)
-    true = None if truth is None else _truth(file, truth, variable, member, position)
-    panels = _panels(file, variable, field, true)
+    if anomaly and truth is None:
+        raise ValueError("an anomaly needs the store with the climatology; name it with --truth")
+    fields = {"Forecast": file.field(variable, member, position)}
+    if truth is not None:
+        true, reference = _truth(file, truth, variable, member, position)
+        fields["Truth"] = true
+        if anomaly:
+            fields = {title: f - reference for title, f in fields.items()}
+    panels = _panels(file, variable, fields, anomaly)
     if coastlines is None:
         coastlines = file.trajectory is None
     figure = new_figure(*_size(projection, len(panels)))
@@ -106,7 +114,8 @@ def plot_map(
     _colour_bar(figure, shared, panels[0], crs)
     if len(panels) == 3:
         _colour_bar(figure, drawn[2:], panels[2], crs)
-    figure.suptitle(_title(file, variable, member, position), color=INK, fontsize=12)
+    title = _title(file, _long_name(file, variable, anomaly), member, position)
+    figure.suptitle(title, color=INK, fontsize=12)
     save(figure, out)
 
 
@@ -124,17 +133,19 @@ class _Panel:
     colours: str
 
 
-def _panels(file: ForecastFile, variable: str, field: Array, truth: Array | None) -> list[_Panel]:
+def _panels(
+    file: ForecastFile, variable: str, fields: dict[str, Array], anomaly: bool
+) -> list[_Panel]:
     """The forecast alone, or forecast and truth in the same colours and the error in its own."""
     attributes = file.dataset[variable].attrs
-    units = attributes.get("units", "1")
-    name = attributes.get("long_name", variable)
-    fields = {"Forecast": field} if truth is None else {"Forecast": field, "Truth": truth}
-    signed = is_signed(attributes.get("standard_name", ""), field if truth is None else truth)
+    units, name = attributes.get("units", "1"), _long_name(file, variable, anomaly)
+    *_, last = fields.values()
+    signed = anomaly or is_signed(attributes.get("standard_name", ""), last)
     limits = colour_range(list(fields.values()), signed)
     colours = "RdBu_r" if signed else "viridis"
     panels = [_Panel(title, f, name, units, *limits, colours) for title, f in fields.items()]
-    if truth is not None:
+    if len(fields) == 2:
+        field, truth = fields.values()
         error = field - truth
         area = file.grid.area_weights.numpy()
         rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
@@ -164,7 +175,8 @@ def coastline() -> list[Array]:
 
 def _truth(
     file: ForecastFile, store: str | Path, variable: str, member: int, position: int
-) -> Array:
+) -> tuple[Array, Array]:
+    """The true field, and what its anomaly is a departure from."""
     source = Store(store)
     file.check_fits(source)
     truth = Truth(file, source)
@@ -175,7 +187,8 @@ def _truth(
             f"store {source.path} has no state at {file.lead_label(position)} after "
             f"{file.member_label(member)}; choose a shorter lead time, or draw without the truth"
         )
-    return truth.states(member, known)[0, file.channel_names.index(variable)]
+    channel = file.channel_names.index(variable)
+    return truth.states(member, known)[0, channel], truth.reference(member, known)[0, channel]
 
 
 def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection:
@@ -289,8 +302,12 @@ def on_map(field: Array, grid: Grid, crs: ccrs.Projection, pixels: int = _PIXELS
     )
 
 
-def _title(file: ForecastFile, variable: str, member: int, position: int) -> str:
-    name = file.dataset[variable].attrs.get("long_name", variable)
+def _long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
+    name = str(file.dataset[variable].attrs.get("long_name", variable))
+    return f"{name}, anomaly" if anomaly else name
+
+
+def _title(file: ForecastFile, name: str, member: int, position: int) -> str:
     start = time_label(file.init_time[member], file.time_step)
     valid = time_label(file.valid_time[member, position], file.time_step)
     of = "" if file.trajectory is None else f"trajectory {file.trajectory[member]}, "

@@ -66,13 +66,13 @@ class ForecastFile:
         if LAST_STEP in data.variables:
             self.last_step = data[LAST_STEP].values.astype(np.int64)
 
-    def states(self, member: int, positions: slice) -> NDArray[np.float32]:
+    def states(self, member: int, positions: slice) -> NDArray[np.floating[Any]]:
         """Fields of one forecast at several lead times, (k, c, nlat, nlon)."""
         return np.stack(
             [self.dataset[name][member, positions].values for name in self.channel_names], axis=1
         )
 
-    def field(self, name: str, member: int, position: int) -> NDArray[np.float32]:
+    def field(self, name: str, member: int, position: int) -> NDArray[np.floating[Any]]:
         """One field, (nlat, nlon).
 
         Raises:

@@ -69,7 +69,13 @@ class NetCDFSink:
         """See `Sink`."""
         shape = [len(self._file.dimensions[d]) for d in dims]
         variable = self._file.createVariable(
-            name, "f4", dims, fill_value=np.float32("nan"), chunksizes=(1, 1, *shape[2:])
+            name,
+            "f4",
+            dims,
+            fill_value=np.float32("nan"),
+            chunksizes=(1, 1, *shape[2:]),
+            compression="zlib",
+            complevel=1,
         )
         variable.setncatts(dict(attributes))
         # Fields are written once: a cache of many chunks per variable is memory for nothing.

@@ -138,6 +138,21 @@ def test_only_the_earth_has_coastlines(
     assert bool(drawn) == expected
 
 
+def test_an_anomaly_is_the_departure_from_the_climatology(made, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "_draw", lambda axes, grid, panel, *rest: drawn.append(panel))
+    plot_map(made / "files.nc", "t2m", tmp_path / "map.png", lead=2, init="2006-03", anomaly=True,
+             truth=made / "files.zarr")  # fmt: skip
+    with xr.open_zarr(made / "files.zarr", consolidated=False, chunks=None) as store:
+        month, place = 5, 12 * 6 + 4  # May 2006
+        expected = (store.fields[place, 1] - store.climatology.sel(month=month)[1]).values
+    assert [panel.title[:8] for panel in drawn] == ["Forecast", "Truth", "Forecast"]
+    np.testing.assert_allclose(drawn[1].field, expected, atol=1e-6)
+    assert drawn[1].low == -drawn[1].high and drawn[1].quantity == "Temperature at 2 m, anomaly"
+    with pytest.raises(ValueError, match="needs the store with the climatology"):
+        plot_map(made / "files.nc", "t2m", tmp_path / "b.png", anomaly=True)
+
+
 def test_coastlines_come_with_the_package():
     lines = coastline()
     points = np.concatenate(lines)
