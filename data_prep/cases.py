@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from data_prep import initial_states, settings
-from data_prep.shallow_water import Setting, ShallowWater
+from data_prep.planet import Setting
+from data_prep.shallow_water import ShallowWater
 
 _SPREAD = "_spread"
 

@@ -124,11 +124,11 @@ class LinearWaves:
         return index, matrices
 
     def _unit(self, where: Tensor) -> Tensor:
-        """a sqrt(Φ̄ / (l(l+1))) for the coefficients that are geopotentials, 1 for the others."""
+        """Of each coefficient: a sqrt(Φ̄ / (l(l+1))) for those of the geopotential, 1 for others."""
         degree = where % self.lmax**2 // self.lmax
         depth = max(self.mean_geopotential, 1.0)
-        unit = self.radius * (depth / (degree * (degree + 1)).clamp(min=1)).sqrt()
-        return torch.where(where >= 2 * self.lmax**2, unit, 1.0).to(torch.float64)
+        unit = self.radius * (depth / (degree * (degree + 1)).clamp(min=1).double()).sqrt()
+        return torch.where(where >= 2 * self.lmax**2, unit, 1.0)
 
     def _part(self, m: int, parity: int) -> tuple[Tensor, Tensor]:
         """L of one order and symmetry: δ, φ with l − m of the parity, ζ with the other one."""
@@ -146,8 +146,8 @@ class LinearWaves:
         )
         matrix[delta, delta] = torch.diag(rossby * _inverse_eigenvalue(wavy) - d.divergence[wavy])
         matrix[phi, phi] = torch.diag(-d.geopotential[wavy] + 0j)
-        matrix[delta, phi] = torch.diag(self.gravity * wavy * (wavy + 1) / self.radius**2 + 0j)
-        matrix[phi, delta] = torch.diag(-self.mean_geopotential * (wavy > 0) + 0j)
+        matrix[delta, phi] = torch.diag(self.gravity * (wavy * (wavy + 1)).double() / self.radius**2 + 0j)
+        matrix[phi, delta] = torch.diag(-self.mean_geopotential * (wavy > 0).double() + 0j)
         matrix[zeta, delta] = -self._coriolis(turning, wavy, m)
         matrix[delta, zeta] = self._coriolis(wavy, turning, m)
         return where, matrix
@@ -194,7 +194,7 @@ class Propagator:
 
 def _inverse_eigenvalue(degree: Tensor) -> Tensor:
     """1 / (l(l+1)), and 0 for l = 0."""
-    return torch.where(degree > 0, 1.0 / (degree * (degree + 1)).clamp(min=1), 0.0)
+    return torch.where(degree > 0, 1 / (degree * (degree + 1)).clamp(min=1).double(), 0.0)
 
 
 def _exponential_and_integral(z: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data_prep.shallow_water import DIVERGENCE, GEOPOTENTIAL, VORTICITY, Setting
+from data_prep.planet import Setting
+from data_prep.shallow_water import DIVERGENCE, GEOPOTENTIAL, VORTICITY
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import (
     InverseRealSHT,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from data_prep.shallow_water import Hyperdiffusion, Planet, Setting, quadratic_grid
+from data_prep.planet import Hyperdiffusion, Planet, Setting, quadratic_grid
 from sphere_ops.grid import Grid, area_mean
 from sphere_ops.harmonics import RealSHT
 
@@ -31,6 +31,7 @@ def deep(*, mean_height: float, hyperdiffusion_hours: float) -> dict[str, float]
         mean_height=mean_height,
         hyperdiffusion_hours=hyperdiffusion_hours,
         hyperdiffusion_power=8.0,
+        viscosity=0.0,
     )
 
 
@@ -40,6 +41,7 @@ def flat(values: Values, lmax: int) -> Setting:
         _planet(values),
         mean_geopotential=values["gravity"] * values["mean_height"],
         hyperdiffusion=_hyperdiffusion(values),
+        viscosity=values["viscosity"],
     )
 
 
@@ -57,12 +59,13 @@ def mountain(values: Values, lmax: int) -> Setting:
     """A layer over one conical mountain: height in m, place and radius in degrees."""
     grid = quadratic_grid(lmax)
     surface = values["gravity"] * torch.from_numpy(cone(grid, values))
-    coeffs = RealSHT(grid, lmax=lmax, mmax=lmax)(surface)
+    coeffs = RealSHT(grid, lmax=lmax, mmax=lmax)(surface[None])[0]
     layer = values["mean_height"] - float(area_mean(surface, grid)) / values["gravity"]
     return Setting(
         _planet(values),
         mean_geopotential=values["gravity"] * layer,
         hyperdiffusion=_hyperdiffusion(values),
+        viscosity=values["viscosity"],
         orography=coeffs,
     )
 

@@ -16,14 +16,12 @@ factor with a constant forcing, cf. Krogstad 2005), so that steady states stay e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from data_prep.linear_waves import Damping, LinearWaves, Propagator, coupling
-from sphere_ops.grid import Grid
+from data_prep.planet import Setting, quadratic_grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
 
 VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
@@ -31,92 +29,6 @@ VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
 COURANT_LIMIT = 2.5  # of the stability limit 2.83 of four stages on the imaginary axis
 _COURANT_CHOSEN = 0.7  # error of a step chosen from the flow: below 1e-5 of a balanced flow
 _WAVE_ANGLE_CHOSEN = 4.0  # largest turn of a gravity wave in a step, radians: unbalanced flows
-
-
-@dataclass(frozen=True)
-class Planet:
-    """The sphere.
-
-    Attributes:
-        radius: m.
-        rotation: angular velocity Ω, s⁻¹.
-        gravity: m s⁻².
-        axis_tilt: angle α from the axis of the grid to the axis of rotation, radians.
-    """
-
-    radius: float = 6.37122e6
-    rotation: float = 7.292e-5
-    gravity: float = 9.80616
-    axis_tilt: float = 0.0
-
-    def sine_about_axis(self, grid: Grid) -> Tensor:
-        """Sine of the latitude about the axis of rotation, (nlat, nlon) float64.
-
-        sin φ cos α − cos λ cos φ sin α, after Williamson et al. (1992).
-        """
-        latitude = torch.deg2rad(grid.latitude)[:, None]
-        longitude = torch.deg2rad(grid.longitude)[None, :]
-        return torch.sin(latitude) * math.cos(self.axis_tilt) - (
-            torch.cos(longitude) * torch.cos(latitude) * math.sin(self.axis_tilt)
-        )
-
-    def coriolis(self, grid: Grid) -> Tensor:
-        """Coriolis parameter f, s⁻¹, (nlat, nlon) float64."""
-        return 2 * self.rotation * self.sine_about_axis(grid)
-
-
-@dataclass(frozen=True)
-class Hyperdiffusion:
-    """Diffusion of vorticity and divergence by a power of the Laplacian.
-
-    Mass and the rotation as a whole (degrees 0 and 1) are exempt.
-
-    Attributes:
-        hours: e-folding time of the smallest scale kept.
-        power: of ∇, 4 or 8.
-    """
-
-    hours: float = 4.0
-    power: int = 8
-
-    def rate(self, lmax: int) -> Tensor:
-        """Decay of each degree, s⁻¹, (lmax,) float64."""
-        degree = torch.arange(lmax, dtype=torch.float64)
-        eigenvalue = degree * (degree + 1) / (lmax * (lmax - 1))
-        return torch.where(degree > 1, eigenvalue ** (self.power // 2), 0.0) / (3600 * self.hours)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """All that acts on a state, and does not differ between the trajectories of a case.
-
-    Attributes:
-        planet: the sphere.
-        mean_geopotential: Φ̄ about which φ is linearised, m² s⁻²; near the mean of the layer.
-        hyperdiffusion: at small scales; None for none.
-        orography: coefficients of the surface geopotential Φ_s, m² s⁻², (lmax, lmax).
-        drag: rate at which vorticity and divergence decay, s⁻¹.
-        relaxation: rate at which φ − Φ̄ decays, s⁻¹; its mean does not.
-        forcing: tendency of the three fields, (3, lmax, lmax), at a time in s.
-        frozen_wind: keep vorticity and divergence; φ is then advected by a given wind.
-    """
-
-    planet: Planet
-    mean_geopotential: float
-    hyperdiffusion: Hyperdiffusion | None = None
-    orography: Tensor | None = None
-    drag: float = 0.0
-    relaxation: float = 0.0
-    forcing: Callable[[float], Tensor] | None = None
-    frozen_wind: bool = False
-
-
-def quadratic_grid(lmax: int) -> Grid:
-    """The smallest convenient Gaussian grid on which products of two fields are alias-free."""
-    nlon = 3 * (lmax - 1) + 1
-    while nlon % 4 or _largest_prime_factor(nlon) > 5:
-        nlon += 1
-    return Grid.legendre_gauss(nlon // 2, nlon)
 
 
 class ShallowWater:
@@ -237,6 +149,10 @@ class ShallowWater:
         fields = fields.to(device=self.device, dtype=self.dtype)
         return self._analysis(fields)[..., : self.lmax, :].contiguous()
 
+    def layer(self, state: Tensor) -> Tensor:
+        """Geopotential φ of the layer on the solver's grid, m² s⁻², (..., nlat, nlon)."""
+        return self.on_grid(state[..., GEOPOTENTIAL, :, :]) + self.setting.mean_geopotential
+
     def wind(self, state: Tensor) -> Tensor:
         """Eastward and northward wind on the solver's grid, m s⁻¹, (..., 2, nlat, nlon)."""
         return self._synthesis(self._wind_times_cosine(state)) / self._cosine
@@ -288,7 +204,7 @@ class ShallowWater:
 
     def _build_tables(self) -> None:
         n, planet = self.lmax, self.setting.planet
-        real = {"device": self.device, "dtype": self.dtype}
+        like = torch.empty(0, device=self.device, dtype=self.dtype)
         a = planet.radius
         eps = coupling(n + 2, n)
         degree = torch.arange(n + 1, dtype=torch.float64)[:, None]
@@ -298,17 +214,17 @@ class ShallowWater:
         self._wind_zonal = (-1j * a * order / eigenvalue.clamp(min=1)).to(
             device=self.device, dtype=self.complex_dtype
         )
-        self._wind_above = (a * eps[1:] / (degree + 1)).to(**real)
-        self._wind_below = (-a * eps[:-1] / safe).to(**real)
+        self._wind_above = (a * eps[1:] / (degree + 1)).to(like)
+        self._wind_below = (-a * eps[:-1] / safe).to(like)
         self._zonal = (1j * order / a).to(device=self.device, dtype=self.complex_dtype)
-        self._from_below = ((degree + 1) * eps[:-1] / a)[:n].to(**real)
-        self._from_above = (-degree * eps[1:] / a)[:n].to(**real)
-        self._laplacian = (eigenvalue[:n] / a**2).to(**real)
-        self._cosine = torch.sin(self.grid.colatitude)[:, None].to(**real)
+        self._from_below = ((degree + 1) * eps[:-1] / a)[:n].to(like)
+        self._from_above = (-degree * eps[1:] / a)[:n].to(like)
+        self._laplacian = (eigenvalue[:n] / a**2).to(like)
+        self._cosine = torch.sin(self.grid.colatitude)[:, None].to(like)
         self._per_cosine2 = 1 / self._cosine.square()
         tilted = planet.axis_tilt != 0
         coriolis = planet.coriolis(self.grid) if tilted else torch.zeros(self.grid.shape)
-        self._explicit_coriolis = coriolis.to(**real)
+        self._explicit_coriolis = coriolis.to(like)
         surface = self.setting.orography
         self._surface = (
             None
@@ -318,17 +234,21 @@ class ShallowWater:
 
     def _linear_waves(self) -> LinearWaves:
         s = self.setting
-        small = torch.zeros(self.lmax, dtype=torch.float64)
-        if s.hyperdiffusion is not None and not s.frozen_wind:
-            small = s.hyperdiffusion.rate(self.lmax)
-        relaxation = torch.full((self.lmax,), s.relaxation, dtype=torch.float64)
-        relaxation[0] = 0
+        degree = torch.arange(self.lmax, dtype=torch.float64)
+        eigenvalue = degree * (degree + 1) / s.planet.radius**2
+        moving = (degree > 1).double()
+        viscous = s.viscosity * eigenvalue
+        if s.hyperdiffusion is not None:
+            flow = viscous * moving + s.drag + s.hyperdiffusion.rate(self.lmax)
+        else:
+            flow = viscous * moving + s.drag
+        layer = viscous + s.relaxation * (degree > 0)
         return LinearWaves(
             self.lmax,
             radius=s.planet.radius,
             rotation=0.0 if s.planet.axis_tilt or s.frozen_wind else s.planet.rotation,
             mean_geopotential=0.0 if s.frozen_wind else s.mean_geopotential,
-            damping=Damping(small + s.drag, small + s.drag, relaxation),
+            damping=Damping(flow, flow, layer),
             gravity=not s.frozen_wind,
         )
 
@@ -338,12 +258,3 @@ class ShallowWater:
                 duration, self.complex_dtype, self.device
             )
         return self._propagators[duration]
-
-
-def _largest_prime_factor(n: int) -> int:
-    factor, largest = 2, 1
-    while n > 1:
-        while n % factor == 0:
-            n, largest = n // factor, factor
-        factor += 1
-    return largest

@@ -1,0 +1,117 @@
+"""The sphere, the layer on it and what acts on the flow: all that trajectories of a case share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+
+
+@dataclass(frozen=True)
+class Planet:
+    """The sphere.
+
+    Attributes:
+        radius: m.
+        rotation: angular velocity Ω, s⁻¹.
+        gravity: m s⁻².
+        axis_tilt: angle α from the axis of the grid to the axis of rotation, radians.
+    """
+
+    radius: float = 6.37122e6
+    rotation: float = 7.292e-5
+    gravity: float = 9.80616
+    axis_tilt: float = 0.0
+
+    def sine_about_axis(self, grid: Grid) -> Tensor:
+        """Sine of the latitude about the axis of rotation, (nlat, nlon) float64.
+
+        sin φ cos α − cos λ cos φ sin α, after Williamson et al. (1992).
+        """
+        latitude = torch.deg2rad(grid.latitude)[:, None]
+        longitude = torch.deg2rad(grid.longitude)[None, :]
+        return torch.sin(latitude) * math.cos(self.axis_tilt) - (
+            torch.cos(longitude) * torch.cos(latitude) * math.sin(self.axis_tilt)
+        )
+
+    def around_axis(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        """East and north components of k × r̂, k along the axis of rotation, (nlat, nlon) each."""
+        latitude = torch.deg2rad(grid.latitude)[:, None]
+        longitude = torch.deg2rad(grid.longitude)[None, :]
+        cosine, sine = math.cos(self.axis_tilt), math.sin(self.axis_tilt)
+        east = torch.cos(latitude) * cosine + torch.sin(latitude) * torch.cos(longitude) * sine
+        return east, (-torch.sin(longitude) * sine).expand(grid.shape)
+
+    def coriolis(self, grid: Grid) -> Tensor:
+        """Coriolis parameter f, s⁻¹, (nlat, nlon) float64."""
+        return 2 * self.rotation * self.sine_about_axis(grid)
+
+
+@dataclass(frozen=True)
+class Hyperdiffusion:
+    """Diffusion of vorticity and divergence by a power of the Laplacian.
+
+    Mass and the rotation as a whole (degrees 0 and 1) are exempt.
+
+    Attributes:
+        hours: e-folding time of the smallest scale kept.
+        power: of ∇, 4 or 8.
+    """
+
+    hours: float = 4.0
+    power: int = 8
+
+    def rate(self, lmax: int) -> Tensor:
+        """Decay of each degree, s⁻¹, (lmax,) float64."""
+        degree = torch.arange(lmax, dtype=torch.float64)
+        eigenvalue = degree * (degree + 1) / (lmax * (lmax - 1))
+        return torch.where(degree > 1, eigenvalue ** (self.power // 2), 0.0) / (3600 * self.hours)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that acts on a state, and does not differ between the trajectories of a case.
+
+    Attributes:
+        planet: the sphere.
+        mean_geopotential: Φ̄ about which φ is linearised, m² s⁻²; near the mean of the layer.
+        hyperdiffusion: at small scales; None for none.
+        orography: coefficients of the surface geopotential Φ_s, m² s⁻², (lmax, lmax).
+        viscosity: ν of ν∇² on all three fields, m² s⁻¹; mass and solid rotation are exempt.
+        drag: rate at which vorticity and divergence decay, s⁻¹.
+        relaxation: rate at which φ − Φ̄ decays, s⁻¹; its mean does not.
+        forcing: tendency of the three fields, (3, lmax, lmax), at a time in s.
+        frozen_wind: keep vorticity and divergence; φ is then advected by a given wind.
+    """
+
+    planet: Planet
+    mean_geopotential: float
+    hyperdiffusion: Hyperdiffusion | None = None
+    orography: Tensor | None = None
+    viscosity: float = 0.0
+    drag: float = 0.0
+    relaxation: float = 0.0
+    forcing: Callable[[float], Tensor] | None = None
+    frozen_wind: bool = False
+
+
+def quadratic_grid(lmax: int) -> Grid:
+    """The smallest convenient Gaussian grid on which products of two fields are alias-free."""
+    nlon = 3 * (lmax - 1) + 1
+    while nlon % 4 or _largest_prime_factor(nlon) > 5:
+        nlon += 1
+    return Grid.legendre_gauss(nlon // 2, nlon)
+
+
+def _largest_prime_factor(n: int) -> int:
+    factor, largest = 2, 1
+    while n > 1:
+        while n % factor == 0:
+            n, largest = n // factor, factor
+        factor += 1
+    return largest
