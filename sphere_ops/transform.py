@@ -15,7 +15,7 @@ from torch import Tensor
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function
 from sphere_ops.triangle import triangle
-from sphere_ops.zonal import Rows, to_rows, to_wavenumbers
+from sphere_ops.zonal import Rows, fields_first, fields_last, to_rows, to_wavenumbers
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def _analyse(x: Tensor, key: int, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
     spec = _SPECS[key]
     z = to_wavenumbers(x[None], spec.rows)  # (2, 1, rows, n)
-    scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)[:, None, None]
+    scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
     for f, function in enumerate(spec.functions):
         table = triangle(spec.grid, spec.lmax, spec.mmax, x.dtype, x.device, function)
         coeffs = table.analyse(spec.rows.body(z), quadrature=not adjoint)[:, :, 0]  # (l, m, 2, n)
-        torch.mul(coeffs, scale, out=out[f].permute(1, 2, 3, 0))
+        fields_first(coeffs, scale, torch.view_as_complex(out[f]))
     return out
 
 
@@ -98,11 +98,11 @@ def _synthesise(coeffs: Tensor, key: int, adjoint: bool) -> Tensor:
     spec = _SPECS[key]
     n = coeffs.shape[1]
     y = coeffs.new_empty(2, 1, spec.rows.total, n)
-    scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)[:, None, None]
+    scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)
     for f, function in enumerate(spec.functions):
         table = triangle(spec.grid, spec.lmax, spec.mmax, coeffs.dtype, coeffs.device, function)
         scaled = coeffs.new_empty(spec.lmax, spec.mmax, 2, n)
-        torch.mul(coeffs[f].permute(1, 2, 3, 0), scale, out=scaled)
+        fields_last(torch.view_as_complex(coeffs[f]), scale, scaled)
         table.synthesise(scaled[:, :, None], spec.rows.body(y), quadrature=adjoint, add=f > 0)
     return to_rows(y, spec.rows)[0]
 

@@ -71,12 +71,13 @@ class Triangle:
             (lmax, mmax, b, 2, c); entries with degree below the order are 0.
         """
         parts_re_im, b, _, nlat, c = body.shape
-        coeffs = body.new_zeros(self.lmax, self.mmax, b, parts_re_im, c)
+        coeffs = body.new_empty(self.lmax, self.mmax, b, parts_re_im, c)
         weights = self.quadrature if quadrature else torch.ones_like(self.quadrature)
         if nlat % 2:  # the equator is counted in both hemispheres
             weights = torch.cat((weights[:-1], weights[-1:] / 2))
         weighted = quadrature or bool(nlat % 2)
         for first, last, parts in self.blocks:
+            coeffs[: first + 1, first:last] = 0  # what the parts below do not write
             rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)  # (m, h, b, 2, c)
             top, bottom = rows[:, : self.north], rows[:, nlat - self.north :].flip(1)
             even, odd = (top + bottom).flatten(2), (top - bottom).flatten(2)  # (m, h, n)

@@ -45,9 +45,14 @@ class Rows:
         return inner.unflatten(-2, (self.orders, self.padded))[..., : self.nlat, :]
 
 
+# Complex numbers of a slab of rows that are transformed and transposed together: while they are in
+# a core's cache. Three to four times as fast at 256×512 as two passes over the whole field.
+_SLAB = 1 << 17
+_PAD = 8
+
+
 def to_wavenumbers(x: Tensor, rows: Rows) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c)."""
-    spectrum = torch.fft.rfft(x, dim=-1, norm="ortho")[..., : rows.orders]  # (b, c, h, m)
     b, c = x.shape[:2]
     z = x.new_empty(2, b, rows.total, c)
     if rows.halo:
@@ -57,15 +62,68 @@ def to_wavenumbers(x: Tensor, rows: Rows) -> Tensor:
         inner = z[:, :, rows.halo : rows.total - rows.halo]
         inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
     body = rows.body(z)  # (2, b, m, h, c)
-    body.copy_(torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1))
+    for bs, hs in _slabs(x.device, b, c, rows):
+        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")[..., : rows.orders]
+        # (b, c, h, m, 2) -> (2, b, m, h, c)
+        body[:, bs, :, hs].copy_(torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1))
     return z
 
 
 def to_rows(y: Tensor, rows: Rows) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w)."""
     real, imag = rows.body(y)  # (b, m, h, c) each
-    spectrum = torch.complex(real, imag).permute(0, 3, 2, 1).contiguous()  # (b, c, h, m)
-    return torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
+    b, m, _, c = real.shape
+    x = y.new_empty(b, c, rows.nlat, rows.nlon)
+    for bs, hs in _slabs(y.device, b, c, rows):
+        shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
+        # Some numbers more in each row: lines of a power of two apart would share cache sets.
+        padded = torch.empty(
+            *shape[:2], shape[2] * c + _PAD, dtype=y.dtype.to_complex(), device=y.device
+        )
+        slab = padded[..., : shape[2] * c].unflatten(-1, shape[2:])
+        torch.complex(real[bs, :, hs], imag[bs, :, hs], out=slab)
+        spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
+        field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
+        x[bs, :, hs] = field.transpose(1, 2)
+    return x
+
+
+def fields_first(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
+    """Coefficients (l, m, 2, n), each order times its scale (m,), to complex out (n, l, m)."""
+    lmax, mmax, _, n = coeffs.shape
+    step = max(1, _SLAB // (mmax * n)) if coeffs.device.type == "cpu" else lmax
+    for first in range(0, lmax, step):
+        slab = coeffs[first : first + step]
+        padded = out.new_empty(len(slab), mmax, n + _PAD)[..., :n]
+        torch.complex(slab[:, :, 0], slab[:, :, 1], out=padded)
+        padded *= scale[:, None]
+        out[:, first : first + step] = padded.permute(2, 0, 1)
+
+
+def fields_last(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
+    """Complex coefficients (n, l, m), each order times its scale (m,), to out (l, m, 2, n)."""
+    n, lmax, mmax = coeffs.shape
+    step = max(1, _SLAB // (mmax * n)) if coeffs.device.type == "cpu" else lmax
+    for first in range(0, lmax, step):
+        slab = coeffs[:, first : first + step]
+        padded = coeffs.new_empty(n, slab.shape[1] * mmax + _PAD)[:, : slab.shape[1] * mmax]
+        padded = padded.unflatten(1, slab.shape[1:])
+        torch.mul(slab, scale, out=padded)
+        out[first : first + step] = torch.view_as_real(padded).permute(1, 2, 3, 0)
+
+
+def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
+    """Ranges of fields and of rows to transform together; everything at once on a GPU."""
+    if device.type != "cpu":
+        return [(slice(0, b), slice(0, rows.nlat))]
+    row = max(1, c * rows.orders)
+    hs = min(rows.nlat, max(1, _SLAB // row))
+    bs = max(1, _SLAB // (row * rows.nlat))
+    return [
+        (slice(i, min(i + bs, b)), slice(h, min(h + hs, rows.nlat)))
+        for i in range(0, b, bs)
+        for h in range(0, rows.nlat, hs)
+    ]
 
 
 def mix(a: Tensor, weight: Tensor) -> Tensor:
