@@ -40,12 +40,8 @@ class Grid:
         if self.kind not in get_args(GridKind):
             kinds = ", ".join(get_args(GridKind))
             raise ValueError(f"unknown kind of grid {self.kind!r}; expected one of {kinds}")
-        try:
-            index(self.nlat), index(self.nlon)
-        except TypeError as error:
-            raise ValueError(
-                f"a grid of {self.nlat!r} rows and {self.nlon!r} columns; expected whole numbers"
-            ) from error
+        whole_number("nlat", self.nlat)
+        whole_number("nlon", self.nlon)
         if self.nlat < 2 or self.nlon < 2:
             raise ValueError(f"a grid needs 2 rows and 2 columns, got {self.nlat}×{self.nlon}")
         if not 0 <= self.first_longitude < 360 / self.nlon:
@@ -170,6 +166,14 @@ def area_mean(x: Tensor, grid: Grid) -> Tensor:
     check_on_grid(x, grid)
     weights = grid.area_weights.to(x)
     return (x * weights).sum(dim=(-2, -1))
+
+
+def whole_number(name: str, value: int) -> int:
+    """The value as an int, or a ValueError that names it."""
+    try:
+        return index(value)
+    except TypeError as error:
+        raise ValueError(f"{name} {value!r}; expected a whole number") from error
 
 
 def check_on_grid(x: Tensor, grid: Grid) -> None:

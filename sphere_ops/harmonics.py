@@ -7,12 +7,13 @@ f(θ, λ) = Σ_m Σ_{l ≥ m} c_lm P_lm(cos θ) e^{imλ} over both signs of m, o
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sphere_ops import transform
-from sphere_ops.grid import Grid, check_on_grid
+from sphere_ops.grid import Grid, check_on_grid, whole_number
 from sphere_ops.legendre import Function
 
 
@@ -23,6 +24,7 @@ class _Transform(nn.Module):
 
     def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
         super().__init__()
+        lmax, mmax = whole_number("lmax", lmax), whole_number("mmax", mmax)
         if not 1 <= lmax <= grid.nlat:
             raise ValueError(
                 f"lmax {lmax} on the grid {grid}; expected 1 to {grid.nlat} (exclusive degrees; "
@@ -34,13 +36,43 @@ class _Transform(nn.Module):
                 f"{min(lmax, grid.nlon // 2 + 1)} (exclusive orders)"
             )
         self.grid, self.lmax, self.mmax = grid, lmax, mmax
-        self._key = transform.key(transform.Spec(grid, lmax, mmax, self.functions))
+        self._register()
+
+    def _register(self) -> None:
+        spec = transform.Spec(self.grid, self.lmax, self.mmax, self.functions)
+        self._key = transform.key(spec)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Register again: the number that names the transform is that of one process."""
+        super().__setstate__(state)
+        self._register()
+
+    def _analyse(self, x: Tensor) -> Tensor:
+        """In float64 for float64, else in float32, under autocast too."""
+        check_on_grid(x, self.grid)
+        if not x.is_floating_point():
+            raise ValueError(
+                f"a field of type {x.dtype}; expected a real floating-point one: convert it first"
+            )
+        with torch.autocast(x.device.type, enabled=False):
+            return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._key)
+
+    def _synthesise(self, coeffs: Tensor) -> Tensor:
+        with torch.autocast(coeffs.device.type, enabled=False):
+            return transform.synthesise(coeffs, self._key)
 
     def _check_coeffs(self, coeffs: Tensor) -> None:
         if coeffs.shape[-2:] != (self.lmax, self.mmax) or not coeffs.is_complex():
             raise ValueError(
                 f"coefficients of shape {tuple(coeffs.shape)} and type {coeffs.dtype}; expected "
                 f"complex (..., {self.lmax}, {self.mmax})"
+            )
+
+    def _check_components(self, v: Tensor) -> None:
+        if v.dim() < 3 or v.shape[-3] != 2:
+            raise ValueError(
+                f"shape {tuple(v.shape)}; expected two components in the third dimension from the "
+                f"end, (..., 2, {v.shape[-2]}, {v.shape[-1]})"
             )
 
     def extra_repr(self) -> str:
@@ -61,9 +93,8 @@ class RealSHT(_Transform):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform x of shape (..., nlat, nlon), float32 or float64."""
-        check_on_grid(x, self.grid)
-        return transform.analyse(x, self._key)[0]
+        """Transform x of shape (..., nlat, nlon), float64 in float64, all others in float32."""
+        return self._analyse(x)[0]
 
 
 class InverseRealSHT(_Transform):
@@ -78,7 +109,7 @@ class InverseRealSHT(_Transform):
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform coefficients of shape (..., lmax, mmax), complex64 or complex128."""
         self._check_coeffs(coeffs)
-        return transform.synthesise(coeffs[None], self._key)
+        return self._synthesise(coeffs[None])
 
 
 class RealVectorSHT(_Transform):
@@ -97,8 +128,8 @@ class RealVectorSHT(_Transform):
 
     def forward(self, v: Tensor) -> Tensor:
         """Transform v of shape (..., 2, nlat, nlon) to (..., 2, lmax, mmax) complex."""
-        check_on_grid(v, self.grid)
-        derivative, quotient = transform.analyse(v, self._key)
+        self._check_components(v)
+        derivative, quotient = self._analyse(v)
         south_d, east_d = derivative.unbind(-3)
         south_q, east_q = quotient.unbind(-3)
         potentials = torch.stack((south_d - 1j * east_q, -east_d - 1j * south_q), dim=-3)
@@ -119,10 +150,11 @@ class InverseRealVectorSHT(_Transform):
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform (..., 2, lmax, mmax) complex to (..., 2, nlat, nlon): v_θ and v_λ."""
         self._check_coeffs(coeffs)
+        self._check_components(coeffs)
         s, t = coeffs.unbind(-3)
         derivative = torch.stack((s, -t), dim=-3)
         quotient = torch.stack((1j * t, 1j * s), dim=-3)
-        return transform.synthesise(torch.stack((derivative, quotient)), self._key)
+        return self._synthesise(torch.stack((derivative, quotient)))
 
 
 def laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:
