@@ -132,7 +132,9 @@ class IntegralBranch(Section):
 
     theta_cutoff: float = Field(gt=0, le=3.1416, description="radius of the kernel, radians")
     kernel_shape: tuple[int, ...] = (3, 3)
-    basis_type: Literal["piecewise linear", "morlet", "zernike"] = "piecewise linear"
+    basis_type: Literal["piecewise linear", "harmonic", "zernike", "fourier-bessel"] = (
+        "piecewise linear"
+    )
 
 
 class DifferentialBranch(Section):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 import torch
@@ -19,8 +20,8 @@ from sphere_ops.convolution import (
 )
 from sphere_ops.differential import differential_filters
 from sphere_ops.filters import symbols
-from sphere_ops.grid import Grid, check_on_grid
-from sphere_ops.integral import Normalization
+from sphere_ops.grid import Grid, check_on_grid, whole_number
+from sphere_ops.integral import Normalization, check_settings
 
 
 class LocalSphericalConv(nn.Module):
@@ -49,11 +50,7 @@ class LocalSphericalConv(nn.Module):
         grid_out: Grid | None = None,
     ) -> None:
         super().__init__()
-        unknown = set(branches) - set(_LAYERS)
-        if unknown or not branches:
-            raise ValueError(
-                f"branches {sorted(branches)}; expected one or more of {', '.join(_LAYERS)}"
-            )
+        _check_branches(branches)
         self.grid, self.grid_out = grid, grid_out or grid
         self.branches = nn.ModuleDict(
             {
@@ -104,7 +101,8 @@ class SpectralConv(nn.Module):
         grid_out: Grid | None = None,
     ) -> None:
         super().__init__()
-        grid_out = grid_out or grid
+        _check_channels(in_channels, out_channels)
+        grid_out, lmax = grid_out or grid, whole_number("lmax", lmax)
         if not 1 <= lmax <= min(grid.nlat, grid_out.nlat):
             raise ValueError(
                 f"lmax {lmax} from the grid {grid} to {grid_out}; expected 1 to "
@@ -144,8 +142,8 @@ class IntegralConv(nn.Module):
         out_channels: o.
         grid: of the input.
         theta_cutoff: radius of the disc, radians; it stays when the grid changes.
-        kernel_shape: radial (and angular) number of basis functions.
-        basis_type: "piecewise linear", "morlet" or "zernike".
+        kernel_shape: radial (and angular) number of basis functions; of "zernike" one number.
+        basis_type: "piecewise linear", "harmonic", "zernike" or "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
         grid_out: of the output; the input's if not given.
 
@@ -160,15 +158,17 @@ class IntegralConv(nn.Module):
         grid: Grid,
         *,
         theta_cutoff: float,
-        kernel_shape: tuple[int, ...] = (3, 3),
+        kernel_shape: int | Sequence[int] = (3, 3),
         basis_type: str = "piecewise linear",
         normalization: Normalization = "nodal",
         grid_out: Grid | None = None,
     ) -> None:
         super().__init__()
+        _check_channels(in_channels, out_channels)
+        shape = check_settings(kernel_shape, basis_type, normalization)
         if not 0 < theta_cutoff <= math.pi:
             raise ValueError(f"theta_cutoff {theta_cutoff}; expected an angle in (0, π] radians")
-        self.filter = IntegralFilter(theta_cutoff, tuple(kernel_shape), basis_type, normalization)
+        self.filter = IntegralFilter(theta_cutoff, shape, basis_type, normalization)
         self._spec = Spec(grid, grid_out or grid, 0, (self.filter,))
         s = local_symbols(self._spec)
         self.k = s.combine_real.shape[1]
@@ -212,6 +212,7 @@ class DifferentialConv(nn.Module):
         grid_out: Grid | None = None,
     ) -> None:
         super().__init__()
+        _check_channels(in_channels, out_channels)
         if order not in (1, 2):
             raise ValueError(f"derivatives of order {order}; expected 1 or 2")
         if not 0 < length_scale < math.inf:
@@ -259,11 +260,40 @@ _LAYERS: dict[str, type[nn.Module]] = {
 }
 
 
+def _check_channels(in_channels: int, out_channels: int) -> None:
+    for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if whole_number(name, value) < 1:
+            raise ValueError(f"{name} {value}; expected 1 or more")
+
+
+def _check_branches(branches: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise a ValueError unless every branch exists and has the settings that it needs."""
+    expected = f"expected one or more of {', '.join(_LAYERS)}"
+    if not isinstance(branches, Mapping) or not branches or set(branches) - set(_LAYERS):
+        names = sorted(map(str, branches)) if isinstance(branches, Mapping) else repr(branches)
+        raise ValueError(f"branches {names}; {expected}, each with its settings")
+    for name, settings in branches.items():
+        parameters = {
+            key: parameter
+            for key, parameter in signature(_LAYERS[name]).parameters.items()
+            if parameter.kind is Parameter.KEYWORD_ONLY and key != "grid_out"
+        }
+        allowed = f"expected {', '.join(parameters)}"
+        if not isinstance(settings, Mapping) or set(settings) - set(parameters):
+            given = sorted(map(str, settings)) if isinstance(settings, Mapping) else repr(settings)
+            raise ValueError(f"settings {given} of the {name} branch; {allowed}")
+        for key, parameter in parameters.items():
+            if parameter.default is Parameter.empty and key not in settings:
+                raise ValueError(f"the {name} branch has no {key}; {allowed}")
+
+
 def _apply(x: Tensor, spec: Spec, layers: list[nn.Module]) -> Tensor:
     """Sum of the layers' branches on x, computed in float32 (float64 for float64 input)."""
     check_on_grid(x, spec.grid)
     if x.dim() != 4:
         raise ValueError(f"input of shape {tuple(x.shape)}; expected (batch, channel, nlat, nlon)")
+    if not x.is_floating_point():
+        raise ValueError(f"input of type {x.dtype}; expected a real floating-point type")
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     spectral = [b for b in layers if isinstance(b, SpectralConv)]
     local = [b for b in layers if isinstance(b, IntegralConv | DifferentialConv)]
@@ -284,6 +314,7 @@ def _apply(x: Tensor, spec: Spec, layers: list[nn.Module]) -> Tensor:
             w_real.to(dtype),
             w_imag.to(dtype),
             spec_key(spec),
+            get_product_precision(),
         )
     return y.to(x.dtype)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from sphere_ops.filters import BandedFilters, band_rows
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, whole_number
 
 Normalization = Literal["nodal", "modal", "mean", "support", "geometric", "none"]
+# The bases, and of how many numbers their kernel shape may consist.
+_BASES = {"piecewise linear": (1, 2), "harmonic": (2,), "zernike": (1,), "fourier-bessel": (1, 2)}
 
 # torch-harmonics widens the support by this fraction, against aliasing with the rows' spacing.
 _CUTOFF_MARGIN = 1e-3
@@ -36,7 +39,8 @@ def integral_filters(
         grid_out: of the output.
         theta_cutoff: radius of the kernel, radians.
         kernel_shape: radial (and angular) number of basis functions.
-        basis_type: filter basis of torch-harmonics, "piecewise linear", "morlet" or "zernike".
+        basis_type: filter basis of torch-harmonics: "piecewise linear", "harmonic", "zernike" or
+            "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
     """
     from torch_harmonics.filter_basis import get_filter_basis
@@ -61,6 +65,30 @@ def integral_filters(
         values, inside, quadrature, theta_cutoff, normalization, basis.isotropic_mask
     )
     return BandedFilters(first, values * quadrature)
+
+
+def check_settings(
+    kernel_shape: int | Sequence[int], basis_type: str, normalization: str
+) -> tuple[int, ...]:
+    """The kernel shape as a tuple, or a ValueError if no filters are named by the settings."""
+    if basis_type not in _BASES:
+        raise ValueError(f"basis_type {basis_type!r}; expected one of {', '.join(_BASES)}")
+    if normalization not in get_args(Normalization):
+        modes = ", ".join(get_args(Normalization))
+        raise ValueError(f"normalization {normalization!r}; expected one of {modes}")
+    numbers = kernel_shape if isinstance(kernel_shape, Sequence) else (kernel_shape,)
+    counts = _BASES[basis_type]
+    expected = " or ".join(map(str, counts))
+    try:
+        shape = tuple(whole_number("kernel_shape", n) for n in numbers)
+        if len(shape) in counts and min(shape) >= 1:
+            return shape
+    except ValueError:
+        pass
+    raise ValueError(
+        f"kernel_shape {kernel_shape!r} of the {basis_type} basis; expected {expected} whole "
+        f"numbers of 1 or more, such as {(3, 3)[: counts[-1]]}"
+    )
 
 
 def _polar_coordinates(
