@@ -22,6 +22,7 @@ from sphere_ops.differential import differential_filters
 from sphere_ops.filters import symbols
 from sphere_ops.grid import Grid, check_on_grid, whole_number
 from sphere_ops.integral import Normalization, check_settings
+from sphere_ops.precision import get_product_precision
 
 
 class LocalSphericalConv(nn.Module):

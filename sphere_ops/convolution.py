@@ -20,6 +20,7 @@ from sphere_ops.differential import differential_filters
 from sphere_ops.filters import Symbols, stack, symbols
 from sphere_ops.grid import Grid
 from sphere_ops.integral import integral_filters
+from sphere_ops.precision import product_dtype, products
 from sphere_ops.triangle import Triangle, triangle
 from sphere_ops.zonal import Rows, mix, mixed_outer, to_rows, to_wavenumbers
 
@@ -145,7 +146,7 @@ def spec_key(spec: Spec) -> int:
 
 @torch.library.custom_op("sphere_ops::convolve", mutates_args=())
 def convolve(
-    x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int
+    x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int, precision: str
 ) -> tuple[Tensor, Tensor]:
     """Sum of all branches.
 
@@ -155,54 +156,64 @@ def convolve(
         w_real: weights of the real symbols, (k·o, c); empty without any.
         w_imag: weights of the imaginary symbols, (k·o, c); empty without any.
         key: of the spec, from `spec_key`.
+        precision: of the products, from `sphere_ops.precision`; the transforms keep that of x.
 
     Returns:
         y (b, o, nlat_out, nlon_out), and the input in wavenumbers for the backward pass.
     """
-    t = tables(_SPECS[key], x.dtype, x.device)
+    dtype = product_dtype(x.dtype, precision)
+    t = tables(_SPECS[key], dtype, x.device)
+    kappa, w_real, w_imag = kappa.to(dtype), w_real.to(dtype), w_imag.to(dtype)
     channels_out = _channels_out(t, kappa, w_real, w_imag, x.shape[1])
-    z = to_wavenumbers(x, t.rows_in)
+    z = to_wavenumbers(x, t.rows_in, dtype)
     y = z.new_empty(2, x.shape[0], t.rows_out.total, channels_out)
-    if t.spectral is not None:
-        scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
-        coeffs = t.spectral[0].analyse(t.rows_in.body(z))
-        mixed = _mix_degrees(coeffs, kappa * scale)
-        t.spectral[1].synthesise(mixed, t.rows_out.body(y))
-    _add_local(t, z, w_real, w_imag, y)
+    with products(precision, x.device):
+        if t.spectral is not None:
+            scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
+            coeffs = t.spectral[0].analyse(t.rows_in.body(z))
+            mixed = _mix_degrees(coeffs, kappa * scale)
+            t.spectral[1].synthesise(mixed, t.rows_out.body(y))
+        _add_local(t, z, w_real, w_imag, y)
     return to_rows(y, t.rows_out), z
 
 
 @convolve.register_fake
-def _(x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int) -> tuple[Tensor, Tensor]:
+def _(
+    x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int, precision: str
+) -> tuple[Tensor, Tensor]:
     t = tables(_SPECS[key], x.dtype, torch.device("cpu"))
     o = _channels_out(t, kappa, w_real, w_imag, x.shape[1])
     y = x.new_empty(x.shape[0], o, t.rows_out.nlat, t.rows_out.nlon)
-    return y, x.new_empty(2, x.shape[0], t.rows_in.total, x.shape[1])
+    dtype = product_dtype(x.dtype, precision)
+    return y, x.new_empty(2, x.shape[0], t.rows_in.total, x.shape[1], dtype=dtype)
 
 
 @torch.library.custom_op("sphere_ops::convolve_backward", mutates_args=())
 def convolve_backward(
-    dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int
+    dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int, precision: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `convolve` by x, kappa, w_real and w_imag."""
-    t = tables(_SPECS[key], dy.dtype, dy.device)
-    dyz = to_wavenumbers(dy, t.rows_out)
+    t = tables(_SPECS[key], z.dtype, dy.device)
+    kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
+    dyz = to_wavenumbers(dy, t.rows_out, z.dtype)
     dz = z.new_empty(z.shape)
     dkappa = torch.zeros_like(kappa)
-    if t.spectral is not None:
-        scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
-        dmixed = t.spectral[1].analyse(t.rows_out.body(dyz), quadrature=False) * scale
-        coeffs = t.spectral[0].analyse(t.rows_in.body(z))
-        dkappa = _outer_degrees(coeffs, dmixed, kappa.shape)
-        dcoeffs = _mix_degrees(dmixed, kappa.transpose(1, 2))
-        t.spectral[0].synthesise(dcoeffs, t.rows_in.body(dz), quadrature=True)
-    dw_real, dw_imag = _local_backward(t, z, dyz, w_real, w_imag, dz)
-    return to_rows(dz, t.rows_in), dkappa, dw_real, dw_imag
+    with products(precision, dy.device):
+        if t.spectral is not None:
+            scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
+            dmixed = t.spectral[1].analyse(t.rows_out.body(dyz), quadrature=False) * scale
+            coeffs = t.spectral[0].analyse(t.rows_in.body(z))
+            dkappa = _outer_degrees(coeffs, dmixed, kappa.shape)
+            dcoeffs = _mix_degrees(dmixed, kappa_z.transpose(1, 2))
+            t.spectral[0].synthesise(dcoeffs, t.rows_in.body(dz), quadrature=True)
+        dw_real, dw_imag = _local_backward(t, z, dyz, w_real_z, w_imag_z, dz)
+    dx = to_rows(dz, t.rows_in)
+    return dx, dkappa.to(kappa.dtype), dw_real.to(w_real.dtype), dw_imag.to(w_imag.dtype)
 
 
 @convolve_backward.register_fake
 def _(
-    dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int
+    dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int, precision: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grid = _SPECS[key].grid
     dx = dy.new_empty(dy.shape[0], z.shape[3], grid.nlat, grid.nlon)
@@ -210,13 +221,14 @@ def _(
 
 
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    _, kappa, w_real, w_imag, ctx.key = inputs
+    _, kappa, w_real, w_imag, ctx.key, ctx.precision = inputs
     ctx.save_for_backward(output[1], kappa, w_real, w_imag)
 
 
 def _backward(ctx, dy: Tensor, _dz: Tensor):  # type: ignore[no-untyped-def]
     z, kappa, w_real, w_imag = ctx.saved_tensors
-    return *convolve_backward(dy, z, kappa, w_real, w_imag, ctx.key), None
+    gradients = convolve_backward(dy, z, kappa, w_real, w_imag, ctx.key, ctx.precision)
+    return *gradients, None, None
 
 
 convolve.register_autograd(_backward, setup_context=_setup_context)
@@ -310,7 +322,8 @@ def _local_backward(
     t: Tables, z: Tensor, dy: Tensor, w_real: Tensor, w_imag: Tensor, dz: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the local branches: dz is added to, those of the weights are returned."""
-    dw_real, dw_imag = torch.zeros_like(w_real), torch.zeros_like(w_imag)
+    wide = torch.promote_types(z.dtype, torch.float32)  # sums over all rows and wavenumbers
+    dw_real, dw_imag = torch.zeros_like(w_real, dtype=wide), torch.zeros_like(w_imag, dtype=wide)
     if t.blocks is None:
         return dw_real, dw_imag
     rows_in, rows_out = t.rows_in, t.rows_out
