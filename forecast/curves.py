@@ -63,6 +63,7 @@ def plot_scores(
     if "rmse" not in data or TIME_STEP not in data.attrs:
         raise ValueError(f"{path} is not a scores file; make one with `forecast evaluate`")
     chosen = _choose([str(c) for c in data[CHANNEL].values], variables, path)
+    data = data.isel(lead_time=np.flatnonzero(data.n_forecasts.values > 0))
     lead, unit = _axis(data)
     figure = new_figure(max(4.2 * len(chosen), 5.5), 6.2)
     panels = figure.subplots(2, len(chosen), sharex=True, squeeze=False)
@@ -190,10 +191,15 @@ def _mean_spectra(
         if states:
             total[alive] += _spectra(np.concatenate(states), truth, i, of_alive)
             count[alive] += 1
-        known = np.intersect1d(truth.known(i, slice(None)), positions)
-        if len(known):
-            total_of_truth += _spectra(truth.states(i, known), truth, i, known).sum(0)
-            count_of_truth += len(known)
+        known = truth.known(i, slice(None))
+        if not len(known):
+            continue
+        if np.isin(positions, known).all():
+            known = np.array(positions, dtype=np.int64)
+        else:  # the forecast goes beyond the store
+            known = known[np.unique(np.linspace(0, len(known) - 1, 4).round().astype(int))]
+        total_of_truth += _spectra(truth.states(i, known), truth, i, known).sum(0)
+        count_of_truth += len(known)
     if not count_of_truth:
         raise ValueError(
             f"store {truth.store.path} has no state at the lead times drawn of {file.path}; give "

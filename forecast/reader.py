@@ -209,7 +209,7 @@ def open_output(path: Path, what: str, command: str) -> xr.Dataset:
         raise FileNotFoundError(f"no {what} at {path}; make one with `{command}`")
     try:
         if path.is_dir():
-            return xr.open_zarr(path, chunks=None)
+            return xr.open_zarr(path, consolidated=False, chunks=None)
         return xr.open_dataset(path, engine="netcdf4")
     except Exception as error:  # the libraries raise many kinds for files that are not theirs
         raise ValueError(

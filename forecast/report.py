@@ -73,6 +73,7 @@ def headline(scores: xr.Dataset) -> list[str]:
 
 def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows of the table; a bar is where a title may be broken."""
+    scores = scores.isel(lead_time=np.flatnonzero(scores.n_forecasts.values > 0))
     names = [str(name) for name in scores.forecast.values]
     header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
     header += tuple(f"skill vs|{name}" for name in names[1:])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -167,11 +168,14 @@ class ForecastWriter:
         try:
             if kind is None:
                 self._flush()
-                self._define_last_step()
-            self._sink.close()
-            if kind is None:
+                with self._named_errors():
+                    self._define_last_step()
+                    self._sink.close()
                 check_output(self.path, SUFFIXES)  # someone else may have been faster
                 self._partial.rename(self.path)
+            else:
+                with suppress(RuntimeError, OSError):  # what went wrong first is what counts
+                    self._sink.close()
         finally:
             remove(self._partial)
 
@@ -180,9 +184,22 @@ class ForecastWriter:
             return
         stop = min(self._first + self._held, len(self.axes.steps))
         index = (self._members, slice(self._first, stop))
-        for c, channel in enumerate(self.axes.channels):
-            self._sink.put(channel.name, index, self._block[:, : stop - self._first, c])
+        with self._named_errors():
+            for c, channel in enumerate(self.axes.channels):
+                self._sink.put(channel.name, index, self._block[:, : stop - self._first, c])
         self._block = None
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """The libraries' errors, which say neither file nor reason, as one that names the file."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            free = shutil.disk_usage(self._partial.parent).free
+            raise OSError(
+                f"cannot write {self.path} ({error}; {free / 1e6:.0f} MB are free there); make "
+                "room or choose another folder"
+            ) from error
 
     def _define(self, attributes: Mapping[str, str]) -> None:
         axes, sink = self.axes, self._sink

@@ -89,6 +89,7 @@ def test_lead_times_that_the_store_does_not_reach_are_left_out(series, tmp_path)
     scores = evaluate(path, series, tmp_path / "s.nc")
     np.testing.assert_array_equal(scores.n_forecasts, np.r_[24:0:-1, [0] * 7])
     assert np.isfinite(scores.rmse[..., :24]).all() and scores.rmse[..., 24:].isnull().all()
+    assert "24 months" not in table(scores) and "23 months" in table(scores)
 
 
 def test_a_forecast_that_ended_makes_the_score_missing_from_there(store, tmp_path):

@@ -140,6 +140,18 @@ def test_an_error_while_writing_leaves_nothing(tmp_path, suffix):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [(".nc", RuntimeError), (".zarr", OSError)])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch, suffix, kind):
+    def fail(*args):
+        raise kind("NetCDF: HDF error")
+
+    for sink in ("NetCDFSink", "ZarrSink"):
+        monkeypatch.setattr(f"forecast.writer.{sink}.put", fail)
+    with pytest.raises(OSError, match=r"cannot write .*f\.(nc|zarr) \(NetCDF: HDF error; \d+ MB"):
+        write(tmp_path / f"f{suffix}", "series")
+    assert not list(tmp_path.iterdir())
+
+
 def test_outputs_that_cannot_be_are_refused(tmp_path):
     (tmp_path / "there.nc").write_text("precious")
     for name, kind, message in (
