@@ -22,8 +22,12 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
 
     Returns:
         (..., nlat_out, nlon_out), in the unit of x.
+
+    Raises:
+        ValueError: if x is not on its grid, or one of the grids cannot hold lmax degrees.
     """
-    lmax = lmax or min(grid.exact_lmax, grid_out.exact_lmax)
+    if lmax is None:
+        lmax = min(grid.exact_lmax, grid_out.exact_lmax)
     coeffs = RealSHT(grid, lmax=lmax, mmax=lmax)(x)
     shift = grid_out.first_longitude - grid.first_longitude
     if shift:
