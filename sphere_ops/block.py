@@ -177,9 +177,9 @@ class IntegralConv(nn.Module):
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )
 
-    def filter_weights(self) -> Tensor:
+    def filter_weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the filters, (o, c, k)."""
-        return self.weight
+        return self.weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""
@@ -231,10 +231,10 @@ class DifferentialConv(nn.Module):
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )
 
-    def filter_weights(self) -> Tensor:
+    def filter_weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the filters, (o, c, k), in derivatives per radian."""
-        powers = torch.tensor([1, 1, 2, 2, 2][: self.k], dtype=self.weight.dtype)
-        return self.weight * (self.length_scale ** powers.to(self.weight.device))
+        powers = torch.tensor([1, 1, 2, 2, 2][: self.k], dtype=dtype)
+        return self.weight.to(dtype) * (self.length_scale ** powers.to(self.weight.device))
 
     def derivatives(self, x: Tensor) -> Tensor:
         """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
@@ -305,14 +305,14 @@ def _apply(x: Tensor, spec: Spec, layers: list[nn.Module]) -> Tensor:
         kappa = spectral[0].degree_matrices() if spectral else x.new_empty(0)
         w_real = w_imag = x.new_empty(0, channels_in)
         if local:
-            weight = torch.cat([b.filter_weights() for b in local], dim=2)
+            weight = torch.cat([b.filter_weights(dtype) for b in local], dim=2)
             s = local_symbols(spec)
             w_real = _symbol_weights(weight, s.combine_real)
             w_imag = _symbol_weights(weight, s.combine_imag)
         y, _ = convolve(
             x.to(dtype),
             kappa.to(dtype).contiguous(),
-            w_real.to(dtype),
+            w_real.to(dtype),  # of no branch: the type of x still
             w_imag.to(dtype),
             spec_key(spec),
             get_product_precision(),

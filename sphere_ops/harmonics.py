@@ -54,12 +54,7 @@ class _Transform(nn.Module):
             raise ValueError(
                 f"a field of type {x.dtype}; expected a real floating-point one: convert it first"
             )
-        with torch.autocast(x.device.type, enabled=False):
-            return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._key)
-
-    def _synthesise(self, coeffs: Tensor) -> Tensor:
-        with torch.autocast(coeffs.device.type, enabled=False):
-            return transform.synthesise(coeffs, self._key)
+        return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._key)
 
     def _check_coeffs(self, coeffs: Tensor) -> None:
         if coeffs.shape[-2:] != (self.lmax, self.mmax) or not coeffs.is_complex():
@@ -109,7 +104,7 @@ class InverseRealSHT(_Transform):
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform coefficients of shape (..., lmax, mmax), complex64 or complex128."""
         self._check_coeffs(coeffs)
-        return self._synthesise(coeffs[None])
+        return transform.synthesise(coeffs[None], self._key)
 
 
 class RealVectorSHT(_Transform):
@@ -154,7 +149,7 @@ class InverseRealVectorSHT(_Transform):
         s, t = coeffs.unbind(-3)
         derivative = torch.stack((s, -t), dim=-3)
         quotient = torch.stack((1j * t, 1j * s), dim=-3)
-        return self._synthesise(torch.stack((derivative, quotient)))
+        return transform.synthesise(torch.stack((derivative, quotient)), self._key)
 
 
 def laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:

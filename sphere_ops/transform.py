@@ -6,6 +6,7 @@ Both are opaque to `torch.compile`: one call in its graph, and inside it the bat
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import count
 
@@ -57,9 +58,10 @@ def analyse(x: Tensor, key: int) -> Tensor:
         (functions, ..., lmax, mmax) complex.
     """
     spec = _SPECS[key]
-    flat = x.reshape(-1, *spec.grid.shape)
+    flat = x.reshape(math.prod(x.shape[:-2]), *spec.grid.shape)
     coeffs = _analyse(flat, key, False)
-    return torch.view_as_complex(coeffs).reshape(-1, *x.shape[:-2], spec.lmax, spec.mmax)
+    shape = len(spec.functions), *x.shape[:-2], spec.lmax, spec.mmax
+    return torch.view_as_complex(coeffs).reshape(shape)
 
 
 def synthesise(coeffs: Tensor, key: int) -> Tensor:
@@ -73,7 +75,8 @@ def synthesise(coeffs: Tensor, key: int) -> Tensor:
         (..., nlat, nlon) real.
     """
     spec = _SPECS[key]
-    flat = coeffs.reshape(len(spec.functions), -1, spec.lmax, spec.mmax)
+    n = math.prod(coeffs.shape[1:-2])
+    flat = coeffs.reshape(len(spec.functions), n, spec.lmax, spec.mmax)
     x = _synthesise(torch.view_as_real(flat.resolve_conj()), key, False)
     return x.reshape(*coeffs.shape[1:-2], *spec.grid.shape)
 
@@ -82,9 +85,11 @@ def synthesise(coeffs: Tensor, key: int) -> Tensor:
 def _analyse(x: Tensor, key: int, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
     spec = _SPECS[key]
+    out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+    if not len(x):  # torch refuses the Fourier transform of nothing
+        return out
     z = to_wavenumbers(x[None], spec.rows)  # (2, 1, rows, n)
     scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)
-    out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
     for f, function in enumerate(spec.functions):
         table = triangle(spec.grid, spec.lmax, spec.mmax, x.dtype, x.device, function)
         coeffs = table.analyse(spec.rows.body(z), quadrature=not adjoint)[:, :, 0]  # (l, m, 2, n)
@@ -97,6 +102,8 @@ def _synthesise(coeffs: Tensor, key: int, adjoint: bool) -> Tensor:
     """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
     spec = _SPECS[key]
     n = coeffs.shape[1]
+    if not n:
+        return coeffs.new_empty(0, *spec.grid.shape)
     y = coeffs.new_empty(2, 1, spec.rows.total, n)
     scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)
     for f, function in enumerate(spec.functions):
@@ -149,3 +156,7 @@ def _synthesise_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
 
 _analyse.register_autograd(_analyse_backward, setup_context=_setup_context)
 _synthesise.register_autograd(_synthesise_backward, setup_context=_setup_context)
+
+for _device_type in ("cpu", "cuda"):  # transforms stay in float32, their gradients too
+    _analyse.register_autocast(_device_type, torch.float32)
+    _synthesise.register_autocast(_device_type, torch.float32)
