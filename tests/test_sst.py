@@ -1,0 +1,43 @@
+"""Sixty years of observed sea surface temperature through the whole thread, on a coarser grid."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+FILE = "sst/cobe2_sst_monthly_1950-2009_2deg.nc"
+COARSER = (
+    "data.grid={kind: cell-centred, nlat: 45, nlon: 90}",
+    "model.branches.integral.theta_cutoff=0.2",
+    "training.steps=80",
+    "training.validate_every=40",
+    "tracking.enabled=false",
+)
+
+
+@pytest.mark.data
+def test_sea_surface_temperature_is_forecast_with_skill(
+    data_folder: Path, tmp_path: Path, run_forecast: Callable[..., int]
+) -> None:
+    """Persistence is hard to beat for a month or two, climatology from then on."""
+    store, run = tmp_path / "store.zarr", tmp_path / "run"
+    forecast, scores, picture = (tmp_path / name for name in ("f.nc", "s.nc", "map.png"))
+    words = ("data", "ingest", "sst", data_folder / FILE, "--out", store, "--set", COARSER[0])
+    assert run_forecast(*words) == 0
+    assert run_forecast("train", "sst", "--data", store, "--out", run, *COARSER) == 0
+    words = ("rollout", run / "best", "--data", store, "--out", forecast, "--steps", 6)
+    assert run_forecast(*words) == 0
+    assert run_forecast("evaluate", forecast, "--data", store, "--out", scores) == 0
+    with xr.open_dataset(scores, engine="netcdf4", decode_timedelta=False) as result:
+        rmse = result.rmse.sel(channel="sst").load()
+    months = {name: rmse.sel(forecast=name) for name in ("model", "persistence", "climatology")}
+    # What the reference of this data set says of the two baselines, on twice as fine a grid.
+    assert months["climatology"][1:].values == pytest.approx(0.61, abs=0.02)
+    assert months["persistence"][[1, 3, 6]].values == pytest.approx([0.32, 0.54, 0.63], abs=0.02)
+    for lead in (1, 3):
+        assert months["model"][lead] < months["climatology"][lead]
+    for lead in (3, 6):
+        assert months["model"][lead] < months["persistence"][lead]
+    words = ("--variable", "sst", "--lead", "3mo", "--truth", store, "--out", picture)
+    assert run_forecast("plot", "map", forecast, *words) == 0
