@@ -14,6 +14,9 @@ from sphere_ops.grid import Grid
 
 Branches = Mapping[str, Mapping[str, Any]]
 
+_RESIDUAL_SCALE = 0.2
+"""What the skips go around starts this much smaller than the skips."""
+
 
 class Pointwise(nn.Module):
     """A linear map of the channels at every point."""
@@ -27,17 +30,7 @@ class Pointwise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to (b, o, h, w)."""
         y = torch.baddbmm(self.bias[:, None], self.weight.expand(len(x), -1, -1), x.flatten(2))
-        return y.unflatten(2, x.shape[-2:])                                 # (b, o, h, w)
-
-
-class MLP(nn.Sequential):
-    """Two pointwise layers with a GELU between them."""
-
-    def __init__(self, in_channels: int, hidden: int, out_channels: int) -> None:
-        """Channels in, between and out."""
-        super().__init__(
-            Pointwise(in_channels, hidden), nn.GELU(), Pointwise(hidden, out_channels)
-        )
+        return y.unflatten(2, x.shape[-2:])  # (b, o, h, w)
 
 
 class Block(nn.Module):
@@ -46,8 +39,14 @@ class Block(nn.Module):
     def __init__(self, channels: int, grid: Grid, branches: Branches, mlp_ratio: float) -> None:
         """Make the branches and the MLP; see `LocalSFNO`."""
         super().__init__()
+        hidden = round(mlp_ratio * channels)
         self.conv = LocalSphericalConv(channels, channels, grid, branches=branches)
-        self.mlp = MLP(channels, round(mlp_ratio * channels), channels)
+        self.mlp = nn.Sequential(
+            Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels)
+        )
+        with torch.no_grad():
+            for parameter in [*self.conv.parameters(), *self.mlp[-1].parameters()]:
+                parameter *= _RESIDUAL_SCALE
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
@@ -58,8 +57,9 @@ class Block(nn.Module):
 class LocalSFNO(nn.Module):
     """Spherical Fourier neural operator with local branches in every block.
 
-    Encoder and decoder are pointwise. The decoder sees the network's input beside the last block,
-    and its last layer starts at zero: as a residual model, it starts as persistence.
+    Encoder and decoder are linear maps of the channels at every point, so that linear dynamics
+    take a linear path through the network. The decoder sees the network's input beside the last
+    block and starts at zero: as a residual model, the network starts as persistence.
 
     Attributes:
         grid: the grid of inputs and outputs.
@@ -103,15 +103,12 @@ class LocalSFNO(nn.Module):
             "mlp_ratio": mlp_ratio,
             "checkpoint_blocks": checkpoint_blocks,
         }
-        hidden = round(mlp_ratio * channels)
-        self.encoder = MLP(in_channels, hidden, channels)
+        self.encoder = Pointwise(in_channels, channels)
         self.blocks = nn.ModuleList(
             Block(channels, grid, branches, mlp_ratio) for _ in range(blocks)
         )
-        self.decoder = MLP(channels + in_channels, hidden, out_channels)
-        last = self.decoder[-1]
-        assert isinstance(last, Pointwise)
-        nn.init.zeros_(last.weight)
+        self.decoder = Pointwise(channels + in_channels, out_channels)
+        nn.init.zeros_(self.decoder.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""

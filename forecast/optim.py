@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 OptimizerName = Literal["adamw", "apex-adam", "apex-lamb"]
+_BETAS = (0.9, 0.95)
+"""A short memory of the gradient's square lets the rate be high and the run short."""
 _APEX = {"apex-adam": "FusedAdam", "apex-lamb": "FusedLAMB"}
 
 
@@ -61,9 +63,11 @@ def make_optimizer(
         reason = apex_refusal(_APEX[name])
         if not reason:
             optimizer = getattr(importlib.import_module("apex.optimizers"), _APEX[name])
-            return optimizer(groups, lr=learning_rate), OptimizerChoice(f"apex.{_APEX[name]}")
+            return optimizer(groups, lr=learning_rate, betas=_BETAS), OptimizerChoice(
+                f"apex.{_APEX[name]}"
+            )
     return (
-        torch.optim.AdamW(groups, lr=learning_rate, fused=True),
+        torch.optim.AdamW(groups, lr=learning_rate, betas=_BETAS, fused=True),
         OptimizerChoice("torch.optim.AdamW (fused)", reason),
     )
 

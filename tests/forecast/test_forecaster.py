@@ -20,8 +20,8 @@ def build(store: Store, trained: bool = True, **settings) -> Forecaster:
     forecaster = Forecaster.from_store(config, store).double()
     if trained:
         with torch.no_grad():
-            forecaster.network.decoder[-1].weight.normal_()
-            forecaster.network.decoder[-1].bias.normal_()
+            forecaster.network.decoder.weight.normal_()
+            forecaster.network.decoder.bias.normal_()
     return forecaster
 
 

@@ -16,7 +16,7 @@ def network(branches=BRANCHES, grid=GRID, **settings) -> LocalSFNO:
     torch.manual_seed(0)
     model = LocalSFNO(3, 2, grid, branches, channels=6, blocks=2, **settings).double()
     with torch.no_grad():  # an untrained decoder answers zero to everything
-        model.decoder[-1].weight.normal_()
+        model.decoder.weight.normal_()
     return model
 
 

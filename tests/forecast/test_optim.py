@@ -35,9 +35,9 @@ def fake_apex(tmp_path, monkeypatch):
 
 STAND_IN = """
 import torch
-class FusedAdam(torch.optim.SGD):
+class FusedAdam(torch.optim.Adam):
     pass
-class FusedLAMB(torch.optim.SGD):
+class FusedLAMB(torch.optim.Adam):
     def __init__(self, *args, **kwargs):
         raise RuntimeError("apex.optimizers.FusedLAMB requires cuda extensions\\nand more")
 """

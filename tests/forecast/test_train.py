@@ -195,7 +195,9 @@ def test_non_finite_steps_are_skipped_up_to_a_limit_and_named(store, tmp_path, m
     reports = [json.loads(line) for line in lines]
     assert [r["step"] for r in reports] == [4, 6] and reports[0]["loss"] == "nan"
     assert len(reports[0]["batch"]) == 2 and reports[0]["batch"][0].startswith("trajectory ")
-    with pytest.raises(ValueError, match="training stopped at step 6: 2 steps .*lower training.learning_rate"):
+    with pytest.raises(
+        ValueError, match="stopped at step 6: 2 steps .*lower training.learning_rate"
+    ):
         train(config(max_skipped=1), store, tmp_path / "strict")
     assert all(p.isfinite().all() for p in weights(tmp_path / "strict").values())
 
