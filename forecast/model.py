@@ -46,7 +46,7 @@ class Block(nn.Module):
         )
         with torch.no_grad():
             for parameter in [*self.conv.parameters(), *self.mlp[-1].parameters()]:
-                parameter *= _RESIDUAL_SCALE
+                parameter.mul_(_RESIDUAL_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, c, h, w) to the same shape."""
