@@ -92,7 +92,9 @@ def data_swe(
     # After the check of the configuration, whose answer then takes no seconds.
     from data_prep.generate import generate_shallow_water
     from forecast.console import progress
+    from sphere_ops.memory import keep_freed_memory
 
+    keep_freed_memory()
     with progress("trajectories") as update:
         generate_shallow_water(config, out, progress=update)
     typer.echo(f"store: {out}")

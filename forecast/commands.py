@@ -37,7 +37,9 @@ def train(
 
     config = load_config(preset, overrides or ())
     from forecast.train import train as run
+    from sphere_ops.memory import keep_freed_memory
 
+    keep_freed_memory()
     result = run(config, data, out, resume=resume, dry_run=dry_run)
     if result.stopped_by is not None:
         raise typer.Exit(128 + result.stopped_by)  # as shells have it
@@ -66,7 +68,9 @@ def rollout(
     """Forecast with a trained model and write a CF file."""
     from forecast.console import progress
     from forecast.inference import run_rollout
+    from sphere_ops.memory import keep_freed_memory
 
+    keep_freed_memory()
     with progress("steps") as update:
         run_rollout(
             package,

@@ -81,6 +81,8 @@ def _machine() -> Lines:
 def _kernels() -> Lines:
     import torch
 
+    from sphere_ops.memory import keep_freed_memory
+
     lines = {}
     try:
         lines["torch-harmonics (compiled)"] = _torch_harmonics()
@@ -94,6 +96,9 @@ def _kernels() -> Lines:
     )
     lines["torch.compile (CPU)"] = (
         f"live, with {compiler}" if compiler else "not live: it needs a C++ compiler, such as g++"
+    )
+    lines["freed memory is kept"] = (
+        "yes" if keep_freed_memory() else "no: glibc only, or switched off"
     )
     if torch.cuda.is_available():
         from torch.utils._triton import has_triton

@@ -78,7 +78,7 @@ def test_no_command_shows_the_help_and_is_an_error(
         (["train", "swe", "--dat", "x"], "--data"),
         (["fly"], "fly"),
         (["rollout", "p", "--data", "s", "--out", "f.nc", "--split", "all"], "'test'"),
-        (["plot", "map", "f.nc", "--variable", "v", "--out", "p.png", "--lead", "-1"], "--lead"),
+        (["rollout", "p", "--data", "s", "--out", "f.nc", "--steps", "0"], "--steps"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(
