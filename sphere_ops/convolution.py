@@ -8,6 +8,7 @@ unitary, so that the backward pass is the same pipeline with transposed tables.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -22,9 +23,18 @@ from sphere_ops.grid import Grid
 from sphere_ops.integral import integral_filters
 from sphere_ops.precision import product_dtype, products
 from sphere_ops.triangle import Triangle, triangle
-from sphere_ops.zonal import Rows, mix, mixed_outer, to_rows, to_wavenumbers
+from sphere_ops.zonal import (
+    Rows,
+    cached,
+    mix,
+    mixed_outer,
+    product_into,
+    to_rows,
+    to_wavenumbers,
+)
 
-_CHUNK = 1 << 18  # elements of a mixed chunk: it stays in a core's cache
+# Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
+_CHUNK, _LARGE_CHUNK = 1 << 18, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -107,23 +117,37 @@ def local_symbols(spec: Spec) -> Symbols:
 
 
 @lru_cache(maxsize=32)
+def layout(spec: Spec) -> tuple[Rows, Rows, Blocks | None]:
+    """Rows of input and output, and how the bands of the local branches are cut."""
+    grid, grid_out, orders = spec.grid, spec.grid_out, spec.orders
+    if not spec.filters:
+        rows_in = Rows(grid.nlat, grid.nlon, orders, grid.nlat, 0)
+        return rows_in, Rows(grid_out.nlat, grid_out.nlon, orders, grid_out.nlat, 0), None
+    s = local_symbols(spec)
+    blocks = Blocks.of(s.first_row, s.real.shape[2], grid.nlat)
+    return (
+        Rows(grid.nlat, grid.nlon, orders, blocks.count * blocks.rows_in, blocks.halo_in),
+        Rows(grid_out.nlat, grid_out.nlon, orders, blocks.count * blocks.rows_out, blocks.halo_out),
+        blocks,
+    )
+
+
+@lru_cache(maxsize=32)
 def tables(spec: Spec, dtype: torch.dtype, device: torch.device) -> Tables:
     """Constants of a convolution, shared by all layers with the same spec."""
-    grid, grid_out, orders = spec.grid, spec.grid_out, spec.orders
+    grid, grid_out = spec.grid, spec.grid_out
+    rows_in, rows_out, blocks = layout(spec)
     spectral = None
     if spec.lmax:
         analysis = triangle(grid, spec.lmax, spec.mmax, dtype, device)
         spectral = analysis, triangle(grid_out, spec.lmax, spec.mmax, dtype, device)
-    if not spec.filters:
-        rows_in = Rows(grid.nlat, grid.nlon, orders, grid.nlat, 0)
-        rows_out = Rows(grid_out.nlat, grid_out.nlon, orders, grid_out.nlat, 0)
+    if blocks is None:
         return Tables(rows_in, rows_out, spectral, None, None, None)
     s = local_symbols(spec)
     scale = (grid_out.nlon / grid.nlon) ** 0.5  # of unitary transforms of different lengths
-    blocks = Blocks.of(s.first_row, s.real.shape[2], grid.nlat)
     return Tables(
-        Rows(grid.nlat, grid.nlon, orders, blocks.count * blocks.rows_in, blocks.halo_in),
-        Rows(grid_out.nlat, grid_out.nlon, orders, blocks.count * blocks.rows_out, blocks.halo_out),
+        rows_in,
+        rows_out,
         spectral,
         Banded.of(s.real * scale, s.first_row, blocks, dtype, device),
         Banded.of(s.imag * scale, s.first_row, blocks, dtype, device),
@@ -164,7 +188,7 @@ def convolve(
     dtype = product_dtype(x.dtype, precision)
     t = tables(_SPECS[key], dtype, x.device)
     kappa, w_real, w_imag = kappa.to(dtype), w_real.to(dtype), w_imag.to(dtype)
-    channels_out = _channels_out(t, kappa, w_real, w_imag, x.shape[1])
+    channels_out = _channels_out(_SPECS[key], kappa, w_real, w_imag, x.shape[1])
     z = to_wavenumbers(x, t.rows_in, dtype)
     y = z.new_empty(2, x.shape[0], t.rows_out.total, channels_out)
     with products(precision, x.device):
@@ -181,11 +205,11 @@ def convolve(
 def _(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, key: int, precision: str
 ) -> tuple[Tensor, Tensor]:
-    t = tables(_SPECS[key], x.dtype, torch.device("cpu"))
-    o = _channels_out(t, kappa, w_real, w_imag, x.shape[1])
-    y = x.new_empty(x.shape[0], o, t.rows_out.nlat, t.rows_out.nlon)
+    rows_in, rows_out, _ = layout(_SPECS[key])
+    o = _channels_out(_SPECS[key], kappa, w_real, w_imag, x.shape[1])
+    y = x.new_empty(x.shape[0], o, rows_out.nlat, rows_out.nlon)
     dtype = product_dtype(x.dtype, precision)
-    return y, x.new_empty(2, x.shape[0], t.rows_in.total, x.shape[1], dtype=dtype)
+    return y, x.new_empty(2, x.shape[0], rows_in.total, x.shape[1], dtype=dtype)
 
 
 @torch.library.custom_op("sphere_ops::convolve_backward", mutates_args=())
@@ -235,19 +259,18 @@ convolve.register_autograd(_backward, setup_context=_setup_context)
 
 
 def _channels_out(
-    t: Tables, kappa: Tensor, w_real: Tensor, w_imag: Tensor, channels_in: int
+    spec: Spec, kappa: Tensor, w_real: Tensor, w_imag: Tensor, channels_in: int
 ) -> int:
-    if t.spectral is not None:
+    if spec.lmax:
         return kappa.shape[2] * channels_in // kappa.shape[1]
-    if t.real is not None:
-        return w_real.shape[0] // t.real.k
-    assert t.imag is not None
-    return w_imag.shape[0] // t.imag.k
+    s = local_symbols(spec)
+    return w_real.shape[0] // len(s.real) if len(s.real) else w_imag.shape[0] // len(s.imag)
 
 
-def _degree_blocks(lmax: int, mmax: int) -> list[tuple[int, int, int]]:
+def _degree_blocks(coeffs: Tensor) -> list[tuple[int, int, int]]:
     """Blocks of degrees [first, last) and the orders below which theirs lie."""
-    size = 16
+    lmax, mmax = coeffs.shape[:2]
+    size = 16 if cached(coeffs.device) else math.ceil(lmax / 4)
     return [(a, min(a + size, lmax), min(a + size, lmax, mmax)) for a in range(0, lmax, size)]
 
 
@@ -257,9 +280,9 @@ def _mix_degrees(coeffs: Tensor, kappa: Tensor) -> Tensor:
     rows = coeffs.view(lmax, -1, kappa.shape[1])  # (l, m·b·2, c), or 2c for a complex kernel
     per_order = rows.shape[1] // mmax if mmax else 0
     out = coeffs.new_empty(lmax, rows.shape[1], kappa.shape[2])
-    for first, last, orders in _degree_blocks(lmax, mmax):
+    for first, last, orders in _degree_blocks(coeffs):
         n = orders * per_order
-        out[first:last, :n] = torch.bmm(rows[first:last, :n], kappa[first:last])
+        product_into(rows[first:last, :n], kappa[first:last], out[first:last, :n])
         # The synthesis multiplies these by zero, which memory with a NaN in it would survive.
         out[first:last, n:].zero_()
     return out.view(lmax, mmax, b, 2, kappa.shape[2] * c // kappa.shape[1])
@@ -271,7 +294,7 @@ def _outer_degrees(coeffs: Tensor, dmixed: Tensor, shape: torch.Size) -> Tensor:
     a, d = coeffs.view(lmax, -1, shape[1]), dmixed.view(lmax, -1, shape[2])
     per_order = a.shape[1] // mmax
     out = coeffs.new_empty(shape)
-    for first, last, orders in _degree_blocks(lmax, mmax):
+    for first, last, orders in _degree_blocks(coeffs):
         n = orders * per_order
         block_a, block_d = a[first:last, :n], d[first:last, :n]
         total = torch.bmm(block_a.mT, block_d) * 2
@@ -280,11 +303,21 @@ def _outer_degrees(coeffs: Tensor, dmixed: Tensor, shape: torch.Size) -> Tensor:
     return out
 
 
-def _chunks(t: Tables, columns: int) -> list[tuple[int, int, bool]]:
-    """Ranges of orders whose mixed rows fit the cache, and whether the output is there already."""
+def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int, int, bool]]:
+    """Ranges of orders to mix together, and whether the output is there already.
+
+    Where launches count, the few orders without a spectral branch do not get their own: their
+    output (2, b, total, o) is set to zero, to be added to like the others.
+    """
     orders = t.rows_in.orders
-    size = max(1, _CHUNK // (t.rows_in.padded * columns))
     spectral = t.spectral[0].mmax if t.spectral is not None else 0
+    chunk = _CHUNK
+    if not cached(out.device):
+        chunk = _LARGE_CHUNK
+        if 0 < spectral < orders:
+            rows.body(out)[:, :, spectral:].zero_()
+            spectral = orders
+    size = max(1, chunk // (t.rows_in.padded * columns))
     edges = {*range(0, spectral, size), *range(spectral, orders, size), spectral, orders}
     ordered = sorted(e for e in edges if e <= orders)
     return [(a, e, e <= spectral) for a, e in zip(ordered, ordered[1:], strict=False)]
@@ -299,8 +332,10 @@ def _add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) 
     if t.blocks is None:
         return
     rows_in, rows_out = t.rows_in, t.rows_out
+    columns = max(w_real.shape[0], w_imag.shape[0], 1)
+    chunks = _chunks(t, columns, y, rows_out)
     for b in range(z.shape[1]):
-        for first, last, add in _chunks(t, max(w_real.shape[0], w_imag.shape[0], 1)):
+        for first, last, add in chunks:
             start = rows_in.halo + first * rows_in.padded - t.blocks.offset
             stop = rows_in.halo + last * rows_in.padded + rows_in.halo
             inner = slice(
@@ -330,8 +365,9 @@ def _local_backward(
     columns = max(w_real.shape[0], w_imag.shape[0], 1)
     w_real_t, w_imag_t = w_real.t().contiguous(), w_imag.t().contiguous()
     nyquist = rows_in.nlon % 2 == 0 and rows_in.orders == rows_in.nlon // 2 + 1
+    chunks = _chunks(t, columns, dz, rows_in)
     for b in range(z.shape[1]):
-        for first, last, add in _chunks(t, columns):
+        for first, last, add in chunks:
             start = rows_out.halo + first * rows_out.padded - t.blocks.offset_t
             stop = rows_out.halo + last * rows_out.padded + rows_out.halo
             inner = slice(
@@ -353,6 +389,7 @@ def _local_backward(
                     target.add_(dx) if written else target.copy_(dx)
                     written = True
                     # An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
-                    dv[single] *= 0.5
+                    for order in single:
+                        dv[order] *= 0.5
                     dw += mixed_outer(dv.view(-1, w_t.shape[1]), z[part, b, inner])
     return dw_real * 2, dw_imag * 2

@@ -2,7 +2,8 @@
 
 P_lm is even about the equator where l − m is even and odd where it is odd, so that sums and
 differences of the two hemispheres serve half the degrees each. Orders are taken in blocks, so that
-the degrees below a block's first order are never touched.
+the degrees below a block's first order are never touched. Hemispheres are folded for one block at a
+time where a cache holds it, for all together where launches count.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function, legendre
+from sphere_ops.zonal import cached, product_into
 
-_ORDERS_PER_BLOCK = 32
+_ORDERS_PER_BLOCK, _MOST_LARGE_BLOCKS = 32, 4
 _TINY = 1e-30  # below it products would be denormal
 
 
@@ -36,6 +38,25 @@ class Part:
     even: bool
     table: Tensor
 
+    def orders_from(self, first: int) -> slice:
+        """The orders, counted from `first`."""
+        return slice(self.orders.start - first, self.orders.stop - first, self.orders.step)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Orders whose degrees begin at the same place.
+
+    Attributes:
+        first: the first order.
+        last: exclusive.
+        parts: one of each parity of order and degree.
+    """
+
+    first: int
+    last: int
+    parts: tuple[Part, ...]
+
 
 @dataclass(frozen=True)
 class Triangle:
@@ -45,14 +66,14 @@ class Triangle:
         nlat: rows of the grid.
         lmax: degrees, exclusive.
         mmax: orders, exclusive.
-        blocks: for each block of orders its first and last order and its parts.
+        folds: blocks of orders whose hemispheres are folded together.
         quadrature: 2π q of the north rows, (north,).
     """
 
     nlat: int
     lmax: int
     mmax: int
-    blocks: tuple[tuple[int, int, tuple[Part, ...]], ...]
+    folds: tuple[tuple[Block, ...], ...]
     quadrature: Tensor
 
     @property
@@ -76,19 +97,21 @@ class Triangle:
         if nlat % 2:  # the equator is counted in both hemispheres
             weights = torch.cat((weights[:-1], weights[-1:] / 2))
         weighted = quadrature or bool(nlat % 2)
-        for first, last, parts in self.blocks:
-            coeffs[: first + 1, first:last] = 0  # what the parts below do not write
+        for blocks in self.folds:
+            first, last = blocks[0].first, blocks[-1].last
             rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)  # (m, h, b, 2, c)
             top, bottom = rows[:, : self.north], rows[:, nlat - self.north :].flip(1)
             even, odd = (top + bottom).flatten(2), (top - bottom).flatten(2)  # (m, h, n)
             if weighted:
                 even *= weights[:, None]
                 odd *= weights[:, None]
-            for part in parts:
-                folded = (even if part.even else odd)[part.orders.start - first :: 2]
-                product = torch.bmm(part.table, folded)  # (m, l, n)
-                target = coeffs[part.degrees, part.orders].flatten(2)  # (l, m, n)
-                target.copy_(product.transpose(0, 1))
+            for block in blocks:
+                # What the parts below do not write.
+                coeffs[: block.first + 1, block.first : block.last] = 0
+                for part in block.parts:
+                    folded = (even if part.even else odd)[part.orders_from(first)]
+                    target = coeffs[part.degrees, part.orders].flatten(2)  # (l, m, n)
+                    product_into(part.table, folded, target.transpose(0, 1))
         return coeffs
 
     def synthesise(
@@ -106,12 +129,13 @@ class Triangle:
         b, c = coeffs.shape[2], coeffs.shape[4]
         flat = coeffs.flatten(2)  # (l, m, n)
         south = self.nlat - self.north
-        for first, last, parts in self.blocks:
+        for blocks in self.folds:
+            first, last = blocks[0].first, blocks[-1].last
             sums = coeffs.new_zeros(2, last - first, self.north, flat.shape[2])
-            for part in parts:
+            for part in (part for block in blocks for part in block.parts):
                 degrees = flat[part.degrees, part.orders].transpose(0, 1)  # (m, l, n)
-                target = sums[0 if part.even else 1, part.orders.start - first :: 2]
-                target.copy_(torch.bmm(part.table.mT, degrees))
+                target = sums[0 if part.even else 1, part.orders_from(first)]
+                product_into(part.table.mT, degrees, target)
             if quadrature:
                 sums *= self.quadrature[:, None]
             even, odd = sums.unflatten(3, (b, 2, c))  # (m, h, b, 2, c)
@@ -138,6 +162,8 @@ def triangle(
     values = legendre(grid, lmax, mmax, function, north)  # (m, l, north)
     values = torch.where(values.abs() < _TINY, 0.0, values).to(device=device, dtype=dtype)
     count = max(1, round(mmax / _ORDERS_PER_BLOCK))
+    if not cached(device):
+        count = min(count, _MOST_LARGE_BLOCKS)
     edges = [round(i * mmax / count) for i in range(count + 1)]
     blocks = []
     for first, last in zip(edges, edges[1:], strict=False):
@@ -150,8 +176,9 @@ def triangle(
                 even = (difference == 0) == (function != "dP/dθ")
                 if table.numel():
                     parts.append(Part(orders, degrees, even, table))
-        blocks.append((first, last, tuple(parts)))
+        blocks.append(Block(first, last, tuple(parts)))
+    folds = tuple((block,) for block in blocks) if cached(device) else (tuple(blocks),)
     weights = (4 * torch.pi * grid.nlon * grid.area_weights[:north, 0]).to(
         device=device, dtype=dtype
     )
-    return Triangle(grid.nlat, lmax, mmax, tuple(blocks), weights)
+    return Triangle(grid.nlat, lmax, mmax, folds, weights)

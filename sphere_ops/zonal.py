@@ -51,6 +51,11 @@ _SLAB = 1 << 17
 _PAD = 8
 
 
+def cached(device: torch.device) -> bool:
+    """Whether to work in pieces that a core's cache holds, or else in few large launches."""
+    return device.type == "cpu"
+
+
 def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
 
@@ -95,7 +100,7 @@ def to_rows(y: Tensor, rows: Rows) -> Tensor:
 def fields_first(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
     """Coefficients (l, m, 2, n), each order times its scale (m,), to complex out (n, l, m)."""
     lmax, mmax, _, n = coeffs.shape
-    step = max(1, _SLAB // (mmax * n)) if coeffs.device.type == "cpu" else lmax
+    step = max(1, _SLAB // (mmax * n)) if cached(coeffs.device) else lmax
     for first in range(0, lmax, step):
         slab = coeffs[first : first + step]
         padded = out.new_empty(len(slab), mmax, n + _PAD)[..., :n]
@@ -107,7 +112,7 @@ def fields_first(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
 def fields_last(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
     """Complex coefficients (n, l, m), each order times its scale (m,), to out (l, m, 2, n)."""
     n, lmax, mmax = coeffs.shape
-    step = max(1, _SLAB // (mmax * n)) if coeffs.device.type == "cpu" else lmax
+    step = max(1, _SLAB // (mmax * n)) if cached(coeffs.device) else lmax
     for first in range(0, lmax, step):
         slab = coeffs[:, first : first + step]
         padded = coeffs.new_empty(n, slab.shape[1] * mmax + _PAD)[:, : slab.shape[1] * mmax]
@@ -117,8 +122,8 @@ def fields_last(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
 
 
 def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
-    """Ranges of fields and of rows to transform together; everything at once on a GPU."""
-    if device.type != "cpu":
+    """Ranges of fields and of rows to transform together."""
+    if not cached(device):
         return [(slice(0, b), slice(0, rows.nlat))]
     row = max(1, c * rows.orders)
     hs = min(rows.nlat, max(1, _SLAB // row))
@@ -128,6 +133,17 @@ def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice
         for i in range(0, b, bs)
         for h in range(0, rows.nlat, hs)
     ]
+
+
+def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Batched matrix product of a and b in `out`, whose matrices need not be contiguous.
+
+    A GPU's BLAS writes to rows that lie apart; a CPU's would fall back to a loop.
+    """
+    if cached(out.device):
+        out.copy_(torch.bmm(a, b))
+    else:
+        torch.bmm(a, b, out=out)
 
 
 def mix(a: Tensor, weight: Tensor) -> Tensor:
