@@ -15,17 +15,47 @@ from sphere_ops.convolution import (
     IntegralFilter,
     Spec,
     convolve,
-    local_symbols,
+    layout,
     spec_key,
 )
 from sphere_ops.differential import differential_filters
-from sphere_ops.filters import symbols
+from sphere_ops.filters import combinations, symbols
 from sphere_ops.grid import Grid, check_on_grid, whole_number
-from sphere_ops.integral import Normalization, check_settings
+from sphere_ops.integral import Normalization, check_settings, integral_filters
 from sphere_ops.precision import get_product_precision
 
 
-class LocalSphericalConv(nn.Module):
+class _Convolution(nn.Module):
+    """A layer that has named its convolution before `torch.compile` traces it.
+
+    Tracing ignores caches, so that nothing may be made or looked up there.
+    """
+
+    _combine_real: Tensor
+    _combine_imag: Tensor
+
+    def _prepare(self, spec: Spec, combine_real: Tensor, combine_imag: Tensor) -> None:
+        """Keep the spec, its number, and how filter weights combine into those of the symbols."""
+        here, there = spec.grid.first_longitude, spec.grid_out.first_longitude
+        if here != there:
+            raise ValueError(
+                f"an input grid whose columns start at {here:g} E and an output grid whose start "
+                f"at {there:g} E; expected the same first longitude: resample to such a grid first"
+            )
+        self._spec, self._key = spec, spec_key(spec)
+        layout(spec)
+        # Of numbers 1, 0 and −1: exact in every type, and on the device of the weights.
+        self.register_buffer("_combine_real", combine_real, persistent=False)
+        self.register_buffer("_combine_imag", combine_imag, persistent=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Number the spec again: the number is that of one process."""
+        super().__setstate__(state)
+        self._key = spec_key(self._spec)
+        layout(self._spec)
+
+
+class LocalSphericalConv(_Convolution):
     """Sum of spectral, integral and differential branches, through one pair of FFTs.
 
     Maps (b, c, nlat, nlon) to (b, o, nlat_out, nlon_out).
@@ -64,19 +94,20 @@ class LocalSphericalConv(nn.Module):
             for parameter in self.parameters():
                 parameter.div_(math.sqrt(len(self.branches)))
         layers = list(self.branches.values())
-        self._spec = Spec(
-            grid,
-            self.grid_out,
-            next((b.lmax for b in layers if isinstance(b, SpectralConv)), 0),
-            tuple(b.filter for b in layers if isinstance(b, IntegralConv | DifferentialConv)),
+        local = [b for b in layers if isinstance(b, IntegralConv | DifferentialConv)]
+        lmax = next((b.lmax for b in layers if isinstance(b, SpectralConv)), 0)
+        self._prepare(
+            Spec(grid, self.grid_out, lmax, tuple(b.filter for b in local)),
+            torch.block_diag(*[b._combine_real for b in local]),
+            torch.block_diag(*[b._combine_imag for b in local]),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon), any floating-point type."""
-        return _apply(x, self._spec, list(self.branches.values()))
+        return _apply(x, self, list(self.branches.values()))
 
 
-class SpectralConv(nn.Module):
+class SpectralConv(_Convolution):
     """The global branch: every degree's coefficients mixed by a matrix of their own.
 
     Args:
@@ -117,7 +148,7 @@ class SpectralConv(nn.Module):
             )
         with torch.no_grad():
             self.weight.div_(math.sqrt(in_channels))
-        self._spec = Spec(grid, grid_out, lmax, ())
+        self._prepare(Spec(grid, grid_out, lmax, ()), torch.empty(0, 0), torch.empty(0, 0))
 
     def degree_matrices(self) -> Tensor:
         """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""
@@ -129,10 +160,10 @@ class SpectralConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""
-        return _apply(x, self._spec, [self])
+        return _apply(x, self, [self])
 
 
-class IntegralConv(nn.Module):
+class IntegralConv(_Convolution):
     """The local integral branch (DISCO): a kernel on a disc of fixed angular radius.
 
     y(x) = ∫ κ(x, x') u(x') dx' over the disc, κ = Σ_k W_k ψ_k, with the filter bases and the
@@ -170,9 +201,10 @@ class IntegralConv(nn.Module):
         if not 0 < theta_cutoff <= math.pi:
             raise ValueError(f"theta_cutoff {theta_cutoff}; expected an angle in (0, π] radians")
         self.filter = IntegralFilter(theta_cutoff, shape, basis_type, normalization)
-        self._spec = Spec(grid, grid_out or grid, 0, (self.filter,))
-        s = local_symbols(self._spec)
-        self.k = s.combine_real.shape[1]
+        grid_out = grid_out or grid
+        filters = integral_filters(grid, grid_out, theta_cutoff, shape, basis_type, normalization)
+        self.k = len(filters.values)
+        self._prepare(Spec(grid, grid_out, 0, (self.filter,)), *combinations(filters))
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )
@@ -183,10 +215,10 @@ class IntegralConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""
-        return _apply(x, self._spec, [self])
+        return _apply(x, self, [self])
 
 
-class DifferentialConv(nn.Module):
+class DifferentialConv(_Convolution):
     """The local differential branch: a learned combination of covariant derivatives.
 
     Args:
@@ -225,16 +257,17 @@ class DifferentialConv(nn.Module):
             )
         self.grid, self.order, self.length_scale = grid, order, length_scale
         self.filter = DifferentialFilter(order)
-        self.k = 2 if order == 1 else 5
-        self._spec = Spec(grid, grid, 0, (self.filter,))
+        filters = differential_filters(grid, order)
+        self.k = len(filters.values)
+        self._prepare(Spec(grid, grid, 0, (self.filter,)), *combinations(filters))
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )
 
     def filter_weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the filters, (o, c, k), in derivatives per radian."""
-        powers = torch.tensor([1, 1, 2, 2, 2][: self.k], dtype=dtype)
-        return self.weight.to(dtype) * (self.length_scale ** powers.to(self.weight.device))
+        first, second = self.weight.to(dtype).tensor_split([2], dim=2)
+        return torch.cat((first * self.length_scale, second * self.length_scale**2), dim=2)
 
     def derivatives(self, x: Tensor) -> Tensor:
         """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
@@ -251,7 +284,7 @@ class DifferentialConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""
-        return _apply(x, self._spec, [self])
+        return _apply(x, self, [self])
 
 
 _LAYERS: dict[str, type[nn.Module]] = {
@@ -288,9 +321,9 @@ def _check_branches(branches: Mapping[str, Mapping[str, Any]]) -> None:
                 raise ValueError(f"the {name} branch has no {key}; {allowed}")
 
 
-def _apply(x: Tensor, spec: Spec, layers: list[nn.Module]) -> Tensor:
+def _apply(x: Tensor, convolution: _Convolution, layers: list[nn.Module]) -> Tensor:
     """Sum of the layers' branches on x, computed in float32 (float64 for float64 input)."""
-    check_on_grid(x, spec.grid)
+    check_on_grid(x, convolution._spec.grid)
     if x.dim() != 4:
         raise ValueError(f"input of shape {tuple(x.shape)}; expected (batch, channel, nlat, nlon)")
     if not x.is_floating_point():
@@ -306,15 +339,14 @@ def _apply(x: Tensor, spec: Spec, layers: list[nn.Module]) -> Tensor:
         w_real = w_imag = x.new_empty(0, channels_in)
         if local:
             weight = torch.cat([b.filter_weights(dtype) for b in local], dim=2)
-            s = local_symbols(spec)
-            w_real = _symbol_weights(weight, s.combine_real)
-            w_imag = _symbol_weights(weight, s.combine_imag)
+            w_real = _symbol_weights(weight, convolution._combine_real)
+            w_imag = _symbol_weights(weight, convolution._combine_imag)
         y, _ = convolve(
             x.to(dtype),
             kappa.to(dtype).contiguous(),
             w_real.to(dtype),  # of no branch: the type of x still
             w_imag.to(dtype),
-            spec_key(spec),
+            convolution._key,
             get_product_precision(),
         )
     return y.to(x.dtype)

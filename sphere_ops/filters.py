@@ -85,6 +85,11 @@ def symbols(filters: BandedFilters, orders: int) -> Symbols:
     )
 
 
+def combinations(filters: BandedFilters) -> tuple[Tensor, Tensor]:
+    """`combine_real` and `combine_imag` of the symbols of filters, without the symbols."""
+    return _mirror_pairs(filters.values)[2:]
+
+
 def _transform(values: Tensor) -> Tensor:
     """Fourier transform over longitude; of no filters too, which torch refuses."""
     if len(values):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sphere_ops.block import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT
+from sphere_ops.precision import get_product_precision, set_product_precision
 from tests.sphere_ops.exact import KINDS, random_coeffs
 from tests.sphere_ops.test_against_reference import BRANCHES, CASES
 
@@ -231,6 +232,33 @@ def test_gradients_taken_under_autocast_are_those_without():
     assert_all_close(found, expected, 0)
 
 
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_products_keep_the_precision_that_is_set(precision):
+    layer, x = block(), field(dtype=torch.float32)
+    direction = torch.randn(2, 2, *GRID.shape)
+    exact = [layer(x.double()), *gradients(layer, x.double(), direction.double())]
+    try:
+        set_product_precision(precision)
+        found = [layer(x), *gradients(layer, x, direction)]
+        in_double = layer(x.double())
+    finally:
+        set_product_precision("float32")
+    torch.testing.assert_close(in_double, exact[0], rtol=0, atol=0)  # untouched
+    tolerance = 2e-2 if precision == "bf16" else 1e-5  # tf32 is a GPU's
+    for a, b in zip(found, exact, strict=True):
+        assert a.dtype == torch.float32
+        scale = float(b.detach().abs().max())
+        torch.testing.assert_close(a.double(), b.double(), rtol=0, atol=tolerance * scale)
+    if precision == "bf16":
+        assert (found[0] - exact[0]).abs().max() > 1e-5 * exact[0].detach().abs().max()
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'float16'; expected one of float32, tf32, bf16"):
+        set_product_precision("float16")
+    assert get_product_precision() == "float32"
+
+
 def test_a_layer_between_pointwise_ones_trains_under_autocast():
     model = nn.Sequential(nn.Conv2d(1, 3, 1), block(), nn.GELU(), nn.Conv2d(2, 1, 1))
     x = field(channels=1, dtype=torch.float32)
@@ -301,6 +329,19 @@ def test_wrong_input_is_refused(x, message):
 def test_a_differential_branch_does_not_change_the_grid():
     with pytest.raises(ValueError, match="differential branch from .* to .*use the spectral"):
         block(grid_out=Grid.legendre_gauss(12, 24))
+
+
+@pytest.mark.parametrize("name", ["spectral", "integral"])
+def test_columns_that_start_elsewhere_are_refused_and_not_turned(name):
+    """A layer matches columns from the first on, wherever on the Earth that is."""
+    grid = Grid("cell-centred", 16, 32, 5.625)
+    with pytest.raises(ValueError, match="start at 5.625 E .* start at 0 E; expected the same"):
+        LocalSphericalConv(
+            1, 1, grid, branches={name: BRANCHES[name]}, grid_out=Grid.cell_centred(8, 16)
+        )
+    LocalSphericalConv(
+        1, 1, grid, branches={name: BRANCHES[name]}, grid_out=Grid("cell-centred", 8, 16, 5.625)
+    )
 
 
 # --- symmetries -----------------------------------------------------------------------------------
