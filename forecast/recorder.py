@@ -90,18 +90,22 @@ class Delivery(threading.Thread):
         self._ending = threading.Event()
         self._artifacts: Sequence[tuple[Path, str]] = ()
         self._completed = False
+        self._package: Path | None = None
 
-    def end(self, artifacts: Sequence[tuple[Path, str]], completed: bool) -> bool:
+    def end(
+        self, artifacts: Sequence[tuple[Path, str]], completed: bool, package: Path | None = None
+    ) -> bool:
         """Send what is left, for a limited time.
 
         Args:
             artifacts: files or folders, and the folder of the run in which they go.
             completed: whether the run reached its last step.
+            package: of the run's model.
 
         Returns:
             Whether the tracker has everything.
         """
-        self._artifacts, self._completed = artifacts, completed
+        self._artifacts, self._completed, self._package = artifacts, completed, package
         self._ending.set()
         self.join(_PATIENCE)
         return not self.is_alive() and not self.failure
@@ -156,6 +160,8 @@ class Delivery(threading.Thread):
         for path, folder in self._artifacts:
             if path.exists():
                 self.tracker.artifact(run_id, path, folder)
+        if self._package is not None:
+            self.tracker.model(run_id, self._package)
         self.tracker.finish(run_id, self._completed)
 
     def _remember(self, **news: Any) -> None:

@@ -12,12 +12,16 @@ import logging
 import math
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
+
+from configs import layout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,6 +64,9 @@ class Tracker(Protocol):
 
     def artifact(self, run_id: str, path: Path, folder: str) -> None:
         """Take a file, or the files of a folder, into a folder of the run."""
+
+    def model(self, run_id: str, package: Path) -> None:
+        """Take a package as the model of the run."""
 
     def finish(self, run_id: str, completed: bool) -> None:
         """End the run."""
@@ -130,6 +137,41 @@ class MLflowTracker:
             self.client.log_artifacts(run_id, str(path), folder)
         else:
             self.client.log_artifact(run_id, str(path), folder or None)
+
+    def model(self, run_id: str, package: Path) -> None:
+        """See `Tracker`; `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` runs it.
+
+        It takes `state` (b, c, nlat, nlon) and `time` (b,) in seconds since 1970, with the
+        parameter `n_steps`, and gives (b, n_steps, c, nlat, nlon).
+        """
+        import mlflow.pyfunc
+        import numpy as np
+        from mlflow.models import ModelSignature
+        from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+        description = json.loads((package / layout.PACKAGE_FILE).read_text(encoding="utf-8"))
+        grid, n_channels = description["grid"], len(description["channels"])
+        field = (n_channels, grid["nlat"], grid["nlon"])
+        signature = ModelSignature(
+            inputs=Schema(
+                [
+                    TensorSpec(np.dtype(np.float32), (-1, *field), "state"),
+                    TensorSpec(np.dtype(np.int64), (-1,), "time"),
+                ]
+            ),
+            outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, *field))]),
+            params=ParamSchema([ParamSpec("n_steps", "long", 1)]),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            mlflow.pyfunc.save_model(
+                path,
+                loader_module="forecast.served",
+                data_path=str(package),
+                signature=signature,
+                pip_requirements=[f"sphere-forecast=={version('sphere-forecast')}"],
+            )
+            self.client.log_artifacts(run_id, str(path), "model")
 
     def finish(self, run_id: str, completed: bool) -> None:
         """See `Tracker`."""

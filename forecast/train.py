@@ -299,9 +299,8 @@ class _Run:
         if self.delivery is None:
             return
         artifacts = [(self.out / layout.CONFIG_FILE, ""), (self.out / layout.LOG_FILE, "")]
-        if completed:
-            artifacts += [(self.out / layout.BEST, "package")]
-        if not self.delivery.end(artifacts, completed):
+        package = self.out / layout.BEST if completed else None
+        if not self.delivery.end(artifacts, completed, package):
             log.warning(
                 "the tracker did not take everything; it is in %s, and --resume sends the rest",
                 self.out / layout.METRICS_FILE,

@@ -38,6 +38,10 @@ class Memory:
         self._check()
         self.artifacts.append((path.name, folder))
 
+    def model(self, run_id, package):
+        self._check()
+        self.artifacts.append((package.name, "model"))
+
     def finish(self, run_id, completed):
         self._check()
         self.finished.append(completed)
@@ -164,6 +168,42 @@ def test_mlflow_keeps_parameters_metrics_dataset_and_artifacts(tmp_path):
     assert summary.metrics == {"loss": 0.5} and summary.parameters == {"model.channels": "4"}
     with pytest.raises(ValueError, match="no experiment 'other' at .*; it has"):
         list_runs(uri, "other")
+
+
+def test_mlflow_runs_the_logged_model(tmp_path, make_store):
+    import mlflow.pyfunc
+    import numpy as np
+    import torch
+
+    from configs.schema import ModelConfig
+    from forecast.checkpoint import save_package
+    from forecast.data import Store
+    from forecast.forecaster import Forecaster
+    from forecast.rollout import rollout
+
+    store = Store(make_store(tmp_path / "store.zarr"))
+    config = ModelConfig.model_validate(
+        {"branches": {"spectral": {"lmax": 4}}, "channels": 4, "blocks": 1}
+    )
+    forecaster = Forecaster.from_store(config, store)
+    with torch.no_grad():
+        forecaster.network.decoder.weight.normal_()
+    save_package(forecaster, tmp_path / "package")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = MLflowTracker(uri)
+    run_id = tracker.start(RunDescription("experiment", "run"), None)
+    tracker.model(run_id, tmp_path / "package")
+
+    path = tracker.client.download_artifacts(run_id, "model", str(tmp_path))
+    model = mlflow.pyfunc.load_model(path)
+    state, time = store.state(0)[None], np.array([store.valid_time(0)])
+    expected = [s for _, s in rollout(forecaster, state, time, 3)]
+    inputs = {"state": state.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
+    result = model.predict(inputs, params={"n_steps": 3})
+    np.testing.assert_array_equal(result[:, 2], expected[2].numpy())
+    assert model.predict(inputs).shape == (1, 1, 3, 8, 16)
+    with pytest.raises(Exception, match="n_steps is 0; expected 1 to"):
+        model.predict(inputs, params={"n_steps": 0})
 
 
 def test_an_absent_database_and_a_bad_uri_are_refused(tmp_path):
