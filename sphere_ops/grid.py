@@ -40,8 +40,12 @@ class Grid:
         if self.kind not in get_args(GridKind):
             kinds = ", ".join(get_args(GridKind))
             raise ValueError(f"unknown kind of grid {self.kind!r}; expected one of {kinds}")
-        whole_number("nlat", self.nlat)
-        whole_number("nlon", self.nlon)
+        for name, value in (
+            ("nlat", whole_number("nlat", self.nlat)),
+            ("nlon", whole_number("nlon", self.nlon)),
+            ("first_longitude", float(self.first_longitude)),
+        ):
+            object.__setattr__(self, name, value)  # plain numbers, whatever library made them
         if self.nlat < 2 or self.nlon < 2:
             raise ValueError(f"a grid needs 2 rows and 2 columns, got {self.nlat}×{self.nlon}")
         if not 0 <= self.first_longitude < 360 / self.nlon:

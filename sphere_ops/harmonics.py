@@ -7,7 +7,6 @@ f(θ, λ) = Σ_m Σ_{l ≥ m} c_lm P_lm(cos θ) e^{imλ} over both signs of m, o
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,16 +35,7 @@ class _Transform(nn.Module):
                 f"{min(lmax, grid.nlon // 2 + 1)} (exclusive orders)"
             )
         self.grid, self.lmax, self.mmax = grid, lmax, mmax
-        self._register()
-
-    def _register(self) -> None:
-        spec = transform.Spec(self.grid, self.lmax, self.mmax, self.functions)
-        self._key = transform.key(spec)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Register again: the number that names the transform is that of one process."""
-        super().__setstate__(state)
-        self._register()
+        self._spec = transform.Spec(grid, lmax, mmax, self.functions)
 
     def _analyse(self, x: Tensor) -> Tensor:
         """In float64 for float64, else in float32, under autocast too."""
@@ -54,7 +44,7 @@ class _Transform(nn.Module):
             raise ValueError(
                 f"a field of type {x.dtype}; expected a real floating-point one: convert it first"
             )
-        return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._key)
+        return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._spec)
 
     def _check_coeffs(self, coeffs: Tensor) -> None:
         if coeffs.shape[-2:] != (self.lmax, self.mmax) or not coeffs.is_complex():
@@ -104,7 +94,7 @@ class InverseRealSHT(_Transform):
     def forward(self, coeffs: Tensor) -> Tensor:
         """Transform coefficients of shape (..., lmax, mmax), complex64 or complex128."""
         self._check_coeffs(coeffs)
-        return transform.synthesise(coeffs[None], self._key)
+        return transform.synthesise(coeffs[None], self._spec)
 
 
 class RealVectorSHT(_Transform):
@@ -149,7 +139,7 @@ class InverseRealVectorSHT(_Transform):
         s, t = coeffs.unbind(-3)
         derivative = torch.stack((s, -t), dim=-3)
         quotient = torch.stack((1j * t, 1j * s), dim=-3)
-        return transform.synthesise(torch.stack((derivative, quotient)), self._key)
+        return transform.synthesise(torch.stack((derivative, quotient)), self._spec)
 
 
 def laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:

@@ -6,9 +6,10 @@ Both are opaque to `torch.compile`: one call in its graph, and inside it the bat
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import asdict, dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -21,12 +22,23 @@ from sphere_ops.zonal import Rows, fields_first, fields_last, to_rows, to_wavenu
 
 @dataclass(frozen=True)
 class Spec:
-    """Grid, truncation and the functions of latitude of a transform."""
+    """Grid, truncation and the functions of latitude of a transform.
+
+    Attributes:
+        name: says all of it; what the operations take, so that a graph that holds them means the
+            same in another process.
+    """
 
     grid: Grid
     lmax: int
     mmax: int
     functions: tuple[Function, ...]
+    name: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Give the spec its name."""
+        name = json.dumps([asdict(self.grid), self.lmax, self.mmax, self.functions])
+        object.__setattr__(self, "name", name)
 
     @property
     def rows(self) -> Rows:
@@ -34,57 +46,48 @@ class Spec:
         return Rows(self.grid.nlat, self.grid.nlon, self.mmax, self.grid.nlat, 0)
 
 
-_SPECS: dict[int, Spec] = {}
-_KEYS: dict[Spec, int] = {}
-_NUMBERS = count()
+@cache
+def _named(name: str) -> Spec:
+    grid, lmax, mmax, functions = json.loads(name)
+    return Spec(Grid(**grid), lmax, mmax, tuple(functions))
 
 
-def key(spec: Spec) -> int:
-    """A number that names the spec in the arguments of the operations."""
-    if spec not in _KEYS:
-        number = next(_NUMBERS)
-        _SPECS[number], _KEYS[spec] = spec, number
-    return _KEYS[spec]
-
-
-def analyse(x: Tensor, key: int) -> Tensor:
+def analyse(x: Tensor, spec: Spec) -> Tensor:
     """Coefficients of fields by each function of latitude.
 
     Args:
         x: (..., nlat, nlon), float32 or float64.
-        key: of the spec.
+        spec: of the transform.
 
     Returns:
         (functions, ..., lmax, mmax) complex.
     """
-    spec = _SPECS[key]
     flat = x.reshape(math.prod(x.shape[:-2]), *spec.grid.shape)
-    coeffs = _analyse(flat, key, False)
+    coeffs = _analyse(flat, spec.name, False)
     shape = len(spec.functions), *x.shape[:-2], spec.lmax, spec.mmax
     return torch.view_as_complex(coeffs).reshape(shape)
 
 
-def synthesise(coeffs: Tensor, key: int) -> Tensor:
+def synthesise(coeffs: Tensor, spec: Spec) -> Tensor:
     """Fields of coefficients, summed over the functions of latitude.
 
     Args:
         coeffs: (functions, ..., lmax, mmax) complex.
-        key: of the spec.
+        spec: of the transform.
 
     Returns:
         (..., nlat, nlon) real.
     """
-    spec = _SPECS[key]
     n = math.prod(coeffs.shape[1:-2])
     flat = coeffs.reshape(len(spec.functions), n, spec.lmax, spec.mmax)
-    x = _synthesise(torch.view_as_real(flat.resolve_conj()), key, False)
+    x = _synthesise(torch.view_as_real(flat.resolve_conj()), spec.name, False)
     return x.reshape(*coeffs.shape[1:-2], *spec.grid.shape)
 
 
 @torch.library.custom_op("sphere_ops::analyse", mutates_args=())
-def _analyse(x: Tensor, key: int, adjoint: bool) -> Tensor:
+def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
-    spec = _SPECS[key]
+    spec = _named(name)
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
@@ -98,9 +101,9 @@ def _analyse(x: Tensor, key: int, adjoint: bool) -> Tensor:
 
 
 @torch.library.custom_op("sphere_ops::synthesise", mutates_args=())
-def _synthesise(coeffs: Tensor, key: int, adjoint: bool) -> Tensor:
+def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
-    spec = _SPECS[key]
+    spec = _named(name)
     n = coeffs.shape[1]
     if not n:
         return coeffs.new_empty(0, *spec.grid.shape)
@@ -131,26 +134,26 @@ def _order_scale(spec: Spec, like: Tensor, *, synthesis: bool, adjoint: bool) ->
 
 
 @_analyse.register_fake
-def _(x: Tensor, key: int, adjoint: bool) -> Tensor:
-    spec = _SPECS[key]
+def _(x: Tensor, name: str, adjoint: bool) -> Tensor:
+    spec = _named(name)
     return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
 
 
 @_synthesise.register_fake
-def _(coeffs: Tensor, key: int, adjoint: bool) -> Tensor:
-    return coeffs.new_empty(coeffs.shape[1], *_SPECS[key].grid.shape)
+def _(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
+    return coeffs.new_empty(coeffs.shape[1], *_named(name).grid.shape)
 
 
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    _, ctx.key, ctx.adjoint = inputs
+    _, ctx.name, ctx.adjoint = inputs
 
 
 def _analyse_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    return _synthesise(grad.contiguous(), ctx.key, not ctx.adjoint), None, None
+    return _synthesise(grad.contiguous(), ctx.name, not ctx.adjoint), None, None
 
 
 def _synthesise_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
-    x = _analyse(grad, ctx.key, not ctx.adjoint)
+    x = _analyse(grad, ctx.name, not ctx.adjoint)
     return x, None, None
 
 

@@ -69,6 +69,9 @@ def test_grids_are_values():
     assert grid == Grid.of("legendre-gauss", 8, 16) and grid.shape == (8, 16)
     assert len({grid, Grid.of("legendre-gauss", 8, 16), Grid.equiangular(8, 16)}) == 2
     assert str(grid) == "legendre-gauss 8×16"
+    from_numpy = Grid("legendre-gauss", np.int64(8), np.int32(16), np.float32(0.0))
+    assert from_numpy == grid and type(from_numpy.nlat) is int
+    assert type(from_numpy.first_longitude) is float
 
 
 @pytest.mark.parametrize(
