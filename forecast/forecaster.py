@@ -29,9 +29,9 @@ _UNRESOLVED_LMAX = 32
 class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
 
-    normalise → append forcings at the target time and static fields → network → add to the state
-    (scaled by the size of a one-step difference) → denormalise → keep the area mean of conserved
-    channels → mask.
+    normalise → append forcings at the target time, the climatology if that is the baseline, and
+    static fields → network → add to the state (scaled by the size of a one-step difference) →
+    denormalise → keep the area mean of conserved channels → mask.
 
     Attributes:
         config: the model's settings.
@@ -85,8 +85,9 @@ class Forecaster(nn.Module):
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
         self.register_buffer("_area", grid.area_weights, persistent=False)
+        baselines = len(prognostic) * (normalizer.climatology is not None)
         self.network = LocalSFNO(
-            len(prognostic) + len(config.forcing) + len(static),
+            len(prognostic) + len(config.forcing) + baselines + len(static),
             len(channels),
             grid,
             branch_settings(config.branches),
@@ -184,8 +185,13 @@ class Forecaster(nn.Module):
     def _inputs(self, present: Tensor, target_time: Times) -> Tensor:
         """What the network sees, (b, in_channels, nlat, nlon)."""
         forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
-        static = self.static.expand(len(present), -1, -1, -1)
-        return torch.cat([present[:, self._prognostic], forcing, static], dim=1)
+        parts = [present[:, self._prognostic], forcing]
+        if self.normalizer.climatology is not None:
+            # An anomaly behaves otherwise at a front, or at the edge of the ice, than elsewhere.
+            baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
+            parts.append(baseline.expand(len(present), -1, -1, -1))
+        parts.append(self.static.expand(len(present), -1, -1, -1))
+        return torch.cat(parts, dim=1)
 
     def _conserve(self, following: Tensor, state: Tensor) -> Tensor:
         """Give conserved channels of `following` the area means that they have in `state`."""

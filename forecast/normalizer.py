@@ -89,6 +89,12 @@ class Normalizer(nn.Module):
         second = self.climatology[torch.from_numpy((month + 1) % 12).to(device)]
         return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
 
+    def baseline_of_order_one(self, time: Times) -> Tensor:
+        """The climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
+        assert self.climatology is not None
+        std, mean = torch.std_mean(self.climatology, dim=(0, 2, 3), keepdim=True)
+        return (self.baseline(time) - mean) / std
+
     def normalise(self, state: Tensor, time: Times) -> Tensor:
         """Physical units to order one; NaN stays NaN.
 

@@ -1,5 +1,7 @@
 import json
+import multiprocessing
 import os
+import random
 import signal
 import threading
 
@@ -284,3 +286,30 @@ def test_the_log_file_says_what_happened(store, tmp_path, monkeypatch):
     stop_after(3, monkeypatch)
     train(config(), store, tmp_path / "run")
     assert "stopped at step 3 of 12 by SIGTERM" in (tmp_path / "run/train.log").read_text()
+
+
+@pytest.mark.parallel
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork, since Python 3.12
+def test_a_run_killed_at_any_moment_ends_with_the_same_weights(store, tmp_path):
+    settings = config(steps=60, validate_every=3, ema_decay=0.9)
+    train(settings, store, tmp_path / "whole")
+
+    def attempt() -> None:
+        torch.set_num_threads(1)
+        train(settings, store, tmp_path / "killed", resume=True)
+
+    kills, moments = 0, random.Random(0)
+    while True:
+        process = multiprocessing.get_context("fork").Process(target=attempt)
+        process.start()
+        process.join(moments.uniform(0.02, 0.4) if kills < 6 else 120)
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    assert kills > 0
+    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+    steps = [r["step"] for r in read_metrics(tmp_path / "killed/metrics.jsonl")]
+    assert steps == sorted(set(steps)) and steps[-1] == 60
