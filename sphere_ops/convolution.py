@@ -390,6 +390,6 @@ def _local_backward(
                     written = True
                     # An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
                     for order in single:
-                        dv[order] *= 0.5
+                        dv[order].mul_(0.5)
                     dw += mixed_outer(dv.view(-1, w_t.shape[1]), z[part, b, inner])
     return dw_real * 2, dw_imag * 2

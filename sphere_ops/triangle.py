@@ -101,7 +101,10 @@ class Triangle:
             first, last = blocks[0].first, blocks[-1].last
             rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)  # (m, h, b, 2, c)
             top, bottom = rows[:, : self.north], rows[:, nlat - self.north :].flip(1)
-            even, odd = (top + bottom).flatten(2), (top - bottom).flatten(2)  # (m, h, n)
+            even, odd = body.new_empty(2, *top.shape)
+            torch.add(top, bottom, out=even)
+            torch.sub(top, bottom, out=odd)
+            even, odd = even.flatten(2), odd.flatten(2)  # (m, h, n)
             if weighted:
                 even *= weights[:, None]
                 odd *= weights[:, None]
