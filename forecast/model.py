@@ -75,6 +75,7 @@ class LocalSFNO(nn.Module):
         channels: int = 32,
         blocks: int = 4,
         mlp_ratio: float = 2.0,
+        inner_grid: Grid | None = None,
         checkpoint_blocks: bool = False,
     ) -> None:
         """Build the network.
@@ -88,8 +89,14 @@ class LocalSFNO(nn.Module):
             channels: channels between encoder and decoder.
             blocks: number of blocks.
             mlp_ratio: hidden channels of an MLP over `channels`.
+            inner_grid: grid of the blocks, if it is another one: the encoder's and the decoder's
+                own spectral and integral branches lead there and back.
             checkpoint_blocks: recompute the blocks in the backward pass instead of keeping what
                 is inside them.
+
+        Raises:
+            ValueError: if the grid is to change and only a differential branch is there, or the
+                settings of a branch do not fit the grid.
         """
         super().__init__()
         self.grid = grid
@@ -101,28 +108,38 @@ class LocalSFNO(nn.Module):
             "channels": channels,
             "blocks": blocks,
             "mlp_ratio": mlp_ratio,
+            "inner_grid": inner_grid,
             "checkpoint_blocks": checkpoint_blocks,
         }
+        inner = inner_grid or grid
         self.encoder = Pointwise(in_channels, channels)
+        self.coarsen = _change_of_grid(channels, grid, inner, branches)
         self.blocks = nn.ModuleList(
-            Block(channels, grid, branches, mlp_ratio) for _ in range(blocks)
+            Block(channels, inner, branches, mlp_ratio) for _ in range(blocks)
         )
+        self.refine = _change_of_grid(channels, inner, grid, branches)
         self.decoder = Pointwise(channels + in_channels, out_channels)
         nn.init.zeros_(self.decoder.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""
-        y = self.encoder(x)
+        y = self.coarsen(self.encoder(x))
         for block in self.blocks:
             if self.checkpoint_blocks and torch.is_grad_enabled():
                 y = checkpoint(block, y, use_reentrant=False)
             else:
                 y = block(y)
-        return self.decoder(torch.cat([y, x], dim=1))
+        return self.decoder(torch.cat([self.refine(y), x], dim=1))
 
     def on_grid(self, grid: Grid) -> LocalSFNO:
-        """The same operator discretised on another grid; it shares this one's parameters."""
-        other = LocalSFNO(grid=grid, **self._settings)
+        """The same operator discretised on another grid; it shares this one's parameters.
+
+        A spectral branch keeps the degrees that the grid resolves.
+        """
+        branches = {name: dict(settings) for name, settings in self._settings["branches"].items()}
+        if "spectral" in branches:
+            branches["spectral"]["lmax"] = min(branches["spectral"]["lmax"], grid.nlat)
+        other = LocalSFNO(grid=grid, **self._settings | {"branches": branches})
         share_parameters(self, other)
         return other
 
@@ -134,6 +151,19 @@ class LocalSFNO(nn.Module):
             kind = kinds[0] if kinds else "pointwise"
             counts[kind] = counts.get(kind, 0) + p.numel()
         return counts
+
+
+def _change_of_grid(channels: int, grid: Grid, grid_out: Grid, branches: Branches) -> nn.Module:
+    """The branches that lead from one grid to another; nothing where the two are the same."""
+    if grid == grid_out:
+        return nn.Identity()
+    leading = {name: branches[name] for name in ("spectral", "integral") if name in branches}
+    if not leading:
+        raise ValueError(
+            f"blocks on another grid ({grid} to {grid_out}) with only a differential branch, which "
+            "stays on its grid; name a spectral or an integral branch too"
+        )
+    return LocalSphericalConv(channels, channels, grid, leading, grid_out=grid_out)
 
 
 def share_parameters(source: nn.Module, target: nn.Module) -> None:

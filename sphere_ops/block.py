@@ -152,9 +152,11 @@ class SpectralConv(_Convolution):
 
     def degree_matrices(self) -> Tensor:
         """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""
+        # A layer on a coarser grid may share a weight that has degrees beyond its own.
+        weight = self.weight[:, :, : self.lmax]
         if not self.complex:
-            return self.weight.permute(2, 1, 0)
-        real, imag = self.weight.permute(2, 1, 0, 3).unbind(-1)
+            return weight.permute(2, 1, 0)
+        real, imag = weight.permute(2, 1, 0, 3).unbind(-1)
         top = torch.cat((real, imag), dim=2)
         return torch.cat((top, torch.cat((-imag, real), dim=2)), dim=1)
 

@@ -3,6 +3,7 @@ import torch
 
 from forecast.model import LocalSFNO
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics import InverseRealSHT, RealSHT
 
 GRID = Grid.legendre_gauss(12, 24)
 BRANCHES = {
@@ -71,6 +72,19 @@ def test_the_spectral_network_is_the_same_operator_on_another_grid():
     torch.testing.assert_close(there[..., 3, 5], coarse[..., 7, 2], rtol=1e-6, atol=1e-6)
 
 
+def test_blocks_on_another_grid_still_commute_with_rotations_about_the_axis():
+    model = network(inner_grid=Grid.legendre_gauss(8, 12))
+    x = torch.randn(2, 3, 12, 24, dtype=torch.float64)
+    rotated = model(x.roll(4, dims=-1))
+    torch.testing.assert_close(rotated, model(x).roll(4, dims=-1), rtol=1e-10, atol=1e-10)
+    assert model.on_grid(Grid.legendre_gauss(24, 48)).blocks[0].conv.grid.shape == (16, 24)
+
+
+def test_a_differential_branch_alone_cannot_change_the_grid():
+    with pytest.raises(ValueError, match="name a spectral or an integral branch too"):
+        network({"differential": {"order": 1}}, inner_grid=Grid.legendre_gauss(8, 16))
+
+
 def test_autocast_keeps_the_result_near_that_of_float32():
     model = network().float()
     x = torch.randn(2, 3, 12, 24)
@@ -78,3 +92,19 @@ def test_autocast_keeps_the_result_near_that_of_float32():
         half = model(x).float()
     full = model(x)
     assert (half - full).norm() / full.norm() < 2e-2
+
+
+def test_a_coarser_grid_keeps_the_degrees_that_it_resolves():
+    model = network({"spectral": {"lmax": 12}})
+    coarse = model.on_grid(Grid.legendre_gauss(6, 12))
+    layer, other = model.blocks[0].conv, coarse.blocks[0].conv
+    assert other.branches["spectral"].weight is layer.branches["spectral"].weight
+    coeffs = torch.zeros(1, 6, 6, 6, dtype=torch.complex128)
+    coeffs[..., :4, :4] = torch.randn(1, 6, 4, 4, dtype=torch.complex128).tril()
+    coeffs[..., 0].imag = 0
+    fine_x, coarse_x = (
+        InverseRealSHT(grid, lmax=6, mmax=6)(coeffs) for grid in (GRID, coarse.grid)
+    )
+    found = RealSHT(coarse.grid, lmax=4, mmax=4)(other(coarse_x))
+    expected = RealSHT(GRID, lmax=4, mmax=4)(layer(fine_x))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
