@@ -165,6 +165,9 @@ class ModelConfig(Section):
     """The network, its inputs, and what surrounds it."""
 
     branches: BranchesConfig
+    grid: GridConfig | None = Field(
+        default=None, description="grid of the blocks, if it is not that of the data"
+    )
     channels: int = Field(default=32, ge=1)
     blocks: int = Field(default=4, ge=1)
     mlp_ratio: float = Field(default=2.0, gt=0)

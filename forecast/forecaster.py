@@ -14,7 +14,7 @@ from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.data import Store
 from forecast.forcing import forcing_fields, is_positional, positional_field
-from forecast.model import LocalSFNO, share_parameters
+from forecast.model import LocalSFNO
 from forecast.normalizer import Normalizer
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
@@ -60,8 +60,9 @@ class Forecaster(nn.Module):
         normalizer: Normalizer,
         static: Tensor,
         mask: Tensor | None = None,
+        network: LocalSFNO | None = None,
     ) -> None:
-        """Build the network for these channels; see the attributes.
+        """Build the network for these channels, unless one is given; see the attributes.
 
         Raises:
             ValueError: if a channel is given at every step, which no store provides yet, or a
@@ -86,15 +87,8 @@ class Forecaster(nn.Module):
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
         self.register_buffer("_area", grid.area_weights, persistent=False)
         baselines = len(prognostic) * (normalizer.climatology is not None)
-        self.network = LocalSFNO(
-            len(prognostic) + len(config.forcing) + baselines + len(static),
-            len(channels),
-            grid,
-            branch_settings(config.branches),
-            channels=config.channels,
-            blocks=config.blocks,
-            mlp_ratio=config.mlp_ratio,
-        )
+        in_channels = len(prognostic) + len(config.forcing) + baselines + len(static)
+        self.network = network or build_network(config, in_channels, len(channels), grid)
         self.filter: nn.Module | None = None
         if config.dealias_lmax is not None:
             if config.dealias_lmax > grid.exact_lmax:
@@ -176,11 +170,11 @@ class Forecaster(nn.Module):
         ]
         fields += [_nearest(f, self.grid, grid) for f in self.static[len(names) :]]
         static = torch.stack(fields) if fields else self.static.new_empty(0, *grid.shape)
+        network = self.network.on_grid(grid)
         other = Forecaster(
-            self.config, grid, self.channels, self.time_step, normalizer, static, mask
-        ).to(self.static.device)
-        share_parameters(self, other)
-        return other.train(self.training)
+            self.config, grid, self.channels, self.time_step, normalizer, static, mask, network
+        )
+        return other.to(self.static.device).train(self.training)
 
     def _inputs(self, present: Tensor, target_time: Times) -> Tensor:
         """What the network sees, (b, in_channels, nlat, nlon)."""
@@ -222,6 +216,23 @@ class Truncation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., nlat, nlon) to the same shape."""
         return self.synthesis(self.analysis(x))
+
+
+def build_network(
+    config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
+) -> LocalSFNO:
+    """The network of a configuration."""
+    inner = config.grid
+    return LocalSFNO(
+        in_channels,
+        out_channels,
+        grid,
+        branch_settings(config.branches),
+        channels=config.channels,
+        blocks=config.blocks,
+        mlp_ratio=config.mlp_ratio,
+        inner_grid=None if inner is None else Grid.of(inner.kind, inner.nlat, inner.nlon),
+    )
 
 
 def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:

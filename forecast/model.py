@@ -134,12 +134,19 @@ class LocalSFNO(nn.Module):
     def on_grid(self, grid: Grid) -> LocalSFNO:
         """The same operator discretised on another grid; it shares this one's parameters.
 
-        A spectral branch keeps the degrees that the grid resolves.
+        A spectral branch keeps the degrees that the grid resolves; an inner grid changes in the
+        same proportion.
         """
+        inner, resolved = self._settings["inner_grid"], grid.nlat
+        if inner is not None:
+            nlat = round(inner.nlat * grid.nlat / self.grid.nlat)
+            nlon = round(inner.nlon * grid.nlon / self.grid.nlon)
+            inner, resolved = Grid.of(inner.kind, nlat, nlon), min(nlat, resolved)
         branches = {name: dict(settings) for name, settings in self._settings["branches"].items()}
         if "spectral" in branches:
-            branches["spectral"]["lmax"] = min(branches["spectral"]["lmax"], grid.nlat)
-        other = LocalSFNO(grid=grid, **self._settings | {"branches": branches})
+            branches["spectral"]["lmax"] = min(branches["spectral"]["lmax"], resolved)
+        changed = {"branches": branches, "inner_grid": inner}
+        other = LocalSFNO(grid=grid, **self._settings | changed)
         share_parameters(self, other)
         return other
 
