@@ -36,12 +36,6 @@ class _Convolution(nn.Module):
 
     def _prepare(self, spec: Spec, combine_real: Tensor, combine_imag: Tensor) -> None:
         """Keep the spec, its number, and how filter weights combine into those of the symbols."""
-        here, there = spec.grid.first_longitude, spec.grid_out.first_longitude
-        if here != there:
-            raise ValueError(
-                f"an input grid whose columns start at {here:g} E and an output grid whose start "
-                f"at {there:g} E; expected the same first longitude: resample to such a grid first"
-            )
         self._spec, self._key = spec, spec_key(spec)
         layout(spec)
         # Of numbers 1, 0 and −1: exact in every type, and on the device of the weights.
@@ -67,6 +61,7 @@ class LocalSphericalConv(_Convolution):
         branches: the settings of each branch by its name, those of `SpectralConv`,
             `IntegralConv` and `DifferentialConv`; a branch that is not named does not exist.
         grid_out: of the output; the input's if not given. The differential branch cannot change it.
+            Columns are matched from the first of each grid on, wherever on the Earth that is.
 
     Raises:
         ValueError: if no branch is named, or one that does not exist, or its settings are wrong.

@@ -332,16 +332,20 @@ def test_a_differential_branch_does_not_change_the_grid():
 
 
 @pytest.mark.parametrize("name", ["spectral", "integral"])
-def test_columns_that_start_elsewhere_are_refused_and_not_turned(name):
-    """A layer matches columns from the first on, wherever on the Earth that is."""
-    grid = Grid("cell-centred", 16, 32, 5.625)
-    with pytest.raises(ValueError, match="start at 5.625 E .* start at 0 E; expected the same"):
+def test_columns_are_matched_from_the_first_on_wherever_on_the_earth_that_is(name):
+    layers = [
         LocalSphericalConv(
-            1, 1, grid, branches={name: BRANCHES[name]}, grid_out=Grid.cell_centred(8, 16)
+            1,
+            1,
+            Grid("cell-centred", 16, 32, first),
+            branches={name: BRANCHES[name]},
+            grid_out=Grid.cell_centred(8, 16),
         )
-    LocalSphericalConv(
-        1, 1, grid, branches={name: BRANCHES[name]}, grid_out=Grid("cell-centred", 8, 16, 5.625)
-    )
+        for first in (0.0, 5.625)
+    ]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = torch.randn(1, 1, 16, 32)
+    torch.testing.assert_close(layers[0](x), layers[1](x), rtol=0, atol=1e-7)
 
 
 # --- symmetries -----------------------------------------------------------------------------------
