@@ -77,7 +77,34 @@ class Trainer:
         Args:
             batches: windows of at least `n_steps + 1` states; what is longer is pushed forward.
             n_steps: rollout steps of the loss.
+
+        Raises:
+            ValueError: if a batch does not fit in memory; it says what would.
         """
+        try:
+            return self._step(batches, n_steps)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise ValueError(self._too_large()) from error
+
+    def _too_large(self) -> str:
+        """What to do about a batch that does not fit in memory."""
+        config = self.config
+        if config.batch_size > 1:
+            halves = -(-config.batch_size // 2)
+            way_out = (
+                f"training.batch_size={halves} training.accumulate={2 * config.accumulate} trains "
+                "nearly the same in half of it"
+            )
+        else:
+            way_out = "set training.checkpoint_blocks=true training.checkpoint_steps=true"
+        return (
+            f"a batch of {config.batch_size} windows does not fit in the memory of {self.device}; "
+            f"{way_out}"
+        )
+
+    def _step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
         start = time.perf_counter()
         self.forecaster.train()
         rate = self.config.learning_rate * learning_rate_factor(

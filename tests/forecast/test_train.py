@@ -212,6 +212,17 @@ def test_a_diverging_learning_rate_ends_with_a_way_out(store, tmp_path):
         train(settings, store, tmp_path / "run")
 
 
+def test_a_batch_that_does_not_fit_in_memory_is_told_what_would(store, tmp_path, monkeypatch):
+    def full(self, batch, n_steps):
+        raise torch.OutOfMemoryError("tried to allocate\n40 GiB")
+
+    monkeypatch.setattr(Trainer, "rollout_loss", full)
+    with pytest.raises(ValueError, match="batch of 8 .* batch_size=4 training.accumulate=2 trains"):
+        train(config(batch_size=8), store, tmp_path / "run")
+    with pytest.raises(ValueError, match="batch of 1 .* training.checkpoint_blocks=true"):
+        train(config(batch_size=1), store, tmp_path / "other")
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_trains_to_about_the_same_loss(store, tmp_path, precision):
     validations = [
