@@ -91,12 +91,13 @@ class Forecaster(nn.Module):
         self.network = network or build_network(config, in_channels, len(channels), grid)
         self.filter: nn.Module | None = None
         if config.dealias_lmax is not None:
-            if config.dealias_lmax > grid.exact_lmax:
+            if config.dealias_lmax > grid.exact_lmax and network is None:
                 raise ValueError(
                     f"model.dealias_lmax is {config.dealias_lmax}, but a {grid} grid resolves "
                     f"{grid.exact_lmax} degrees; take at most that"
                 )
-            self.filter = Truncation(grid, config.dealias_lmax)
+            # A model taken to a coarser grid drops what that one cannot resolve.
+            self.filter = Truncation(grid, min(config.dealias_lmax, grid.exact_lmax))
 
     @classmethod
     def from_store(cls, config: ModelConfig, store: Store) -> Forecaster:
