@@ -269,15 +269,16 @@ class DifferentialConv(_Convolution):
     def derivatives(self, x: Tensor) -> Tensor:
         """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
         check_on_grid(x, self.grid)
+        dtype = _working_dtype(x)
         filters = differential_filters(self.grid, self.order)
         s = symbols(filters, self.grid.nlon // 2 + 1)
         rows = (s.first_row[:, None] + torch.arange(s.real.shape[2])).to(x.device)  # (h', band)
-        near = torch.fft.rfft(x)[..., rows, :]  # (b, c, h', band, m)
+        near = torch.fft.rfft(x.to(dtype))[..., rows, :]  # (b, c, h', band, m)
         symbol = torch.einsum("jk,jhrm->khrm", s.combine_real, s.real) + 1j * torch.einsum(
             "jk,jhrm->khrm", s.combine_imag, s.imag
         )
         spectrum = torch.einsum("bchrm,khrm->bckhm", near, symbol.to(near))
-        return torch.fft.irfft(spectrum, n=self.grid.nlon)
+        return torch.fft.irfft(spectrum, n=self.grid.nlon).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""
@@ -318,14 +319,19 @@ def _check_branches(branches: Mapping[str, Mapping[str, Any]]) -> None:
                 raise ValueError(f"the {name} branch has no {key}; {allowed}")
 
 
+def _working_dtype(x: Tensor) -> torch.dtype:
+    """In what x is computed: float64 for float64, float32 for all others."""
+    if not x.is_floating_point():
+        raise ValueError(f"input of type {x.dtype}; expected a real floating-point type")
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
 def _apply(x: Tensor, convolution: _Convolution, layers: list[nn.Module]) -> Tensor:
-    """Sum of the layers' branches on x, computed in float32 (float64 for float64 input)."""
+    """Sum of the layers' branches on x, (b, o, nlat_out, nlon_out) in the type of x."""
     check_on_grid(x, convolution._spec.grid)
     if x.dim() != 4:
         raise ValueError(f"input of shape {tuple(x.shape)}; expected (batch, channel, nlat, nlon)")
-    if not x.is_floating_point():
-        raise ValueError(f"input of type {x.dtype}; expected a real floating-point type")
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    dtype = _working_dtype(x)
     spectral = [b for b in layers if isinstance(b, SpectralConv)]
     local = [b for b in layers if isinstance(b, IntegralConv | DifferentialConv)]
     channels_in = (spectral or local)[0].weight.shape[1]

@@ -115,8 +115,13 @@ def test_derivatives_of_the_layer_are_those_of_the_stencils(order):
     torch.testing.assert_close(
         found, apply_stencils(differential_filters(grid, order), x), rtol=0, atol=1e-10
     )
-    assert layer.derivatives(x.float()).dtype == torch.float32
-    torch.testing.assert_close(layer.derivatives(x.float()).double(), found, rtol=1e-4, atol=1e-4)
+    scale = float(found.abs().max())
+    for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)):
+        lower = layer.derivatives(x.to(dtype))
+        assert lower.dtype == dtype
+        torch.testing.assert_close(lower.double(), found, rtol=0, atol=tolerance * scale)
+    with pytest.raises(ValueError, match="int64; expected a real floating-point type"):
+        layer.derivatives(x.long())
 
 
 @pytest.mark.parametrize("order", [1, 2])
