@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Before eccodes, whose wheel brings an SQLite that is too old for MLflow and that Python would use.
+import sqlite3  # noqa: F401
 import sys
 import warnings
 from collections import OrderedDict

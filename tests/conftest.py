@@ -2,11 +2,12 @@
 
 import logging
 import os
+import sqlite3  # noqa: F401
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# Before eccodes, which xarray loads to see what it can open: the libraries that eccodes' wheel
-# brings break a PROJ that is loaded after them ("double free or corruption" or no database).
+# These two before eccodes, which xarray loads to see what it can open: eccodes' wheel brings an
+# SQLite that is too old for MLflow, and libraries that break a PROJ that is loaded after them.
 import pyproj  # noqa: F401
 import pytest
 
