@@ -357,5 +357,6 @@ def _apply(x: Tensor, convolution: _Convolution, layers: list[nn.Module]) -> Ten
 
 def _symbol_weights(weight: Tensor, combine: Tensor) -> Tensor:
     """Weights of the symbols from those of the filters: (o, c, k) to (k'·o, c)."""
-    mixed = torch.einsum("jk,ock->joc", combine.to(weight), weight)
+    # No matrix product: autocast would round it, in a backward pass inside its context.
+    mixed = (combine.to(weight)[:, None, None] * weight).sum(dim=-1)  # (k', o, c)
     return mixed.flatten(0, 1)
