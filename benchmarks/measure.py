@@ -60,30 +60,40 @@ def interleaved(
     Args:
         functions: what to time, by name.
         runs: counted runs of each.
-        device: waited for after each run.
+        device: on a GPU its own events tell the time, elsewhere the process's clock.
     """
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
+    clock = _device_seconds if device.type == "cuda" else _seconds
     times: dict[str, list[float]] = {name: [] for name in functions}
     for counted in (False, False, *([True] * runs)):
         for name, function in functions.items():
-            wait()
-            start = time.perf_counter()
-            function()
-            wait()
+            elapsed = clock(function)
             if counted:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(elapsed)
     return {name: Timing(min(t), statistics.median(t)) for name, t in times.items()}
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _device_seconds(function: Callable[[], object]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    function()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1e3
 
 
 def peak_memory(step: Callable[[], object], device: torch.device) -> float:
     """Bytes that one call of `step` needs at its peak, beyond what is held before it.
 
     On a CPU it is read from the kernel's account of the process, so that it holds whatever the
-    libraries allocate; glibc's allocator must be at its defaults then.
+    libraries allocate; glibc's allocator must give back what is freed then: start the process with
+    MALLOC_MMAP_THRESHOLD_ set.
     """
     step()
     if device.type == "cuda":

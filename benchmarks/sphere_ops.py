@@ -1,20 +1,27 @@
 """Transforms and branches against torch-harmonics (and ducc0 for the transforms).
 
-    python -m benchmarks.sphere_ops [--quick] [--json FILE] [--device cuda] [--precision bf16]
+    python -m benchmarks.sphere_ops [--quick] [--json FILE] [--device cuda]
 
 Times are minima of interleaved runs in one process, medians beside them; peak memory comes from a
-fresh process for each layer, with the allocator at its defaults.
+fresh process for each layer, whose allocator keeps nothing that is freed. On a GPU the grids are
+those of 1° and 0.25°, and the branches run in every product precision, the peer with the same: tf32
+for its products, or under bf16 autocast. Differences are from the peer in float32. The peer's
+ordinary wheels have no CUDA kernels: install one of those that do for a fair comparison.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +29,38 @@ from torch import Tensor, nn
 from benchmarks.measure import Row, interleaved, peak_memory, relative_difference, report
 from sphere_ops import Grid, IntegralConv, InverseRealSHT, LocalSphericalConv, RealSHT
 from sphere_ops.memory import keep_freed_memory
+from sphere_ops.precision import ProductPrecision, products, set_product_precision
 
-_FIELDS = 128
-_CHANNELS, _BATCH = 32, 4
+
+@dataclass(frozen=True)
+class Case:
+    """The fields of a comparison; `cutoff` is the radius of the integral branch."""
+
+    grid: Grid
+    batch: int
+    channels: int
+    cutoff: float
+
+    @property
+    def shape(self) -> str:
+        """Of the fields, for the table."""
+        return "×".join(map(str, (self.batch, self.channels, *self.grid.shape)))
+
+
+def _cases(device: torch.device, transforms: bool) -> list[Case]:
+    if device.type == "cpu":
+        sizes = (128, 256) if transforms else (64, 128, 256)
+        batch, channels = (1, 128) if transforms else (4, 32)
+        grids = [Grid.legendre_gauss(n, 2 * n) for n in sizes]
+        return [Case(g, batch, channels, 3 * math.pi / g.nlat) for g in grids]
+    one_degree, quarter = Grid.equiangular(180, 360), Grid.equiangular(721, 1440)
+    cases = [
+        Case(one_degree, 8, 64, 0.017),
+        Case(one_degree, 8, 64, 3 * math.pi / 180),
+        Case(Grid.legendre_gauss(180, 360), 8, 64, 3 * math.pi / 180),
+        Case(quarter, 1, 64, 3 * math.pi / 721),
+    ]
+    return [Case(one_degree, 8, 1, 0.017), *cases[1:]] if transforms else cases
 
 
 def main() -> None:
@@ -36,47 +72,46 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--only", default="", help="operations whose name contains this")
     parser.add_argument("--no-memory", action="store_true", help="leave the memory rows out")
-    parser.add_argument(
-        "--peak", nargs=3, metavar=("SIDE", "NLAT", "DEVICE"), help=argparse.SUPPRESS
-    )
+    parser.add_argument("--peak", metavar="SIDE", help=argparse.SUPPRESS)
+    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="torch_harmonics")
+    device = torch.device(arguments.device)
     if arguments.peak:
-        side, nlat, device = arguments.peak
-        print(_peak(side, int(nlat), torch.device(device)))
+        case = _cases(device, False)[arguments.case]
+        print(_peak(arguments.peak, case, device, arguments.precision))
         return
     keep_freed_memory()
-    device = torch.device(arguments.device)
     runs = 5 if arguments.quick else arguments.runs
+    precisions: tuple[ProductPrecision, ...] = ("float32",)
+    if device.type == "cuda":
+        precisions = ("float32", "tf32", "bf16")
+    most = 1 if arguments.quick else None
     rows: list[Row] = []
-    for name, function in (
-        ("transforms", lambda n: _transforms(n, runs, device)),
-        ("integral", lambda n: _integral(n, runs, device)),
-        ("block", lambda n: _block(n, runs, device)),
-    ):
-        sizes = (128, 256) if name == "transforms" else (64, 128, 256)
-        if arguments.only in name:
-            for nlat in sizes[:1] if arguments.quick else sizes:
-                rows += function(nlat)
+    if arguments.only in "transforms":
+        for case in _cases(device, True)[:most]:
+            rows += _transforms(case, runs, device)
+    for name in ("integral", "block"):
+        for case in _cases(device, False)[:most] if arguments.only in name else []:
+            rows += _branches(name, case, runs, device, precisions)
     if not arguments.no_memory and arguments.only in "memory":
-        for nlat in (64,) if arguments.quick else (64, 128, 256):
-            rows.append(_memory(nlat, device))
-    report(
-        rows, f"sphere_ops on {device}, float32, {torch.get_num_threads()} threads", arguments.json
-    )
+        for number, case in enumerate(_cases(device, False)[:most]):
+            rows += [_memory(number, case, device, precision) for precision in precisions]
+    report(rows, f"sphere_ops on {device}, {torch.get_num_threads()} threads", arguments.json)
 
 
-def _transforms(nlat: int, runs: int, device: torch.device) -> list[Row]:
+def _transforms(case: Case, runs: int, device: torch.device) -> list[Row]:
     import torch_harmonics as th
 
-    grid = Grid.legendre_gauss(nlat, 2 * nlat)
-    options = {"lmax": nlat, "mmax": nlat}
+    grid = case.grid
+    options = {"lmax": grid.nlat, "mmax": min(grid.nlat, grid.nlon // 2)}
     ours = RealSHT(grid, **options), InverseRealSHT(grid, **options)
     theirs = (
         th.RealSHT(*grid.shape, grid=grid.kind, **options).float().to(device),
         th.InverseRealSHT(*grid.shape, grid=grid.kind, **options).float().to(device),
     )
-    x = torch.randn(_FIELDS, *grid.shape, device=device)
+    x = torch.randn(case.batch * case.channels, *grid.shape, device=device)
     coeffs = theirs[0](x)
     rows = []
     for name, a, b, data in (
@@ -86,13 +121,13 @@ def _transforms(nlat: int, runs: int, device: torch.device) -> list[Row]:
         difference = relative_difference(a(data), b(data))
         with torch.no_grad():
             functions: dict[str, Callable[[], object]] = {
-                "ours": lambda a=a, data=data: a(data),
-                "peer": lambda b=b, data=data: b(data),
+                "ours": partial(a, data),
+                "peer": partial(b, data),
             }
             if device.type == "cpu":
                 functions |= _ducc(name, data, grid)
             times = interleaved(functions, runs, device)
-        shape = f"{_FIELDS}×{nlat}×{2 * nlat}"
+        shape = f"{case.shape} {grid.kind}"
         rows.append(_row(f"{name}, forward", shape, times, "torch-harmonics", difference))
         if "ducc0" in times:
             both = {"ours": times["ours"], "peer": times["ducc0"]}
@@ -121,7 +156,7 @@ def _ducc(name: str, data: Tensor, grid: Grid) -> dict[str, Callable[[], object]
         "ringstart": (torch.arange(n) * grid.nlon).numpy().astype("uint64"),
     }
     if name == "SHT":
-        weighted = (data * (4 * math.pi * grid.area_weights).to(data)).reshape(_FIELDS, 1, -1)
+        weighted = (data * (4 * math.pi * grid.area_weights).to(data)).reshape(len(data), 1, -1)
         maps = weighted.numpy()
         return {
             "ducc0": lambda: [ducc0.sht.adjoint_synthesis(map=m, **rings, **options) for m in maps]
@@ -131,38 +166,48 @@ def _ducc(name: str, data: Tensor, grid: Grid) -> dict[str, Callable[[], object]
     return {"ducc0": lambda: [ducc0.sht.synthesis(alm=a, **rings, **options) for a in alm]}
 
 
-def _integral(nlat: int, runs: int, device: torch.device) -> list[Row]:
-    grid, x, conv = _layers("integral", nlat, device)
-    ours, theirs = conv
-    functions = {"ours": _step(ours, x)} | {n: _step(m, x) for n, m in theirs.items()}
-    difference = relative_difference(ours(x), theirs["unfused"](x))
-    return _fastest("integral", grid, x, functions, runs, device, difference)
-
-
-def _block(nlat: int, runs: int, device: torch.device) -> list[Row]:
-    grid, x, conv = _layers("block", nlat, device)
-    ours, theirs = conv
-    functions = {"ours": _step(ours, x)} | {n: _step(m, x) for n, m in theirs.items()}
-    name = "three branches against two"
-    return _fastest(name, grid, x, functions, runs, device, None)
-
-
-def _fastest(
+def _branches(
     name: str,
-    grid: Grid,
-    x: Tensor,
-    functions: dict[str, Callable[[], object]],
+    case: Case,
     runs: int,
     device: torch.device,
-    difference: float | None,
+    precisions: Sequence[ProductPrecision],
 ) -> list[Row]:
-    """A row against the fastest of the peers."""
-    times = interleaved(functions, runs, device)
-    peer = min((n for n in times if n != "ours"), key=lambda n: times[n].minimum)
-    shape = "×".join(map(str, x.shape))
-    both = {"ours": times["ours"], "peer": times[peer]}
-    label = f"{name}, forward + backward"
-    return [_row(label, shape, both, f"torch-harmonics, {peer}", difference)]
+    """Rows of a layer against the fastest of its peers, in each precision."""
+    x, ours, theirs = _layers(name, case, device)
+    label = {"integral": "integral", "block": "three branches against two"}[name]
+    with torch.no_grad():
+        reference = theirs["unfused"](x)
+    rows = []
+    for precision in precisions:
+        set_product_precision(precision)
+        peers = {n: _InPrecision(m, precision, device) for n, m in theirs.items()}
+        with torch.no_grad():
+            difference = relative_difference(ours(x), reference) if name == "integral" else None
+        for work in ("forward", "forward + backward"):
+            step = _step if "backward" in work else _forward
+            functions = {"ours": step(ours, x)} | {n: step(m, x) for n, m in peers.items()}
+            times = interleaved(functions, runs, device)
+            peer = min((n for n in times if n != "ours"), key=lambda n: times[n].minimum)
+            both = {"ours": times["ours"], "peer": times[peer]}
+            operation = f"{label} {case.cutoff:.3f}, {precision}, {work}"
+            shape = f"{case.shape} {case.grid.kind}"
+            rows.append(_row(operation, shape, both, f"torch-harmonics, {peer}", difference))
+    set_product_precision("float32")
+    return rows
+
+
+class _InPrecision(nn.Module):
+    """A layer of the peer in the precision of ours, by the means that its users have."""
+
+    def __init__(self, layer: nn.Module, precision: str, device: torch.device) -> None:
+        super().__init__()
+        self.layer, self.precision, self.device = layer, precision, device
+
+    def forward(self, x: Tensor) -> Tensor:
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with bf16, products(self.precision, self.device):
+            return self.layer(x).float()
 
 
 class _TwoBranches(nn.Module):
@@ -177,14 +222,13 @@ class _TwoBranches(nn.Module):
 
 
 def _layers(
-    name: str, nlat: int, device: torch.device
-) -> tuple[Grid, Tensor, tuple[nn.Module, dict[str, nn.Module]]]:
-    """Our layer and torch-harmonics' (fused and unfused) with the same settings and weights."""
+    name: str, case: Case, device: torch.device
+) -> tuple[Tensor, nn.Module, dict[str, nn.Module]]:
+    """Fields, our layer, and torch-harmonics' fused and unfused ones with its weights."""
     import torch_harmonics as th
 
-    grid = Grid.legendre_gauss(nlat, 2 * nlat)
-    cutoff, c = 3 * math.pi / nlat, _CHANNELS
-    x = torch.randn(_BATCH, c, *grid.shape, device=device, requires_grad=True)
+    grid, cutoff, c = case.grid, case.cutoff, case.channels
+    x = torch.randn(case.batch, c, *grid.shape, device=device)
     integral: dict[str, nn.Module] = {
         "fused" if fused else "unfused": th.DiscreteContinuousConvS2(
             c,
@@ -204,34 +248,39 @@ def _layers(
         ours = IntegralConv(c, c, grid, theta_cutoff=cutoff).to(device)
         with torch.no_grad():
             for layer in integral.values():
-                layer.weight.copy_(ours.weight)
-        return grid, x, (ours, integral)
-    branches = {
-        "spectral": {"lmax": nlat},
+                layer.get_parameter("weight").copy_(ours.weight)
+        return x, ours, integral
+    branches: dict[str, dict[str, Any]] = {
+        "spectral": {"lmax": grid.nlat},
         "integral": {"theta_cutoff": cutoff},
-        "differential": {"order": 1, "length_scale": 1 / nlat},
+        "differential": {"order": 1, "length_scale": 1 / grid.nlat},
     }
     ours_block = LocalSphericalConv(c, c, grid, branches).to(device)
     spectral = th.SpectralConvS2(
         grid.shape, grid.shape, c, c, grid_in=grid.kind, grid_out=grid.kind
     ).to(device)
-    peers = {n: _TwoBranches(spectral, layer) for n, layer in integral.items()}
-    return grid, x, (ours_block, peers)
+    peers: dict[str, nn.Module] = {
+        n: _TwoBranches(spectral, layer) for n, layer in integral.items()
+    }
+    return x, ours_block, peers
 
 
-def _memory(nlat: int, device: torch.device) -> Row:
+def _memory(number: int, case: Case, device: torch.device, precision: str) -> Row:
     def peak(side: str) -> float:
-        command = [sys.executable, "-m", "benchmarks.sphere_ops", "--peak", side, str(nlat)]
-        out = subprocess.run([*command, str(device)], check=True, capture_output=True, text=True)
+        command = [sys.executable, "-m", "benchmarks.sphere_ops", "--peak", side]
+        command += ["--case", str(number), "--device", str(device), "--precision", precision]
+        # glibc raises its threshold when large blocks are freed, and then keeps them: one that is
+        # set stays, so that every large tensor is given back and counted.
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
+        out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         return float(out.stdout.split()[-1]) / 2**20
 
     ours = peak("ours")
     peers = {side: peak(side) for side in ("unfused", "fused")}
     name = min(peers, key=lambda n: peers[n])
-    shape = f"{_BATCH}×{_CHANNELS}×{nlat}×{2 * nlat}"
     return Row(
-        "three branches against two, peak memory",
-        shape,
+        f"three branches against two {case.cutoff:.3f}, {precision}, peak memory",
+        f"{case.shape} {case.grid.kind}",
         ours,
         peers[name],
         f"torch-harmonics, {name}",
@@ -240,9 +289,19 @@ def _memory(nlat: int, device: torch.device) -> Row:
     )
 
 
-def _peak(side: str, nlat: int, device: torch.device) -> float:
-    _, x, (ours, theirs) = _layers("block", nlat, device)
-    return peak_memory(_step(ours if side == "ours" else theirs[side], x), device)
+def _peak(side: str, case: Case, device: torch.device, precision: ProductPrecision) -> float:
+    set_product_precision(precision)
+    x, ours, theirs = _layers("block", case, device)
+    layer = ours if side == "ours" else _InPrecision(theirs[side], precision, device)
+    return peak_memory(_step(layer, x), device)
+
+
+def _forward(layer: nn.Module, data: Tensor) -> Callable[[], object]:
+    def forward() -> None:
+        with torch.no_grad():
+            layer(data)
+
+    return forward
 
 
 def _step(layer: nn.Module, data: Tensor) -> Callable[[], object]:

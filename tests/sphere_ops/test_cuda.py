@@ -4,10 +4,12 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from sphere_ops.block import LocalSphericalConv
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
+from sphere_ops.precision import set_product_precision
 from tests.sphere_ops.test_against_reference import CASES
 
 pytestmark = [
@@ -57,3 +59,34 @@ def test_autocast_changes_nothing_inside():
     with torch.autocast("cuda", dtype=torch.bfloat16):
         found = layer(x)
     torch.testing.assert_close(found, layer(x), rtol=0, atol=0)
+
+
+def results(layer: nn.Module, x: Tensor) -> list[Tensor]:
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    return [r.detach() for r in (y, *torch.autograd.grad(y.sin().sum(), [x, *layer.parameters()]))]
+
+
+def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() <= tolerance * b.norm()
+
+
+# The relative rounding of the type, with room for the sums over rows and branches.
+@pytest.mark.parametrize(("precision", "tolerance"), [("tf32", 2e-3), ("bf16", 2e-2)])
+def test_lower_precisions_of_products_differ_by_their_rounding(precision, tolerance, request):
+    grid = Grid.legendre_gauss(16, 32)
+    layer = LocalSphericalConv(3, 4, grid, branches=CASES["all"]).cuda()
+    x = torch.randn(2, 3, *grid.shape, device="cuda")
+    expected = results(layer, x)
+    request.addfinalizer(lambda: set_product_precision("float32"))
+    set_product_precision(precision)
+    assert_agree(results(layer, x), expected, tolerance)
+
+
+def test_a_compiled_model_is_one_graph_and_computes_the_same():
+    grid = Grid.legendre_gauss(16, 32)
+    layer = LocalSphericalConv(3, 4, grid, branches=CASES["all"])
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), layer, nn.GELU()).cuda()
+    x = torch.randn(2, 3, *grid.shape, device="cuda")
+    assert_agree(results(torch.compile(net, fullgraph=True), x), results(net, x), 1e-5)
