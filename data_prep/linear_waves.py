@@ -146,7 +146,9 @@ class LinearWaves:
         )
         matrix[delta, delta] = torch.diag(rossby * _inverse_eigenvalue(wavy) - d.divergence[wavy])
         matrix[phi, phi] = torch.diag(-d.geopotential[wavy] + 0j)
-        matrix[delta, phi] = torch.diag(self.gravity * (wavy * (wavy + 1)).double() / self.radius**2 + 0j)
+        matrix[delta, phi] = torch.diag(
+            self.gravity * (wavy * (wavy + 1)).double() / self.radius**2 + 0j
+        )
         matrix[phi, delta] = torch.diag(-self.mean_geopotential * (wavy > 0).double() + 0j)
         matrix[zeta, delta] = -self._coriolis(turning, wavy, m)
         matrix[delta, zeta] = self._coriolis(wavy, turning, m)
