@@ -20,6 +20,7 @@ from forecast.checkpoint import (
     save_package,
     save_training_state,
 )
+from forecast.curves import draw_curves
 from forecast.data import Batch, Store, Windows, batches
 from forecast.display import Display, display, dry_run_report
 from forecast.forecaster import Forecaster
@@ -33,6 +34,7 @@ from forecast.trainer import StepResult, Trainer
 log = logging.getLogger(__name__)
 
 _NON_FINITE_FILE = "non_finite.jsonl"
+_CURVES_FILE = "curves.png"
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class _Run:
             completed = self.step >= self.training.steps
         finally:
             self.metrics.close()
+            if self.metrics.last_step >= 0:
+                draw_curves(self.metrics.path, self.out / _CURVES_FILE)
             self._end_delivery(completed)
         if not completed:
             log.warning(
@@ -237,8 +241,8 @@ class _Run:
             self.validation = self.trainer.validate(windows, indices.tolist())
             shown.validation(self.validation)
         error = self.validation.get("validation/relative_l2", -self.step)
-        if error < self.best:
-            self.best = error
+        if error < self.best or not (self.out / layout.BEST).exists():
+            self.best = error if math.isfinite(error) else math.inf
             self._save_package(layout.BEST)
         return self.validation
 
@@ -299,6 +303,7 @@ class _Run:
         if self.delivery is None:
             return
         artifacts = [(self.out / layout.CONFIG_FILE, ""), (self.out / layout.LOG_FILE, "")]
+        artifacts.append((self.out / _CURVES_FILE, "figures"))
         package = self.out / layout.BEST if completed else None
         if not self.delivery.end(artifacts, completed, package):
             log.warning(
