@@ -1,6 +1,7 @@
 """Operators on the sphere: grids, transforms and the three branches; torch only."""
 
-from sphere_ops.block import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
+from sphere_ops.block import LocalSphericalConv
+from sphere_ops.differential import DifferentialConv
 from sphere_ops.grid import Grid, area_mean
 from sphere_ops.harmonics import (
     InverseRealSHT,
@@ -14,7 +15,9 @@ from sphere_ops.harmonics import (
     vorticity_divergence_from_wind,
     wind_from_vorticity_divergence,
 )
+from sphere_ops.integral import IntegralConv
 from sphere_ops.resample import resample
+from sphere_ops.spectral import SpectralConv
 
 __all__ = [
     "DifferentialConv",

@@ -14,11 +14,11 @@ import torch
 from scipy.special import sph_legendre_p
 from torch import Tensor, nn
 
-from sphere_ops.block import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
-from sphere_ops.differential import differential_filters
+from sphere_ops import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
+from sphere_ops.disco import integral_filters
 from sphere_ops.filters import BandedFilters
 from sphere_ops.grid import Grid
-from sphere_ops.integral import integral_filters
+from sphere_ops.stencils import differential_filters
 
 
 def convolve(layer: nn.Module, x: Tensor, grid: Grid, grid_out: Grid) -> Tensor:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.block import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
+from sphere_ops import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
+from sphere_ops.disco import integral_filters
 from sphere_ops.grid import Grid
-from sphere_ops.integral import integral_filters
 from tests.sphere_ops import reference
 from tests.sphere_ops.exact import KINDS
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sphere_ops.block import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
+from sphere_ops import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
 from tests.sphere_ops.exact import KINDS, derivatives, field, harmonic, random_coeffs

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from sphere_ops.block import DifferentialConv
-from sphere_ops.differential import differential_filters
+from sphere_ops.differential import DifferentialConv
 from sphere_ops.filters import BandedFilters
 from sphere_ops.grid import Grid
+from sphere_ops.stencils import differential_filters
 from tests.sphere_ops.exact import DEGREES_AND_ORDERS, KINDS, derivatives, harmonic
 
 SIZES = (16, 32, 64, 128)

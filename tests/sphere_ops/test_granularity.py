@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sphere_ops import convolution, triangle, zonal
+from sphere_ops import degrees, local, plan, triangle, zonal
 from sphere_ops.block import LocalSphericalConv
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealVectorSHT, RealVectorSHT
@@ -47,7 +47,7 @@ def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 @pytest.fixture
 def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On the CPU the granularity of a GPU, with several blocks of orders on the small grids."""
-    for module in (zonal, triangle, convolution):
+    for module in (zonal, triangle, degrees, local):
         monkeypatch.setattr(module, "cached", lambda device: False)
     monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
     clear_tables()
@@ -57,7 +57,7 @@ def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def clear_tables() -> None:
     triangle.triangle.cache_clear()
-    convolution.tables.cache_clear()
+    plan.tables.cache_clear()
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)

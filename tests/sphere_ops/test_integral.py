@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch_harmonics as th
 
-from sphere_ops.block import IntegralConv
+from sphere_ops.disco import integral_filters
 from sphere_ops.grid import Grid
-from sphere_ops.integral import integral_filters
+from sphere_ops.integral import IntegralConv
 from tests.sphere_ops import reference
 from tests.sphere_ops.exact import KINDS, harmonic, on_grid, random_coeffs
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch_harmonics as th
 
-from sphere_ops.block import SpectralConv
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
+from sphere_ops.spectral import SpectralConv
 from tests.sphere_ops.exact import DEGREES_AND_ORDERS, KINDS, harmonic, on_grid, random_coeffs
 
 

@@ -1,0 +1,157 @@
+"""What a convolution consists of: its branches, and the tables that follow from their settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
+
+import torch
+
+from sphere_ops.banded import Banded, Blocks
+from sphere_ops.disco import integral_filters
+from sphere_ops.filters import Symbols, stack, symbols
+from sphere_ops.grid import Grid
+from sphere_ops.stencils import differential_filters
+from sphere_ops.triangle import Triangle, triangle
+from sphere_ops.zonal import Rows
+
+
+@dataclass(frozen=True)
+class IntegralFilter:
+    """What names the filters of an integral branch."""
+
+    theta_cutoff: float
+    kernel_shape: tuple[int, ...]
+    basis_type: str
+    normalization: str
+
+
+@dataclass(frozen=True)
+class DifferentialFilter:
+    """What names the filters of a differential branch."""
+
+    order: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What names a convolution, but for its weights and channels.
+
+    Attributes:
+        grid: of the input.
+        grid_out: of the output.
+        lmax: degrees of the spectral branch, exclusive; 0 without one.
+        filters: of the local branches, in the order of their weights.
+        name: says all of it; what the operations take, so that a graph that holds them means the
+            same in another process.
+    """
+
+    grid: Grid
+    grid_out: Grid
+    lmax: int
+    filters: tuple[IntegralFilter | DifferentialFilter, ...]
+    name: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Give the spec its name."""
+        filters = [asdict(f) for f in self.filters]
+        name = json.dumps([asdict(self.grid), asdict(self.grid_out), self.lmax, filters])
+        object.__setattr__(self, "name", name)
+
+    @property
+    def orders(self) -> int:
+        """Wavenumbers that either grid needs; on different grids those that both can hold."""
+        nlon, nlon_out = self.grid.nlon, self.grid_out.nlon
+        held = nlon // 2 + 1 if nlon == nlon_out else (min(nlon, nlon_out) + 1) // 2
+        return held if self.filters else self.mmax
+
+    @property
+    def mmax(self) -> int:
+        """Orders of the spectral branch, exclusive; those below the Nyquist order."""
+        return min(self.lmax, (min(self.grid.nlon, self.grid_out.nlon) + 1) // 2)
+
+
+@cache
+def named(name: str) -> Spec:
+    """The spec of a name."""
+    grid, grid_out, lmax, filters = json.loads(name)
+    parts = [
+        DifferentialFilter(**f)
+        if "order" in f
+        else IntegralFilter(**{**f, "kernel_shape": tuple(f["kernel_shape"])})
+        for f in filters
+    ]
+    return Spec(Grid(**grid), Grid(**grid_out), lmax, tuple(parts))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All constants of a convolution in one dtype on one device."""
+
+    rows_in: Rows
+    rows_out: Rows
+    spectral: tuple[Triangle, Triangle] | None
+    real: Banded | None
+    imag: Banded | None
+    blocks: Blocks | None
+
+
+@lru_cache(maxsize=16)
+def local_symbols(spec: Spec) -> Symbols:
+    """Symbols of all local branches of a convolution side by side, float64."""
+    parts = []
+    for f in spec.filters:
+        match f:
+            case IntegralFilter():
+                filters = integral_filters(
+                    spec.grid,
+                    spec.grid_out,
+                    f.theta_cutoff,
+                    f.kernel_shape,
+                    f.basis_type,
+                    f.normalization,
+                )
+            case DifferentialFilter():
+                filters = differential_filters(spec.grid, f.order)
+        parts.append(symbols(filters, spec.orders))
+    return stack(parts)
+
+
+@lru_cache(maxsize=32)
+def layout(spec: Spec) -> tuple[Rows, Rows, Blocks | None]:
+    """Rows of input and output, and how the bands of the local branches are cut."""
+    grid, grid_out, orders = spec.grid, spec.grid_out, spec.orders
+    if not spec.filters:
+        rows_in = Rows(grid.nlat, grid.nlon, orders, grid.nlat, 0)
+        return rows_in, Rows(grid_out.nlat, grid_out.nlon, orders, grid_out.nlat, 0), None
+    s = local_symbols(spec)
+    blocks = Blocks.of(s.first_row, s.real.shape[2], grid.nlat)
+    return (
+        Rows(grid.nlat, grid.nlon, orders, blocks.count * blocks.rows_in, blocks.halo_in),
+        Rows(grid_out.nlat, grid_out.nlon, orders, blocks.count * blocks.rows_out, blocks.halo_out),
+        blocks,
+    )
+
+
+@lru_cache(maxsize=32)
+def tables(spec: Spec, dtype: torch.dtype, device: torch.device) -> Tables:
+    """Constants of a convolution, shared by all layers with the same spec."""
+    grid, grid_out = spec.grid, spec.grid_out
+    rows_in, rows_out, blocks = layout(spec)
+    spectral = None
+    if spec.lmax:
+        analysis = triangle(grid, spec.lmax, spec.mmax, dtype, device)
+        spectral = analysis, triangle(grid_out, spec.lmax, spec.mmax, dtype, device)
+    if blocks is None:
+        return Tables(rows_in, rows_out, spectral, None, None, None)
+    s = local_symbols(spec)
+    scale = (grid_out.nlon / grid.nlon) ** 0.5  # of unitary transforms of different lengths
+    return Tables(
+        rows_in,
+        rows_out,
+        spectral,
+        Banded.of(s.real * scale, s.first_row, blocks, dtype, device),
+        Banded.of(s.imag * scale, s.first_row, blocks, dtype, device),
+        blocks,
+    )
