@@ -194,8 +194,11 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store):
     run_id = tracker.start(RunDescription("experiment", "run"), None)
     tracker.model(run_id, tmp_path / "package")
 
-    path = tracker.client.download_artifacts(run_id, "model", str(tmp_path))
-    model = mlflow.pyfunc.load_model(path)
+    mlflow.set_tracking_uri(uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    finally:
+        mlflow.set_tracking_uri(None)
     state, time = store.state(0)[None], np.array([store.valid_time(0)])
     expected = [s for _, s in rollout(forecaster, state, time, 3)]
     inputs = {"state": state.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
