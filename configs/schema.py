@@ -255,12 +255,6 @@ class RolloutConfig(Section):
     batch_size: int = Field(default=8, ge=1, description="initial states forecast together")
 
 
-class EvaluationConfig(Section):
-    """What a forecast is scored against."""
-
-    baselines: tuple[Literal["persistence", "climatology"], ...] = ("persistence",)
-
-
 class MeshConfig(Section):
     """Layout of the processes."""
 
@@ -269,12 +263,11 @@ class MeshConfig(Section):
 
 
 class Config(Section):
-    """A whole experiment: its data, model, training, forecast and verification."""
+    """A whole experiment: its data, model, training and forecast."""
 
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     rollout: RolloutConfig = RolloutConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     mesh: MeshConfig = MeshConfig()
