@@ -71,6 +71,7 @@ class Task:
             f"data.time_step={self.time_step}",
             f"data.trajectories={{train: 60, validation: 0, test: {self.test}}}",
             "data.n_steps=20",
+            f"model.dealias_lmax={self.lmax}",
             *self.extra,
         ]
 
@@ -105,10 +106,8 @@ class Variant:
         ]
         present = [o for o in present if o.split(".")[2] not in self.absent]
         gone = [f"model.branches.{name}=null" for name in self.absent]
-        overrides = [o.format(lmax=task.lmax) for o in self.overrides]
-        return load_config(
-            PRESET, [*task.overrides(), *present, *gone, *overrides, f"training.seed={seed}"]
-        )
+        seeded = f"training.seed={seed}"
+        return load_config(PRESET, [*task.overrides(), *present, *gone, *self.overrides, seeded])
 
 
 @dataclass
@@ -281,13 +280,12 @@ def best() -> list[Variant]:
 def stability() -> list[Variant]:
     """What keeps a differential branch without enough spectral degrees from blowing up."""
     cut: dict[str, Any] = {"lmax": 0.25, "absent": ("integral",)}
+    aliased = ("model.dealias_lmax=null",)
     return [
-        Variant("as it is", **cut, overrides=("model.dealias_lmax=null",)),
-        Variant("dealiased", **cut, overrides=("model.dealias_lmax={lmax}",)),
-        Variant("multi-step", **cut, overrides=("model.dealias_lmax=null", *_MULTI_STEP)),
-        Variant(
-            "dealiased, multi-step", **cut, overrides=("model.dealias_lmax={lmax}", *_MULTI_STEP)
-        ),
+        Variant("aliased", **cut, overrides=aliased),
+        Variant("aliased, multi-step", **cut, overrides=(*aliased, *_MULTI_STEP)),
+        Variant("dealiased", **cut),
+        Variant("dealiased, multi-step", **cut, overrides=_MULTI_STEP),
         Variant("second order", **cut, overrides=("model.branches.differential.order=2",)),
         Variant("weight decay", **cut, overrides=("training.weight_decay=0.1",)),
         Variant("averaged", **cut, overrides=("training.ema_decay=0.99",)),

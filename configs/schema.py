@@ -170,7 +170,11 @@ class ModelConfig(Section):
     )
     channels: int = Field(default=32, ge=1)
     blocks: int = Field(default=4, ge=1)
-    mlp_ratio: float = Field(default=2.0, gt=0)
+    mlp: Literal["gelu", "products"] = Field(
+        default="products", description="what follows the branches in a block: a GELU between two "
+        "layers, or products of two linear maps, which is what advection is made of",
+    )  # fmt: skip
+    mlp_ratio: float = Field(default=1.5, gt=0, description="its hidden channels over `channels`")
     static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
     forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(

@@ -231,6 +231,7 @@ def build_network(
         branch_settings(config.branches),
         channels=config.channels,
         blocks=config.blocks,
+        mlp=config.mlp,
         mlp_ratio=config.mlp_ratio,
         inner_grid=None if inner is None else Grid.of(inner.kind, inner.nlat, inner.nlon),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sphere_ops.block import LocalSphericalConv
 from sphere_ops.grid import Grid
 
 Branches = Mapping[str, Mapping[str, Any]]
+MLPName = Literal["gelu", "products"]
 
 _RESIDUAL_SCALE = 0.2
 """What the skips go around starts this much smaller than the skips."""
@@ -33,19 +34,56 @@ class Pointwise(nn.Module):
         return y.unflatten(2, x.shape[-2:])  # (b, o, h, w)
 
 
+class MLP(nn.Sequential):
+    """Two pointwise layers with a GELU between them."""
+
+    def __init__(self, channels: int, hidden: int, grid: Grid) -> None:
+        """Channels in and out, and between."""
+        super().__init__(Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
+
+
+class Products(nn.Module):
+    """Products of two linear maps of the channels, and a linear map of these.
+
+    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude, on
+    which the bias of one factor depends: what takes a GELU many channels to approximate is exact.
+    """
+
+    latitude: Tensor
+
+    def __init__(self, channels: int, hidden: int, grid: Grid) -> None:
+        """Channels in and out, number of products, and the grid that the latitude is taken from."""
+        super().__init__()
+        self.factors = Pointwise(channels, 2 * hidden)
+        self.by_latitude = nn.Parameter(torch.randn(hidden, 2) / channels**0.5)
+        self.mix = Pointwise(hidden, channels)
+        angle = torch.deg2rad(grid.latitude)
+        latitude = torch.stack([torch.sin(angle), torch.cos(angle)]).float()
+        self.register_buffer("latitude", latitude, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        first, second = self.factors(x).chunk(2, dim=1)  # (b, hidden, h, w)
+        bias = self.by_latitude @ self.latitude.to(self.by_latitude)  # (hidden, h)
+        return self.mix(first * (second + bias[:, :, None].to(second)))
+
+
+_MLPS = {"gelu": MLP, "products": Products}
+
+
 class Block(nn.Module):
     """x ← x + conv(x), then x ← x + MLP(x): a skip around the branches, and one around the MLP."""
 
-    def __init__(self, channels: int, grid: Grid, branches: Branches, mlp_ratio: float) -> None:
+    def __init__(
+        self, channels: int, grid: Grid, branches: Branches, mlp: MLPName, mlp_ratio: float
+    ) -> None:
         """Make the branches and the MLP; see `LocalSFNO`."""
         super().__init__()
-        hidden = round(mlp_ratio * channels)
         self.conv = LocalSphericalConv(channels, channels, grid, branches=branches)
-        self.mlp = nn.Sequential(
-            Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels)
-        )
+        self.mlp = _MLPS[mlp](channels, round(mlp_ratio * channels), grid)
+        *_, last = self.mlp.children()
         with torch.no_grad():
-            for parameter in [*self.conv.parameters(), *self.mlp[-1].parameters()]:
+            for parameter in [*self.conv.parameters(), *last.parameters()]:
                 parameter.mul_(_RESIDUAL_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +112,8 @@ class LocalSFNO(nn.Module):
         *,
         channels: int = 32,
         blocks: int = 4,
-        mlp_ratio: float = 2.0,
+        mlp: MLPName = "products",
+        mlp_ratio: float = 1.5,
         inner_grid: Grid | None = None,
         checkpoint_blocks: bool = False,
     ) -> None:
@@ -88,6 +127,8 @@ class LocalSFNO(nn.Module):
                 branches in every block; see `LocalSphericalConv`.
             channels: channels between encoder and decoder.
             blocks: number of blocks.
+            mlp: what follows the branches in a block: "gelu", two pointwise layers with a GELU
+                between them, or "products" of two linear maps of the channels.
             mlp_ratio: hidden channels of an MLP over `channels`.
             inner_grid: grid of the blocks, if it is another one: the encoder's and the decoder's
                 own spectral and integral branches lead there and back.
@@ -107,6 +148,7 @@ class LocalSFNO(nn.Module):
             "branches": branches,
             "channels": channels,
             "blocks": blocks,
+            "mlp": mlp,
             "mlp_ratio": mlp_ratio,
             "inner_grid": inner_grid,
             "checkpoint_blocks": checkpoint_blocks,
@@ -115,7 +157,7 @@ class LocalSFNO(nn.Module):
         self.encoder = Pointwise(in_channels, channels)
         self.coarsen = _change_of_grid(channels, grid, inner, branches)
         self.blocks = nn.ModuleList(
-            Block(channels, inner, branches, mlp_ratio) for _ in range(blocks)
+            Block(channels, inner, branches, mlp, mlp_ratio) for _ in range(blocks)
         )
         self.refine = _change_of_grid(channels, inner, grid, branches)
         self.decoder = Pointwise(channels + in_channels, out_channels)

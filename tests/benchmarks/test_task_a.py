@@ -29,7 +29,7 @@ TINY = Task(
         "training.rollout_from=0.4",
     ),
 )
-VARIANT = Variant("one", 0.5, ("integral",), ("model.dealias_lmax={lmax}",))
+VARIANT = Variant("one", 0.5, ("integral",))
 
 
 @pytest.fixture(scope="module")

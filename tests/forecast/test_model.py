@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from forecast.model import LocalSFNO
+from forecast.model import LocalSFNO, Products
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
 
@@ -64,7 +64,7 @@ def test_another_grid_shares_the_weights():
 def test_the_spectral_network_is_the_same_operator_on_another_grid():
     # Linear between the pointwise layers only where they are linear: a field that does not vary
     # is the one that every grid resolves.
-    model, fine = network(), None
+    model, fine = network(mlp="gelu"), None
     fine = model.on_grid(Grid.legendre_gauss(24, 48))
     constant = torch.randn(1, 3, 1, 1, dtype=torch.float64)
     coarse = model(constant.expand(1, 3, 12, 24))
@@ -108,3 +108,28 @@ def test_a_coarser_grid_keeps_the_degrees_that_it_resolves():
     found = RealSHT(coarse.grid, lmax=4, mmax=4)(other(coarse_x))
     expected = RealSHT(GRID, lmax=4, mmax=4)(layer(fine_x))
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_products_turn_a_field_into_its_square_and_its_coriolis_force():
+    products = Products(2, 2, GRID).double()
+    with torch.no_grad():
+        for parameter in products.parameters():
+            parameter.zero_()
+        # u·u into channel 0 and u·(2 sin φ + 1) into channel 1
+        products.factors.weight[:] = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 0]])
+        products.factors.bias[3] = 1.0
+        products.by_latitude[1, 0] = 2.0
+        products.mix.weight[:] = torch.eye(2)
+    x = torch.randn(1, 2, *GRID.shape, dtype=torch.float64)
+    square, force = products(x)[0]
+    sine = torch.sin(torch.deg2rad(GRID.latitude))[:, None]
+    torch.testing.assert_close(square, x[0, 0] ** 2, rtol=1e-12, atol=1e-12)
+    # The network keeps the latitude in float32.
+    torch.testing.assert_close(force, x[0, 0] * (2 * sine + 1), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mlp", ["gelu", "products"])
+def test_either_mlp_learns_from_all_its_weights(mlp):
+    model = network(mlp=mlp)
+    model(torch.randn(2, 3, *GRID.shape, dtype=torch.float64)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())

@@ -79,7 +79,9 @@ def stop_after(step: int, monkeypatch) -> None:
 
 def test_training_lowers_the_error_below_persistence(make_store, tmp_path):
     store = make_store(tmp_path / "store.zarr", n_trajectories=26)
-    settings = config({"channels": 8}, steps=150, validate_every=150, batch_size=4)
+    settings = config(
+        {"channels": 8}, steps=150, learning_rate=2e-2, validate_every=150, batch_size=4
+    )
     result = train(settings, store, tmp_path / "run")
     assert result.stopped_by is None and result.step == 150
     scores = result.validation
