@@ -72,7 +72,7 @@ def test_dates_and_years_stay_text() -> None:
         ("data.variables=[geopotental]", ("data.variables.0", "nearest: geopotential")),
         ("data.time_step=fortnight", ("data.time_step", "fortnight", "1mo")),
         ("model.branches={}", ("model.branches", "at least one branch")),
-        ("model=null", ("model is None", "branches, channels")),
+        ("model=null", ("model is None", "section with the keys branches")),
         ("training.steps", ("'training.steps'", "key=value")),
         ("training..steps=3", ("training..steps=3", "key=value")),
         ("data.cases=[", ("data.cases=[", "line 1")),
