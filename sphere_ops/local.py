@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sphere_ops.plan import Tables
-from sphere_ops.zonal import Rows, cached, mix, mixed_outer
+from sphere_ops.zonal import Rows, cached, mix, mixed_outer, pieces
 
 # Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
 _CHUNK, _LARGE_CHUNK = 1 << 18, 1 << 28
@@ -15,21 +15,20 @@ _CHUNK, _LARGE_CHUNK = 1 << 18, 1 << 28
 def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int, int, bool]]:
     """Ranges of orders to mix together, and whether the output is there already.
 
-    Where launches count, the few orders without a spectral branch do not get their own: their
-    output (2, b, total, o) is set to zero, to be added to like the others.
+    Few orders without a spectral branch do not get a range of their own: their output
+    (2, b, total, o) is set to zero, to be added to like the others.
     """
     orders = t.rows_in.orders
     spectral = t.spectral[0].mmax if t.spectral is not None else 0
-    chunk = _CHUNK
-    if not cached(out.device):
-        chunk = _LARGE_CHUNK
-        if 0 < spectral < orders:
-            rows.body(out)[:, :, spectral:].zero_()
-            spectral = orders
+    chunk = _CHUNK if cached(out.device) else _LARGE_CHUNK
     size = max(1, chunk // (t.rows_in.padded * columns))
-    edges = {*range(0, spectral, size), *range(spectral, orders, size), spectral, orders}
-    ordered = sorted(e for e in edges if e <= orders)
-    return [(a, e, e <= spectral) for a, e in zip(ordered, ordered[1:], strict=False)]
+    if 0 < spectral < orders < spectral + size:
+        rows.body(out)[:, :, spectral:].zero_()
+        spectral = orders
+    return [
+        *((p.start, p.stop, True) for p in pieces(0, spectral, size)),
+        *((p.start, p.stop, False) for p in pieces(spectral, orders, size)),
+    ]
 
 
 def add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) -> None:
