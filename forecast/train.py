@@ -20,7 +20,6 @@ from forecast.checkpoint import (
     save_package,
     save_training_state,
 )
-from forecast.curves import draw_curves
 from forecast.data import Batch, Store, Windows, batches
 from forecast.display import Display, display, dry_run_report
 from forecast.forecaster import Forecaster
@@ -30,6 +29,7 @@ from forecast.run_folder import log_file, run_folder
 from forecast.schedule import Phase, phases, push_forward_steps
 from forecast.tracking import MLflowTracker, RunDescription, Tracker, git_commit
 from forecast.trainer import StepResult, Trainer
+from forecast.training_curves import draw_curves
 
 log = logging.getLogger(__name__)
 
