@@ -147,7 +147,8 @@ class Trainer:
         predictions = rollout(model or self.forecaster, state, present, n_steps, grad=True)
         total = torch.zeros((), device=self.device)
         for n, (valid_time, prediction) in enumerate(predictions, start=unseen + 1):
-            total = total + self.loss(*self._scaled(valid_time, prediction, fields[:, n]))
+            target = self._scaled(valid_time, fields[:, n])
+            total = total + self.loss(self._scaled(valid_time, prediction), target)
         return total / n_steps
 
     @torch.no_grad()
@@ -164,26 +165,22 @@ class Trainer:
         """
         forecaster = self.averaged().eval()
         errors: list[Tensor] = []
-        baseline: list[Tensor] = []
         for chosen in np.array_split(indices, -(-len(indices) // self.config.batch_size)):
             batch = windows.batch(chosen)
             fields = batch.fields.to(self.device)
             with autocast(self.config.precision, self.device):
                 steps = list(rollout(forecaster, fields[:, 0], batch.time, windows.n_steps))
-            for result, states in (
-                (errors, [prediction for _, prediction in steps]),
-                (baseline, [fields[:, 0]] * len(steps)),
-            ):
-                pairs = (
-                    self.error(*self._scaled(valid_time, state.float(), fields[:, n]))
-                    for n, ((valid_time, _), state) in enumerate(
-                        zip(steps, states, strict=True), start=1
-                    )
-                )
-                result.append(torch.stack(list(pairs)) * len(chosen))
+            first = self._scaled(batch.time, fields[:, 0])
+            pairs = []
+            for n, (valid_time, prediction) in enumerate(steps, start=1):
+                target = self._scaled(valid_time, fields[:, n])
+                predicted = self._scaled(valid_time, prediction.float())
+                # What persists is the departure from the baseline.
+                pairs.append((self.error(predicted, target), self.error(first, target)))
+            errors.append(torch.tensor(pairs) * len(chosen))
         values = {}
-        for name, parts in (("relative_l2", errors), ("persistence", baseline)):
-            mean = torch.stack(parts).sum(0) / len(indices)  # (n_steps,)
+        means = torch.stack(errors).sum(0) / len(indices)  # (n_steps, 2)
+        for name, mean in zip(("relative_l2", "persistence"), means.unbind(-1), strict=True):
             values[f"validation/{name}"] = mean.mean().item()
             values[f"validation/{name}_step_1"] = mean[0].item()
             values[f"validation/{name}_step_{windows.n_steps}"] = mean[-1].item()
@@ -237,11 +234,11 @@ class Trainer:
         torch.set_rng_state(state.tensors["random"])
         self.step_count = state.step
 
-    def _scaled(self, time: np.ndarray, prediction: Tensor, target: Tensor) -> tuple[Tensor, ...]:
-        """Prediction and target, normalised, zero outside the mask."""
-        normalise, mask = self.forecaster.normalizer.normalise, self.forecaster.mask
-        pair = normalise(prediction, time), normalise(target, time)
-        return pair if mask is None else tuple(x.where(mask, 0.0) for x in pair)
+    def _scaled(self, time: np.ndarray, state: Tensor) -> Tensor:
+        """A state, normalised, zero outside the mask."""
+        scaled = self.forecaster.normalizer.normalise(state, time)
+        mask = self.forecaster.mask
+        return scaled if mask is None else scaled.where(mask, 0.0)
 
 
 class _Recomputed:
