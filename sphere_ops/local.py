@@ -9,7 +9,7 @@ from sphere_ops.plan import Tables
 from sphere_ops.zonal import Rows, cached, mix, mixed_outer, pieces
 
 # Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
-_CHUNK, _LARGE_CHUNK = 1 << 18, 1 << 28
+_CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
 
 
 def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int, int, bool]]:
