@@ -1,6 +1,6 @@
 """Task A: one hour of shallow water at T42 on 64×128, learned from 1,200 pairs in 1,500 steps.
 
-    python -m benchmarks.task_a --data STORE [--set ablation|best|stability] [--seeds 0 1 2]
+    python -m benchmarks.task_a --data STORE [--set ablation|best|mlp|stability] [--seeds 0 1 2]
                                 [--only NAME] [--half] [--steps N] [--device cuda] [--json FILE]
 
 Trains every variant of a set from the preset `swe` and measures, on 24 unseen trajectories of 20
@@ -292,9 +292,16 @@ def stability() -> list[Variant]:
     ]
 
 
+def mlp() -> list[Variant]:
+    """What follows the branches in a block, with as many parameters."""
+    gelu = ("model.mlp=gelu", "model.mlp_ratio=2.0")
+    return [Variant("products"), Variant("gelu", overrides=gelu)]
+
+
 SETS: dict[str, Callable[[], list[Variant]]] = {
     "ablation": ablation,
     "best": best,
+    "mlp": mlp,
     "stability": stability,
 }
 
@@ -362,7 +369,10 @@ def save(results: Sequence[dict[str, Any]], task: Task, path: Path) -> None:
     """Write the runs, with the task and the machine that they come from."""
     partial = path.with_name(f".{path.name}.partial")
     content = {"machine": machine(), "task": asdict(task), "runs": list(results)}
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    text = json.dumps(content, indent=1)
+    for number in ("NaN", "-Infinity", "Infinity"):  # of a rollout that blew up: no JSON
+        text = text.replace(f" {number}", " null")
+    partial.write_text(text + "\n")
     partial.replace(path)
 
 

@@ -53,6 +53,9 @@ class CaseConfig(Section):
     name: str = "random"
     weight: float = Field(default=1.0, gt=0)
     parameters: dict[str, float] = {}
+    orography: str | None = Field(
+        default=None, description="file with the height of the surface, m; the sea counts as 0"
+    )
 
 
 class ShallowWaterData(Section):
@@ -171,10 +174,11 @@ class ModelConfig(Section):
     channels: int = Field(default=32, ge=1)
     blocks: int = Field(default=4, ge=1)
     mlp: Literal["gelu", "products"] = Field(
-        default="products", description="what follows the branches in a block: a GELU between two "
-        "layers, or products of two linear maps, which is what advection is made of",
+        default="gelu", description="what follows the branches in a block: a GELU between two "
+        "layers, or products of two linear maps: more exact where the branches resolve the data, "
+        "and unbounded where they do not",
     )  # fmt: skip
-    mlp_ratio: float = Field(default=1.5, gt=0, description="its hidden channels over `channels`")
+    mlp_ratio: float = Field(default=2.0, gt=0, description="its hidden channels over `channels`")
     static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
     forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(

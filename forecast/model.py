@@ -112,8 +112,8 @@ class LocalSFNO(nn.Module):
         *,
         channels: int = 32,
         blocks: int = 4,
-        mlp: MLPName = "products",
-        mlp_ratio: float = 1.5,
+        mlp: MLPName = "gelu",
+        mlp_ratio: float = 2.0,
         inner_grid: Grid | None = None,
         checkpoint_blocks: bool = False,
     ) -> None:
