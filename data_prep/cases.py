@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep import initial_states, settings
+from data_prep.orography import read_surface
 from data_prep.planet import Setting
 from data_prep.shallow_water import ShallowWater
 
@@ -31,17 +33,20 @@ class Case:
         summary: what it is, in a line.
         constants: names and defaults of what its trajectories share.
         parameters: names and defaults of what may vary between them.
-        setting: what acts on the states, from the constants and the truncation.
+        setting: what acts on the states, from the constants, the truncation and, where there is
+            one, the coefficients of the height of a given surface.
         state: coefficients of an initial state, from the solver, all values and the generator.
         random: whether the generator changes the state even with no spread.
+        surface: whether it may stand on a given surface.
     """
 
     summary: str
     constants: dict[str, float]
     parameters: dict[str, float]
-    setting: Callable[[Values, int], Setting]
+    setting: Callable[[Values, int, Tensor | None], Setting]
     state: Callable[[ShallowWater, Values, np.random.Generator], Tensor]
     random: bool = False
+    surface: bool = False
 
 
 _RANDOM = {"mach": 0.2, "height_amplitude": 120.0, "cutoff": 120.0}
@@ -56,21 +61,23 @@ CASES: dict[str, Case] = {
         "Gaussian vorticity, divergence and height",
         settings.deep(mean_height=1e4, hyperdiffusion_hours=2.0),
         _RANDOM,
-        settings.flat,
+        settings.layer,
         initial_states.random,
         random=True,
+        surface=True,
     ),
     "random_balanced": Case(
         "Gaussian vorticity, and the height in nonlinear balance with it",
         settings.deep(mean_height=1e4, hyperdiffusion_hours=2.0),
         {"mach": 0.2, "cutoff": 120.0},
-        settings.flat,
+        settings.layer,
         initial_states.random_balanced,
         random=True,
+        surface=True,
     ),
     "williamson1": Case(
         "Williamson 1: a bell of height carried round by a given wind",
-        settings.planet(alpha=0.0, mean_height=0.0),
+        settings.planet(alpha=0.0),
         {"wind": _STANDARD_WIND, "bell_height": 1000.0, "bell_radius": np.rad2deg(1 / 3),
          "bell_latitude": 0.0, "bell_longitude": 270.0},
         settings.advection,
@@ -94,7 +101,7 @@ CASES: dict[str, Case] = {
         "Williamson 6: Rossby-Haurwitz wave",
         settings.deep(mean_height=8000.0, hyperdiffusion_hours=0.0),
         {"zonal_rate": 7.848e-6, "wave_rate": 7.848e-6, "wavenumber": 4.0},
-        settings.flat,
+        settings.layer,
         initial_states.rossby_haurwitz,
     ),
     "galewsky": Case(
@@ -102,8 +109,20 @@ CASES: dict[str, Case] = {
         settings.deep(mean_height=1e4, hyperdiffusion_hours=0.0),
         {"wind": 80.0, "bump_height": 120.0, "bump_latitude": 45.0, "bump_longitude": 0.0,
          "bump_width_longitude": np.rad2deg(1 / 3), "bump_width_latitude": np.rad2deg(1 / 15)},
-        settings.flat,
+        settings.layer,
         initial_states.jet,
+        surface=True,
+    ),
+    "forced": Case(
+        "A turbulent climate over mountains: jets that follow the seasons, daily sunlight, drag",
+        settings.deep(mean_height=8000.0, hyperdiffusion_hours=4.0)
+        | {"mountain_scale": 0.7, "jet_speed": 65.0, "jet_latitude": 42.0, "jet_width": 7.0,
+           "season": 0.4, "relaxation_days": 5.0, "drag_days": 30.0, "daily_heating": 50.0},
+        {"noise": 1e-6},
+        settings.forced,
+        initial_states.perturbed_climate,
+        random=True,
+        surface=True,
     ),
 }  # fmt: skip
 
@@ -117,9 +136,11 @@ class Experiment:
         lmax: truncation, exclusive.
         dtype: of the solver.
         device: of the solver.
+        orography: file with the height of the surface.
 
     Raises:
-        ValueError: for a name that no case or no parameter has.
+        ValueError: for a name that no case or no parameter has, a value that makes no sense, or a
+            surface that cannot be used.
     """
 
     def __init__(
@@ -129,6 +150,7 @@ class Experiment:
         lmax: int,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
+        orography: str | None = None,
     ) -> None:
         self.name, self.case = name, _case(name)
         given = _checked(name, self.case, values)
@@ -137,7 +159,17 @@ class Experiment:
         self.spreads = {
             key: given[key + _SPREAD] for key in self.case.parameters if given.get(key + _SPREAD)
         }
-        self.solver = ShallowWater(lmax, self.case.setting(self.values, lmax), dtype, device)
+        surface = None
+        if orography is not None:
+            if not self.case.surface:
+                with_one = ", ".join(key for key, case in CASES.items() if case.surface)
+                raise ValueError(
+                    f"case {name} has a surface of its own and takes no orography; these do: "
+                    f"{with_one}"
+                )
+            surface = read_surface(Path(orography), lmax)
+        setting = self.case.setting(self.values, lmax, surface)
+        self.solver = ShallowWater(lmax, setting, dtype, device)
 
     @property
     def varies(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time as clock
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,15 +13,21 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from configs.layout import SPLITS
+from configs.layout import SPLIT, SPLITS
 from configs.schema import ShallowWaterData
 from configs.timestep import TimeStep
 from configs.variables import VARIABLES, variable
+from data_prep.arrays import array
 from data_prep.cases import Experiment
+from data_prep.diagnostics_record import DiagnosticsRecord
 from data_prep.sampling import CHANNELS, Sampler
+from data_prep.shallow_water import VORTICITY
+from data_prep.solver_plots import draw_diagnostics, draw_failure
 from data_prep.store import Contents, StoreWriter, Trajectories, refuse_existing
-from data_prep.trajectories import solve
+from data_prep.trajectories import Failure, solve
 from sphere_ops.grid import Grid
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
@@ -62,25 +69,92 @@ def generate_shallow_water(
             unfinished pieces of another configuration.
         FileExistsError: if `out` exists.
     """
-    refuse_existing(Path(out))
-    experiments, times = _experiments(config), _times(config)
-    plans = plan(config)
+    out = Path(out)
+    refuse_existing(out)
+    experiments, times, plans = _experiments(config), _times(config), plan(config)
     writer = StoreWriter(out, _contents(config, experiments, plans, times), resume=True)
-    sampler = Sampler(_grid(config), config.lmax, config.variables)
     with writer:
-        total, started, solved = len(plans), clock.monotonic(), 0
-        todo = [plans[index] for index in writer.missing]
-        for batch in _batches(config, todo, len(times)):
-            experiment = experiments[batch[0].case]
-            result = solve(experiment, [p.seed for p in batch], times, config, sampler)
-            for p, fields in zip(batch, result, strict=True):
-                writer.write_trajectory(p.index, fields)
-            solved += len(batch)
-            if progress is not None:
-                days = solved * (times[-1] - times[0]) / np.timedelta64(1, "D")
-                rate = days / max(clock.monotonic() - started, 1e-9)
-                progress(total - len(todo) + solved, total, f"{rate:.3g} simulated days/s")
-        return writer.finalise()
+        record = DiagnosticsRecord(writer.group, len(plans), len(times), config.lmax)
+        run = _Run(config, writer, record, times, len(plans), progress)
+        for batch in _batches(config, [plans[index] for index in writer.missing], len(times)):
+            run.solve(experiments[batch[0].case], batch)
+        run.check_enough(plans)
+        days = (times - times[0]) / np.timedelta64(1, "D")
+        picture = out.with_name(f"{out.name}.diagnostics.png")
+        drawn = picture.with_name(f".{picture.name}")
+        draw_diagnostics(drawn, days, *record.read(), f"{writer.contents.title}\n{out.name}")
+        path = writer.finalise()
+        drawn.rename(picture)
+        return path
+
+
+class _Run:
+    """Solves batches into the store that is being written."""
+
+    def __init__(
+        self,
+        config: ShallowWaterData,
+        writer: StoreWriter,
+        record: DiagnosticsRecord,
+        times: NDArray[np.datetime64],
+        total: int,
+        progress: Progress | None,
+    ) -> None:
+        self.config, self.writer, self.record, self.times = config, writer, record, times
+        self.total, self.progress = total, progress
+        self.sampler = Sampler(_grid(config), config.lmax, config.variables)
+        self.started, self.simulated = clock.monotonic(), 0.0
+
+    def solve(self, experiment: Experiment, batch: list[Plan]) -> None:
+        """Solve and write the trajectories of a batch, those that stay finite."""
+        block = self.writer.contents.times_per_shard
+        seeds = [p.seed for p in batch]
+        for part in solve(experiment, seeds, self.times, self.config, self.sampler, block):
+            if isinstance(part, Failure):
+                self._give_up(experiment, batch[part.member], part)
+                continue
+            last = part.start + part.fields.shape[1]
+            for row, member in enumerate(part.members):
+                index = batch[member].index
+                self.writer.write_part(index, part.start, part.fields[row])
+                self.record.write(index, part.start, part.integrals[row], part.spectrum[row])
+                if last == len(self.times):
+                    self.writer.complete(index)
+            span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
+            self.simulated += len(part.members) * (span / np.timedelta64(1, "D"))
+            self._report()
+
+    def check_enough(self, plans: list[Plan]) -> None:
+        """Refuse a store without anything to train on."""
+        split = np.asarray(array(self.writer.group, SPLIT)[...])
+        if not (split == "train").any():
+            raise ValueError(
+                f"none of the {sum(p.split == 'train' for p in plans)} training trajectories "
+                "stayed finite; look at the maps beside the store, and give a shorter solver_dt or "
+                "more hyperdiffusion"
+            )
+
+    def _give_up(self, experiment: Experiment, plan: Plan, failure: Failure) -> None:
+        """Report a trajectory that failed: a line in the log, and a map beside the store."""
+        path = self.writer.path
+        picture = path.with_name(f"{path.name}.failed-{plan.index}.png")
+        when = np.datetime_as_string(failure.time, "m")
+        what = f"{experiment.name}, seed {plan.seed}, {when}"
+        coeffs = failure.last[VORTICITY]
+        draw_failure(picture, self.sampler.scalar(coeffs).cpu().numpy(), f"last before: {what}")
+        log.warning(
+            "trajectory %d (%s) is not finite and was stopped; its last finite state is in %s",
+            plan.index,
+            what,
+            picture,
+        )
+        self.writer.give_up(plan.index)
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            rate = self.simulated / max(clock.monotonic() - self.started, 1e-9)
+            done = len(self.writer.done)
+            self.progress(done, self.total, f"{rate:.3g} simulated days/s")
 
 
 def plan(config: ShallowWaterData) -> list[Plan]:
@@ -116,7 +190,8 @@ def _batches(config: ShallowWaterData, plans: list[Plan], n_times: int) -> Itera
 def _experiments(config: ShallowWaterData) -> list[Experiment]:
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
     experiments = [
-        Experiment(case.name, case.parameters, config.lmax, dtype) for case in config.cases
+        Experiment(case.name, case.parameters, config.lmax, dtype, orography=case.orography)
+        for case in config.cases
     ]
     plans = plan(config)
     for i, experiment in enumerate(experiments):

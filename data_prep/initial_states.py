@@ -14,9 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.shallow_water import DIVERGENCE, GEOPOTENTIAL, ShallowWater
+from data_prep.climate import Climate
+from data_prep.shallow_water import DIVERGENCE, GEOPOTENTIAL, VORTICITY, ShallowWater
+from sphere_ops.harmonics import power_spectrum
 
 Values = Mapping[str, float]
+
+_EQUINOX = 80 * 86400.0  # s since 1970
+_NOISE_DEGREES = 12
 
 
 def random(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
@@ -25,7 +30,7 @@ def random(solver: ShallowWater, values: Values, generator: np.random.Generator)
     state = _gaussian(solver.lmax, values["cutoff"], generator)
     state[:GEOPOTENTIAL] *= values["mach"] * math.sqrt(phi) / planet.radius
     state[GEOPOTENTIAL] *= planet.gravity * values["height_amplitude"]
-    return state
+    return _on_surface(solver, state)
 
 
 def random_balanced(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
@@ -61,9 +66,7 @@ def solid_rotation(solver: ShallowWater, values: Values, generator: np.random.Ge
     top = planet.gravity * values["mean_height"] - setting.mean_geopotential
     vorticity = 2 * wind / planet.radius * sine
     state = solver.coefficients(torch.stack((vorticity, torch.zeros_like(sine), top + deviation)))
-    if setting.orography is not None:
-        state[GEOPOTENTIAL] -= setting.orography.to(state)
-    return state
+    return _on_surface(solver, state, mean_too=True)
 
 
 def rossby_haurwitz(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
@@ -119,6 +122,29 @@ def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) ->
     return state
 
 
+def perturbed_climate(
+    solver: ShallowWater, values: Values, generator: np.random.Generator
+) -> Tensor:
+    """The jets of the forced climate at an equinox, and weak random vorticity."""
+    climate = solver.setting.forcing
+    assert isinstance(climate, Climate)
+    state = climate.target(_EQUINOX)
+    noise = _gaussian(solver.lmax, _NOISE_DEGREES, generator)[0]
+    state[VORTICITY] += values["noise"] / power_spectrum(noise).sum().sqrt() * noise
+    return state
+
+
+def _on_surface(solver: ShallowWater, state: Tensor, mean_too: bool = False) -> Tensor:
+    """Take the surface from a state of the free surface: φ = Φ − Φ_s."""
+    orography = solver.setting.orography
+    if orography is not None:
+        mean = state[GEOPOTENTIAL, 0, 0].clone()
+        state[GEOPOTENTIAL] -= orography.to(state)
+        if not mean_too:
+            state[GEOPOTENTIAL, 0, 0] = mean
+    return state
+
+
 def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tensor:
     """Three fields of coefficients with variance 4π / (L(L+1)), L the cutoff, (3, lmax, lmax).
 
@@ -137,6 +163,7 @@ def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tenso
 
 def _balanced(solver: ShallowWater, state: Tensor) -> Tensor:
     state = state.to(device=solver.device, dtype=solver.complex_dtype)
+    state[VORTICITY, 0, 0] = 0  # what the grid sees of a sharp jet need not have mean 0
     state[GEOPOTENTIAL] = solver.balanced_geopotential(state)
     return state
 

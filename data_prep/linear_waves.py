@@ -34,7 +34,7 @@ def coupling(lmax: int, mmax: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Damping:
-    """Rates at which each degree of the three fields decays, s⁻¹, each (lmax,) float64."""
+    """Rates at which the coefficients of the three fields decay, s⁻¹, each (lmax, lmax) float64."""
 
     vorticity: Tensor
     divergence: Tensor
@@ -49,7 +49,7 @@ class LinearWaves:
         radius: of the sphere, m.
         rotation: angular velocity Ω about the axis of the grid, s⁻¹.
         mean_geopotential: Φ̄ of the resting layer, m² s⁻².
-        damping: decay of each degree.
+        damping: decay of each degree and order.
         gravity: whether the pressure gradient accelerates the flow.
     """
 
@@ -142,10 +142,12 @@ class LinearWaves:
         rossby = 2j * self.rotation * m
         d = self.damping
         matrix[zeta, zeta] = torch.diag(
-            rossby * _inverse_eigenvalue(turning) - d.vorticity[turning]
+            rossby * _inverse_eigenvalue(turning) - d.vorticity[turning, m]
         )
-        matrix[delta, delta] = torch.diag(rossby * _inverse_eigenvalue(wavy) - d.divergence[wavy])
-        matrix[phi, phi] = torch.diag(-d.geopotential[wavy] + 0j)
+        matrix[delta, delta] = torch.diag(
+            rossby * _inverse_eigenvalue(wavy) - d.divergence[wavy, m]
+        )
+        matrix[phi, phi] = torch.diag(-d.geopotential[wavy, m] + 0j)
         matrix[delta, phi] = torch.diag(
             self.gravity * (wavy * (wavy + 1)).double() / self.radius**2 + 0j
         )

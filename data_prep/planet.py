@@ -84,7 +84,8 @@ class Setting:
         orography: coefficients of the surface geopotential Φ_s, m² s⁻², (lmax, lmax).
         viscosity: ν of ν∇² on all three fields, m² s⁻¹; mass and solid rotation are exempt.
         drag: rate at which vorticity and divergence decay, s⁻¹.
-        relaxation: rate at which φ − Φ̄ decays, s⁻¹; its mean does not.
+        zonal_relaxation: rate at which the zonal means of all fields decay, but for that of mass,
+            s⁻¹; with a forcing they relax to what it says.
         forcing: tendency of the three fields, (3, lmax, lmax), at a time in s.
         frozen_wind: keep vorticity and divergence; φ is then advected by a given wind.
     """
@@ -95,7 +96,7 @@ class Setting:
     orography: Tensor | None = None
     viscosity: float = 0.0
     drag: float = 0.0
-    relaxation: float = 0.0
+    zonal_relaxation: float = 0.0
     forcing: Callable[[float], Tensor] | None = None
     frozen_wind: bool = False
 

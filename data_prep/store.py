@@ -93,6 +93,11 @@ class StoreWriter:
         for start in self.missing:
             yield slice(start, min(start + n, len(self.contents.time)))
 
+    @property
+    def group(self) -> zarr.Group:
+        """The zarr group that is being written, for what belongs beside the fields."""
+        return self._group
+
     def write_trajectory(self, index: int, fields: NDArray[np.floating]) -> None:
         """Write one trajectory and mark it done.
 
@@ -104,9 +109,35 @@ class StoreWriter:
             ValueError: if the shape is not the store's or a value is not finite.
         """
         fields = self._checked(fields, self.contents.time)
+        self._put(index, 0, fields)
+        self._mark(index)
+
+    def write_part(self, index: int, start: int, fields: NDArray[np.floating]) -> None:
+        """Write some times of a trajectory that is not done yet.
+
+        Args:
+            index: which one.
+            start: first of the times; a multiple of `contents.times_per_shard`.
+            fields: (k, channel, nlat, nlon), k that number or what is left.
+
+        Raises:
+            ValueError: if the shape is not the part's or a value is not finite.
+        """
+        stop = min(start + self.contents.times_per_shard, len(self.contents.time))
+        self._put(index, start, self._checked(fields, self.contents.time[start:stop]))
+
+    def complete(self, index: int) -> None:
+        """Mark a trajectory done, whose parts are all written."""
+        self._mark(index)
+
+    def give_up(self, index: int) -> None:
+        """Mark a trajectory done that could not be solved: it belongs to no split, and is NaN."""
         n = self.contents.times_per_shard
-        for start in range(0, len(fields), n):
-            self._fields[index, start : start + n] = fields[start : start + n]
+        for start in range(0, len(self.contents.time), n):
+            self._fields[index, start : start + n] = np.nan
+        split = self._group[layout.SPLIT]
+        assert isinstance(split, zarr.Array)
+        split[index] = ""
         self._mark(index)
 
     def write_times(self, times: slice, fields: NDArray[np.floating]) -> None:
@@ -179,6 +210,13 @@ class StoreWriter:
                 "missing values only where its channel's mask says so"
             )
         return values if self.contents.mask is None else np.where(valid, values, np.float32(np.nan))
+
+    def _put(self, index: int, first: int, fields: NDArray[np.float32]) -> None:
+        """Write the fields of a trajectory from a time on, shard by shard."""
+        n = self.contents.times_per_shard
+        for start in range(0, len(fields), n):
+            part = fields[start : start + n]
+            self._fields[index, first + start : first + start + len(part)] = part
 
     def _mark(self, index: int) -> None:
         (self.work / "done" / str(index)).touch()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +15,45 @@ from torch import Tensor
 from configs.schema import ShallowWaterData
 from configs.timestep import TimeStep
 from data_prep.cases import Experiment
+from data_prep.diagnostics import integrals, kinetic_energy_spectrum
 from data_prep.sampling import Sampler
 from data_prep.shallow_water import ShallowWater
 
 _EPOCH = np.datetime64("1970-01-01", "ns")
+
+
+@dataclass(frozen=True)
+class Block:
+    """What was solved between two times, for each trajectory that is still going.
+
+    Attributes:
+        start: index of the first time.
+        members: positions of the trajectories in the batch.
+        fields: (member, time, channel, nlat, nlon) float32.
+        integrals: (member, time, 4), see `diagnostics.INTEGRALS`.
+        spectrum: kinetic energy of each degree, (member, time, lmax).
+    """
+
+    start: int
+    members: tuple[int, ...]
+    fields: NDArray[np.float32]
+    integrals: NDArray[np.float64]
+    spectrum: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trajectory that stopped because a value was not finite.
+
+    Attributes:
+        member: its position in the batch.
+        time: at which it was found.
+        last: its last finite state, (3, lmax, lmax).
+    """
+
+    member: int
+    time: np.datetime64
+    last: Tensor
 
 
 @torch.no_grad()
@@ -26,8 +63,9 @@ def solve(
     times: NDArray[np.datetime64],
     config: ShallowWaterData,
     sampler: Sampler,
-) -> NDArray[np.float32]:
-    """Fields of the trajectories of some seeds, (trajectory, time, channel, nlat, nlon).
+    block: int,
+) -> Iterator[Block | Failure]:
+    """Solve the trajectories of some seeds.
 
     Args:
         experiment: the case.
@@ -35,29 +73,81 @@ def solve(
         times: at which they are sampled; the first is the end of the spin-up.
         config: spin-up and solver step.
         sampler: what is sampled, and where.
+        block: number of times after which what is solved is handed out.
+
+    Yields:
+        Blocks in the order of time, and failures as they occur; a trajectory that has failed is in
+        no later block, and not in that of its failure.
 
     Raises:
         ValueError: if the solver step of the configuration is too long for these trajectories.
     """
-    solver = experiment.solver
-    state = torch.stack([experiment.initial_state(seed) for seed in seeds])
-    if config.solver_dt is not None:
-        solver.check_step(state, config.solver_dt)
+    batch = _Batch(experiment, seeds, config)
     moments = (times - _EPOCH) / np.timedelta64(1, "s")
-    spin_up = seconds(config.spin_up)
-    if spin_up:
-        step = max(float(moments[1] - moments[0]), 3600.0)
-        pieces = np.linspace(moments[0] - spin_up, moments[0], math.ceil(spin_up / step) + 1)
-        for start, end in zip(pieces[:-1], pieces[1:], strict=True):
-            state = advance(solver, state, float(start), float(end - start), config.solver_dt)
-    fields = np.empty(
-        (len(seeds), len(times), len(sampler.variables), *sampler.grid.shape), np.float32
+    for start, end in _pieces(moments[0] - seconds(config.spin_up), moments[0]):
+        yield from batch.advance(start, end, times[0])
+    collected: list[Block] = []
+    for i in range(len(times)):
+        if i > 0:
+            yield from batch.advance(moments[i - 1], moments[i], times[i])
+        if not batch.members:
+            return
+        collected.append(batch.sample(i, sampler))
+        if i + 1 == len(times) or len(collected) == block:
+            yield _joined(collected, tuple(batch.members))
+            collected = []
+
+
+class _Batch:
+    """The trajectories that are still going."""
+
+    def __init__(self, experiment: Experiment, seeds: list[int], config: ShallowWaterData) -> None:
+        self.solver, self.solver_dt = experiment.solver, config.solver_dt
+        self.members = list(range(len(seeds)))
+        self.state = torch.stack([experiment.initial_state(seed) for seed in seeds])
+        if self.solver_dt is not None:
+            self.solver.check_step(self.state, self.solver_dt)
+
+    def advance(self, start: float, end: float, time: np.datetime64) -> Iterator[Failure]:
+        """Go on to a time, and drop the trajectories that do not get there."""
+        before = self.state
+        after = advance(self.solver, before, float(start), float(end - start), self.solver_dt)
+        good = after.isfinite().flatten(1).all(dim=1)
+        for row in torch.nonzero(~good).flatten().tolist():
+            yield Failure(self.members[row], time, before[row])
+        kept = torch.nonzero(good).flatten().tolist()
+        self.members, self.state = [self.members[row] for row in kept], after[good]
+
+    def sample(self, index: int, sampler: Sampler) -> Block:
+        """The present state as a block of one time."""
+        return Block(
+            index,
+            tuple(self.members),
+            sampler(self.state, self.solver.setting).float().cpu().numpy()[:, None],
+            integrals(self.solver, self.state).cpu().numpy()[:, None],
+            kinetic_energy_spectrum(self.solver, self.state).cpu().numpy()[:, None],
+        )
+
+
+def _joined(blocks: list[Block], members: tuple[int, ...]) -> Block:
+    """Blocks of one time after the other as one, of the members that are in all."""
+    rows = [[block.members.index(member) for member in members] for block in blocks]
+    return Block(
+        blocks[0].start,
+        members,
+        *(
+            np.concatenate(
+                [getattr(b, name)[row] for b, row in zip(blocks, rows, strict=True)], axis=1
+            )
+            for name in ("fields", "integrals", "spectrum")
+        ),
     )
-    fields[:, 0] = sampler(state, solver.setting).cpu().numpy()
-    for i, (start, end) in enumerate(zip(moments[:-1], moments[1:], strict=True), start=1):
-        state = advance(solver, state, float(start), float(end - start), config.solver_dt)
-        fields[:, i] = sampler(state, solver.setting).cpu().numpy()
-    return fields
+
+
+def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
+    """An interval in pieces of at most an hour, so that the step follows the flow."""
+    edges = np.linspace(start, end, math.ceil((end - start) / 3600) + 1)
+    yield from zip(edges[:-1], edges[1:], strict=True)
 
 
 def advance(

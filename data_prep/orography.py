@@ -1,0 +1,45 @@
+"""The height of the surface from a file, as the solver wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from configs.schema import FilesData
+from configs.variables import VARIABLES
+from data_prep.fields import find_fields
+from data_prep.planet import quadratic_grid
+from data_prep.readers import Files
+from data_prep.regrid import Regridder
+from data_prep.settings import analysed
+
+
+def read_surface(path: Path, lmax: int) -> Tensor:
+    """Coefficients of the height of the surface in a file, m, (lmax, lmax); the sea counts as 0.
+
+    Args:
+        path: file of any format that `forecast data ingest` reads, on any global grid.
+        lmax: truncation, exclusive.
+
+    Raises:
+        ValueError: if the file has no orography, or not on a global grid, or with missing values.
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"orography file {path} does not exist")
+    orography = VARIABLES["orography"]
+    config = FilesData(variables=(orography.name,))
+    with Files({orography.name, *orography.aliases}) as files:
+        found = find_fields(files, path, orography, config, exact_grid=False)
+        if not found:
+            names = ", ".join((orography.name, *orography.aliases))
+            raise ValueError(
+                f"{path} has no orography; expected one variable of the names {names}, in m"
+            )
+        height = found[0].read(files, np.arange(max(1, len(found[0].time))))[:1]
+    grid = quadratic_grid(lmax)
+    if not np.isfinite(height).all():
+        raise ValueError(f"the orography of {path} has missing values; fill them first")
+    return analysed(Regridder(found[0].grid, grid)(np.maximum(height, 0))[0], lmax)

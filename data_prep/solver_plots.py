@@ -1,0 +1,73 @@
+"""Pictures of solver runs: what a trajectory looked like before it failed, and diagnostics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from data_prep.diagnostics import INTEGRALS
+
+
+def draw_failure(path: Path, vorticity: NDArray[np.floating], title: str) -> None:
+    """Map of the vorticity of the last state that was finite.
+
+    Args:
+        path: of the picture.
+        vorticity: s⁻¹, (nlat, nlon), north first.
+        title: case, seed and time.
+    """
+    figure = _figure(8, 4.2)
+    axes = figure.add_subplot()
+    limit = float(np.nanmax(np.abs(vorticity))) or 1.0
+    image = axes.imshow(
+        vorticity, extent=(0, 360, -90, 90), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit
+    )
+    axes.set(xlabel="longitude (° E)", ylabel="latitude (° N)", title=title)
+    figure.colorbar(image, label="relative vorticity (s⁻¹)")
+    figure.savefig(path, dpi=100)
+
+
+def draw_diagnostics(
+    path: Path,
+    days: NDArray[np.float64],
+    values: NDArray[np.float64],
+    spectrum: NDArray[np.float64],
+    title: str,
+) -> None:
+    """Course of each integral, relative to its start, and the spectrum at the start and the end.
+
+    Args:
+        path: of the picture.
+        days: since the first time, (time,).
+        values: (trajectory, time, 4), see `diagnostics.INTEGRALS`; NaN where there is none.
+        spectrum: kinetic energy by degree, m² s⁻², (trajectory, time, lmax).
+        title: what was solved.
+    """
+    figure = _figure(11, 6)
+    axes = figure.subplots(2, 3).flat
+    for i, (name, (long_name, _)) in enumerate(INTEGRALS.items()):
+        start = values[:, :1, i]
+        change = (values[:, :, i] - start) / np.where(start == 0, 1.0, np.abs(start))
+        axes[i].plot(days, change.T, color="#0b6e99", alpha=max(0.1, 1 / len(values)), lw=1)
+        axes[i].set(title=long_name, xlabel="days", ylabel=f"relative change of {name}")
+        axes[i].title.set_fontsize(9)
+    degree = np.arange(spectrum.shape[-1])
+    for when, colour in ((0, "#c1592b"), (-1, "#0b6e99")):
+        mean = np.nanmean(spectrum[:, when], axis=0)
+        shown = (degree > 0) & (mean > 0)
+        axes[4].loglog(degree[shown], mean[shown], color=colour, label=f"day {days[when]:.4g}")
+    axes[4].set(title="Kinetic energy", xlabel="degree", ylabel="m² s⁻² per degree")
+    axes[4].legend()
+    axes[5].set_axis_off()
+    axes[5].text(0, 0.95, title, va="top", wrap=True)
+    figure.savefig(path, dpi=100)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
