@@ -314,6 +314,11 @@ class _Run:
 
 def _check_fits(config: Config, store: Store) -> None:
     """Raise a ValueError if the configuration describes other data than the store holds."""
+    if config.mesh.data * config.mesh.latitude != 1:
+        raise ValueError(
+            f"mesh is {config.mesh.data}×{config.mesh.latitude}, but training runs in one process "
+            "so far; set mesh.data=1 mesh.latitude=1, and training.accumulate for a larger batch"
+        )
     step = config.data.time_step
     if step != store.time_step.label:
         raise ValueError(

@@ -270,6 +270,12 @@ def test_a_store_that_does_not_fit_is_refused(store, tmp_path, data, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mesh_that_training_would_not_use_is_refused(store, tmp_path):
+    settings = Config.model_validate({**BASE, "mesh": {"data": 2}})
+    with pytest.raises(ValueError, match="mesh is 2×1, but training runs in one process"):
+        train(settings, store, tmp_path / "run")
+
+
 def test_folders_that_cannot_be_used_are_refused(store, tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(FileExistsError, match="exists already; .* --resume"):
