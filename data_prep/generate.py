@@ -24,7 +24,7 @@ from data_prep.sampling import CHANNELS, Sampler
 from data_prep.shallow_water import VORTICITY
 from data_prep.solver_plots import draw_diagnostics, draw_failure
 from data_prep.store import Contents, StoreWriter, Trajectories, refuse_existing
-from data_prep.trajectories import Failure, solve
+from data_prep.trajectories import Failure, seconds, solve
 from sphere_ops.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,9 @@ def generate_shallow_water(
     """
     out = Path(out)
     refuse_existing(out)
+    seconds(config.spin_up)  # refused now rather than in the first batch
     experiments, times, plans = _experiments(config), _times(config), plan(config)
+    _check_steps(config, experiments, plans)
     writer = StoreWriter(out, _contents(config, experiments, plans, times), resume=True)
     with writer:
         record = DiagnosticsRecord(writer.group, len(plans), len(times), config.lmax)
@@ -203,6 +205,18 @@ def _experiments(config: ShallowWaterData) -> list[Experiment]:
                 + ", ".join(f"{name}_spread" for name in experiment.case.parameters)
             )
     return experiments
+
+
+def _check_steps(
+    config: ShallowWaterData, experiments: list[Experiment], plans: list[Plan]
+) -> None:
+    """Refuse a solver step that is too long for some initial state, before anything is written."""
+    if config.solver_dt is None:
+        return
+    for batch in _batches(config, plans, 1):
+        experiment = experiments[batch[0].case]
+        states = torch.stack([experiment.initial_state(p.seed) for p in batch])
+        experiment.solver.check_step(states, config.solver_dt)
 
 
 def _times(config: ShallowWaterData) -> NDArray[np.datetime64]:

@@ -176,14 +176,7 @@ class StoreWriter:
 
     def _take_up_or_create(self) -> None:
         store, complete = self.work / "store", self.work / "created"
-        if self.resume and complete.exists():
-            self._group = zarr.open_group(store, mode="r+")
-            if self._group.attrs[layout.CONFIGURATION] != self.contents.configuration:
-                raise ValueError(
-                    f"{self.work} holds an unfinished store of another configuration; remove that "
-                    "folder or choose another output path"
-                )
-        else:
+        if not (self.resume and complete.exists() and self._take_up(store)):
             for leftover in (store, self.work / "done"):
                 shutil.rmtree(leftover, ignore_errors=True)
             complete.unlink(missing_ok=True)
@@ -193,6 +186,18 @@ class StoreWriter:
         array = self._group[layout.FIELDS]
         assert isinstance(array, zarr.Array)
         self._fields = array
+
+    def _take_up(self, store: Path) -> bool:
+        """Open what an earlier writer left, unless it left nothing that this one can use."""
+        self._group = zarr.open_group(store, mode="r+")
+        if self._group.attrs[layout.CONFIGURATION] == self.contents.configuration:
+            return True
+        if self.done:
+            raise ValueError(
+                f"{self.work} holds an unfinished store of another configuration; remove that "
+                "folder or choose another output path"
+            )
+        return False
 
     def _checked(self, fields: NDArray[np.floating], time: NDArray[Any]) -> NDArray[np.float32]:
         """The fields as float32 with NaN outside the mask."""

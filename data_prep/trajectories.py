@@ -78,9 +78,6 @@ def solve(
     Yields:
         Blocks in the order of time, and failures as they occur; a trajectory that has failed is in
         no later block, and not in that of its failure.
-
-    Raises:
-        ValueError: if the solver step of the configuration is too long for these trajectories.
     """
     batch = _Batch(experiment, seeds, config)
     moments = (times - _EPOCH) / np.timedelta64(1, "s")
@@ -105,8 +102,6 @@ class _Batch:
         self.solver, self.solver_dt = experiment.solver, config.solver_dt
         self.members = list(range(len(seeds)))
         self.state = torch.stack([experiment.initial_state(seed) for seed in seeds])
-        if self.solver_dt is not None:
-            self.solver.check_step(self.state, self.solver_dt)
 
     def advance(self, start: float, end: float, time: np.datetime64) -> Iterator[Failure]:
         """Go on to a time, and drop the trajectories that do not get there."""

@@ -1,0 +1,104 @@
+"""Figures of the shallow-water tests, for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+
+_BLUE, _RED = "#0b6e99", "#c1592b"
+
+
+def draw_maps(
+    path: Path, maps: Mapping[str, Tensor], grid: Grid, label: str, north_only: bool = False
+) -> None:
+    """Maps with one colour scale, one under the other or in two columns."""
+    columns = 1 if len(maps) == 1 else 2
+    rows = -(-len(maps) // columns)
+    figure = _figure(5.2 * columns, (1.7 if north_only else 2.6) * rows + 0.4)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).flatten()
+    every = np.stack([m.numpy() for m in maps.values()])
+    signed = every.min() < 0
+    limits = (-np.abs(every).max(), np.abs(every).max()) if signed else (every.min(), every.max())
+    for ax, (title, field) in zip(axes, maps.items(), strict=False):
+        image = ax.pcolormesh(
+            grid.longitude, grid.latitude, field, cmap="RdBu_r" if signed else "viridis",
+            vmin=limits[0], vmax=limits[1], shading="nearest", rasterized=True,
+        )  # fmt: skip
+        ax.set(title=title, ylim=(10, 80) if north_only else (-90, 90))
+        ax.title.set_fontsize(9)
+    for ax in axes[len(maps) :]:
+        ax.set_axis_off()
+    figure.colorbar(image, ax=list(axes), label=label, shrink=0.8)
+    figure.savefig(path, dpi=75)
+
+
+def draw_convergence(path: Path, steps: Sequence[float], errors: Sequence[float]) -> None:
+    """Error against the step, and the slope of fourth order."""
+    figure = _figure(4.5, 3.4)
+    ax = figure.add_subplot()
+    ax.loglog(steps, errors, "o-", color=_BLUE, label="relative error of vorticity")
+    ax.loglog(steps, [errors[0] * (s / steps[0]) ** 4 for s in steps], "--", color="#888888",
+              label="fourth order")  # fmt: skip
+    ax.set(xlabel="solver step (s)", ylabel="relative l2 after half a day")
+    ax.legend()
+    figure.savefig(path, dpi=75)
+
+
+def draw_series(path: Path, data: np.ndarray, year: int) -> None:
+    """Energy, enstrophy, angular momentum and kinetic energies of a long run, (day, 6)."""
+    figure = _figure(8, 5)
+    axes = figure.subplots(2, 2, sharex=True).flatten()
+    days = np.arange(1, len(data) + 1)
+    for ax, column, name in (
+        (axes[0], 1, "total energy (m⁴ s⁻⁴)"),
+        (axes[1], 2, "potential enstrophy (m⁻²)"),
+        (axes[2], 3, "angular momentum (m⁴ s⁻³)"),
+    ):
+        ax.plot(days, data[:, column], color=_BLUE, lw=0.8)
+        ax.set(ylabel=name)
+    axes[3].plot(days, data[:, 4], color=_BLUE, lw=0.8, label="kinetic energy")
+    axes[3].plot(days, data[:, 5], color=_RED, lw=0.8, label="of eddies")
+    axes[3].set(ylabel="m² s⁻²")
+    axes[3].legend()
+    for ax in axes[2:]:
+        ax.set(xlabel="day")
+    for ax in axes:
+        for edge in range(year, len(data), year):
+            ax.axvline(edge, color="#cccccc", lw=0.6)
+    figure.savefig(path, dpi=75)
+
+
+def draw_climate(
+    path: Path, vorticity: Tensor, height: Tensor, grid: Grid, spectra: Mapping[str, np.ndarray]
+) -> None:
+    """Vorticity and height of the last day, and spectra of kinetic energy."""
+    figure = _figure(12, 3.2)
+    axes = figure.subplots(1, 3, width_ratios=(1.35, 1.35, 1))
+    limit = float(vorticity.abs().max())
+    for ax, field, label, scale in (
+        (axes[0], vorticity, "vorticity (s⁻¹)", {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}),
+        (axes[1], height, "height of the surface (m)", {"cmap": "viridis"}),
+    ):
+        image = ax.pcolormesh(
+            grid.longitude, grid.latitude, field, shading="nearest", rasterized=True, **scale
+        )
+        figure.colorbar(image, ax=ax, label=label, shrink=0.85)
+    degree = np.arange(1, len(next(iter(spectra.values()))))
+    for (name, values), colour in zip(spectra.items(), (_BLUE, _RED), strict=False):
+        axes[2].loglog(degree, values[1:], color=colour, label=name)
+    axes[2].set(xlabel="degree", ylabel="kinetic energy per degree (m² s⁻²)")
+    axes[2].legend()
+    figure.savefig(path, dpi=75)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
