@@ -10,7 +10,7 @@ run() { # OUTPUT WORDS...: the command, unless its output is there
     local output=$1
     shift
     if [ -e "$output" ]; then
-        echo "$output is there already"
+        echo "$output is there already: forecast ${*:1:2} is skipped"
         return
     fi
     echo

@@ -45,7 +45,9 @@ def test_flow_over_a_mountain_keeps_mass_exactly_and_energy_closely() -> None:
     """Williamson 5 without diffusion."""
     solver, state = start("williamson5", 32)
     end = solver.advance(state, 0.0, 2 * DAY, 2 * 48)
-    before, after = (dict(zip(INTEGRALS, integrals(solver, x)[0], strict=True)) for x in (state, end))
+    before, after = (
+        dict(zip(INTEGRALS, integrals(solver, x)[0], strict=True)) for x in (state, end)
+    )
     assert after["mass"] == before["mass"]
     assert after["energy"] == pytest.approx(float(before["energy"]), rel=1e-8)
     assert after["potential_enstrophy"] == pytest.approx(
