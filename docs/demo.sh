@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 forecast=${FORECAST:-.venv/bin/forecast}
 started=$SECONDS
+# Where other programs compute too, threads that spin while they wait cost ten times the time.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 
 run() { # OUTPUT WORDS...: the command, unless its output is there
     local output=$1

@@ -12,6 +12,8 @@ import pyproj  # noqa: F401
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# Before torch: where other programs compute too, threads that spin cost ten times the time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")
