@@ -14,6 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from configs.schema import Config
 
+_UNIONS = {
+    ("data",): (["shallow_water"], ["files"]),
+    ("data", "splits"): (["ranges"], ["fractions"]),
+}
+"""Keys at which pydantic adds a tag to a location, and the tags."""
+
 _FOLDER = Path(__file__).parent
 
 
@@ -193,8 +199,9 @@ def _explain(error: ValidationError, source: str) -> str:
 def _dotted(location: tuple[int | str, ...]) -> str:
     """The key as a user writes it: without the tags that pydantic adds for unions."""
     parts = [str(part) for part in location]
-    if len(parts) > 1 and parts[0] == "data" and parts[1] in ("shallow_water", "files"):
-        del parts[1]
+    for path, tags in _UNIONS.items():
+        if parts[: len(path)] == list(path) and parts[len(path) : len(path) + 1] in tags:
+            del parts[len(path)]
     return ".".join(parts)
 
 
@@ -204,13 +211,14 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue
-        matching = [m for m in models if _tag(m) == part]
-        models = matching or [
+        tagged = [m for m in models if _tag(m) == part]
+        below = [
             found
             for model in models
             if part in model.model_fields
             for found in _models_in(model.model_fields[part].annotation)
         ]
+        models = tagged or below or models  # the last where it is the tag of a union
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 

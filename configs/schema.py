@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from configs.timestep import TimeStep
 from configs.variables import variable
@@ -94,6 +102,32 @@ class SplitRanges(Section):
     test: TimeRange
 
 
+class SplitFractions(Section):
+    """The three splits as fractions of the times, in this order."""
+
+    train: float = Field(gt=0, le=1)
+    validation: float = Field(ge=0, lt=1)
+    test: float = Field(ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_whole(self) -> SplitFractions:
+        total = self.train + self.validation + self.test
+        if total > 1 + 1e-9:
+            raise ValueError(f"the fractions sum to {total:g}; they may sum to 1 at most")
+        return self
+
+
+def _kind_of_splits(value: Any) -> str:
+    train = value.get("train") if isinstance(value, dict) else getattr(value, "train", None)
+    return "fractions" if isinstance(train, int | float) else "ranges"
+
+
+Splits = Annotated[
+    Annotated[SplitRanges, Tag("ranges")] | Annotated[SplitFractions, Tag("fractions")],
+    Discriminator(_kind_of_splits),
+]
+
+
 class FilesData(Section):
     """Training data from ERA5-style gridded files."""
 
@@ -114,7 +148,9 @@ class FilesData(Section):
     mask: tuple[VariableName, ...] = Field(
         default=(), description="channels whose missing values are a mask"
     )
-    splits: SplitRanges | None = None
+    splits: Splits | None = Field(
+        default=None, description="times or fractions; None makes a store to start forecasts from"
+    )
 
 
 DataConfig = Annotated[ShallowWaterData | FilesData, Field(discriminator="source")]

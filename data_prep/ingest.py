@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs import layout
 from configs.load import dump_config
-from configs.schema import FilesData, SplitRanges
+from configs.schema import FilesData, SplitFractions, SplitRanges
 from configs.timestep import TimeStep
 from configs.variables import Variable, variable
 from data_prep.contents import Contents
@@ -113,10 +113,16 @@ def _check_names(config: FilesData, channels: list[Variable], statics: list[Vari
         raise ValueError(f"data.variables names one twice: {', '.join(config.variables)}")
 
 
-def _split(time: Times, ranges: SplitRanges | None) -> NDArray[np.str_]:
+def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[np.str_]:
     """The split of each time."""
     split = np.full(len(time), "", dtype="U10")
     if ranges is None:
+        return split
+    if isinstance(ranges, SplitFractions):
+        fractions = [getattr(ranges, name) for name in layout.SPLITS]
+        edges = np.rint(np.cumsum([0.0, *fractions]) * len(time)).astype(int)
+        for name, first, end in zip(layout.SPLITS, edges, edges[1:], strict=False):
+            split[first:end] = name
         return split
     for name in layout.SPLITS:
         limits = getattr(ranges, name)

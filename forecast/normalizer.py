@@ -59,6 +59,11 @@ class Normalizer(nn.Module):
         of = store.statistics
         names = (layout.MEAN, layout.STD, layout.STD_STEP)
         climatology = None
+        if layout.MEAN not in of:
+            raise ValueError(
+                f"{store.path} has no training split, and so no mean to scale by; ingest the files "
+                "again with data.splits"
+            )
         if baseline == "climatology":
             if layout.CLIMATOLOGY not in of:
                 raise ValueError(

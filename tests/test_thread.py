@@ -183,6 +183,66 @@ def test_a_store_is_described(
         assert fragment in shown
 
 
+def reanalysis() -> xr.Dataset:
+    """Ten days in the layout of the Climate Data Store: waves that travel eastward."""
+    time = np.datetime64("2020-01-01", "ns") + np.arange(40) * np.timedelta64(6, "h")
+    latitude, longitude = np.linspace(90, -90, 17), np.arange(32) * 11.25
+    wave = np.cos(np.radians(latitude))[:, None] * np.sin(2 * np.radians(longitude))
+    turned = np.cos(np.radians(latitude))[:, None] * np.cos(2 * np.radians(longitude))
+    phase = 0.2 * np.arange(40)[:, None, None]
+    field = (np.cos(phase) * wave - np.sin(phase) * turned).astype("f4")  # (time, h, w)
+
+    levels = ("valid_time", "pressure_level", "latitude", "longitude")
+    surface = ("valid_time", "latitude", "longitude")
+    both = np.stack([field, field], axis=1)
+    return xr.Dataset(
+        {
+            "z": (levels, 5e4 + 800 * both, {"units": "m**2 s**-2"}),
+            "t": (levels, 270 + 9 * both, {"units": "K"}),
+            "u10": (surface, 8 * field, {"units": "m s**-1"}),
+            "v10": (surface, -6 * field, {"units": "m s**-1"}),
+        },
+        {
+            "valid_time": time,
+            "pressure_level": ("pressure_level", [500.0, 850.0], {"units": "hPa"}),
+            "latitude": latitude,
+            "longitude": longitude,
+        },
+    )
+
+
+def test_reanalysis_files_go_through_the_thread(run_forecast: Run, tmp_path: Path) -> None:
+    file, store, run = (tmp_path / name for name in ("era5.nc", "store.zarr", "run"))
+    forecast, scores = tmp_path / "forecast.nc", tmp_path / "scores.nc"
+    reanalysis().to_netcdf(file)
+    assert run_forecast("data", "ingest", "reanalysis_smoke", file, "--out", store) == 0
+    opened = xr.open_zarr(store, consolidated=False)
+    assert [int((opened.split == name).sum()) for name in ("train", "validation", "test")] == [
+        24,
+        8,
+        8,
+    ]
+    assert list(opened.channel.values) == ["z500", "t850", "u10", "v10"]
+    words = ("train", "reanalysis_smoke", "--data", store, "--out", run, "tracking.enabled=false")
+    assert run_forecast(*words) == 0
+    assert run_forecast("rollout", run, "--data", store, "--out", forecast) == 0
+    assert run_forecast("evaluate", forecast, "--data", store, "--out", scores) == 0
+    assert cf_errors(forecast) == []
+    assert "2020-01-09 00:00:00" in cdo_sinfon(forecast)
+
+
+def test_a_store_without_splits_is_not_trained_on(
+    run_forecast: Run, refused: Refused, tmp_path: Path
+) -> None:
+    file, store, run = (tmp_path / name for name in ("era5.nc", "store.zarr", "run"))
+    reanalysis().to_netcdf(file)
+    words = ("data", "ingest", "reanalysis_smoke", file, "--out", store)
+    assert run_forecast(*words, "--set", "data.splits=null") == 0
+    line = refused("train", "reanalysis_smoke", "--data", store, "--out", run)
+    assert "no training split" in line
+    assert not run.exists()
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 

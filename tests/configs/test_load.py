@@ -67,6 +67,18 @@ def test_dates_and_years_stay_text() -> None:
         ("training.steps=ten", ("training.steps", "'ten'", "integer")),
         ("training.steps=0", ("training.steps is 0", "greater than or equal to 1")),
         ("training.steps.deep=1", ("training.steps.deep", "has no keys")),
+        (
+            "data={source: files, variables: [sst], splits: {train: 1, validation: 0.2, test: 0}}",
+            ("data.splits", "sum to 1.2"),
+        ),
+        (
+            "data={source: files, variables: [t2m], splits: {train: {first: 1, lst: 2}}}",
+            ("unknown key data.splits.train.lst", "nearest: last"),
+        ),
+        (
+            "data={source: files, variables: [t2m], splits: {tran: 0.9}}",
+            ("unknown key data.splits.tran", "nearest: train"),
+        ),
         ("training=3", ("training is 3", "section with the keys steps, batch_size")),
         ("training.optimizer=adam", ("training.optimizer", "'adam'", "nearest: adamw")),
         ("data.variables=[geopotental]", ("data.variables.0", "nearest: geopotential")),
