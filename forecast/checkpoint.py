@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from configs import layout
-from configs.schema import ModelConfig
+from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.forecaster import Forecaster

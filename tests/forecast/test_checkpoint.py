@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.schema import ModelConfig
+from configs.model import ModelConfig
 from forecast import checkpoint
 from forecast.checkpoint import (
     TrainingState,
@@ -13,8 +13,8 @@ from forecast.checkpoint import (
     save_package,
     save_training_state,
 )
-from forecast.data import Store
 from forecast.forecaster import Forecaster
+from forecast.store import Store
 
 
 @pytest.fixture(scope="module")
