@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -36,6 +37,37 @@ def draw_maps(
     for ax in axes[len(maps) :]:
         ax.set_axis_off()
     figure.colorbar(image, ax=list(axes), label=label, shrink=0.8)
+    figure.savefig(path, dpi=75)
+
+
+def draw_mountain(
+    path: Path,
+    height: Tensor,
+    difference: Tensor,
+    grid: Grid,
+    days: Sequence[int],
+    errors: Mapping[str, Sequence[float]],
+    reference: str,
+) -> None:
+    """Height on the last day, what T42 makes of it, and errors by day.
+
+    Args:
+        path: of the picture.
+        height: of the surface in the reference, m, (nlat, nlon).
+        difference: T42 less the reference, m, (nlat, nlon).
+        grid: of both.
+        days: of the errors.
+        errors: relative l2 of the height on these days, by truncation.
+        reference: its name.
+    """
+    figure = _figure(12, 3.2)
+    axes = figure.subplots(1, 3, width_ratios=(1.35, 1.35, 1))
+    _map(figure, axes[0], height, grid, f"height of the surface (m), {reference}")
+    _map(figure, axes[1], difference, grid, f"T42 less {reference} (m)")
+    for (name, values), colour in zip(errors.items(), (_BLUE, _RED), strict=False):
+        axes[2].semilogy(days, values, color=colour, label=name)
+    axes[2].set(xlabel="day", ylabel=f"relative l2 of the height against {reference}")
+    axes[2].legend()
     figure.savefig(path, dpi=75)
 
 
@@ -81,21 +113,27 @@ def draw_climate(
     """Vorticity and height of the last day, and spectra of kinetic energy."""
     figure = _figure(12, 3.2)
     axes = figure.subplots(1, 3, width_ratios=(1.35, 1.35, 1))
-    limit = float(vorticity.abs().max())
-    for ax, field, label, scale in (
-        (axes[0], vorticity, "vorticity (s⁻¹)", {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}),
-        (axes[1], height, "height of the surface (m)", {"cmap": "viridis"}),
-    ):
-        image = ax.pcolormesh(
-            grid.longitude, grid.latitude, field, shading="nearest", rasterized=True, **scale
-        )
-        figure.colorbar(image, ax=ax, label=label, shrink=0.85)
+    _map(figure, axes[0], vorticity, grid, "vorticity (s⁻¹)")
+    _map(figure, axes[1], height, grid, "height of the surface (m)")
     degree = np.arange(1, len(next(iter(spectra.values()))))
     for (name, values), colour in zip(spectra.items(), (_BLUE, _RED), strict=False):
         axes[2].loglog(degree, values[1:], color=colour, label=name)
     axes[2].set(xlabel="degree", ylabel="kinetic energy per degree (m² s⁻²)")
     axes[2].legend()
     figure.savefig(path, dpi=75)
+
+
+def _map(figure: Figure, ax: Axes, field: Tensor, grid: Grid, label: str) -> None:
+    """A map with a colour bar of its own, about 0 where the field has both signs."""
+    low, high = float(field.min()), float(field.max())
+    signed = low < 0 < high
+    limits = (-max(-low, high), max(-low, high)) if signed else (low, high)
+    image = ax.pcolormesh(
+        grid.longitude, grid.latitude, field, cmap="RdBu_r" if signed else "viridis",
+        vmin=limits[0], vmax=limits[1], shading="nearest", rasterized=True,
+    )  # fmt: skip
+    figure.colorbar(image, ax=ax, label=label, shrink=0.85)
+    ax.set(xticks=range(0, 361, 90), yticks=range(-90, 91, 45))
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -49,18 +49,19 @@ def draw_diagnostics(
     """
     figure = _figure(11, 6)
     axes = figure.subplots(2, 3).flat
-    for i, (name, (long_name, _)) in enumerate(INTEGRALS.items()):
+    for i, (long_name, _) in enumerate(INTEGRALS.values()):
         start = values[:, :1, i]
         change = (values[:, :, i] - start) / np.where(start == 0, 1.0, np.abs(start))
         axes[i].plot(days, change.T, color="#0b6e99", alpha=max(0.1, 1 / len(values)), lw=1)
-        axes[i].set(title=long_name, xlabel="days", ylabel=f"relative change of {name}")
-        axes[i].title.set_fontsize(9)
+        axes[i].set(xlabel="days", ylabel="relative change")
+        axes[i].set_title(long_name, fontsize=9, pad=14)  # clear of the axis's power of ten
     degree = np.arange(spectrum.shape[-1])
     for when, colour in ((0, "#c1592b"), (-1, "#0b6e99")):
         mean = np.nanmean(spectrum[:, when], axis=0)
         shown = (degree > 0) & (mean > 0)
         axes[4].loglog(degree[shown], mean[shown], color=colour, label=f"day {days[when]:.4g}")
-    axes[4].set(title="Kinetic energy", xlabel="degree", ylabel="m² s⁻² per degree")
+    axes[4].set(xlabel="degree", ylabel="m² s⁻² per degree")
+    axes[4].set_title("Kinetic energy", fontsize=9, pad=14)
     axes[4].legend()
     axes[5].set_axis_off()
     axes[5].text(0, 0.95, title, va="top", wrap=True)

@@ -7,6 +7,7 @@ store by one rename, when all pieces and the statistics are in it.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from data_prep.statistics import write_statistics
 __all__ = [
     "Contents", "StoreWriter", "Trajectories", "describe", "export_netcdf", "refuse_existing",
 ]  # fmt: skip
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StoreWriter:
@@ -65,10 +68,23 @@ class StoreWriter:
         """The writer itself."""
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Release the lock; without `resume` remove what is not finished."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        """Release the lock; without `resume` remove what is not finished.
+
+        Raises:
+            OSError: in place of one that says that the disk is full, with the way on.
+        """
         if self.work.exists():
             self._leave(keep=self.resume)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            kept = "what is written is kept; " if self.resume else ""
+            raise OSError(
+                error.errno,
+                f"No space left, {kept}free some and run the same command again",
+                str(self.path),
+            ) from error
 
     @property
     def done(self) -> frozenset[int]:
