@@ -8,7 +8,6 @@ channels, in numbers of the wire's type: 2 b c h (m − k) going over, 2 b c k (
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sphere_ops.dealing import Orders, Share

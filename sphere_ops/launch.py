@@ -1,4 +1,4 @@
-"""Begin and end of a mesh of processes that `torchrun` (or anything that sets its variables) made."""
+"""Begin and end of a mesh of processes that `torchrun`, or whatever sets its variables, made."""
 
 from __future__ import annotations
 
@@ -168,10 +168,12 @@ def _connect(
     backend = "nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world(), timeout=limit)
     ranks = torch.arange(world()).view(shape)
-    groups = []
+    groups: list[dist.ProcessGroup] = []
     for lines in (ranks.T.tolist(), ranks.tolist()):  # along data, along latitude
         mine = [dist.new_group(line, timeout=limit) for line in lines]
-        groups.append(mine[next(i for i, line in enumerate(lines) if rank in line)])
+        own = mine[next(i for i, line in enumerate(lines) if rank in line)]
+        assert isinstance(own, dist.ProcessGroup)
+        groups.append(own)
     return DeviceMesh.from_group(
         groups, device_type, mesh=ranks, mesh_dim_names=("data", "latitude")
     )

@@ -189,7 +189,7 @@ class _SumRows(torch.autograd.Function):
         return _summed(x, mesh)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _summed(grad, ctx.mesh), None
 
 

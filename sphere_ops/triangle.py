@@ -191,7 +191,7 @@ def triangle(
                         of = slice(here.start + place, here.start + last, 2)
                         parts.append(Part(of, degrees, even, table))
             blocks.append(Block(here.start + first, here.start + last, lowest, tuple(parts)))
-    folds = tuple((block,) for block in blocks)
+    folds: tuple[tuple[Block, ...], ...] = tuple((block,) for block in blocks)
     if blocks and not cached(device):
         folds = (tuple(blocks),)
     weights = (4 * torch.pi * grid.nlon * grid.area_weights[:north, 0]).to(
