@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ _DEGREE = "degree"
 
 
 class DiagnosticsRecord:
-    """Keeps a small file for each part of a trajectory, until all of them go into the store.
+    """Keeps a small file for each part of a batch, until all of them go into the store.
 
     Args:
         folder: of the files.
@@ -32,28 +33,34 @@ class DiagnosticsRecord:
 
     def write(
         self,
-        index: int,
+        indices: Sequence[int],
         start: int,
         integrals: NDArray[np.float64],
         spectrum: NDArray[np.float64],
     ) -> None:
-        """Keep some times of a trajectory.
+        """Keep some times of some trajectories.
 
         Args:
-            index: of the trajectory.
+            indices: of the trajectories.
             start: first of the times.
-            integrals: (time, 4).
-            spectrum: (time, lmax).
+            integrals: (trajectory, time, 4).
+            spectrum: (trajectory, time, lmax).
         """
-        np.save(self._folder / f"{index}-{start}.npy", np.hstack((integrals, spectrum)))
+        path = self._folder / f"{indices[0]}-{start}.npz"
+        unfinished = path.with_suffix(".partial")
+        with unfinished.open("wb") as file:
+            values = np.concatenate((integrals, spectrum), axis=-1)
+            np.savez(file, indices=np.asarray(indices), values=values)
+        unfinished.replace(path)
 
     def read(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Integrals (trajectory, time, 4) and spectra (trajectory, time, lmax); NaN for none."""
         values = np.full(self._shape, np.nan)
-        for path in self._folder.glob("*.npy"):
-            index, start = (int(number) for number in path.stem.split("-"))
-            part = np.load(path)
-            values[index, start : start + len(part)] = part
+        for path in self._folder.glob("*.npz"):
+            start = int(path.stem.split("-")[1])
+            with np.load(path) as part:
+                stop = start + part["values"].shape[1]
+                values[part["indices"], start:stop] = part["values"]
         return values[..., : len(INTEGRALS)], values[..., len(INTEGRALS) :]
 
     def put(self, store: zarr.Group) -> None:

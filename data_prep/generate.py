@@ -119,9 +119,9 @@ class _Run:
             last = part.start + part.fields.shape[1]
             indices = [batch[member].index for member in part.members]
             self.writer.write_part(indices, part.start, part.fields)
-            for row, index in enumerate(indices):
-                self.record.write(index, part.start, part.integrals[row], part.spectrum[row])
-                if last == len(self.times):
+            self.record.write(indices, part.start, part.integrals, part.spectrum)
+            if last == len(self.times):
+                for index in indices:
                     self.writer.complete(index)
             span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
             self.simulated += len(part.members) * (span / np.timedelta64(1, "D"))
