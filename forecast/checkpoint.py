@@ -27,6 +27,7 @@ from configs.variables import Variable
 from forecast.forecaster import BY_ROWS, Forecaster
 from forecast.migrate import MIGRATIONS, migrate
 from forecast.normalizer import Normalizer
+from forecast.output import cannot_write
 from sphere_ops.grid import Grid, own_rows
 from sphere_ops.mesh import current
 
@@ -230,8 +231,8 @@ def _write_folder(
 ) -> None:
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         save_file(contiguous, partial / tensors_name)
         (partial / values_name).write_text(json.dumps(values, indent=1), encoding="utf-8")
@@ -244,8 +245,8 @@ def _write_folder(
                 os.replace(partial / name, path / name)
         else:
             os.rename(partial, path)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {error}; free some space and resume") from error
+    except (SafetensorError, OSError) as error:
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
