@@ -14,10 +14,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from sphere_ops.folded import contract_degrees, contract_latitude, fold, unfold
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function
-from sphere_ops.triangle import triangle
-from sphere_ops.zonal import Rows, fields_first, fields_last, to_rows, to_wavenumbers
+from sphere_ops.triangle import Triangle, triangle
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Spec:
         """Give the spec its name."""
         name = json.dumps([asdict(self.grid), self.lmax, self.mmax, self.functions])
         object.__setattr__(self, "name", name)
-
-    @property
-    def rows(self) -> Rows:
-        """Layout of the grid's rows for these orders."""
-        return Rows(self.grid.nlat, self.grid.nlon, self.mmax, self.grid.nlat, 0)
 
 
 @cache
@@ -91,12 +86,13 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
-    z = to_wavenumbers(x[None], spec.rows)  # (2, 1, rows, n)
-    scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)
-    for f, function in enumerate(spec.functions):
-        table = triangle(spec.grid, spec.lmax, spec.mmax, x.dtype, x.device, function)
-        coeffs = table.analyse(spec.rows.body(z), quadrature=not adjoint)[:, :, 0]  # (l, m, 2, n)
-        fields_first(coeffs, scale, torch.view_as_complex(out[f]))
+    tables = _tables(spec, x)
+    weights = 2 * tables[0].halved_equator if adjoint else tables[0].halved_quadrature
+    z = fold(x, spec.mmax, weights, "backward" if adjoint else "forward")
+    if adjoint:
+        _single(spec, z).mul_(0.5)
+    for table, coeffs in zip(tables, out, strict=True):
+        contract_latitude(table, z, torch.view_as_complex(coeffs))
     return out
 
 
@@ -107,30 +103,30 @@ def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     n = coeffs.shape[1]
     if not n:
         return coeffs.new_empty(0, *spec.grid.shape)
-    y = coeffs.new_empty(2, 1, spec.rows.total, n)
-    scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)
-    for f, function in enumerate(spec.functions):
-        table = triangle(spec.grid, spec.lmax, spec.mmax, coeffs.dtype, coeffs.device, function)
-        scaled = coeffs.new_empty(spec.lmax, spec.mmax, 2, n)
-        fields_last(torch.view_as_complex(coeffs[f]), scale, scaled)
-        table.synthesise(scaled[:, :, None], spec.rows.body(y), quadrature=adjoint, add=f > 0)
-    return to_rows(y, spec.rows)[0]
+    tables = _tables(spec, coeffs)
+    z = coeffs.new_empty(2, spec.mmax, tables[0].north, n, dtype=coeffs.dtype.to_complex())
+    for f, (table, c) in enumerate(zip(tables, coeffs, strict=True)):
+        contract_degrees(table, torch.view_as_complex(c), z, add=f > 0)
+    if not adjoint:
+        return unfold(z, *spec.grid.shape, None, "forward")
+    _single(spec, z).mul_(2)
+    return unfold(z, *spec.grid.shape, tables[0].quadrature / 2, "backward")
 
 
-def _order_scale(spec: Spec, like: Tensor, *, synthesis: bool, adjoint: bool) -> Tensor:
-    """Factors (mmax,) that turn unitary Fourier transforms into those of the definition.
+def _tables(spec: Spec, like: Tensor) -> list[Triangle]:
+    """Tables of the functions of latitude."""
+    of = spec.grid, spec.lmax, spec.mmax, like.dtype, like.device
+    return [triangle(*of, function) for function in spec.functions]
 
-    In the real inner product an order m > 0 stands for −m too and counts twice.
+
+def _single(spec: Spec, z: Tensor) -> Tensor:
+    """The orders of z that stand for themselves; another one stands for −m too.
+
+    In the real inner product, which defines the adjoint, those others count twice.
     """
     nlon = spec.grid.nlon
-    scale = like.new_full((spec.mmax,), nlon**0.5 if synthesis != adjoint else nlon**-0.5)
-    if adjoint:
-        twice = torch.full_like(scale, 2.0)
-        twice[0] = 1
-        if nlon % 2 == 0 and spec.mmax == nlon // 2 + 1:
-            twice[-1] = 1
-        scale = scale / twice if synthesis else scale * twice
-    return scale
+    nyquist = nlon % 2 == 0 and spec.mmax == nlon // 2 + 1
+    return z[:, :: spec.mmax - 1] if nyquist else z[:, :1]
 
 
 @_analyse.register_fake

@@ -8,6 +8,7 @@ time where a cache holds it, for all together where launches count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -81,6 +82,24 @@ class Triangle:
         """Rows of the northern hemisphere, the equator included."""
         return (self.nlat + 1) // 2
 
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """All blocks of orders."""
+        return (block for blocks in self.folds for block in blocks)
+
+    @property
+    def halved_equator(self) -> Tensor:
+        """Weights (north,) of rows that are added to their mirror images: ½ on the equator."""
+        weights = torch.ones_like(self.quadrature)
+        if self.nlat % 2:
+            weights[-1] = 0.5
+        return weights
+
+    @property
+    def halved_quadrature(self) -> Tensor:
+        """2π q of rows that are added to their mirror images, (north,)."""
+        return self.quadrature * self.halved_equator
+
     def analyse(self, body: Tensor, *, quadrature: bool = True) -> Tensor:
         """Contract latitude: c_lm = Σ_h 2π q_h P_lm(h) z_m(h).
 
@@ -93,9 +112,7 @@ class Triangle:
         """
         parts_re_im, b, _, nlat, c = body.shape
         coeffs = body.new_empty(self.lmax, self.mmax, b, parts_re_im, c)
-        weights = self.quadrature if quadrature else torch.ones_like(self.quadrature)
-        if nlat % 2:  # the equator is counted in both hemispheres
-            weights = torch.cat((weights[:-1], weights[-1:] / 2))
+        weights = self.halved_quadrature if quadrature else self.halved_equator
         weighted = quadrature or bool(nlat % 2)
         for blocks in self.folds:
             first, last = blocks[0].first, blocks[-1].last
