@@ -27,10 +27,10 @@ _PEER = (300.0, 150.0, 75.0)
 def speed(runs: int, batch: int) -> list[Row]:
     """One hour of random states at T42; the peer gets its states one after the other."""
     rows = []
+    truth = _truth(batch)
     for dtype in (torch.float64, torch.float32):
         experiment = Experiment("random", {}, _LMAX, dtype)
         states = torch.stack([experiment.initial_state(seed) for seed in range(batch)])
-        truth = _truth(batch)
         functions: dict[str, Callable[[], object]] = {}
         errors: dict[str, float] = {}
         for dt in _OURS:

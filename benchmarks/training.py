@@ -29,14 +29,16 @@ from torch import nn
 from benchmarks.measure import Row, Timing, interleaved, peak_memory, report
 from benchmarks.task_a import FULL, PRESET, Variant, ablation
 from configs.load import load_config
-from configs.schema import Config, ModelConfig, ShallowWaterData
+from configs.model import ModelConfig
+from configs.schema import Config, ShallowWaterData
 from configs.timestep import TimeStep
 from configs.variables import variable
-from forecast import data as forecast_data
-from forecast.data import Batch, Store, Windows, batches
+from forecast import store as forecast_store
+from forecast.data import Batch, Windows, batches
 from forecast.forcing import positional_field
 from forecast.forecaster import Forecaster
 from forecast.normalizer import Normalizer
+from forecast.store import Store
 from forecast.trainer import Trainer
 from sphere_ops.grid import Grid
 from sphere_ops.memory import keep_freed_memory
@@ -179,7 +181,7 @@ def _loader(step: Callable[[], object]) -> Row:
     assert isinstance(data, ShallowWaterData)
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(forecast_data, "_IN_MEMORY_BYTES", 0),
+        mock.patch.object(forecast_store, "_IN_MEMORY_BYTES", 0),
     ):
         windows = Windows(Store(generate_shallow_water(data, Path(folder) / "store")), "train", 1)
         busy, count, started = 0.0, 0, None

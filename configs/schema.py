@@ -4,47 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from configs.timestep import TimeStep
-from configs.variables import variable
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, and strict about its keys; a bare 1950 can be text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-
-def _time_step(text: str) -> str:
-    return TimeStep.parse(text).label
-
-
-def _variable_name(name: str) -> str:
-    return variable(name).name
-
-
-TimeStepText = Annotated[str, AfterValidator(_time_step)]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
-
+from configs.model import ModelConfig
+from configs.section import GridConfig, Section, TimeStepText, VariableName
 
 # --- data ---------------------------------------------------------------------------------------
-
-
-class GridConfig(Section):
-    """A global grid by its kind and size."""
-
-    kind: Literal["equiangular", "cell-centred", "legendre-gauss"] = "legendre-gauss"
-    nlat: int = Field(ge=4)
-    nlon: int = Field(ge=4)
 
 
 class SplitCounts(Section):
@@ -154,76 +119,6 @@ class FilesData(Section):
 
 
 DataConfig = Annotated[ShallowWaterData | FilesData, Field(discriminator="source")]
-
-
-# --- model --------------------------------------------------------------------------------------
-
-
-class SpectralBranch(Section):
-    """The global branch: one kernel value per degree."""
-
-    lmax: int = Field(ge=1, description="degrees kept, exclusive")
-    complex: bool = False
-
-
-class IntegralBranch(Section):
-    """The local integral (DISCO) branch."""
-
-    theta_cutoff: float = Field(gt=0, le=3.1416, description="radius of the kernel, radians")
-    kernel_shape: tuple[int, ...] = (3, 3)
-    basis_type: Literal["piecewise linear", "harmonic", "zernike", "fourier-bessel"] = (
-        "piecewise linear"
-    )
-
-
-class DifferentialBranch(Section):
-    """The local differential branch."""
-
-    order: Literal[1, 2] = 1
-    length_scale: float | None = Field(
-        default=None, gt=0, description="derivatives are per this length, radians; 1/lmax of the "
-        "spectral branch if not given, 1/32 without one",
-    )  # fmt: skip
-
-
-class BranchesConfig(Section):
-    """The branches that run in parallel in every block; one that is not named does not exist."""
-
-    spectral: SpectralBranch | None = None
-    integral: IntegralBranch | None = None
-    differential: DifferentialBranch | None = None
-
-    @model_validator(mode="after")
-    def _one_at_least(self) -> BranchesConfig:
-        if self.spectral is None and self.integral is None and self.differential is None:
-            raise ValueError("name at least one branch: spectral, integral or differential")
-        return self
-
-
-class ModelConfig(Section):
-    """The network, its inputs, and what surrounds it."""
-
-    branches: BranchesConfig
-    grid: GridConfig | None = Field(
-        default=None, description="grid of the blocks, if it is not that of the data"
-    )
-    channels: int = Field(default=32, ge=1)
-    blocks: int = Field(default=4, ge=1)
-    mlp: Literal["gelu", "products"] = Field(
-        default="gelu", description="what follows the branches in a block: a GELU between two "
-        "layers, or products of two linear maps: more exact where the branches resolve the data, "
-        "and unbounded where they do not",
-    )  # fmt: skip
-    mlp_ratio: float = Field(default=2.0, gt=0, description="its hidden channels over `channels`")
-    static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
-    forcing: tuple[VariableName, ...] = ()
-    baseline: Literal["mean", "climatology"] = Field(
-        default="mean", description="what is subtracted before scaling: time mean, or mean by month"
-    )
-    conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
-    dealias_lmax: int | None = Field(
-        default=None, ge=1, description="drop the tendency's degrees from this one on"
-    )
 
 
 # --- training -----------------------------------------------------------------------------------

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forecast.checkpoint import load_package
-    from forecast.data import Store
     from forecast.forecaster import Forecaster
     from forecast.model import LocalSFNO
+    from forecast.store import Store
 
 __all__ = ["Forecaster", "LocalSFNO", "Store", "load_package"]
 
 _HOMES = {
     "Forecaster": "forecast.forecaster",
     "LocalSFNO": "forecast.model",
-    "Store": "forecast.data",
+    "Store": "forecast.store",
     "load_package": "forecast.checkpoint",
 }
 

@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from configs import layout
-from configs.schema import ModelConfig
+from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.forecaster import Forecaster
+from forecast.migrate import MIGRATIONS, migrate
 from forecast.normalizer import Normalizer
 from sphere_ops.grid import Grid
 
@@ -68,7 +69,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
 
     Raises:
         FileNotFoundError: if there is no package.
-        ValueError: if it is damaged, or of another format version.
+        ValueError: if it is damaged, or of a format that cannot be read any more, or not yet.
     """
     path = Path(path)
     if (path / layout.PACKAGE / layout.PACKAGE_FILE).is_file():
@@ -76,6 +77,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
     description = read_description(path)
     tensors = _read_tensors(path / layout.WEIGHTS_FILE)
     try:
+        migrate(description, tensors)
         config = ModelConfig.model_validate(description["model"])
         channels = tuple(
             Variable(**{**entry, "aliases": tuple(entry["aliases"])})
@@ -112,7 +114,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no package.
-        ValueError: if it is damaged, or of another format version.
+        ValueError: if it is damaged, or of a later format version.
     """
     file = Path(path) / layout.PACKAGE_FILE
     if not file.is_file():
@@ -122,11 +124,12 @@ def read_description(path: str | Path) -> dict[str, Any]:
         )
     description = _read_json(file)
     version = description.get(layout.FORMAT_VERSION)
-    if version != layout.PACKAGE_VERSION:
+    if not isinstance(version, int) or version < min(MIGRATIONS):
+        raise ValueError(f"{file} is damaged (format version {version!r}); copy it again")
+    if version > layout.PACKAGE_VERSION:
         raise ValueError(
-            f"package {path} has format version {version}, this program reads "
-            f"{layout.PACKAGE_VERSION}; load it with the version of sphere-forecast that wrote it, "
-            "or train again"
+            f"package {path} has format version {version}, this program reads up to "
+            f"{layout.PACKAGE_VERSION}; install a newer sphere-forecast"
         )
     return description
 
@@ -218,6 +221,7 @@ def _write_folder(
         contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         save_file(contiguous, partial / tensors_name)
         (partial / values_name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+        shutil.copymode(partial / values_name, partial / tensors_name)  # safetensors' is 0600
         for name in (tensors_name, values_name):
             with open(partial / name, "rb") as file:
                 os.fsync(file.fileno())

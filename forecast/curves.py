@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from configs.layout import CHANNEL
 from configs.timestep import TimeStep
 from forecast import metrics
-from forecast.data import Store
-from forecast.evaluate import MODEL, Truth
+from forecast.evaluate import MODEL
 from forecast.figure import (
     COLOURS,
     FAINT,
@@ -31,8 +30,11 @@ from forecast.figure import (
     save,
     with_units,
 )
+from forecast.output import check_output
 from forecast.reader import ForecastFile, open_output, steps_of
-from forecast.writer import TIME_STEP, check_output
+from forecast.store import Store
+from forecast.truth import Truth
+from forecast.writer import TIME_STEP
 
 Array = NDArray[np.floating[Any]]
 

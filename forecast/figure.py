@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from forecast.writer import check_output, remove
+from forecast.output import check_output, remove
 
 SUFFIXES = (".png", ".pdf", ".svg")
 INK = "#222222"

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from configs.schema import BranchesConfig, ModelConfig
+from configs.model import BranchesConfig, ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from forecast.data import Store
 from forecast.forcing import forcing_fields, is_positional, positional_field
 from forecast.model import LocalSFNO
 from forecast.normalizer import Normalizer
+from forecast.store import Store
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
 from sphere_ops.resample import resample

@@ -19,18 +19,17 @@ from configs import layout
 from configs.load import load_config
 from configs.schema import RolloutConfig
 from forecast.checkpoint import load_package
-from forecast.data import Store
 from forecast.forecaster import Forecaster
+from forecast.output import check_output
 from forecast.reader import lead_label
 from forecast.rollout import rollout
-from forecast.writer import SUFFIXES, ForecastAxes, ForecastWriter, check_output
+from forecast.starts import Start, find_starts
+from forecast.store import Store
+from forecast.writer import SUFFIXES, ForecastAxes, ForecastWriter
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
-
-Start = tuple[int, int]
-"""The arguments `index` and `step` of `Store.state`."""
 
 
 @dataclass(frozen=True)
@@ -133,48 +132,6 @@ def run_rollout(
     for one in ended:
         log.warning("%s", one)
     return tuple(ended)
-
-
-def find_starts(
-    store: Store, split: str = "test", init_times: Sequence[str] | None = None
-) -> list[Start]:
-    """The initial states of a split, or those at given times.
-
-    Args:
-        store: where they are.
-        split: all times of this split, or the first state of its trajectories.
-        init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
-
-    Returns:
-        The arguments `index` and `step` of `Store.state` for each.
-
-    Raises:
-        ValueError: if a time is not in the store; what there is, and the nearest, are named.
-    """
-    if not init_times:
-        return [(int(i), 0) for i in store.split_indices(split)]
-    unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
-    known = store.time.astype(unit)
-    steps = []
-    for text in init_times:
-        try:
-            time = np.datetime64(text.strip().removesuffix("Z").replace(" ", "T")).astype(unit)
-        except ValueError:
-            raise ValueError(
-                f"initial time {text!r} is not a date; write it as 2001-03-01 or 2001-03-01T12:00"
-            ) from None
-        found = np.flatnonzero(known == time)
-        if not len(found):
-            nearest = store.time[int(np.abs(store.time - time.astype(store.time.dtype)).argmin())]
-            raise ValueError(
-                f"{store.path} has no state at {text}; it has {_minute(store.time[0])} to "
-                f"{_minute(store.time[-1])} every {store.time_step.label} (nearest: "
-                f"{_minute(nearest)})"
-            )
-        steps.append(int(found[0]))
-    if store.has_trajectories:
-        return [(int(i), step) for i in store.split_indices(split) for step in steps]
-    return [(step, 0) for step in steps]
 
 
 class _Batch:
@@ -294,7 +251,3 @@ def _fitted(forecaster: Forecaster, store: Store) -> Forecaster:
         return forecaster
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
     return forecaster.on_grid(store.grid)
-
-
-def _minute(time: np.datetime64) -> str:
-    return str(time.astype("datetime64[m]"))

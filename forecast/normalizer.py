@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs import layout
 from configs.timestep import TimeStep
-from forecast.data import Store
+from forecast.store import Store
 
 Times = NDArray[np.datetime64]
 Baseline = Literal["mean", "climatology"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,26 +16,21 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from forecast import metrics
 from forecast.coastlines import FILE
-from forecast.data import Store
-from forecast.evaluate import Truth
 from forecast.figure import (
     FAINT,
     INK,
     SUFFIXES,
-    colour_range,
-    is_signed,
     new_figure,
     numbers,
     power_of_ten,
-    pretty_units,
     save,
     with_units,
 )
 from forecast.interpolate import at_points
-from forecast.reader import ForecastFile, time_label
-from forecast.writer import check_output
+from forecast.output import check_output
+from forecast.panels import Panel, long_name, make_panels, map_title, true_field
+from forecast.reader import ForecastFile
 from sphere_ops.grid import Grid
 
 Array = NDArray[np.floating[Any]]
@@ -95,11 +89,11 @@ def plot_map(
         raise ValueError("an anomaly needs the store with the climatology; name it with --truth")
     fields = {"Forecast": file.field(variable, member, position)}
     if truth is not None:
-        true, reference = _truth(file, truth, variable, member, position)
+        true, reference = true_field(file, truth, variable, member, position)
         fields["Truth"] = true
         if anomaly:
             fields = {title: f - reference for title, f in fields.items()}
-    panels = _panels(file, variable, fields, anomaly)
+    panels = make_panels(file, variable, fields, anomaly)
     if coastlines is None:
         coastlines = file.trajectory is None
     figure = new_figure(*_size(projection, len(panels)))
@@ -114,45 +108,9 @@ def plot_map(
     _colour_bar(figure, shared, panels[0], crs)
     if len(panels) == 3:
         _colour_bar(figure, drawn[2:], panels[2], crs)
-    title = _title(file, _long_name(file, variable, anomaly), member, position)
+    title = map_title(file, long_name(file, variable, anomaly), member, position)
     figure.suptitle(title, color=INK, fontsize=12)
     save(figure, out)
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One map: a field and its colours, `extend` saying at which ends values lie beyond."""
-
-    title: str
-    field: Array
-    quantity: str
-    units: str
-    low: float
-    high: float
-    extend: str
-    colours: str
-
-
-def _panels(
-    file: ForecastFile, variable: str, fields: dict[str, Array], anomaly: bool
-) -> list[_Panel]:
-    """The forecast alone, or forecast and truth in the same colours and the error in its own."""
-    attributes = file.dataset[variable].attrs
-    units, name = attributes.get("units", "1"), _long_name(file, variable, anomaly)
-    *_, last = fields.values()
-    signed = anomaly or is_signed(attributes.get("standard_name", ""), last)
-    limits = colour_range(list(fields.values()), signed)
-    colours = "RdBu_r" if signed else "viridis"
-    panels = [_Panel(title, f, name, units, *limits, colours) for title, f in fields.items()]
-    if len(fields) == 2:
-        field, truth = fields.values()
-        error = field - truth
-        area = file.grid.area_weights.numpy()
-        rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
-        title = f"Forecast − truth (rmse {f'{rmse:.2g} {pretty_units(units)}'.strip()})"
-        limits = colour_range([error], True)
-        panels.append(_Panel(title, error, "Forecast − truth", units, *limits, "PuOr_r"))
-    return panels
 
 
 def coastline() -> list[Array]:
@@ -173,24 +131,6 @@ def coastline() -> list[Array]:
         return np.split(data["points"], np.cumsum(data["length"])[:-1])
 
 
-def _truth(
-    file: ForecastFile, store: str | Path, variable: str, member: int, position: int
-) -> tuple[Array, Array]:
-    """The true field, and what its anomaly is a departure from."""
-    source = Store(store)
-    file.check_fits(source)
-    truth = Truth(file, source)
-    truth.check_start(member)
-    known = truth.known(member, slice(position, position + 1))
-    if not len(known):
-        raise ValueError(
-            f"store {source.path} has no state at {file.lead_label(position)} after "
-            f"{file.member_label(member)}; choose a shorter lead time, or draw without the truth"
-        )
-    channel = file.channel_names.index(variable)
-    return truth.states(member, known)[0, channel], truth.reference(member, known)[0, channel]
-
-
 def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection:
     match projection:
         case "robinson":
@@ -205,14 +145,14 @@ def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection
     )
 
 
-def _size(projection: str, n_panels: int) -> tuple[float, float]:
+def _size(projection: str, npanels: int) -> tuple[float, float]:
     """Width and height of the figure, inches."""
     if projection == "orthographic":
-        return (5.2, 6.0) if n_panels == 1 else (4.4 * n_panels, 5.8)
-    return (8.0, 5.4) if n_panels == 1 else (5.4 * n_panels, 4.3)
+        return (5.2, 6.0) if npanels == 1 else (4.4 * npanels, 5.8)
+    return (8.0, 5.4) if npanels == 1 else (5.4 * npanels, 4.3)
 
 
-def _draw(axes: GeoAxes, grid: Grid, panel: _Panel, crs: ccrs.Projection, coastlines: bool) -> None:
+def _draw(axes: GeoAxes, grid: Grid, panel: Panel, crs: ccrs.Projection, coastlines: bool) -> None:
     axes.set_facecolor("#e8e8e8")  # shows where a field is missing
     (x0, x1), (y0, y1) = crs.x_limits, crs.y_limits
     axes.imshow(
@@ -240,7 +180,7 @@ def _draw(axes: GeoAxes, grid: Grid, panel: _Panel, crs: ccrs.Projection, coastl
     axes.spines["geo"].set(linewidth=0.8, edgecolor=INK)
 
 
-def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: _Panel, crs: Any) -> None:
+def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: Panel, crs: Any) -> None:
     power = power_of_ten(max(abs(panel.low), abs(panel.high)))
     bar = figure.colorbar(
         ScalarMappable(Normalize(panel.low, panel.high), panel.colours),
@@ -300,15 +240,3 @@ def on_map(field: Array, grid: Grid, crs: ccrs.Projection, pixels: int = _PIXELS
         at_points(field, grid, np.where(on_sphere, latitude, 0), np.where(on_sphere, longitude, 0)),
         np.nan,
     )
-
-
-def _long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
-    name = str(file.dataset[variable].attrs.get("long_name", variable))
-    return f"{name}, anomaly" if anomaly else name
-
-
-def _title(file: ForecastFile, name: str, member: int, position: int) -> str:
-    start = time_label(file.init_time[member], file.time_step)
-    valid = time_label(file.valid_time[member, position], file.time_step)
-    of = "" if file.trajectory is None else f"trajectory {file.trajectory[member]}, "
-    return f"{name}\n{of}init {start}, lead {file.lead_label(position)}, valid {valid}"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from configs import layout
-from forecast.tracking import RunDescription, Tracker
+from forecast.tracker import RunDescription, Tracker
 
 log = logging.getLogger(__name__)
 

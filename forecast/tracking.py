@@ -1,7 +1,7 @@
-"""Where runs are recorded for people to compare: the tracker's interface, and MLflow behind it.
+"""Runs in MLflow: recorded for people to compare, and listed.
 
 This is the only file that imports mlflow, and it does so when a tracker is used: the first use of
-a database takes seconds. Every other back end is one more class with the methods of `Tracker`.
+a database takes seconds.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import json
 import logging
 import math
 import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from configs import layout
+from forecast.tracker import RunDescription
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,48 +32,8 @@ _PARAMETERS_PER_CALL = 100
 _LONGEST_PARAMETER = 6000
 
 
-@dataclass(frozen=True)
-class RunDescription:
-    """What a tracker is told of a run when it starts.
-
-    Attributes:
-        experiment: name of the experiment.
-        name: name of the run.
-        parameters: the configuration, nested.
-        tags: short facts, as the git commit.
-        dataset: path of the store that it trains on.
-        provenance: JSON of what the store was made from.
-    """
-
-    experiment: str
-    name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    dataset: str = ""
-    provenance: str = "{}"
-
-
-class Tracker(Protocol):
-    """A service that keeps runs. Any method may raise anything: the caller tries again later."""
-
-    def start(self, run: RunDescription, run_id: str | None) -> str:
-        """Begin a run, or go on with the one of `run_id`; returns its id."""
-
-    def metrics(self, run_id: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Take records: `step`, `time` (s since 1970), and values by name; repeats are harmless."""
-
-    def artifact(self, run_id: str, path: Path, folder: str) -> None:
-        """Take a file, or the files of a folder, into a folder of the run."""
-
-    def model(self, run_id: str, package: Path) -> None:
-        """Take a package as the model of the run."""
-
-    def finish(self, run_id: str, completed: bool) -> None:
-        """End the run."""
-
-
 class MLflowTracker:
-    """Runs in an MLflow tracking store."""
+    """A `Tracker`: runs in an MLflow tracking store."""
 
     def __init__(self, uri: str | None = None) -> None:
         """Remember where; nothing is contacted yet.
@@ -289,24 +248,6 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-@cache
-def git_commit() -> str:
-    """Commit of the code that runs, "-dirty" if it was changed since; empty outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        commit = _git(here, "rev-parse", "HEAD")
-        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return f"{commit}-dirty" if changed else commit
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    return done.stdout.strip()
 
 
 def _chunks(items: list[Any], size: int) -> list[list[Any]]:

@@ -25,6 +25,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.output import check_output, remove
 from forecast.sinks import NetCDFSink, Sink, ZarrSink
 from sphere_ops.grid import Grid
 
@@ -275,42 +276,6 @@ class ForecastWriter:
             "units": "1",
         }
         self._sink.coordinate(LAST_STEP, (self.axes.member_dim,), last, meaning)
-
-
-def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:
-    """Refuse an output path that cannot be written.
-
-    Args:
-        path: where the output is to go.
-        suffixes: those that are understood.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: for another suffix.
-        FileExistsError: if it is there.
-        FileNotFoundError: if its folder is not.
-    """
-    path = Path(path)
-    if path.suffix not in suffixes:
-        raise ValueError(
-            f"output {path} ends in {path.suffix or 'no suffix'!r}; "
-            f"expected {' or '.join(suffixes)}"
-        )
-    if path.exists():
-        raise FileExistsError(f"output {path} exists; remove it or choose another path")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"the folder of output {path} does not exist; make it first")
-    return path
-
-
-def remove(path: Path) -> None:
-    """Delete a file or folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _encode(times: NDArray[np.datetime64], epoch: np.datetime64) -> tuple[NDArray[np.float64], str]:

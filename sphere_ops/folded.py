@@ -1,138 +1,155 @@
-"""Fourier transforms of folded fields, and their Legendre products, in pieces that a cache holds.
+"""Fourier transforms and Legendre products of scalar fields, in pieces that a cache holds.
 
-The hemispheres' sums and differences are taken before the Fourier transform, where rows are
-contiguous, and complex numbers stay whole: folded coefficients are (2, orders, north, n), sums
-first. What is transposed is copied into lines of a length that is no power of two, which would
-share cache sets.
+Without local branches nothing asks for the layout of `zonal`: complex numbers stay whole here, and
+coefficients of rows are (orders, nlat, n) complex. What is transposed is copied into lines of a
+length that is no power of two, which would share cache sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sphere_ops.triangle import Triangle
-from sphere_ops.zonal import pieces, product_into, slab_lines
+from sphere_ops.exchange import ToWavenumbers, of_own_rows
+from sphere_ops.triangle import Block, Triangle
+from sphere_ops.zonal import Rows, pieces, product_into, slab_lines
 
 Norm = Literal["forward", "backward"]
 _PAD = 8
 
 
-def fold(x: Tensor, orders: int, weights: Tensor, norm: Norm) -> Tensor:
-    """Fourier coefficients of the weighted sums and differences of the hemispheres.
+def to_orders(x: Tensor, rows: Rows, norm: Norm) -> Tensor:
+    """Fourier coefficients of the rows of fields.
 
     Args:
-        x: fields (n, nlat, nlon), at least one.
-        orders: to keep.
-        weights: of the northern rows, (north,); a row on the equator is added to itself.
-        norm: of the Fourier transform, "forward" divides by nlon.
+        x: (n, nlat, nlon), at least one field; in a mesh own rows.
+        rows: of the grid.
+        norm: "forward" divides by nlon.
 
     Returns:
-        (2, orders, north, n) complex.
+        (orders, nlat, n) complex; in a mesh own orders of all rows.
     """
-    n, nlat, nlon = x.shape
-    z = x.new_empty(2, orders, len(weights), n, dtype=x.dtype.to_complex())
-    for rows in _slabs(z):
-        north, south = x[:, rows], x[:, _mirrored(rows, nlat)].flip(1)
-        folded = x.new_empty(2, *north.shape)
-        torch.add(north, south, out=folded[0])
-        torch.sub(north, south, out=folded[1])
-        folded *= weights[rows, None]
-        spectrum = torch.fft.rfft(folded, norm=norm)[..., :orders]
-        z[:, :, rows] = spectrum.permute(0, 3, 2, 1)
+    n, nlat, _ = x.shape
+    z = x.new_empty(rows.orders, rows.nlat, n, dtype=x.dtype.to_complex())
+    over = ToWavenumbers(_as_layout(z), rows.nlat, rows.dealt, rows.share)
+    for lines in pieces(0, nlat, slab_lines(x.device, rows.all_orders * n)):
+        spectrum = torch.fft.rfft(x[:, lines], norm=norm).permute(2, 1, 0)  # (m, h, n)
+        for orders, target in over.targets:
+            _write(target[0, 0, :, lines], spectrum[orders])
+    over.deliver()
     return z
 
 
-def unfold(z: Tensor, nlat: int, nlon: int, weights: Tensor | None, norm: Norm) -> Tensor:
-    """Fields of folded coefficients; the adjoint of `fold` but for factors of the orders.
+def from_orders(z: Tensor, rows: Rows, norm: Norm) -> Tensor:
+    """Fields of the Fourier coefficients of their rows; "backward" divides by nlon.
 
     Args:
-        z: (2, orders, north, n) complex.
-        nlat: rows of the fields.
-        nlon: columns of the fields.
-        weights: of the northern rows, (north,); 1 if not given.
-        norm: of the Fourier transform, "backward" divides by nlon.
+        z: (orders, nlat, n) complex; in a mesh own orders of all rows.
+        rows: of the grid.
+        norm: of the Fourier transform.
 
     Returns:
-        (n, nlat, nlon).
+        (n, nlat, nlon); in a mesh own rows.
     """
-    _, orders, _, n = z.shape
-    x = z.new_empty(n, nlat, nlon, dtype=z.dtype.to_real())
-    for rows in _slabs(z):
-        lines = _padded(z[:, :, rows], 2)
-        spectrum = z.new_empty(2, n, rows.stop - rows.start, nlon // 2 + 1)
-        spectrum[..., :orders] = lines.permute(0, 3, 2, 1)
+    n, orders = z.shape[2], rows.all_orders
+    sources = of_own_rows(_as_layout(z), rows.nlat, rows.dealt, rows.share)
+    x = z.new_empty(n, rows.own_rows, rows.nlon, dtype=z.dtype.to_real())
+    for lines in pieces(0, rows.own_rows, slab_lines(z.device, orders * n)):
+        slab = _padded(z, 1, orders, lines.stop - lines.start, n)
+        for there, source in sources:
+            slab[there] = _read(source[0, 0, :, lines])
+        spectrum = z.new_empty(n, slab.shape[1], rows.nlon // 2 + 1)
+        spectrum[..., :orders] = slab.permute(2, 1, 0)
         spectrum[..., orders:] = 0
-        folded = torch.fft.irfft(spectrum, n=nlon, norm=norm)
-        if weights is not None:
-            folded *= weights[rows, None]
-        x[:, _mirrored(rows, nlat)] = (folded[0] - folded[1]).flip(1)
-        torch.add(folded[0], folded[1], out=x[:, rows])
+        x[:, lines] = torch.fft.irfft(spectrum, n=rows.nlon, norm=norm)
     return x
 
 
-def contract_latitude(triangle: Triangle, z: Tensor, out: Tensor) -> None:
-    """Legendre coefficients of folded ones: c_lm = Σ_h P_lm(h) z_m(h).
+def contract_latitude(
+    triangles: Sequence[Triangle], z: Tensor, weights: Tensor, out: Tensor
+) -> None:
+    """Legendre coefficients of each function: c_lm = Σ_h w_h P_lm(h) z_m(h).
 
     Args:
-        triangle: of the grid.
-        z: (2, mmax, north, n) complex.
-        out: (n, lmax, mmax) complex, is overwritten; 0 for degrees below the order.
+        triangles: of the functions of latitude.
+        z: (orders, nlat, n) complex.
+        weights: of the northern rows and their mirror images, (north,); half on the equator.
+        out: (functions, n, lmax, orders) complex, is overwritten; 0 for degrees below the order.
     """
+    nlat = z.shape[1]
+    for blocks in zip(*(t.blocks for t in triangles), strict=True):
+        orders = torch.view_as_real(z[blocks[0].first : blocks[0].last]).flatten(2)  # (m, h, 2n)
+        north = orders[:, : len(weights)]
+        south = orders[:, nlat - len(weights) :].flip(1)
+        hemispheres = orders.new_empty(2, *north.shape)
+        torch.add(north, south, out=hemispheres[0])
+        torch.sub(north, south, out=hemispheres[1])
+        hemispheres *= weights[:, None]
+        for block, coeffs in zip(blocks, out, strict=True):
+            _analyse(block, hemispheres, coeffs)
+
+
+def contract_degrees(
+    triangles: Sequence[Triangle], coeffs: Tensor, weights: Tensor | None, z: Tensor
+) -> None:
+    """Sum over the functions: z_m(h) = w_h Σ_l P_lm(h) c_lm.
+
+    Args:
+        triangles: of the functions of latitude.
+        coeffs: (functions, n, lmax, orders) complex; degrees below the order do not count.
+        weights: of the northern rows and their mirror images, (north,); 1 if not given.
+        z: (orders, nlat, n) complex, is overwritten.
+    """
+    nlat, n = z.shape[1:]
+    north = triangles[0].north
+    for blocks in zip(*(t.blocks for t in triangles), strict=True):
+        orders = torch.view_as_real(z[blocks[0].first : blocks[0].last]).flatten(2)  # (m, h, 2n)
+        hemispheres = orders.new_empty(2, len(orders), north, 2 * n)
+        complete = [len(b.parts) == 2 * min(2, b.last - b.first) for b in blocks]
+        if not complete[0]:  # of the last degree alone, one hemisphere has no part
+            hemispheres.zero_()
+        for f, (block, c) in enumerate(zip(blocks, coeffs, strict=True)):
+            _synthesise(block, c, hemispheres, add=f > 0)
+        if weights is not None:
+            hemispheres *= weights[:, None]
+        even, odd = hemispheres
+        orders[:, nlat - north :] = (even - odd).flip(1)
+        torch.add(even, odd, out=orders[:, :north])
+
+
+def _analyse(block: Block, hemispheres: Tensor, out: Tensor) -> None:
+    """Coefficients (n, lmax, orders) of a block from its hemispheres (2, m, h, 2n)."""
     n, lmax, _ = out.shape
-    even, odd = torch.view_as_real(z).flatten(3)  # (m, h, 2n)
-    for block in triangle.blocks:
-        first, orders = block.first, slice(block.first, block.last)
-        out[:, :first, orders] = 0
-        count = block.last - first
-        coeffs = z.new_empty(max(0, lmax - first), count, n + _PAD)[..., :n]
-        for part in block.parts:
-            target = coeffs[_from(first, part.degrees), part.orders_from(first)]
-            target = torch.view_as_real(target).flatten(2).transpose(0, 1)  # (m, l, 2n)
-            product_into(part.table, (even if part.even else odd)[part.orders], target)
-        for degrees in pieces(first, lmax, slab_lines(z.device, count * n)):
-            out[:, degrees, orders] = coeffs[_from(first, degrees)].permute(2, 0, 1)
+    lowest, orders = block.lowest, slice(block.first, block.last)
+    out[:, :lowest, orders] = 0
+    count = block.last - block.first
+    coeffs = _padded(out, 2, max(0, lmax - lowest), count, n)
+    for part in block.parts:
+        target = coeffs[_from(lowest, part.degrees), part.orders_from(block.first)]
+        target = torch.view_as_real(target).flatten(2).transpose(0, 1)  # (m, l, 2n)
+        hemisphere = hemispheres[0 if part.even else 1, part.orders_from(block.first)]
+        product_into(part.table, hemisphere, target)
+    for degrees in pieces(lowest, lmax, slab_lines(out.device, count * n)):
+        out[:, degrees, orders] = coeffs[_from(lowest, degrees)].permute(2, 0, 1)
 
 
-def contract_degrees(triangle: Triangle, coeffs: Tensor, z: Tensor, *, add: bool) -> None:
-    """Folded coefficients of Legendre ones: z_m(h) = Σ_l P_lm(h) c_lm.
-
-    Args:
-        triangle: of the grid.
-        coeffs: (n, lmax, mmax) complex; degrees below the order do not count.
-        z: (2, mmax, north, n) complex, is overwritten.
-        add: add to z instead.
-    """
+def _synthesise(block: Block, coeffs: Tensor, hemispheres: Tensor, *, add: bool) -> None:
+    """Hemispheres (2, m, h, 2n) of a block from coefficients (n, lmax, orders)."""
     n, lmax, _ = coeffs.shape
-    hemispheres = torch.view_as_real(z).flatten(3)  # (2, m, h, 2n)
-    for block in triangle.blocks:
-        first, orders = block.first, slice(block.first, block.last)
-        if not add and first + 1 >= lmax:  # one hemisphere or none has a part
-            z[:, orders] = 0
-        count = block.last - first
-        columns = z.new_empty(max(0, lmax - first), count, n)
-        for degrees in pieces(first, lmax, slab_lines(z.device, count * n)):
-            lines = _padded(coeffs[:, degrees, orders], 1)
-            columns[_from(first, degrees)] = lines.permute(1, 2, 0)
-        real = torch.view_as_real(columns).flatten(2)  # (l, m, 2n)
-        for part in block.parts:
-            rows = real[_from(first, part.degrees), part.orders_from(first)].transpose(0, 1)
-            target = hemispheres[0 if part.even else 1, part.orders]
-            product_into(part.table.mT, rows, target, add=add)
-
-
-def _slabs(z: Tensor) -> Iterator[slice]:
-    """Northern rows of folded coefficients to transform together."""
-    _, orders, north, n = z.shape
-    yield from pieces(0, north, slab_lines(z.device, 2 * orders * n))
-
-
-def _mirrored(rows: slice, nlat: int) -> slice:
-    """The southern rows that face northern ones, in their own order."""
-    return slice(nlat - rows.stop, nlat - rows.start)
+    lowest, orders = block.lowest, slice(block.first, block.last)
+    count = block.last - block.first
+    columns = coeffs.new_empty(max(0, lmax - lowest), count, n)
+    for degrees in pieces(lowest, lmax, slab_lines(coeffs.device, count * n)):
+        lines = _padded(coeffs, 1, n, degrees.stop - degrees.start, count)
+        columns[_from(lowest, degrees)] = lines.copy_(coeffs[:, degrees, orders]).permute(1, 2, 0)
+    real = torch.view_as_real(columns).flatten(2)  # (l, m, 2n)
+    for part in block.parts:
+        of_part = real[_from(lowest, part.degrees), part.orders_from(block.first)]
+        target = hemispheres[0 if part.even else 1, part.orders_from(block.first)]
+        product_into(part.table.mT, of_part.transpose(0, 1), target, add=add)
 
 
 def _from(first: int, degrees: slice) -> slice:
@@ -140,8 +157,27 @@ def _from(first: int, degrees: slice) -> slice:
     return slice(degrees.start - first, degrees.stop - first, degrees.step)
 
 
-def _padded(x: Tensor, kept: int) -> Tensor:
-    """A copy of x whose first `kept` dimensions lie a little further apart than they need."""
-    inner = x.shape[kept:].numel()
-    out = x.new_empty(*x.shape[:kept], inner + _PAD)[..., :inner].unflatten(-1, x.shape[kept:])
-    return out.copy_(x)
+def _padded(like: Tensor, kept: int, *shape: int) -> Tensor:
+    """An empty tensor whose first `kept` dimensions lie a little further apart than they need."""
+    inner = torch.Size(shape[kept:]).numel()
+    return like.new_empty(*shape[:kept], inner + _PAD)[..., :inner].unflatten(-1, shape[kept:])
+
+
+def _as_layout(z: Tensor) -> Tensor:
+    """Complex (orders, nlat, n) as the layout that ranks exchange, (1, 1, orders, nlat, 2n)."""
+    return torch.view_as_real(z).flatten(2)[None, None]
+
+
+def _read(layout: Tensor) -> Tensor:
+    """Complex (orders, h, n) of real (orders, h, 2n)."""
+    wide = torch.promote_types(layout.dtype, torch.float32)
+    return torch.view_as_complex(layout.to(wide).unflatten(-1, (-1, 2)))
+
+
+def _write(layout: Tensor, values: Tensor) -> None:
+    """Copy complex values (orders, h, n) to real (orders, h, 2n), perhaps of a narrower type."""
+    numbers = layout.unflatten(-1, (-1, 2))
+    if numbers.dtype == values.real.dtype:
+        torch.view_as_complex(numbers).copy_(values)  # whole numbers: faster
+    else:
+        numbers.copy_(torch.view_as_real(values))

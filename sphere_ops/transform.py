@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
-from sphere_ops.folded import contract_degrees, contract_latitude, fold, unfold
+from sphere_ops.dealing import Share
+from sphere_ops.folded import contract_degrees, contract_latitude, from_orders, to_orders
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function
+from sphere_ops.mesh import current
 from sphere_ops.triangle import Triangle, triangle
+from sphere_ops.zonal import Rows
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,17 @@ class Spec:
         name = json.dumps([asdict(self.grid), self.lmax, self.mmax, self.functions])
         object.__setattr__(self, "name", name)
 
+    @property
+    def rows(self) -> Rows:
+        """Layout of the grid's rows for these orders."""
+        return _layout(self, current().latitude)
+
+
+@lru_cache(maxsize=64)
+def _layout(spec: Spec, share: Share) -> Rows:
+    dealt = tuple(other.orders(spec.mmax) for other in share.all())
+    return Rows(spec.grid.nlat, spec.grid.nlon, dealt, share, spec.grid.nlat, 0)
+
 
 @cache
 def _named(name: str) -> Spec:
@@ -51,15 +65,15 @@ def analyse(x: Tensor, spec: Spec) -> Tensor:
     """Coefficients of fields by each function of latitude.
 
     Args:
-        x: (..., nlat, nlon), float32 or float64.
+        x: (..., nlat, nlon), float32 or float64; in a mesh own rows.
         spec: of the transform.
 
     Returns:
-        (functions, ..., lmax, mmax) complex.
+        (functions, ..., lmax, mmax) complex; in a mesh own orders.
     """
-    flat = x.reshape(math.prod(x.shape[:-2]), *spec.grid.shape)
+    flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
     coeffs = _analyse(flat, spec.name, False)
-    shape = len(spec.functions), *x.shape[:-2], spec.lmax, spec.mmax
+    shape = coeffs.shape[0], *x.shape[:-2], *coeffs.shape[2:4]
     return torch.view_as_complex(coeffs).reshape(shape)
 
 
@@ -67,32 +81,32 @@ def synthesise(coeffs: Tensor, spec: Spec) -> Tensor:
     """Fields of coefficients, summed over the functions of latitude.
 
     Args:
-        coeffs: (functions, ..., lmax, mmax) complex.
+        coeffs: (functions, ..., lmax, mmax) complex; in a mesh own orders.
         spec: of the transform.
 
     Returns:
-        (..., nlat, nlon) real.
+        (..., nlat, nlon) real; in a mesh own rows.
     """
     n = math.prod(coeffs.shape[1:-2])
-    flat = coeffs.reshape(len(spec.functions), n, spec.lmax, spec.mmax)
+    flat = coeffs.reshape(len(spec.functions), n, *coeffs.shape[-2:])
     x = _synthesise(torch.view_as_real(flat.resolve_conj()), spec.name, False)
-    return x.reshape(*coeffs.shape[1:-2], *spec.grid.shape)
+    return x.reshape(*coeffs.shape[1:-2], *x.shape[-2:])
 
 
 @torch.library.custom_op("sphere_ops::analyse", mutates_args=())
 def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
     spec = _named(name)
-    out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+    rows, orders = spec.rows, spec.rows.own
+    out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
     tables = _tables(spec, x)
-    weights = 2 * tables[0].halved_equator if adjoint else tables[0].halved_quadrature
-    z = fold(x, spec.mmax, weights, "backward" if adjoint else "forward")
+    z = to_orders(x, rows, "backward" if adjoint else "forward")
     if adjoint:
-        _single(spec, z).mul_(0.5)
-    for table, coeffs in zip(tables, out, strict=True):
-        contract_latitude(table, z, torch.view_as_complex(coeffs))
+        z *= _counted(spec, x)
+    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
+    contract_latitude(tables, z, weights, torch.view_as_complex(out))
     return out
 
 
@@ -100,44 +114,47 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
 def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
     spec = _named(name)
-    n = coeffs.shape[1]
+    rows, orders, n = spec.rows, spec.rows.own, coeffs.shape[1]
     if not n:
-        return coeffs.new_empty(0, *spec.grid.shape)
+        return coeffs.new_empty(0, rows.own_rows, rows.nlon)
     tables = _tables(spec, coeffs)
-    z = coeffs.new_empty(2, spec.mmax, tables[0].north, n, dtype=coeffs.dtype.to_complex())
-    for f, (table, c) in enumerate(zip(tables, coeffs, strict=True)):
-        contract_degrees(table, torch.view_as_complex(c), z, add=f > 0)
-    if not adjoint:
-        return unfold(z, *spec.grid.shape, None, "forward")
-    _single(spec, z).mul_(2)
-    return unfold(z, *spec.grid.shape, tables[0].quadrature / 2, "backward")
+    z = coeffs.new_empty(orders.count, rows.nlat, n, dtype=coeffs.dtype.to_complex())
+    weights = tables[0].quadrature if adjoint else None
+    contract_degrees(tables, torch.view_as_complex(coeffs), weights, z)
+    if adjoint:
+        z /= _counted(spec, coeffs)
+    return from_orders(z, rows, "backward" if adjoint else "forward")
 
 
 def _tables(spec: Spec, like: Tensor) -> list[Triangle]:
-    """Tables of the functions of latitude."""
-    of = spec.grid, spec.lmax, spec.mmax, like.dtype, like.device
+    """Tables of the functions of latitude, for the own orders."""
+    of = spec.grid, spec.lmax, spec.rows.own, like.dtype, like.device
     return [triangle(*of, function) for function in spec.functions]
 
 
-def _single(spec: Spec, z: Tensor) -> Tensor:
-    """The orders of z that stand for themselves; another one stands for −m too.
+def _counted(spec: Spec, like: Tensor) -> Tensor:
+    """How often each own order counts in the real inner product, (orders, 1, 1).
 
-    In the real inner product, which defines the adjoint, those others count twice.
+    An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
     """
-    nlon = spec.grid.nlon
-    nyquist = nlon % 2 == 0 and spec.mmax == nlon // 2 + 1
-    return z[:, :: spec.mmax - 1] if nyquist else z[:, :1]
+    nlon, orders = spec.grid.nlon, spec.rows.own
+    count = like.new_full((orders.count, 1, 1), 2.0)
+    count[: orders.under(1)] = 1
+    if nlon % 2 == 0:
+        count[orders.under(nlon // 2) :] = 1
+    return count
 
 
 @_analyse.register_fake
 def _(x: Tensor, name: str, adjoint: bool) -> Tensor:
     spec = _named(name)
-    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.rows.orders, 2)
 
 
 @_synthesise.register_fake
 def _(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
-    return coeffs.new_empty(coeffs.shape[1], *_named(name).grid.shape)
+    rows = _named(name).rows
+    return coeffs.new_empty(coeffs.shape[1], rows.own_rows, rows.nlon)
 
 
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]

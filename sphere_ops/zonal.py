@@ -17,6 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sphere_ops.dealing import Orders, Share
+from sphere_ops.exchange import ToWavenumbers, of_own_rows
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -25,16 +28,38 @@ class Rows:
     Attributes:
         nlat: rows of the grid.
         nlon: columns of the grid.
-        orders: wavenumbers kept.
+        dealt: wavenumbers of every rank.
+        share: this rank.
         padded: rows per wavenumber, at least nlat; those beyond nlat are zero.
         halo: rows before the first and after the last wavenumber.
     """
 
     nlat: int
     nlon: int
-    orders: int
+    dealt: tuple[Orders, ...]
+    share: Share
     padded: int
     halo: int
+
+    @property
+    def own(self) -> Orders:
+        """Wavenumbers of this rank: those that the layout holds."""
+        return self.dealt[self.share.rank]
+
+    @property
+    def orders(self) -> int:
+        """Number of wavenumbers of this rank."""
+        return self.own.count
+
+    @property
+    def all_orders(self) -> int:
+        """Number of wavenumbers of all ranks."""
+        return sum(orders.count for orders in self.dealt)
+
+    @property
+    def own_rows(self) -> int:
+        """Number of rows of the grid that this rank has between layers."""
+        return self.share.n_rows(self.nlat)
 
     @property
     def total(self) -> int:
@@ -61,7 +86,8 @@ def cached(device: torch.device) -> bool:
 def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
 
-    The transform runs in the precision of x, its result is kept in `dtype` if that is given.
+    The transform runs in the precision of x, its result is kept in `dtype` if that is given. In a
+    mesh x has own rows of all wavenumbers, the result all rows of own ones.
     """
     b, c = x.shape[:2]
     z = x.new_empty(2, b, rows.total, c, dtype=dtype)
@@ -71,20 +97,23 @@ def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> T
     if rows.padded > rows.nlat:
         inner = z[:, :, rows.halo : rows.total - rows.halo]
         inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
-    body = rows.body(z)  # (2, b, m, h, c)
+    over = ToWavenumbers(rows.body(z), rows.nlat, rows.dealt, rows.share)
     for bs, hs in _slabs(x.device, b, c, rows):
-        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")[..., : rows.orders]
+        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")
         # (b, c, h, m, 2) -> (2, b, m, h, c)
-        body[:, bs, :, hs].copy_(torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1))
+        spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
+        for orders, target in over.targets:
+            target[:, bs, :, hs].copy_(spectrum[:, :, orders])
+    over.deliver()
     return z
 
 
 def to_rows(y: Tensor, rows: Rows) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
-    real, imag = rows.body(y)  # (b, m, h, c) each
-    b, m, _, c = real.shape
+    b, c, m = y.shape[1], y.shape[3], rows.all_orders
+    sources = of_own_rows(rows.body(y), rows.nlat, rows.dealt, rows.share)
     dtype = torch.promote_types(y.dtype, torch.float32)
-    x = y.new_empty(b, c, rows.nlat, rows.nlon, dtype=dtype)
+    x = y.new_empty(b, c, rows.own_rows, rows.nlon, dtype=dtype)
     for bs, hs in _slabs(y.device, b, c, rows):
         shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
         # Some numbers more in each row: lines of a power of two apart would share cache sets.
@@ -92,7 +121,9 @@ def to_rows(y: Tensor, rows: Rows) -> Tensor:
             *shape[:2], shape[2] * c + _PAD, dtype=dtype.to_complex(), device=y.device
         )
         slab = padded[..., : shape[2] * c].unflatten(-1, shape[2:])
-        torch.complex(real[bs, :, hs].to(dtype), imag[bs, :, hs].to(dtype), out=slab)
+        for orders, source in sources:
+            real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
+            torch.complex(real, imag, out=slab[:, orders])
         spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
         field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
         x[bs, :, hs] = field.transpose(1, 2)
@@ -107,12 +138,12 @@ def slab_lines(device: torch.device, line: int) -> int:
 def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
     """Ranges of fields and of rows to transform together."""
     if not cached(device):
-        return [(slice(0, b), slice(0, rows.nlat))]
-    row = max(1, c * rows.orders)
+        return [(slice(0, b), slice(0, rows.own_rows))]
+    row = max(1, c * rows.all_orders)
     return [
         (fields, lines)
-        for fields in pieces(0, b, _SLAB // (row * rows.nlat))
-        for lines in pieces(0, rows.nlat, _SLAB // row)
+        for fields in pieces(0, b, _SLAB // (row * rows.own_rows))
+        for lines in pieces(0, rows.own_rows, _SLAB // row)
     ]
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from data_prep.cases import Experiment
-from data_prep.diagnostics import INTEGRALS, integrals
+from data_prep.diagnostics import INTEGRALS, integrals, kinetic_energy_spectrum
 from data_prep.planet import Hyperdiffusion, Planet, Setting, quadratic_grid
+from data_prep.sampling import Sampler
 from data_prep.shallow_water import COURANT_LIMIT, GEOPOTENTIAL, ShallowWater
-from sphere_ops.grid import area_mean
+from sphere_ops.grid import Grid, area_mean
 
 DAY = 86400.0
 
@@ -135,6 +136,18 @@ def test_single_precision_follows_double() -> None:
         for e in (double, single)
     ]
     assert relative_errors(ends[1], ends[0], double.solver)[0] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["random", "williamson5", "forced", "galewsky"])
+def test_a_solver_computes_on_its_device_alone(name: str) -> None:
+    """Tensors without values stand for a GPU: they do not mix with those of the CPU."""
+    experiment = Experiment(name, {}, 11, device="meta")
+    solver, state = experiment.solver, experiment.initial_state(0)[None]
+    end = solver.step(state, 0.0, 600.0)
+    sampler = Sampler(Grid.legendre_gauss(16, 32), 11, ("geopotential", "eastward_wind"))
+    for result in (end, solver.courant_rate(end), integrals(solver, end),
+                   kinetic_energy_spectrum(solver, end), sampler(end, solver.setting)):  # fmt: skip
+        assert result.device.type == "meta"
 
 
 def test_hyperdiffusion_has_its_time_scale_at_the_smallest_scale() -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 import zarr
 
-from forecast import data
-from forecast.data import Store, Windows, batch_indices, batches
+from forecast.data import Batch, Windows, batch_indices, batches
+from forecast.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def test_shares_of_a_batch_make_up_the_batch():
 
 
 def test_worker_processes_give_the_batches_of_memory(stores, monkeypatch):
-    def read() -> list[data.Batch]:
+    def read() -> list[Batch]:
         return list(batches(Windows(Store(stores["files"]), "train", 2), 3, 0, 2, 6))
 
     in_memory = read()
-    monkeypatch.setattr(data, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("forecast.store._IN_MEMORY_BYTES", 0)
     streamed = read()
     assert len(in_memory) == len(streamed) == 4
     for a, b in zip(in_memory, streamed, strict=True):

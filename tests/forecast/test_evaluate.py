@@ -11,10 +11,10 @@ import pytest
 import xarray as xr
 
 from forecast import metrics
-from forecast.data import Store
 from forecast.evaluate import evaluate
 from forecast.inference import run_rollout
 from forecast.report import headline, markdown, table
+from forecast.store import Store
 from tests.forecast.stand_in import Turning
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from configs.schema import ModelConfig
-from forecast.data import Store
+from configs.model import ModelConfig
 from forecast.forecaster import Forecaster
 from forecast.rollout import rollout
+from forecast.store import Store
 from sphere_ops.grid import Grid, area_mean
 from sphere_ops.harmonics import RealSHT
 

@@ -8,9 +8,10 @@ import torch
 import xarray as xr
 
 from configs.timestep import TimeStep
-from forecast.data import Store
-from forecast.inference import find_starts, run_rollout
+from forecast.inference import run_rollout
 from forecast.rollout import rollout
+from forecast.starts import find_starts
+from forecast.store import Store
 from tests.forecast.stand_in import Turning
 
 

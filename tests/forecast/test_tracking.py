@@ -7,8 +7,10 @@ import time
 import pytest
 
 from forecast import recorder
+from forecast.git import git_commit
 from forecast.recorder import Delivery, MetricsFile, read_metrics
-from forecast.tracking import MLflowTracker, RunDescription, flatten, git_commit, list_runs
+from forecast.tracker import RunDescription
+from forecast.tracking import MLflowTracker, flatten, list_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 
@@ -175,11 +177,11 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store):
     import numpy as np
     import torch
 
-    from configs.schema import ModelConfig
+    from configs.model import ModelConfig
     from forecast.checkpoint import save_package
-    from forecast.data import Store
     from forecast.forecaster import Forecaster
     from forecast.rollout import rollout
+    from forecast.store import Store
 
     store = Store(make_store(tmp_path / "store.zarr"))
     config = ModelConfig.model_validate(

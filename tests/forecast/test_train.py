@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from configs.schema import Config
-from forecast import train as train_module
+from forecast import run as run_module
 from forecast.checkpoint import load_package
-from forecast.data import Store
 from forecast.forecaster import Forecaster
 from forecast.recorder import read_metrics
 from forecast.schedule import Phase, phases
+from forecast.store import Store
 from forecast.train import train
 from forecast.trainer import Trainer
 
@@ -299,7 +299,7 @@ def test_two_processes_cannot_train_in_one_folder(store, tmp_path, monkeypatch):
 
 
 def test_the_log_file_says_what_happened(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module.log, "disabled", False)
+    monkeypatch.setattr(run_module.log, "disabled", False)
     import logging
 
     logging.getLogger("forecast").setLevel(logging.INFO)

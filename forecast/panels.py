@@ -1,0 +1,86 @@
+"""What a map shows: the fields, their names and their colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast import metrics
+from forecast.figure import colour_range, is_signed, pretty_units
+from forecast.reader import ForecastFile, time_label
+from forecast.store import Store
+from forecast.truth import Truth
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map: a field and its colours, `extend` saying at which ends values lie beyond."""
+
+    title: str
+    field: Array
+    quantity: str
+    units: str
+    low: float
+    high: float
+    extend: str
+    colours: str
+
+
+def make_panels(
+    file: ForecastFile, variable: str, fields: dict[str, Array], anomaly: bool
+) -> list[Panel]:
+    """The forecast alone, or forecast and truth in the same colours and the error in its own."""
+    attributes = file.dataset[variable].attrs
+    units, name = attributes.get("units", "1"), long_name(file, variable, anomaly)
+    *_, last = fields.values()
+    signed = anomaly or is_signed(attributes.get("standard_name", ""), last)
+    limits = colour_range(list(fields.values()), signed)
+    colours = "RdBu_r" if signed else "viridis"
+    panels = [Panel(title, f, name, units, *limits, colours) for title, f in fields.items()]
+    if len(fields) == 2:
+        field, truth = fields.values()
+        error = field - truth
+        area = file.grid.area_weights.numpy()
+        rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
+        title = f"Forecast − truth (rmse {f'{rmse:.2g} {pretty_units(units)}'.strip()})"
+        limits = colour_range([error], True)
+        panels.append(Panel(title, error, "Forecast − truth", units, *limits, "PuOr_r"))
+    return panels
+
+
+def true_field(
+    file: ForecastFile, store: str | Path, variable: str, member: int, position: int
+) -> tuple[Array, Array]:
+    """The true field, and what its anomaly is a departure from."""
+    source = Store(store)
+    file.check_fits(source)
+    truth = Truth(file, source)
+    truth.check_start(member)
+    known = truth.known(member, slice(position, position + 1))
+    if not len(known):
+        raise ValueError(
+            f"store {source.path} has no state at {file.lead_label(position)} after "
+            f"{file.member_label(member)}; choose a shorter lead time, or draw without the truth"
+        )
+    channel = file.channel_names.index(variable)
+    return truth.states(member, known)[0, channel], truth.reference(member, known)[0, channel]
+
+
+def long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
+    """A variable in words, for titles and colour bars."""
+    name = str(file.dataset[variable].attrs.get("long_name", variable))
+    return f"{name}, anomaly" if anomaly else name
+
+
+def map_title(file: ForecastFile, name: str, member: int, position: int) -> str:
+    """The title of a figure of one lead time of one forecast."""
+    start = time_label(file.init_time[member], file.time_step)
+    valid = time_label(file.valid_time[member, position], file.time_step)
+    of = "" if file.trajectory is None else f"trajectory {file.trajectory[member]}, "
+    return f"{name}\n{of}init {start}, lead {file.lead_label(position)}, valid {valid}"
