@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from sphere_ops.dealing import Share
+from sphere_ops.folded import contract_degrees, contract_latitude, from_orders, to_orders
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function
 from sphere_ops.mesh import current
-from sphere_ops.triangle import triangle
-from sphere_ops.zonal import Rows, fields_first, fields_last, to_rows, to_wavenumbers
+from sphere_ops.triangle import Triangle, triangle
+from sphere_ops.zonal import Rows
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
-    z = to_wavenumbers(x[None], rows)  # (2, 1, rows, n)
-    scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)
-    for f, function in enumerate(spec.functions):
-        table = triangle(spec.grid, spec.lmax, orders, x.dtype, x.device, function)
-        coeffs = table.analyse(rows.body(z), quadrature=not adjoint)[:, :, 0]  # (l, m, 2, n)
-        fields_first(coeffs, scale, torch.view_as_complex(out[f]))
+    tables = _tables(spec, x)
+    z = to_orders(x, rows, "backward" if adjoint else "forward")
+    if adjoint:
+        z *= _counted(spec, x)
+    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
+    contract_latitude(tables, z, weights, torch.view_as_complex(out))
     return out
 
 
@@ -116,30 +117,32 @@ def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     rows, orders, n = spec.rows, spec.rows.own, coeffs.shape[1]
     if not n:
         return coeffs.new_empty(0, rows.own_rows, rows.nlon)
-    y = coeffs.new_empty(2, 1, rows.total, n)
-    scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)
-    for f, function in enumerate(spec.functions):
-        table = triangle(spec.grid, spec.lmax, orders, coeffs.dtype, coeffs.device, function)
-        scaled = coeffs.new_empty(spec.lmax, orders.count, 2, n)
-        fields_last(torch.view_as_complex(coeffs[f]), scale, scaled)
-        table.synthesise(scaled[:, :, None], rows.body(y), quadrature=adjoint, add=f > 0)
-    return to_rows(y, rows)[0]
+    tables = _tables(spec, coeffs)
+    z = coeffs.new_empty(orders.count, rows.nlat, n, dtype=coeffs.dtype.to_complex())
+    weights = tables[0].quadrature if adjoint else None
+    contract_degrees(tables, torch.view_as_complex(coeffs), weights, z)
+    if adjoint:
+        z /= _counted(spec, coeffs)
+    return from_orders(z, rows, "backward" if adjoint else "forward")
 
 
-def _order_scale(spec: Spec, like: Tensor, *, synthesis: bool, adjoint: bool) -> Tensor:
-    """Factors of the own orders that turn unitary Fourier transforms into those of the definition.
+def _tables(spec: Spec, like: Tensor) -> list[Triangle]:
+    """Tables of the functions of latitude, for the own orders."""
+    of = spec.grid, spec.lmax, spec.rows.own, like.dtype, like.device
+    return [triangle(*of, function) for function in spec.functions]
 
-    In the real inner product an order m > 0 stands for −m too and counts twice.
+
+def _counted(spec: Spec, like: Tensor) -> Tensor:
+    """How often each own order counts in the real inner product, (orders, 1, 1).
+
+    An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
     """
     nlon, orders = spec.grid.nlon, spec.rows.own
-    scale = like.new_full((orders.count,), nlon**0.5 if synthesis != adjoint else nlon**-0.5)
-    if adjoint:
-        twice = torch.full_like(scale, 2.0)
-        twice[: orders.under(1)] = 1
-        if nlon % 2 == 0:
-            twice[orders.under(nlon // 2) :] = 1
-        scale = scale / twice if synthesis else scale * twice
-    return scale
+    count = like.new_full((orders.count, 1, 1), 2.0)
+    count[: orders.under(1)] = 1
+    if nlon % 2 == 0:
+        count[orders.under(nlon // 2) :] = 1
+    return count
 
 
 @_analyse.register_fake

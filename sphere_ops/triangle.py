@@ -8,6 +8,7 @@ time where a cache holds it, for all together where launches count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -89,6 +90,24 @@ class Triangle:
         """Rows of the northern hemisphere, the equator included."""
         return (self.nlat + 1) // 2
 
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """All blocks of orders."""
+        return (block for blocks in self.folds for block in blocks)
+
+    @property
+    def halved_equator(self) -> Tensor:
+        """Weights (north,) of rows that are added to their mirror images: ½ on the equator."""
+        weights = torch.ones_like(self.quadrature)
+        if self.nlat % 2:
+            weights[-1] = 0.5
+        return weights
+
+    @property
+    def halved_quadrature(self) -> Tensor:
+        """2π q of rows that are added to their mirror images, (north,)."""
+        return self.quadrature * self.halved_equator
+
     def analyse(self, body: Tensor, *, quadrature: bool = True) -> Tensor:
         """Contract latitude: c_lm = Σ_h 2π q_h P_lm(h) z_m(h).
 
@@ -101,9 +120,7 @@ class Triangle:
         """
         parts_re_im, b, _, nlat, c = body.shape
         coeffs = body.new_empty(self.lmax, self.mmax, b, parts_re_im, c)
-        weights = self.quadrature if quadrature else torch.ones_like(self.quadrature)
-        if nlat % 2:  # the equator is counted in both hemispheres
-            weights = torch.cat((weights[:-1], weights[-1:] / 2))
+        weights = self.halved_quadrature if quadrature else self.halved_equator
         weighted = quadrature or bool(nlat % 2)
         for blocks in self.folds:
             first, last = blocks[0].first, blocks[-1].last
@@ -125,9 +142,7 @@ class Triangle:
                     product_into(part.table, folded, target.transpose(0, 1))
         return coeffs
 
-    def synthesise(
-        self, coeffs: Tensor, body: Tensor, *, quadrature: bool = False, add: bool = False
-    ) -> None:
+    def synthesise(self, coeffs: Tensor, body: Tensor, *, quadrature: bool = False) -> None:
         """Contract degrees: z_m(h) = Σ_l P_lm(h) c_lm.
 
         Args:
@@ -135,7 +150,6 @@ class Triangle:
             body: (2, b, orders, nlat, c) in the layout of `zonal`; the rows of these orders, its
                 first, are overwritten.
             quadrature: times 2π q_h; it is then the adjoint of `analyse`.
-            add: add to body instead of overwriting it.
         """
         b, c = coeffs.shape[2], coeffs.shape[4]
         flat = coeffs.flatten(2)  # (l, m, n)
@@ -151,12 +165,8 @@ class Triangle:
                 sums *= self.quadrature[:, None]
             even, odd = sums.unflatten(3, (b, 2, c))  # (m, h, b, 2, c)
             rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)
-            if add:
-                rows[:, : self.north] += even + odd
-                rows[:, self.north :] += (even - odd)[:, :south].flip(1)
-            else:
-                torch.add(even, odd, out=rows[:, : self.north])
-                rows[:, self.north :] = (even - odd)[:, :south].flip(1)
+            torch.add(even, odd, out=rows[:, : self.north])
+            rows[:, self.north :] = (even - odd)[:, :south].flip(1)
 
 
 @lru_cache(maxsize=32)

@@ -11,6 +11,7 @@ stride: what they reach beyond their wavenumber meets zeros of the table.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -120,37 +121,18 @@ def to_rows(y: Tensor, rows: Rows) -> Tensor:
             *shape[:2], shape[2] * c + _PAD, dtype=dtype.to_complex(), device=y.device
         )
         slab = padded[..., : shape[2] * c].unflatten(-1, shape[2:])
-        for orders, real, imag in sources:  # (b, m, h, c) each
-            out = slab[:, orders]
-            torch.complex(real[bs, :, hs].to(dtype), imag[bs, :, hs].to(dtype), out=out)
+        for orders, source in sources:
+            real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
+            torch.complex(real, imag, out=slab[:, orders])
         spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
         field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
         x[bs, :, hs] = field.transpose(1, 2)
     return x
 
 
-def fields_first(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
-    """Coefficients (l, m, 2, n), each order times its scale (m,), to complex out (n, l, m)."""
-    lmax, mmax, _, n = coeffs.shape
-    step = max(1, _SLAB // max(1, mmax * n)) if cached(coeffs.device) else lmax
-    for first in range(0, lmax, step):
-        slab = coeffs[first : first + step]
-        padded = out.new_empty(len(slab), mmax, n + _PAD)[..., :n]
-        torch.complex(slab[:, :, 0], slab[:, :, 1], out=padded)
-        padded *= scale[:, None]
-        out[:, first : first + step] = padded.permute(2, 0, 1)
-
-
-def fields_last(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
-    """Complex coefficients (n, l, m), each order times its scale (m,), to out (l, m, 2, n)."""
-    n, lmax, mmax = coeffs.shape
-    step = max(1, _SLAB // max(1, mmax * n)) if cached(coeffs.device) else lmax
-    for first in range(0, lmax, step):
-        slab = coeffs[:, first : first + step]
-        padded = coeffs.new_empty(n, slab.shape[1] * mmax + _PAD)[:, : slab.shape[1] * mmax]
-        padded = padded.unflatten(1, slab.shape[1:])
-        torch.mul(slab, scale, out=padded)
-        out[first : first + step] = torch.view_as_real(padded).permute(1, 2, 3, 0)
+def slab_lines(device: torch.device, line: int) -> int:
+    """Lines of so many complex numbers each to transform or transpose together."""
+    return max(1, _SLAB // max(1, line)) if cached(device) else sys.maxsize
 
 
 def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
@@ -172,12 +154,16 @@ def pieces(first: int, last: int, size: int) -> list[slice]:
     return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
 
 
-def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
+def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
     """Batched matrix product of a and b in `out`, whose matrices need not be contiguous.
+
+    With `add` it is added to what is there.
 
     A GPU's BLAS writes to rows that lie apart; a CPU's would fall back to a loop.
     """
-    if cached(out.device):
+    if add:
+        out += torch.bmm(a, b)
+    elif cached(out.device):
         out.copy_(torch.bmm(a, b))
     else:
         torch.bmm(a, b, out=out)
