@@ -30,8 +30,8 @@ GME_MOUNTAIN = 7.2e-4
 NCAR's spectral model: table 4 of icon.enes.org/swm/gmeswm (1.4e-3 on 10,242 points)."""
 
 
-FINEST_STEP = {("williamson5", 171): 600.0, ("galewsky", 171): 360.0}
-"""Steps at T170, s: Courant numbers near 1, where the chosen steps have half to two thirds."""
+FINEST_STEP = {("williamson5", 171): 772.0, ("galewsky", 171): 540.0}
+"""Steps at T170, s: Courant numbers of 1.35, where chosen steps have at most 0.7."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def williamson2(plan: Plan) -> Iterator[Row]:
 
 
 def williamson5(plan: Plan) -> Iterator[Row]:
-    """Flow over a mountain for fifteen days, T42 and T85 against T170 where it is run."""
-    truncations = (43, 64) if plan.quick else (43, 86, 171)
+    """Flow over a mountain for fifteen days, T42 against T170."""
+    truncations = (43, 64) if plan.quick else (43, 171)
     grid, days = Grid.legendre_gauss(64, 128), range(1, 16)
     heights: dict[int, list[Tensor]] = {}
     for lmax in truncations:
@@ -98,19 +98,14 @@ def williamson5(plan: Plan) -> Iterator[Row]:
         change = ((run.integrals() - before) / before).abs()
         yield run.row("mountain, mass", float(change[0]), 1e-12)
         yield run.row("mountain, energy", float(change[1]), 1e-4)
-    *coarser, finest = truncations
-    curves = {}
-    for lmax in coarser:
-        off = [errors(x, y, grid) for x, y in zip(heights[lmax], heights[finest], strict=True)]
-        name = f"mountain, height against T{finest - 1}"
-        bound = GME_MOUNTAIN if lmax == 43 else None
-        yield row(f"{name}, l2", lmax, off[-1][0], bound)
-        yield row(f"{name}, l∞", lmax, off[-1][1], None)
-        curves[f"T{lmax - 1}"] = [l2 for l2, _ in off]
+    coarse, fine = (heights[lmax] for lmax in truncations)
+    off = [errors(x, y, grid) for x, y in zip(coarse, fine, strict=True)]
+    reference = f"T{truncations[-1] - 1}"
+    yield row(f"mountain, height against {reference}, l2", 43, off[-1][0], GME_MOUNTAIN)
+    yield row(f"mountain, height against {reference}, l∞", 43, off[-1][1], None)
     if plan.figures:
-        reference, coarse = heights[finest][-1], heights[43][-1]
-        draw_mountain(plan.figures / "shallow_water_mountain.png", reference, coarse - reference,
-                      grid, days, curves, f"T{finest - 1}")  # fmt: skip
+        draw_mountain(plan.figures / "shallow_water_mountain.png", fine[-1], coarse[-1] - fine[-1],
+                      grid, days, [l2 for l2, _ in off], reference)  # fmt: skip
 
 
 def williamson6(plan: Plan) -> Iterator[Row]:

@@ -5,8 +5,8 @@
 All models do the same step: forward, loss, backward, clipping and AdamW on a batch of 4 windows of
 random fields at 64×128, in one process, in turn; minima and medians of these. The peers are
 torch-harmonics' example models SFNO and LSNO with 32 channels and 4 layers, as they come, in place
-of our network. The loader's row is the share of the time in compute when every batch of a store is
-read from disk by worker processes.
+of our network. `--only loader` is the loader alone, on a store larger than the memory that it may
+take: `benchmarks/loader.py`.
 """
 
 from __future__ import annotations
@@ -14,37 +14,33 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
-from unittest import mock
 
 import numpy as np
 import torch
 from torch import nn
 
 from benchmarks.measure import Row, Timing, interleaved, peak_memory, report
-from benchmarks.task_a import FULL, PRESET, Variant, ablation
-from configs.load import load_config
+from benchmarks.task_a import FULL, Variant, ablation
 from configs.model import ModelConfig
-from configs.schema import Config, ShallowWaterData
+from configs.schema import Config
 from configs.timestep import TimeStep
 from configs.variables import variable
-from forecast import store as forecast_store
-from forecast.data import Batch, Windows, batches
+from forecast.data import Batch
 from forecast.forcing import positional_field
 from forecast.forecaster import Forecaster
 from forecast.normalizer import Normalizer
-from forecast.store import Store
 from forecast.trainer import Trainer
 from sphere_ops.grid import Grid
 from sphere_ops.memory import keep_freed_memory
 
-_BATCH, _CHANNELS, _LAYERS = 4, 32, 4
+BATCH = 4
+_CHANNELS, _LAYERS, _GRID = 32, 4, (64, 128)
 _PEERS = ("SFNO", "LSNO")
+_LOADER = "loader"
 
 
 def main() -> None:
@@ -64,31 +60,48 @@ def main() -> None:
         print(peak_memory(_step(arguments.peak, device), device))
         return
     keep_freed_memory()
-    names = [v.name for v in ablation() if arguments.only in v.name]
+    every = [v.name for v in ablation()]
+    names = [name for name in every if arguments.only in name]
+    with_loader = device.type == "cpu" and arguments.only in _LOADER
+    if not names and not with_loader:
+        parser.error(f"no row has {arguments.only!r} in its name; they are {_LOADER}, {every}")
     runs = 3 if arguments.quick else arguments.runs
     if arguments.quick:
         names = names[-4:]
-    steps = {name: _step(name, device) for name in (*names, *_PEERS)}
-    times = interleaved(steps, runs, device)
-    rows = [_row(name, peer, times) for name in names for peer in _PEERS]
-    if not arguments.no_memory:
-        peaks = {name: _peak(name, device) for name in (*names, *_PEERS)}
-        rows += [_memory_row(name, peer, peaks) for name in names for peer in _PEERS]
-    if device.type == "cpu":
-        rows.append(_loader(steps[names[-1]]))
+    rows = _rows(names, runs, device, memory=not arguments.no_memory) if names else []
+    if with_loader:
+        from benchmarks.loader import loader_rows
+
+        rows += loader_rows(every[-1])
     title = f"one training step on {device}, float32, {torch.get_num_threads()} threads"
     report(rows, title, arguments.json)
 
 
-def _step(name: str, device: torch.device) -> Callable[[], object]:
+def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:
+    """Time, and memory if asked for, of some rows beside the peers."""
+    steps = {name: _step(name, device) for name in (*names, *_PEERS)}
+    times = interleaved(steps, runs, device)
+    rows = [_row(name, peer, times) for name in names for peer in _PEERS]
+    if memory:
+        peaks = {name: _peak(name, device) for name in (*names, *_PEERS)}
+        rows += [_memory_row(name, peer, peaks) for name in names for peer in _PEERS]
+    return rows
+
+
+def training_step(name: str, device: torch.device) -> Callable[[Batch], object]:
     """One training step of a row of the ablation, or of a peer."""
     variant = next((v for v in ablation() if v.name == name), Variant(name))
     config = variant.config(FULL)
     trainer = Trainer(_forecaster(name, config).to(device), config.training)
     if name in _PEERS:  # torch's fused AdamW takes no complex weights
         trainer.optimizer = torch.optim.AdamW(trainer.forecaster.parameters())
-    batch = _random_batch(trainer.forecaster.grid, device)
-    return lambda: trainer.step([batch], 1)
+    return lambda batch: trainer.step([batch], 1)
+
+
+def _step(name: str, device: torch.device) -> Callable[[], object]:
+    """The same on random fields."""
+    step, batch = training_step(name, device), _random_batch(Grid.legendre_gauss(*_GRID), device)
+    return lambda: step(batch)
 
 
 def _forecaster(name: str, config: Config) -> Forecaster:
@@ -132,16 +145,16 @@ def _peer(name: str, grid: Grid, in_channels: int, out_channels: int) -> nn.Modu
 
 
 def _random_batch(grid: Grid, device: torch.device) -> Batch:
-    fields = torch.randn(_BATCH, 2, 3, *grid.shape, device=device)
-    start = np.full(_BATCH, np.datetime64("2000-01-01", "ns"))
-    return Batch(fields, start, np.zeros((_BATCH, 2), dtype=np.int64))
+    fields = torch.randn(BATCH, 2, 3, *grid.shape, device=device)
+    start = np.full(BATCH, np.datetime64("2000-01-01", "ns"))
+    return Batch(fields, start, np.zeros((BATCH, 2), dtype=np.int64))
 
 
 def _row(name: str, peer: str, times: dict[str, Timing]) -> Row:
     ours, theirs = times[name], times[peer]
     return Row(
         f"training step, {name}",
-        f"{_BATCH}×3×64×128",
+        f"{BATCH}×3×64×128",
         1e3 * ours.minimum,
         1e3 * theirs.minimum,
         f"torch-harmonics {peer}",
@@ -163,38 +176,13 @@ def _peak(name: str, device: torch.device) -> float:
 def _memory_row(name: str, peer: str, peaks: dict[str, float]) -> Row:
     return Row(
         f"peak memory of a step, {name}",
-        f"{_BATCH}×3×64×128",
+        f"{BATCH}×3×64×128",
         peaks[name],
         peaks[peer],
         f"torch-harmonics {peer}",
         peaks[peer] / peaks[name],
         "MiB",
     )
-
-
-def _loader(step: Callable[[], object]) -> Row:
-    """Share of the time in compute while workers read every batch from disk."""
-    from data_prep.generate import generate_shallow_water
-
-    counts = {"train": 4, "validation": 0, "test": 0}
-    data = load_config(PRESET, [f"data.trajectories.{k}={n}" for k, n in counts.items()]).data
-    assert isinstance(data, ShallowWaterData)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(forecast_store, "_IN_MEMORY_BYTES", 0),
-    ):
-        windows = Windows(Store(generate_shallow_water(data, Path(folder) / "store")), "train", 1)
-        busy, count, started = 0.0, 0, None
-        for _ in batches(windows, _BATCH, 0, 0, 24, workers=1):
-            started = started or time.perf_counter()  # the first batch starts the worker
-            begin = time.perf_counter()
-            step()
-            busy += time.perf_counter() - begin
-            count += 1
-        assert started is not None
-        share = busy / (time.perf_counter() - started)
-    name = "loader, share of the time in compute"
-    return Row(name, f"{count} batches", share, None, "", None, "")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Display:
             "step": f"{done}/{self.steps}",
             "loss": f"{loss:.4g}",
             "samples per second": f"{samples_per_second:.3g}",
-            "time left": _duration(left),
+            "time left": duration(left),
             "memory": f"{peak_memory() / 1e9:.2f} GB",
         }
         if time.monotonic() - self._last >= _LINE_EVERY:
@@ -107,13 +107,14 @@ def dry_run_report(counts: Mapping[str, int], seconds: float, facts: Mapping[str
     rows: dict[str, str] = {f"parameters, {kind}": f"{n:,}" for kind, n in counts.items()}
     rows["parameters"] = f"{sum(counts.values()):,}"
     rows["time per step"] = f"{seconds * 1000:.0f} ms"
-    rows["memory"] = f"{peak_memory() / 1e9:.2f} GB"
+    rows["peak memory"] = f"{peak_memory() / 1e9:.2f} GB"
     rows |= {name: str(value) for name, value in facts.items()}
     width = max(len(name) for name in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

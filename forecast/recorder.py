@@ -100,6 +100,11 @@ class Delivery(threading.Thread):
         self._completed = False
         self._package: Path | None = None
 
+    @property
+    def run_id(self) -> str | None:
+        """What the tracker calls the run; None until it has answered."""
+        return self._sent.get("run_id")
+
     def end(
         self, artifacts: Sequence[tuple[Path, str]], completed: bool, package: Path | None = None
     ) -> bool:

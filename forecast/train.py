@@ -11,8 +11,9 @@ import torch
 from configs import layout
 from configs.schema import Config
 from forecast.data import Windows, batches
-from forecast.display import dry_run_report
+from forecast.display import dry_run_report, duration
 from forecast.forecaster import Forecaster
+from forecast.memory import told_what_would_fit
 from forecast.processes import training_mesh
 from forecast.run import Run, RunResult
 from forecast.run_folder import log_file, run_folder
@@ -121,21 +122,28 @@ def _check_fits(config: Config, store: Store) -> None:
 def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     """One step of the heaviest kind, and what it took."""
     training = config.training
-    windows = Windows(store, "train", training.rollout_steps)
+    windows = Windows(store, "train", training.rollout_steps + training.push_forward)
     part, parts = current().data.rank, current().data.ranks
     stream = batches(
         windows, training.batch_size, training.seed, 0, 2, workers=0, part=part, parts=parts
     )
-    seconds = min(trainer.step([batch], training.rollout_steps).seconds for batch in stream)
+    seconds = []
+    for _ in range(2):  # the first also prepares
+        with told_what_would_fit(training, trainer.device):
+            batch = next(stream)
+        seconds.append(trainer.step([batch], training.rollout_steps).seconds)
+    per_step = min(seconds) * training.accumulate
+    reader = "memory" if store.in_memory else f"disk by {training.workers} processes"
     facts = {
-        "training windows": len(windows),
+        "time of all steps": duration(per_step * training.steps),
+        "windows": f"{len(windows):,} of {windows.n_steps + 1} states, from {reader}",
+        "batch": f"{training.batch_size} × {training.accumulate}, {training.precision}",
         "optimiser": trainer.choice.name,
         "device": trainer.device,
-        "whole run": f"about {seconds * training.accumulate * training.steps / 60:.0f} min",
     }
     counts = trainer.forecaster.network.parameter_counts()
     if current().is_first:
-        print(dry_run_report(counts, seconds * training.accumulate, facts))
+        print(dry_run_report(counts, per_step, facts))
 
 
 def _device(name: str) -> torch.device:

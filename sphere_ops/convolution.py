@@ -22,7 +22,7 @@ from sphere_ops.zonal import to_rows, to_wavenumbers
 @torch.library.custom_op("sphere_ops::convolve", mutates_args=())
 def convolve(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sum of all branches.
 
     Args:
@@ -34,7 +34,8 @@ def convolve(
         precision: of the products, from `sphere_ops.precision`; the transforms keep that of x.
 
     Returns:
-        y (b, o, nlat_out, nlon_out), and the input in wavenumbers for the backward pass.
+        y (b, o, nlat_out, nlon_out), and what the backward pass needs of the input: with local
+        branches its wavenumbers, with a spectral one its coefficients; empty without.
     """
     dtype = product_dtype(x.dtype, precision)
     t = tables(named(name), dtype, x.device, current().latitude)
@@ -42,6 +43,7 @@ def convolve(
     channels_out = _channels_out(named(name), kappa, w_real, w_imag, x.shape[1])
     z = to_wavenumbers(x, t.rows_in, dtype)
     y = z.new_empty(2, x.shape[0], t.rows_out.total, channels_out)
+    coeffs = z.new_empty(0)
     with products(precision, x.device):
         if t.spectral is not None:
             scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
@@ -49,36 +51,48 @@ def convolve(
             mixed = mix_degrees(coeffs, kappa * scale, t.spectral[0].orders)
             t.spectral[1].synthesise(mixed, t.rows_out.body(y))
         add_local(t, z, w_real, w_imag, y)
-    return to_rows(y, t.rows_out), z
+    if t.blocks is None:
+        z = z.new_empty(0)
+    return to_rows(y, t.rows_out), z, coeffs
 
 
 @convolve.register_fake
 def _(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
-) -> tuple[Tensor, Tensor]:
-    rows_in, rows_out, _ = layout(named(name), current().latitude)
+) -> tuple[Tensor, Tensor, Tensor]:
+    spec, b, c = named(name), *x.shape[:2]
+    rows_in, rows_out, blocks = layout(spec, current().latitude)
     o = _channels_out(named(name), kappa, w_real, w_imag, x.shape[1])
     y = x.new_empty(x.shape[0], o, rows_out.own_rows, rows_out.nlon)
     dtype = product_dtype(x.dtype, precision)
-    return y, x.new_empty(2, x.shape[0], rows_in.total, x.shape[1], dtype=dtype)
+    z = (0,) if blocks is None else (2, b, rows_in.total, c)
+    coeffs = (spec.lmax, rows_in.own.under(spec.mmax), b, 2, c) if spec.lmax else (0,)
+    return y, x.new_empty(z, dtype=dtype), x.new_empty(coeffs, dtype=dtype)
 
 
 @torch.library.custom_op("sphere_ops::convolve_backward", mutates_args=())
 def convolve_backward(
-    dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
+    dy: Tensor,
+    z: Tensor,
+    coeffs: Tensor,
+    kappa: Tensor,
+    w_real: Tensor,
+    w_imag: Tensor,
+    name: str,
+    precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `convolve` by x, kappa, w_real and w_imag."""
+    """Gradients of `convolve` by x, kappa, w_real and w_imag, from its results but the first."""
     t = tables(named(name), z.dtype, dy.device, current().latitude)
     kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
     dyz = to_wavenumbers(dy, t.rows_out, z.dtype)
-    dz = z.new_empty(z.shape)
+    channels = max(z.shape[-1], coeffs.shape[-1])  # one of them may be empty, (0,)
+    dz = z.new_empty(2, len(dy), t.rows_in.total, channels)
     dkappa = torch.zeros_like(kappa)
     with products(precision, dy.device):
         if t.spectral is not None:
             scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
             orders = t.spectral[0].orders
             dmixed = t.spectral[1].analyse(t.rows_out.body(dyz), quadrature=False)
-            coeffs = t.spectral[0].analyse(t.rows_in.body(z))
             dkappa = outer_degrees(coeffs, dmixed, kappa.shape, orders) * scale
             dcoeffs = mix_degrees(dmixed, kappa_z.transpose(1, 2) * scale, orders)
             t.spectral[0].synthesise(dcoeffs, t.rows_in.body(dz), quadrature=True)
@@ -89,24 +103,32 @@ def convolve_backward(
 
 @convolve_backward.register_fake
 def _(
-    dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
+    dy: Tensor,
+    z: Tensor,
+    coeffs: Tensor,
+    kappa: Tensor,
+    w_real: Tensor,
+    w_imag: Tensor,
+    name: str,
+    precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     rows_in, _, _ = layout(named(name), current().latitude)
-    dx = dy.new_empty(dy.shape[0], z.shape[3], rows_in.own_rows, rows_in.nlon)
+    channels = max(z.shape[-1], coeffs.shape[-1])
+    dx = dy.new_empty(len(dy), channels, rows_in.own_rows, rows_in.nlon)
     return dx, torch.empty_like(kappa), torch.empty_like(w_real), torch.empty_like(w_imag)
 
 
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
     _, kappa, w_real, w_imag, ctx.name, ctx.precision = inputs
-    ctx.save_for_backward(output[1], kappa, w_real, w_imag)
-    ctx.set_materialize_grads(False)  # of z nobody asks for one
+    ctx.save_for_backward(*output[1:], kappa, w_real, w_imag)
+    ctx.set_materialize_grads(False)  # of z and coeffs nobody asks for one
 
 
-def _backward(ctx, dy: Tensor | None, _dz: Tensor | None):  # type: ignore[no-untyped-def]
+def _backward(ctx, dy: Tensor | None, *_):  # type: ignore[no-untyped-def]
     if dy is None:
         return (None,) * 6
-    z, kappa, w_real, w_imag = ctx.saved_tensors
-    gradients = convolve_backward(dy, z, kappa, w_real, w_imag, ctx.name, ctx.precision)
+    z, coeffs, kappa, w_real, w_imag = ctx.saved_tensors
+    gradients = convolve_backward(dy, z, coeffs, kappa, w_real, w_imag, ctx.name, ctx.precision)
     return *gradients, None, None
 
 

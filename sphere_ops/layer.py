@@ -55,7 +55,7 @@ class Layer(nn.Module):
                 weight = torch.cat([w.to(dtype) for w in weights], dim=2)
                 w_real = _symbol_weights(weight, self.combine_real)
                 w_imag = _symbol_weights(weight, self.combine_imag)
-            y, _ = convolve(
+            y, *_ = convolve(
                 x.to(dtype),
                 (x.new_empty(0) if kappa is None else kappa).to(dtype).contiguous(),
                 w_real.to(dtype),  # of no branch: the type of x still

@@ -71,7 +71,6 @@ def local_backward(
         return dw_real, dw_imag
     rows_in, rows_out = t.rows_in, t.rows_out
     columns = max(w_real.shape[0], w_imag.shape[0], 1)
-    w_real_t, w_imag_t = w_real.t().contiguous(), w_imag.t().contiguous()
     chunks = _chunks(t, columns, dz, rows_in)
     for b in range(z.shape[1]):
         for first, last, add in chunks:
@@ -84,19 +83,19 @@ def local_backward(
             for part in (0, 1):
                 target = dz[part, b, inner]
                 written = add
-                for banded, w_t, dw, source, sign in (
-                    (t.real, w_real_t, dw_real, part, 1),
-                    (t.imag, w_imag_t, dw_imag, 1 - part, 1 if part == 0 else -1),
+                for banded, w, dw, source, sign in (
+                    (t.real, w_real, dw_real, part, 1),
+                    (t.imag, w_imag, dw_imag, 1 - part, 1 if part == 0 else -1),
                 ):
                     if banded is None:
                         continue
-                    dv = z.new_empty(last - first, rows_in.padded, w_t.shape[1])
+                    dv = z.new_empty(last - first, rows_in.padded, w.shape[0])
                     banded.apply_transposed(dy[source, b, start:stop], first, dv, sign)
-                    dx = mix(dv.view(-1, w_t.shape[1]), w_t)
-                    target.add_(dx) if written else target.copy_(dx)
+                    flat = dv.view(-1, w.shape[0])
+                    torch.addmm(target, flat, w, beta=float(written), out=target)
                     written = True
                     # An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
                     for order in single:
                         dv[order].mul_(0.5)
-                    dw += mixed_outer(dv.view(-1, w_t.shape[1]), z[part, b, inner])
+                    dw += mixed_outer(flat, z[part, b, inner])
     return dw_real * 2, dw_imag * 2

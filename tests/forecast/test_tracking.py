@@ -3,14 +3,16 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from forecast import recorder
+from forecast.comparison import compare, find_runs
 from forecast.git import git_commit
 from forecast.recorder import Delivery, MetricsFile, read_metrics
 from forecast.tracker import RunDescription
-from forecast.tracking import MLflowTracker, flatten, list_runs
+from forecast.tracking import MLflowTracker, RunSummary, flatten, list_runs
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 
@@ -170,6 +172,27 @@ def test_mlflow_keeps_parameters_metrics_dataset_and_artifacts(tmp_path):
     assert summary.metrics == {"loss": 0.5} and summary.parameters == {"model.channels": "4"}
     with pytest.raises(ValueError, match="no experiment 'other' at .*; it has"):
         list_runs(uri, "other")
+
+
+def test_runs_are_compared_by_what_differs():
+    started = datetime(2000, 1, 1, tzinfo=UTC)
+    runs = [
+        RunSummary(
+            name, f"{name}0123", "FINISHED", started,
+            {"validation/relative_l2": error, "train/loss": 1.0},
+            {"model.channels": channels, "training.steps": "80"},
+        )
+        for name, error, channels in (("small", 0.25, "4"), ("large", 0.125, "16"))
+    ]  # fmt: skip
+    lines = compare(find_runs(runs, ["large", "small0"])).splitlines()
+    assert [line.split() for line in lines] == [
+        ["large", "small"],
+        ["status", "FINISHED", "FINISHED"],
+        ["model.channels", "16", "4"],
+        ["validation/relative_l2", "0.125", "0.25"],
+    ]
+    with pytest.raises(ValueError, match="no run 'medium'; there are small, large"):
+        find_runs(runs, ["medium"])
 
 
 def test_mlflow_runs_the_logged_model(tmp_path, make_store):
