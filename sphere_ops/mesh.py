@@ -56,7 +56,7 @@ class Mesh:
     def note(self, activity: str) -> None:
         """Say what this process does now; the others name it if they wait for it in vain."""
         if self._watch is not None:
-            self._watch.begin(activity)
+            self._watch.note(activity)
 
     def wire(self, dtype: torch.dtype) -> torch.dtype:
         """The type in which rows and wavenumbers of `dtype` are sent."""

@@ -11,7 +11,13 @@ from typing import Any
 from torch.distributed import TCPStore
 
 ROOT = Path(__file__).parents[1]
-_PRELOADED = ["tests.sphere_ops.mesh_cases", "tests.forecast.mesh_runs"]
+_PRELOADED = [
+    "torch._dynamo",
+    "torch_harmonics.filter_basis",
+    "torch_harmonics.legendre",
+    "tests.sphere_ops.mesh_cases",
+    "tests.forecast.mesh_runs",
+]
 
 
 def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -45,10 +51,12 @@ def start(ranks: int, function: Callable[..., None], *args: object) -> list[Any]
     return processes
 
 
-def finish(processes: list[Any], timeout: float) -> list[int | None]:
-    """Exit code of each; all are gone afterwards."""
-    for process in processes:
+def finish(processes: list[Any], timeout: float, *, each: bool = True) -> list[int | None]:
+    """Exit code of each, or of those that end before the first one has; all are gone afterwards."""
+    for process in processes if each else processes[:1]:
         process.join(timeout)
+    for process in processes:
+        process.join(timeout if each else 5)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()
