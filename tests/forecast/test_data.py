@@ -1,11 +1,15 @@
+import resource
 import shutil
+import sys
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import zarr
 
 from forecast.data import Batch, Windows, batch_indices, batches
+from forecast.memory import available_memory
 from forecast.store import Store
 
 
@@ -106,3 +110,22 @@ def test_what_is_not_a_store_is_refused(tmp_path, stores):
     zarr.open_group(copy, mode="r+").attrs["format_version"] = 99
     with pytest.raises(ValueError, match="format version 99, this program reads 1"):
         Store(copy)
+
+
+def test_a_store_is_read_from_disk_where_memory_is_short(stores, monkeypatch):
+    size = Store(stores["files"]).n_bytes
+    for available, in_memory in ((4 * size, True), (4 * size - 4, False)):
+        monkeypatch.setattr("forecast.store.available_memory", lambda n=available: n)
+        assert Store(stores["files"]).in_memory is in_memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not account for it")
+def test_the_limits_of_a_process_count_as_its_memory():
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    room = 300 * 2**20
+    try:
+        taken = psutil.Process().memory_info().data
+        resource.setrlimit(resource.RLIMIT_DATA, (taken + room, hard))
+        assert 0 < available_memory() <= room + 50 * 2**20  # what was freed since
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
