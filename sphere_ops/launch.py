@@ -143,8 +143,9 @@ def _meet(rank: int, timeout: float) -> Any:
             f"rank {rank} cannot reach the first process at {place} "
             f"({str(error).splitlines()[0]}); check MASTER_ADDR, MASTER_PORT and the network"
         ) from error
-    _meetings += 1  # the store may outlive this mesh, and what was said in it
-    _store = dist.PrefixStore(f"mesh {_meetings}", store)
+    _meetings += 1  # the store may outlive this mesh and these processes, and what they said in it
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    _store = dist.PrefixStore(f"mesh {attempt}.{_meetings}", store)
     return _store
 
 
