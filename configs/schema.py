@@ -195,10 +195,16 @@ class RolloutConfig(Section):
 
 
 class MeshConfig(Section):
-    """Layout of the processes."""
+    """Layout of the processes that `torchrun` starts: data × latitude."""
 
-    data: int = Field(default=1, ge=1)
-    latitude: int = Field(default=1, ge=1)
+    data: int = Field(default=1, ge=1, description="processes that share a batch")
+    latitude: int = Field(default=1, ge=1, description="processes that share the rows of a field")
+    payload: Literal["float32", "bf16"] = Field(
+        default="float32", description="type in which processes send each other fields"
+    )
+    timeout: float = Field(
+        default=600.0, gt=0, description="s after which a process that does not answer ends the job"
+    )
 
 
 class Config(Section):

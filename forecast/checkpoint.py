@@ -24,11 +24,12 @@ from configs import layout
 from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from forecast.forecaster import Forecaster
+from forecast.forecaster import BY_ROWS, Forecaster
 from forecast.migrate import MIGRATIONS, migrate
 from forecast.normalizer import Normalizer
 from forecast.output import cannot_write
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, own_rows
+from sphere_ops.mesh import current
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
@@ -42,13 +43,17 @@ def save_package(
 ) -> None:
     """Write a package; one that is there is replaced, file by file.
 
+    In a mesh all processes take part, and the first one writes: it is the same on every mesh.
+
     Args:
         forecaster: what to save.
         path: folder of the package.
         training: how it was trained, as JSON can hold it.
         provenance: what it was trained on, likewise.
     """
-    tensors = {name: t for name, t in forecaster.state_dict().items()}
+    tensors = forecaster.whole_tensors()
+    if not current().is_first:
+        return
     description = {
         layout.FORMAT_VERSION: layout.PACKAGE_VERSION,
         "model": forecaster.config.model_dump(mode="json"),
@@ -84,6 +89,10 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             Variable(**{**entry, "aliases": tuple(entry["aliases"])})
             for entry in description["channels"]
         )
+        grid = Grid(**description["grid"])
+        for name in BY_ROWS:
+            if name in tensors:
+                tensors[name] = tensors[name][..., own_rows(grid), :]
         time_step = TimeStep.parse(description["time_step"])
         normalizer = Normalizer(
             tensors["normalizer.mean"],
@@ -94,7 +103,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
         )
         forecaster = Forecaster(
             config,
-            Grid(**description["grid"]),
+            grid,
             channels,
             time_step,
             normalizer,
@@ -151,7 +160,12 @@ class TrainingState:
 
 
 def save_training_state(state: TrainingState, run: Path, keep: int) -> None:
-    """Add a state to a run, and remove all but the last `keep`."""
+    """Add a state to a run, and remove all but the last `keep`; in a mesh the first process does.
+
+    All processes of a mesh have the same one, whatever the mesh.
+    """
+    if not current().is_first:
+        return
     folder = run / layout.TRAINING_STATE
     folder.mkdir(exist_ok=True)
     path = folder / f"{state.step:08d}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -193,5 +194,11 @@ def _one_line(error: ValueError | OSError) -> str:
 
 
 def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
+    said: str | None = message
+    if "RANK" in os.environ:  # one of several processes, which all may have met the same error
+        from sphere_ops.launch import announce
+
+        said = announce(message)
+    if said is not None:
+        typer.echo(f"error: {said}", err=True)
     sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,7 +45,7 @@ def train(
     if result.stopped_by is not None:
         raise typer.Exit(128 + result.stopped_by)  # as shells have it
     if not dry_run:
-        typer.echo(f"package: {out / BEST}")
+        _say(f"package: {out / BEST}")
 
 
 def rollout(
@@ -68,10 +69,11 @@ def rollout(
     """Forecast with a trained model and write a CF file."""
     from forecast.console import progress
     from forecast.inference import run_rollout
+    from forecast.processes import all_processes
     from sphere_ops.memory import keep_freed_memory
 
     keep_freed_memory()
-    with progress("steps") as update:
+    with all_processes(along="latitude"), progress("steps") as update:
         run_rollout(
             package,
             data,
@@ -82,7 +84,7 @@ def rollout(
             every=every,
             progress=update,
         )
-    typer.echo(f"forecast: {out}")
+    _say(f"forecast: {out}")
 
 
 def evaluate(
@@ -99,12 +101,19 @@ def evaluate(
     """Score a forecast against the truth and the baselines, and print a table."""
     from forecast.console import progress
     from forecast.evaluate import evaluate as run
+    from forecast.processes import all_processes
     from forecast.report import table
 
-    with progress("forecasts") as update:
+    with all_processes(along="data"), progress("forecasts") as update:
         scores = run(forecast, data, out, baselines=baseline, progress=update)
-    typer.echo(table(scores))
-    typer.echo(f"scores: {out}")
+    _say(table(scores))
+    _say(f"scores: {out}")
+
+
+def _say(text: str) -> None:
+    """Print what the first of several processes says for all."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(text)
 
 
 def runs(

@@ -118,8 +118,13 @@ def batches(
         parts: number of shares.
 
     Raises:
-        ValueError: if there are fewer windows than a batch holds.
+        ValueError: if there are fewer windows than a batch holds, or the shares are not equal.
     """
+    if batch_size % parts:
+        raise ValueError(
+            f"training.batch_size is {batch_size}, which {parts} processes along data cannot share "
+            f"evenly; take a multiple of {parts}, or another mesh.data"
+        )
     if len(windows) < batch_size:
         raise ValueError(
             f"training.batch_size is {batch_size}, but the store has only {len(windows)} windows "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from forecast.report import markdown
 from forecast.store import Store
 from forecast.truth import Truth
 from forecast.writer import TIME_STEP, TRAJECTORY_NUMBER
+from sphere_ops.mesh import current
 
 MODEL, PERSISTENCE = "model", "persistence"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)
@@ -43,7 +45,8 @@ def evaluate(
     Anomalies are departures from the store's monthly climatology of the training years, where it
     has one; else from the training mean of the channel. Persistence then keeps the anomaly of
     the initial state, else the state. Lead times whose valid time the store does not have are
-    left out; one at which a forecast had ended early has no score.
+    left out; one at which a forecast had ended early has no score. The processes of a mesh share
+    the forecasts, along its data axis.
 
     Args:
         forecast: forecast file.
@@ -66,8 +69,9 @@ def evaluate(
     file, store = ForecastFile(forecast), Store(data)
     file.check_fits(store)
     scores = score(file, store, baselines=baselines, progress=progress)
-    _write(scores, path)
-    summary.write_text(markdown(scores), encoding="utf-8")
+    if current().is_first:
+        _write(scores, path)
+        summary.write_text(markdown(scores), encoding="utf-8")
     return scores
 
 
@@ -84,10 +88,13 @@ def score(
     n, k, c = len(file.init_time), len(file.steps), len(file.channel_names)
     area = file.grid.area_weights.numpy()
     sums = {m: np.zeros((len(names), c, k)) for m in _SUMMED}
-    squared_error = np.full((n, len(names), c, k), np.nan, dtype=np.float32)
+    part = current().data
+    own = range(n)[part.rank :: part.ranks]
+    squared_error = np.zeros((n, len(names), c, k), dtype=np.float32)
+    squared_error[own] = np.nan
     activity_of_truth, count = np.zeros((c, k)), np.zeros(k, dtype=np.int32)
     block = max(1, _BLOCK_BYTES // (8 * c * file.grid.nlat * file.grid.nlon))
-    for i in range(n):
+    for i in own:
         truth.check_start(i)
         for first in range(0, k, block):
             known = truth.known(i, slice(first, first + block))
@@ -110,6 +117,8 @@ def score(
                 for m in _SUMMED:
                     sums[m][j][:, known] += pieces[m].T
         progress(i + 1, n, "")
+    for sum_of_own in (count, activity_of_truth, squared_error, *sums.values()):
+        current().sum_samples(torch.from_numpy(sum_of_own))  # in place
     if not count.any():
         raise ValueError(
             f"store {store.path} has no state at any valid time of {file.path}; give the store "

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, own_rows, own_shape
 from sphere_ops.insolation import SOLAR_CONSTANT, insolation
 
 Times = NDArray[np.datetime64]
@@ -25,8 +25,8 @@ def _year_angle(time: Times) -> Tensor:
 _FORCINGS: dict[str, Callable[[Times, Grid], Tensor]] = {
     "insolation": lambda time, grid: insolation(time, grid) / SOLAR_CONSTANT,
     "daily_insolation": lambda time, grid: insolation(time, grid, daily_mean=True) / SOLAR_CONSTANT,
-    "sin_year": lambda time, grid: torch.sin(_year_angle(time)).expand(-1, *grid.shape),
-    "cos_year": lambda time, grid: torch.cos(_year_angle(time)).expand(-1, *grid.shape),
+    "sin_year": lambda time, grid: torch.sin(_year_angle(time)).expand(-1, *own_shape(grid)),
+    "cos_year": lambda time, grid: torch.cos(_year_angle(time)).expand(-1, *own_shape(grid)),
 }
 
 _PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -46,7 +46,7 @@ def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
         grid: where.
 
     Returns:
-        (b, len(names), nlat, nlon) float64.
+        (b, len(names), nlat, nlon) float64; in a mesh own rows.
 
     Raises:
         ValueError: if a name is not one of a forcing.
@@ -58,7 +58,7 @@ def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
             f"model.forcing names {unknown[0]!r}; known are {', '.join(sorted(_FORCINGS))}"
         )
     if not names:
-        return torch.empty(len(time), 0, *grid.shape, dtype=torch.float64)
+        return torch.empty(len(time), 0, *own_shape(grid), dtype=torch.float64)
     return torch.stack([_FORCINGS[name](time, grid) for name in names], dim=1)
 
 
@@ -68,7 +68,10 @@ def is_positional(name: str) -> bool:
 
 
 def positional_field(name: str, grid: Grid) -> Tensor:
-    """A static field that follows from the grid alone, (nlat, nlon) float64, of order one."""
-    latitude = torch.deg2rad(grid.latitude)[:, None]
+    """A static field that follows from the grid alone, (nlat, nlon) float64, of order one.
+
+    In a mesh own rows.
+    """
+    latitude = torch.deg2rad(grid.latitude[own_rows(grid)])[:, None]
     longitude = torch.deg2rad(grid.longitude)[None, :]
-    return _PLACE[name](latitude, longitude).expand(grid.shape).contiguous()
+    return _PLACE[name](latitude, longitude).expand(own_shape(grid)).contiguous()

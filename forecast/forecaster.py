@@ -16,11 +16,15 @@ from forecast.forcing import forcing_fields, is_positional, positional_field
 from forecast.model import LocalSFNO
 from forecast.normalizer import Normalizer
 from forecast.store import Store
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, own_rows, own_shape
 from sphere_ops.harmonics import InverseRealSHT, RealSHT
+from sphere_ops.mesh import current
 from sphere_ops.resample import resample
 
 Times = NDArray[np.datetime64]
+
+BY_ROWS = ("static", "mask", "normalizer.climatology")
+"""The tensors of a package of which a process of a mesh has its own rows."""
 
 _UNRESOLVED_LMAX = 32
 """Degree whose scale derivatives refer to where no spectral branch sets one."""
@@ -42,6 +46,9 @@ class Forecaster(nn.Module):
         static: static inputs, of order one, (s, nlat, nlon).
         mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
         network: the network, which knows nothing of the above.
+
+    In a mesh states, static inputs, mask and climatology are this process's own rows; a package
+    holds whole ones.
     """
 
     static: Tensor
@@ -85,7 +92,7 @@ class Forecaster(nn.Module):
         self.register_buffer("_conserved", torch.tensor(conserved, dtype=torch.long), False)
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
-        self.register_buffer("_area", grid.area_weights, persistent=False)
+        self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
         baselines = len(prognostic) * (normalizer.climatology is not None)
         in_channels = len(prognostic) + len(config.forcing) + baselines + len(static)
         self.network = network or build_network(config, in_channels, len(channels), grid)
@@ -109,9 +116,8 @@ class Forecaster(nn.Module):
         normalizer = Normalizer.from_store(store, config.baseline)
         forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
         static = static_inputs(config.static, store)
-        return cls(
-            config, store.grid, store.channels, store.time_step, normalizer, static, store.mask
-        )
+        mask = None if store.mask is None else store.mask[:, own_rows(store.grid)]
+        return cls(config, store.grid, store.channels, store.time_step, normalizer, static, mask)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -170,12 +176,22 @@ class Forecaster(nn.Module):
             for name, field in zip(names, self.static[: len(names)], strict=True)
         ]
         fields += [_nearest(f, self.grid, grid) for f in self.static[len(names) :]]
-        static = torch.stack(fields) if fields else self.static.new_empty(0, *grid.shape)
+        static = torch.stack(fields) if fields else self.static.new_empty(0, *own_shape(grid))
         network = self.network.on_grid(grid)
         other = Forecaster(
             self.config, grid, self.channels, self.time_step, normalizer, static, mask, network
         )
         return other.to(self.static.device).train(self.training)
+
+    def whole_tensors(self) -> dict[str, Tensor]:
+        """The state of the module as a package holds it, on the first process of a mesh.
+
+        All processes have to ask for it.
+        """
+        return {
+            name: current().gather_rows(tensor, self.grid.nlat) if name in BY_ROWS else tensor
+            for name, tensor in self.state_dict().items()
+        }
 
     def _inputs(self, present: Tensor, target_time: Times) -> Tensor:
         """What the network sees, (b, in_channels, nlat, nlon)."""
@@ -196,7 +212,9 @@ class Forecaster(nn.Module):
         if self.mask is not None:
             area = area * self.mask[chosen]
             change = change.where(self.mask[chosen], 0.0)
-        mean = (change * area).sum((-2, -1)) / area.expand(change.shape[1:]).sum((-2, -1))
+        sums = (change * area).sum((-2, -1)), area.expand(change.shape[1:]).sum((-2, -1))[None]
+        *totals, share = current().sum_rows(torch.cat(sums)).unbind()
+        mean = torch.stack(totals) / share
         correction = torch.zeros_like(following[:, :, :1, :1])
         return following - correction.index_copy(1, chosen, mean[..., None, None])
 
@@ -249,17 +267,19 @@ def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
 def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
     """Static inputs, of order one, (s, nlat, nlon): the named fields, then the distinct masks.
 
+    In a mesh own rows.
+
     A network that sees zero outside the mask has to know that from a zero of the field.
 
     Raises:
         ValueError: if a name is neither positional nor a static field of the store.
     """
-    fields = []
+    fields, rows = [], own_rows(store.grid)
     for name in names:
         if is_positional(name):
             fields.append(positional_field(name, store.grid).float())
         elif name in store.static:
-            fields.append(_standardised(store.static[name], store.grid))
+            fields.append(_standardised(store.static[name], store.grid)[rows])
         else:
             raise ValueError(
                 f"model.static names {name!r}, which {store.path} does not have; it has "
@@ -268,12 +288,12 @@ def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
             )
     if store.mask is not None:
         distinct = torch.unique(store.mask[~store.mask.all(-1).all(-1)], dim=0)
-        fields.extend(distinct.float())
-    return torch.stack(fields) if fields else torch.empty(0, *store.grid.shape)
+        fields.extend(distinct[:, rows].float())
+    return torch.stack(fields) if fields else torch.empty(0, *own_shape(store.grid))
 
 
 def _standardised(field: Tensor, grid: Grid) -> Tensor:
-    """A field with area mean 0 and variance 1; a constant one becomes 0."""
+    """A whole field with area mean 0 and variance 1; a constant one becomes 0."""
     area = grid.area_weights
     anomaly = field.double() - (field * area).sum()
     std = (anomaly.square() * area).sum().sqrt()
@@ -282,7 +302,8 @@ def _standardised(field: Tensor, grid: Grid) -> Tensor:
 
 def _nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
     """A field (..., nlat, nlon) at the nearest points of another grid."""
+    field = current().gather_rows(field, grid.nlat, everywhere=True)
     row = (grid_out.latitude[:, None] - grid.latitude).abs().argmin(-1).to(field.device)
     offset = (grid_out.longitude[:, None] - grid.longitude + 180) % 360 - 180
     column = offset.abs().argmin(-1).to(field.device)
-    return field[..., row, :][..., column]
+    return field[..., row[own_rows(grid_out)], :][..., column]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,8 @@ from forecast.rollout import rollout
 from forecast.starts import Start, find_starts
 from forecast.store import Store
 from forecast.writer import SUFFIXES, ForecastAxes, ForecastWriter
+from sphere_ops.grid import own_rows
+from sphere_ops.mesh import current
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,8 @@ def run_rollout(
     """Forecast from the states of a split, or from given times, and write a forecast file.
 
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
-    there, is marked in the file (`last_step`) and reported; the others go on.
+    there, is marked in the file (`last_step`) and reported; the others go on. In a mesh every
+    process calls this; each steps its own rows, and the first one writes.
 
     Args:
         package: folder of a trained model's package, or a forecaster.
@@ -122,16 +126,25 @@ def run_rollout(
         f"{n_steps} steps of {store.time_step.label})",
     }
     ended: list[Ended] = []
-    with ForecastWriter(out, axes, attributes, batch_size=batch_size) as writer:
+    with _writer(out, axes, attributes, batch_size) as writer:
         for first in range(0, len(starts), batch_size):
             batch = list(range(first, min(first + batch_size, len(starts))))
             done, total = first * n_steps, len(starts) * n_steps
             run = _Batch(forecaster, store, writer, [starts[i] for i in batch], batch)
             tick = partial(_tick, progress, done, total, len(batch))
             ended += run.forecast(n_steps, every, tick)
-    for one in ended:
+    for one in ended if current().is_first else []:
         log.warning("%s", one)
     return tuple(ended)
+
+
+def _writer(
+    out: str | Path, axes: ForecastAxes, attributes: dict[str, str], batch_size: int
+) -> AbstractContextManager[ForecastWriter | None]:
+    """The writer of the first process; others have none."""
+    if not current().is_first:
+        return nullcontext()
+    return ForecastWriter(out, axes, attributes, batch_size=batch_size)
 
 
 class _Batch:
@@ -141,7 +154,7 @@ class _Batch:
         self,
         forecaster: Forecaster,
         store: Store,
-        writer: ForecastWriter,
+        writer: ForecastWriter | None,
         starts: list[Start],
         members: list[int],
     ) -> None:
@@ -149,7 +162,8 @@ class _Batch:
         self.starts, self.members = starts, members
         names = [store.channel_names.index(name) for name in forecaster.channel_names]
         state = torch.stack([store.state(*s) for s in starts])[:, names]  # (b, c, h, w)
-        self.valid = None if store.mask is None else store.mask[names]
+        self.mesh, rows = current(), own_rows(store.grid)
+        self.valid = None if store.mask is None else store.mask[names][:, rows]
         for i, channel in self._failures(state).items():
             raise ValueError(
                 f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}; "
@@ -172,7 +186,8 @@ class _Batch:
                     lead = lead_label(self.forecaster.time_step, step)
                     start = self.store.describe(*self.starts[i])
                     ended[i] = Ended(start, step, channel, lead)
-                    self.writer.end(self.members[i], step - 1)
+                    if self.writer is not None:
+                        self.writer.end(self.members[i], step - 1)
             tick(step)
             if len(ended) == len(self.members):
                 tick(n_steps)
@@ -186,14 +201,17 @@ class _Batch:
         fields = state[alive].cpu().float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
-        self.writer.write([self.members[i] for i in alive], position, fields.numpy())
+        fields = self.mesh.gather_rows(fields, self.store.grid.nlat)
+        if self.writer is not None:
+            self.writer.write([self.members[i] for i in alive], position, fields.numpy())
 
     def _failures(self, state: Tensor) -> dict[int, str]:
         """The first channel that is not finite of each forecast that has one."""
         finite = state.isfinite()
         if self.valid is not None:
             finite |= ~self.valid.to(finite.device)
-        finite = finite.all(-1).all(-1)  # (b, c)
+        broken = (~finite).any(-1).any(-1)  # (b, c)
+        finite = self.mesh.sum_rows(broken.float()) == 0
         if finite.all():
             return {}
         return {

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.grid import Grid
-from sphere_ops.harmonics import RealSHT
+from sphere_ops.grid import Grid, own_rows, own_shape
+from sphere_ops.harmonics import RealSHT, sum_orders
+from sphere_ops.mesh import current
 
 LossName = Literal["relative-l2", "relative-l1", "mse", "relative-h1"]
 
@@ -39,14 +40,14 @@ class Loss(nn.Module):
             name: which norm.
             grid: of the fields.
             channel_weights: relative importance of the channels, (c,).
-            mask: where channels have values, bool (c, nlat, nlon).
+            mask: where channels have values, bool (c, nlat, nlon); in a mesh own rows.
         """
         super().__init__()
         self.name = name
-        area = grid.area_weights.expand(grid.shape)[None]  # (1, h, w)
+        area = grid.area_weights[own_rows(grid)].expand(own_shape(grid))[None]  # (1, h, w)
         if mask is not None:
             area = area * mask.to(area)
-            area = area / area.sum((-2, -1), keepdim=True)
+            area = area / current().sum_rows(area.sum((-2, -1), keepdim=True))
         self.register_buffer("area", area.float(), persistent=False)
         weights = channel_weights.float()
         self.register_buffer("channel_weights", weights / weights.sum(), persistent=False)
@@ -55,10 +56,11 @@ class Loss(nn.Module):
             self.sht = RealSHT(grid, lmax=lmax, mmax=lmax)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss, a scalar.
+        """The loss, a scalar; in a mesh of the whole fields, on every process.
 
         Args:
-            prediction: (b, c, nlat, nlon), normalised; outside the mask anything finite.
+            prediction: (b, c, nlat, nlon), normalised; outside the mask anything finite; in a mesh
+                own rows.
             target: (b, c, nlat, nlon), likewise.
         """
         per_channel = self.norm(prediction - target)  # (b, c)
@@ -71,20 +73,19 @@ class Loss(nn.Module):
         x = x.to(self.area.dtype)
         match self.name:
             case "relative-l1":
-                return (self.area * x.abs()).sum((-2, -1))
+                return current().sum_rows((self.area * x.abs()).sum((-2, -1)))
             case "mse":
-                return (self.area * x.square()).sum((-2, -1))
+                return current().sum_rows((self.area * x.square()).sum((-2, -1)))
             case "relative-h1":
                 power = self._power(x * (self.area > 0))
                 degree = torch.arange(power.shape[-1], device=x.device)
                 return _root((power * (1 + degree * (degree + 1))).sum(-1))
             case _:
-                return _root((self.area * x.square()).sum((-2, -1)))
+                return _root(current().sum_rows((self.area * x.square()).sum((-2, -1))))
 
     def _power(self, x: Tensor) -> Tensor:
         """Σ_m |û_lm|² with both signs of m, (b, c, lmax)."""
-        power = self.sht(x).abs().square()
-        return 2 * power.sum(-1) - power[..., 0]
+        return sum_orders(self.sht(x).abs().square())
 
 
 _SMALLEST = 1e-6

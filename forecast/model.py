@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sphere_ops.block import LocalSphericalConv
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, own_rows
 
 Branches = Mapping[str, Mapping[str, Any]]
 MLPName = Literal["gelu", "products"]
@@ -57,7 +57,7 @@ class Products(nn.Module):
         self.factors = Pointwise(channels, 2 * hidden)
         self.by_latitude = nn.Parameter(torch.randn(hidden, 2) / channels**0.5)
         self.mix = Pointwise(hidden, channels)
-        angle = torch.deg2rad(grid.latitude)
+        angle = torch.deg2rad(grid.latitude[own_rows(grid)])
         latitude = torch.stack([torch.sin(angle), torch.cos(angle)]).float()
         self.register_buffer("latitude", latitude, persistent=False)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from configs import layout
 from configs.timestep import TimeStep
 from forecast.store import Store
+from sphere_ops.mesh import current
 
 Times = NDArray[np.datetime64]
 Baseline = Literal["mean", "climatology"]
@@ -24,7 +25,8 @@ class Normalizer(nn.Module):
         mean: time mean per channel, physical units, (c,).
         std: standard deviation about the baseline, physical units, (c,).
         std_step: standard deviation of the one-step difference of what is left, (c,).
-        climatology: mean by calendar month, (12, c, nlat, nlon); None if the baseline is the mean.
+        climatology: mean by calendar month, (12, c, nlat, nlon), in a mesh own rows; None if the
+            baseline is the mean.
     """
 
     mean: Tensor
@@ -97,7 +99,7 @@ class Normalizer(nn.Module):
     def baseline_of_order_one(self, time: Times) -> Tensor:
         """The climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
         assert self.climatology is not None
-        std, mean = torch.std_mean(self.climatology, dim=(0, 2, 3), keepdim=True)
+        std, mean = current().std_mean(self.climatology, dim=(0, 2, 3))
         return (self.baseline(time) - mean) / std
 
     def normalise(self, state: Tensor, time: Times) -> Tensor:

@@ -32,6 +32,7 @@ from forecast.tracker import RunDescription, Tracker
 from forecast.tracking import MLflowTracker
 from forecast.trainer import StepResult, Trainer
 from forecast.training_curves import draw_curves
+from sphere_ops.mesh import current
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,10 @@ class RunResult:
 
 
 class Run:
-    """The loop of one process, from the first step or the last saved one to the end."""
+    """The loop of one process, from the first step or the last saved one to the end.
+
+    In a mesh all do the same, and the first one writes and speaks.
+    """
 
     def __init__(
         self, config: Config, store: Store, trainer: Trainer, out: Path, tracker: Tracker | None
@@ -74,10 +78,17 @@ class Run:
             self.skipped = state.values["skipped"]
             self.validation = state.values["validation"]
             log.info("resuming at step %d of %d", trainer.step_count, self.training.steps)
+        first = current().same(self.step)
+        if first != self.step:
+            raise ValueError(
+                f"the first process goes on from step {first} of {out}, another one from step "
+                f"{self.step}; all machines have to see the same run folder"
+            )
         if trainer.choice.reason:
             log.warning("%s is used: %s", trainer.choice.name, trainer.choice.reason)
-        self.metrics = MetricsFile(out / layout.METRICS_FILE)
-        self.delivery = self._delivery(tracker)
+        self.mesh = current()
+        self.metrics = MetricsFile(out / layout.METRICS_FILE) if self.mesh.is_first else None
+        self.delivery = self._delivery(tracker) if self.mesh.is_first else None
 
     def go(self) -> RunResult:
         """Train to the last step, or to a signal."""
@@ -89,8 +100,9 @@ class Run:
                 self._steps(shown, received)
             completed = self.step >= self.training.steps
         finally:
-            self.metrics.close()
-            self._draw_curves()
+            if self.metrics is not None:
+                self.metrics.close()
+                self._draw_curves(self.metrics)
             self._end_delivery(completed)
         if not completed:
             log.warning(
@@ -112,7 +124,9 @@ class Run:
             self.training.steps, self.training.rollout_steps, self.training.rollout_from
         ):
             for parts in self._batches(phase):
+                self.mesh.note(f"step {self.step + 1}")
                 result = self.trainer.step(parts, phase.n_steps)
+                stopped = self.mesh.any(bool(received))
                 recent.append(result)
                 self._check(result, parts)
                 last = self.step == self.training.steps
@@ -123,11 +137,12 @@ class Run:
                 validated = self.step % self.training.validate_every == 0 or last
                 if validated:
                     record |= self._validate(validation, shown)
-                if record:
+                if record and self.metrics is not None:
                     self.metrics.write(self.step, record)
-                if validated or received:
+                if validated or stopped:
                     self._save()
-                if received:
+                if stopped:
+                    received.append(signal.SIGTERM)  # if it was another process that got it
                     return
 
     def _batches(self, phase: Phase) -> Iterator[list[Batch]]:
@@ -146,8 +161,11 @@ class Run:
             last * accumulate,
             workers=t.workers,
             pin_memory=self.trainer.device.type == "cuda",
+            part=self.mesh.data.rank,
+            parts=self.mesh.data.ranks,
         )
         for step in range(begin, phase.last):
+            self.mesh.note(f"reading the batch of step {step + 1}")
             pushed = push_forward_steps(t.push_forward, t.seed, step)
             with told_what_would_fit(t, self.trainer.device):
                 parts = [next(stream) for _ in range(accumulate)]
@@ -165,8 +183,9 @@ class Run:
             "learning_rate": result.learning_rate,
             "batch": [self.store.describe(i, s) for part in parts for i, s in part.starts],
         }
-        with (self.out / _NON_FINITE_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(report) + "\n")
+        if self.mesh.is_first:
+            with (self.out / _NON_FINITE_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(report) + "\n")
         log.warning("step %d skipped: its loss is %s", self.step, report["loss"])
         if self.skipped > self.training.max_skipped:
             self._save()
@@ -202,7 +221,8 @@ class Run:
             self.validation = self.trainer.validate(windows, indices.tolist())
             shown.validation(self.validation)
         error = self.validation.get("validation/relative_l2", -self.step)
-        if error < self.best or not (self.out / layout.BEST).exists():
+        better = error < self.best or not (self.out / layout.BEST).exists()
+        if self.mesh.same(better):
             self.best = error if math.isfinite(error) else math.inf
             self._save_package(layout.BEST)
         return self.validation
@@ -236,11 +256,11 @@ class Run:
             self.trainer.averaged(), self.out / name, training=summary, provenance=provenance
         )
 
-    def _draw_curves(self) -> None:
-        if self.metrics.last_step < 0:
+    def _draw_curves(self, metrics: MetricsFile) -> None:
+        if metrics.last_step < 0:
             return
         try:
-            draw_curves(self.metrics.path, self.out / _CURVES_FILE)
+            draw_curves(metrics.path, self.out / _CURVES_FILE)
         except OSError as error:  # nothing is lost with it, and what ended the run counts
             log.warning("%s is not drawn: %s", _CURVES_FILE, error)
 

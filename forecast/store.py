@@ -17,7 +17,7 @@ from configs import layout
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.memory import available_memory
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, own_rows
 
 _IN_MEMORY_BYTES = 2 * 1024**3
 _IN_MEMORY_SHARE = 0.25
@@ -31,6 +31,8 @@ class Store:
     Attributes:
         path: where it is.
         grid: the grid of all fields.
+        rows: the rows that this process reads of `states` and of a climatology: all, unless it is
+            in a mesh. Masks and static fields are whole.
         channels: what the channels are, in the order of the fields.
         time: valid times, datetime64[ns] (n,); of trajectories, the times that they share.
         time_step: interval of the times.
@@ -59,7 +61,9 @@ class Store:
             self.time_step = TimeStep.parse(self.attributes[layout.TIME_STEP])
             self.split: NDArray[Any] = np.array([str(s) for s in store[layout.SPLIT].values])
             self.has_trajectories = layout.TRAJECTORY in store[layout.FIELDS].dims
-            self.n_bytes = int(store[layout.FIELDS].nbytes)
+            self.rows = own_rows(self.grid)
+            share = (self.rows.stop - self.rows.start) / self.grid.nlat
+            self.n_bytes = int(store[layout.FIELDS].nbytes * share)
             self.mask = (
                 torch.from_numpy(store[layout.MASK].values == 1) if layout.MASK in store else None
             )
@@ -72,7 +76,9 @@ class Store:
                     v.name: f for v, f in zip(self.static_variables, fields, strict=True)
                 }
             self.statistics = {
-                name: torch.from_numpy(store[name].values) for name in _STATISTICS if name in store
+                name: torch.from_numpy(_of_rows(store[name], self.rows).values)
+                for name in _STATISTICS
+                if name in store
             }
 
     @property
@@ -103,6 +109,8 @@ class Store:
     def state(self, index: int, step: int = 0) -> Tensor:
         """One state, float32 (c, nlat, nlon), physical units, NaN outside the mask.
 
+        In a mesh its own rows.
+
         Args:
             index: a trajectory, or a time of a series (see `split_indices`).
             step: steps after the trajectory's first state, or after that time.
@@ -110,11 +118,13 @@ class Store:
         return self.states(index, step, 1)[0]
 
     def states(self, index: int, step: int, count: int) -> Tensor:
-        """Consecutive states, float32 (count, c, nlat, nlon); see `state`."""
-        if self.has_trajectories:
-            fields = self._fields[index, step : step + count]
+        """Consecutive states, float32 (count, c, nlat, nlon), in a mesh own rows; see `state`."""
+        first = step if self.has_trajectories else index + step
+        where = (*[index] * self.has_trajectories, slice(first, first + count))
+        if self.in_memory:
+            fields = self._fields[where]
         else:
-            fields = self._fields[index + step : index + step + count]
+            fields = self._fields[(*where, slice(None), self.rows)]
         return torch.from_numpy(np.ascontiguousarray(fields))
 
     def valid_time(self, index: int, step: int = 0) -> np.datetime64:
@@ -159,7 +169,7 @@ class Store:
     @cached_property
     def _fields(self) -> Any:
         array = zarr.open_array(self.path / layout.FIELDS, mode="r")
-        return array[...] if self.in_memory else array
+        return array[..., self.rows, :] if self.in_memory else array
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker process gets: it opens the fields itself."""
@@ -195,6 +205,10 @@ def _open(path: Path) -> xr.Dataset:
             "make the store again"
         )
     return store
+
+
+def _of_rows(values: xr.DataArray, rows: slice) -> xr.DataArray:
+    return values.isel({layout.LATITUDE: rows}) if layout.LATITUDE in values.dims else values
 
 
 def _variables(store: xr.Dataset, dim: str) -> tuple[Variable, ...]:

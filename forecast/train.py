@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,11 +14,14 @@ from forecast.data import Windows, batches
 from forecast.display import dry_run_report, duration
 from forecast.forecaster import Forecaster
 from forecast.memory import told_what_would_fit
+from forecast.processes import training_mesh
 from forecast.run import Run, RunResult
 from forecast.run_folder import log_file, run_folder
 from forecast.store import Store
 from forecast.tracker import Tracker
 from forecast.trainer import Trainer
+from sphere_ops.launch import restarted
+from sphere_ops.mesh import current
 
 
 def train(
@@ -38,36 +43,59 @@ def train(
         dry_run: build everything, do one step, print what it takes, and write nothing.
         tracker: where the run is recorded; MLflow as configured if not given.
 
+    In a mesh, every process calls this with the same arguments.
+
     Returns:
         How it ended. SIGTERM and SIGINT save and end it early.
 
     Raises:
         FileExistsError: if `out` exists and `resume` is not set, or another process trains there.
         FileNotFoundError: if there is no store.
-        ValueError: if configuration and store do not fit together, or training diverges.
+        ValueError: if configuration and store do not fit together, training diverges, or the mesh
+            is not that of the processes.
+        MeshError: if another process of the mesh dies or does not answer.
     """
-    out = Path(out)
+    device = _device(config.training.device)
+    with training_mesh(config, device):
+        return _train(config, data, Path(out), resume or restarted(), dry_run, tracker, device)
+
+
+def _train(
+    config: Config,
+    data: str | Path,
+    out: Path,
+    resume: bool,
+    dry_run: bool,
+    tracker: Tracker | None,
+    device: torch.device,
+) -> RunResult:
+    """The part of one process."""
     store = Store(data)
     _check_fits(config, store)
     torch.manual_seed(config.training.seed)
-    device = _device(config.training.device)
     forecaster = Forecaster.from_store(config.model, store)
     forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
     trainer = Trainer(forecaster.to(device), config.training)
     if dry_run:
         _dry_run(config, store, trainer)
         return RunResult(out, 0, {})
-    with run_folder(config, out, resume), log_file(out / layout.LOG_FILE):
+    with _held(config, out, resume):
         return Run(config, store, trainer, out, tracker).go()
+
+
+@contextlib.contextmanager
+def _held(config: Config, out: Path, resume: bool) -> Iterator[None]:
+    """The run folder, which the first process holds for all."""
+    with contextlib.ExitStack() as stack:
+        if current().is_first:
+            stack.enter_context(run_folder(config, out, resume))
+            stack.enter_context(log_file(out / layout.LOG_FILE))
+        current().same(None)  # nobody looks into it before it is there
+        yield
 
 
 def _check_fits(config: Config, store: Store) -> None:
     """Raise a ValueError if the configuration describes other data than the store holds."""
-    if config.mesh.data * config.mesh.latitude != 1:
-        raise ValueError(
-            f"mesh is {config.mesh.data}×{config.mesh.latitude}, but training runs in one process "
-            "so far; set mesh.data=1 mesh.latitude=1, and training.accumulate for a larger batch"
-        )
     step = config.data.time_step
     if step != store.time_step.label:
         raise ValueError(
@@ -95,7 +123,10 @@ def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     """One step of the heaviest kind, and what it took."""
     training = config.training
     windows = Windows(store, "train", training.rollout_steps + training.push_forward)
-    stream = batches(windows, training.batch_size, training.seed, 0, 2, workers=0)
+    part, parts = current().data.rank, current().data.ranks
+    stream = batches(
+        windows, training.batch_size, training.seed, 0, 2, workers=0, part=part, parts=parts
+    )
     seconds = []
     for _ in range(2):  # the first also prepares
         with told_what_would_fit(training, trainer.device):
@@ -111,7 +142,8 @@ def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
         "device": trainer.device,
     }
     counts = trainer.forecaster.network.parameter_counts()
-    print(dry_run_report(counts, per_step, facts))
+    if current().is_first:
+        print(dry_run_report(counts, per_step, facts))
 
 
 def _device(name: str) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from forecast.memory import told_what_would_fit
 from forecast.optim import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.precision import autocast, grad_scaler
 from forecast.rollout import rollout
+from sphere_ops.mesh import current
 
 _EXPLODED = 1e6
 """A loss above this is as good as infinite: the target has norm one."""
@@ -65,6 +67,8 @@ class Trainer:
             config.optimizer, forecaster.parameters(), config.learning_rate, config.weight_decay
         )
         self.scaler = grad_scaler(config.precision, self.device)
+        self.mesh = current()
+        self.gradients = self.mesh.gradient_mean(forecaster.parameters())
         self.average = (
             WeightAverage(forecaster, config.ema_decay) if config.ema_decay is not None else None
         )
@@ -95,11 +99,13 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for batch in batches:
+        for i, batch in enumerate(batches, start=1):
             with autocast(self.config.precision, self.device):
                 loss = self.rollout_loss(batch, n_steps) / len(batches)
-            self.scaler.scale(loss).backward()
+            with self.gradients.averaged() if i == len(batches) else nullcontext():
+                self.scaler.scale(loss).backward()
             total += loss.detach()
+        total = self.mesh.mean_samples(total)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.forecaster.parameters(), self.config.gradient_clip)
         value, norm_value = total.item(), norm.item()
@@ -144,7 +150,9 @@ class Trainer:
         """
         forecaster = self.averaged().eval()
         errors: list[Tensor] = []
-        for chosen in np.array_split(indices, -(-len(indices) // self.config.batch_size)):
+        part, batch_size = self.mesh.data, -(-self.config.batch_size // self.mesh.data.ranks)
+        own = np.asarray(indices)[part.rank :: part.ranks]
+        for chosen in np.array_split(own, -(-len(own) // batch_size)) if len(own) else []:
             batch = windows.batch(chosen)
             fields = batch.fields.to(self.device)
             with autocast(self.config.precision, self.device):
@@ -158,7 +166,8 @@ class Trainer:
                 pairs.append((self.error(predicted, target), self.error(first, target)))
             errors.append(torch.tensor(pairs) * len(chosen))
         values = {}
-        means = torch.stack(errors).sum(0) / len(indices)  # (n_steps, 2)
+        total = torch.stack(errors).sum(0) if errors else torch.zeros(windows.n_steps, 2)
+        means = self.mesh.sum_samples(total.to(self.device)).cpu() / len(indices)  # (n_steps, 2)
         for name, mean in zip(("relative_l2", "persistence"), means.unbind(-1), strict=True):
             values[f"validation/{name}"] = mean.mean().item()
             values[f"validation/{name}_step_1"] = mean[0].item()

@@ -157,6 +157,16 @@ class Grid:
         return f"{self.kind} {self.nlat}×{self.nlon}"
 
 
+def own_rows(grid: Grid) -> slice:
+    """The rows of a field that this process has: all, unless it is in a mesh."""
+    return current().latitude.rows(grid.nlat)
+
+
+def own_shape(grid: Grid) -> tuple[int, int]:
+    """Shape of the rows of a field that this process has."""
+    return current().latitude.n_rows(grid.nlat), grid.nlon
+
+
 def area_mean(x: Tensor, grid: Grid) -> Tensor:
     """Average over the sphere, weighted by cell area.
 
@@ -171,9 +181,8 @@ def area_mean(x: Tensor, grid: Grid) -> Tensor:
         ValueError: if the last two dimensions of x are not those of the grid.
     """
     check_on_grid(x, grid)
-    mesh = current()
-    weights = grid.area_weights[mesh.latitude.rows(grid.nlat)].to(x)
-    return mesh.sum_rows((x * weights).sum(dim=(-2, -1)))
+    weights = grid.area_weights[own_rows(grid)].to(x)
+    return current().sum_rows((x * weights).sum(dim=(-2, -1)))
 
 
 def whole_number(name: str, value: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sphere_ops.grid import Grid
+from sphere_ops.grid import Grid, own_rows
 
 SOLAR_CONSTANT: Final = 1361.0
 """W m-2 at the mean distance from the Sun."""
@@ -30,11 +30,11 @@ def insolation(time: NDArray[np.datetime64], grid: Grid, daily_mean: bool = Fals
         daily_mean: average over the 24 hours around each time, with the Sun held where it is then.
 
     Returns:
-        W m-2, (t, nlat, nlon) float64.
+        W m-2, (t, nlat, nlon) float64; in a mesh own rows.
     """
     time = np.atleast_1d(np.asarray(time, dtype="datetime64[ns]"))
     declination, distance, equation_of_time = _sun(time)
-    latitude = torch.deg2rad(grid.latitude)[None, :, None]
+    latitude = torch.deg2rad(grid.latitude[own_rows(grid)])[None, :, None]
     sines = torch.sin(latitude) * torch.sin(declination)[:, None, None]  # (t, h, 1)
     cosines = (torch.cos(latitude) * torch.cos(declination)[:, None, None]).clamp(min=1e-12)
     strength = (SOLAR_CONSTANT / distance**2)[:, None, None]

@@ -24,6 +24,7 @@ _PATIENCE = 3.0
 """Seconds in which the first process may explain a failure before others do."""
 
 _store: Any = None
+_meetings = 0
 
 
 def launched() -> bool:
@@ -126,7 +127,7 @@ def announce(message: str) -> str | None:
 
 def _meet(rank: int, timeout: float) -> Any:
     """The key-value store of all processes."""
-    global _store
+    global _store, _meetings
     try:
         store, _, _ = next(
             dist.rendezvous("env://", timeout=timedelta(seconds=min(timeout, _LONGEST_START)))
@@ -142,7 +143,8 @@ def _meet(rank: int, timeout: float) -> Any:
             f"rank {rank} cannot reach the first process at {place} "
             f"({str(error).splitlines()[0]}); check MASTER_ADDR, MASTER_PORT and the network"
         ) from error
-    _store = dist.PrefixStore("mesh", store)
+    _meetings += 1  # the store may outlive this mesh, and what was said in it
+    _store = dist.PrefixStore(f"mesh {_meetings}", store)
     return _store
 
 

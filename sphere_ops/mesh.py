@@ -7,16 +7,17 @@ and only here is asked how many processes there are: to one alone every exchange
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from sphere_ops.dealing import Share
+from sphere_ops.gradients import GradientMean
 from sphere_ops.watch import Watch
 
 Payload = Literal["float32", "bf16"]
@@ -55,7 +56,7 @@ class Mesh:
     def note(self, activity: str) -> None:
         """Say what this process does now; the others name it if they wait for it in vain."""
         if self._watch is not None:
-            self._watch.begin(activity)
+            self._watch.note(activity)
 
     def wire(self, dtype: torch.dtype) -> torch.dtype:
         """The type in which rows and wavenumbers of `dtype` are sent."""
@@ -135,19 +136,40 @@ class Mesh:
                 dist.all_reduce(x, group=self._group("data"))
         return x
 
+    def mean_samples(self, x: Tensor) -> Tensor:
+        """Mean over the data axis of what is the same on all rows; no gradient."""
+        return self.sum_samples(x / self.data.ranks)
+
+    def std_mean(self, x: Tensor, dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """`torch.std_mean` over dims of which one is that of the rows, keeping them.
+
+        Args:
+            x: own rows.
+            dim: of the mean.
+        """
+        if self.latitude.ranks == 1:
+            return torch.std_mean(x, dim=dim, keepdim=True)
+        own = x.double().sum(dim=dim, keepdim=True)
+        count = self.sum_rows(torch.full_like(own, x.numel() / own.numel()))
+        mean = self.sum_rows(own) / count
+        squares = (x - mean).square().sum(dim=dim, keepdim=True)
+        std = (self.sum_rows(squares) / (count - 1)).sqrt()
+        return std.to(x.dtype), mean.to(x.dtype)
+
+    def gradient_mean(self, parameters: Iterable[nn.Parameter]) -> GradientMean:
+        """What replaces gradients by their mean over all processes."""
+        return GradientMean([] if self.device_mesh is None else list(parameters), self)
+
     def start_mean(self, x: Tensor) -> Any:
         """Begin to replace x by its mean over all processes; `finish_mean` waits for it."""
-        if self.device_mesh is None:
-            return None
         with self._watched("mean of the gradients"):
             x /= self.data.ranks * self.latitude.ranks
             return dist.all_reduce(x, async_op=True)
 
     def finish_mean(self, work: Any) -> None:
         """Wait for what `start_mean` began."""
-        if work is not None:
-            with self._watched("mean of the gradients"):
-                work.wait()
+        with self._watched("mean of the gradients"):
+            work.wait()
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any process."""

@@ -32,9 +32,13 @@ class Watch(threading.Thread):
         self._count, self._activity = 0, "start"
         self._ending = threading.Event()
 
-    def begin(self, activity: str) -> None:
-        """Take note of a new activity; all processes count the same ones."""
+    def begin(self, operation: str) -> None:
+        """Take note of an operation of all processes, which count the same ones."""
         self._count += 1
+        self._activity = operation
+
+    def note(self, activity: str) -> None:
+        """Take note of what this process does on its own."""
         self._activity = activity
 
     def run(self) -> None:

@@ -2,21 +2,22 @@
 
 import multiprocessing
 import os
-import socket
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import TCPStore
+
 ROOT = Path(__file__).parents[1]
-_PRELOADED = ["tests.sphere_ops.mesh_cases"]
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+_PRELOADED = [
+    "torch._dynamo",
+    "torch_harmonics.filter_basis",
+    "torch_harmonics.legendre",
+    "tests.sphere_ops.mesh_cases",
+    "tests.forecast.mesh_runs",
+]
 
 
 def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -27,6 +28,7 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
         "WORLD_SIZE": str(ranks),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the launcher has the store
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
@@ -38,20 +40,23 @@ def start(ranks: int, function: Callable[..., None], *args: object) -> list[Any]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # for the server that forks
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    port = free_port()
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     processes = [
-        context.Process(target=_run, args=(environment(rank, ranks, port), function, args))
+        context.Process(target=_run, args=(environment(rank, ranks, store.port), function, args))
         for rank in range(ranks)
     ]
     for process in processes:
         process.start()
+        process.store = store  # it lives as long as they do
     return processes
 
 
-def finish(processes: list[Any], timeout: float) -> list[int | None]:
-    """Exit code of each; all are gone afterwards."""
-    for process in processes:
+def finish(processes: list[Any], timeout: float, *, each: bool = True) -> list[int | None]:
+    """Exit code of each, or of those that end before the first one has; all are gone afterwards."""
+    for process in processes if each else processes[:1]:
         process.join(timeout)
+    for process in processes:
+        process.join(timeout if each else 5)
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()

@@ -125,7 +125,7 @@ def test_a_store_that_does_not_fit_is_refused(store, tmp_path, data, message):
 
 def test_a_mesh_that_training_would_not_use_is_refused(store, tmp_path):
     settings = Config.model_validate({**BASE, "mesh": {"data": 2}})
-    with pytest.raises(ValueError, match="mesh is 2×1, but training runs in one process"):
+    with pytest.raises(ValueError, match="takes 2 processes, but there is 1"):
         train(settings, store, tmp_path / "run")
 
 

@@ -1,0 +1,189 @@
+"""What training, forecasting and scoring do alone and in a mesh alike."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.schema import Config
+from forecast.data import Batch, Windows, batches
+from forecast.evaluate import evaluate
+from forecast.forecaster import Forecaster
+from forecast.inference import run_rollout
+from forecast.optim import WeightAverage
+from forecast.processes import all_processes, training_mesh
+from forecast.store import Store
+from forecast.train import train
+from forecast.trainer import Trainer
+from sphere_ops.mesh import current
+from tests.forecast.small_run import BASE, config
+
+CHANNELS = ("geopotential", "eastward_wind", "northward_wind")
+CPU = torch.device("cpu")
+ALL = {
+    "spectral": {"lmax": 6},
+    "integral": {"theta_cutoff": 0.6},
+    "differential": {"order": 2},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some steps of a trainer: which store, which model, how it is trained."""
+
+    store: str
+    n_steps: int
+    model: dict[str, Any]
+    training: dict[str, Any]
+
+
+CASES = {
+    "conserved, dealiased": Case(
+        "trajectories",
+        2,
+        {"branches": ALL, "dealias_lmax": 4, "static": ["sin_latitude", "orography"]},
+        {"ema_decay": 0.9, "gradient_clip": 0.1},
+    ),
+    "masked, climatology": Case(
+        "series",
+        1,
+        {
+            "baseline": "climatology",
+            "forcing": ["insolation", "sin_year"],
+            "mlp": "products",
+            "grid": {"kind": "equiangular", "nlat": 7, "nlon": 12},
+            "branches": {"spectral": {"lmax": 5}, "integral": {"theta_cutoff": 0.7}},
+        },
+        {"loss": "relative-l1"},
+    ),
+    "in degrees, recomputed": Case(
+        "trajectories",
+        2,
+        {"branches": {"integral": {"theta_cutoff": 0.6}}},
+        {
+            "loss": "relative-h1",
+            "accumulate": 2,
+            "checkpoint_blocks": True,
+            "checkpoint_steps": True,
+        },
+    ),
+    "masked, mean squares": Case("series", 1, {}, {"loss": "mse"}),
+}
+
+
+WHOLE = Case(
+    "trajectories",
+    1,
+    {"branches": ALL},
+    {"steps": 40, "ema_decay": 0.9, "validate_every": 40, "learning_rate": 1e-2},
+)
+"""A run that is compared from its middle on: where it begins, Adam makes steps of rounding."""
+
+
+def settings(case: Case, mesh: tuple[int, int]) -> Config:
+    training = {"batch_size": 4, "learning_rate": 1e-3} | case.training
+    tree = config(case.model, **training).model_dump()
+    tree["mesh"] = {"data": mesh[0], "latitude": mesh[1], "timeout": 60}
+    tree["data"]["variables"] = CHANNELS
+    return Config.model_validate(tree)
+
+
+def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Losses, gradient norms, weights and validation after ten optimiser steps."""
+    run = settings(case, mesh)
+    with training_mesh(run, CPU):
+        store = Store(folder / f"{case.store}.zarr")
+        torch.manual_seed(0)
+        forecaster = Forecaster.from_store(run.model, store).to(dtype)
+        forecaster.network.checkpoint_blocks = run.training.checkpoint_blocks
+        with torch.no_grad():  # it starts at zero, and with it all gradients but its own
+            forecaster.network.decoder.weight.normal_()
+        trainer = Trainer(forecaster, run.training)
+        trainer.loss.to(dtype)
+        trainer.error.to(dtype)
+        part, t = current().data, run.training
+        stream = batches(
+            Windows(store, "train", case.n_steps), t.batch_size, 0, 0, 10 * t.accumulate,
+            part=part.rank, parts=part.ranks,
+        )  # fmt: skip
+        found: list[Tensor] = []
+        for _ in range(10):
+            parts = [next(stream) for _ in range(t.accumulate)]
+            parts = [Batch(b.fields.to(dtype), b.time, b.starts) for b in parts]
+            result = trainer.step(parts, case.n_steps)
+            found.append(torch.tensor([result.loss, result.gradient_norm], dtype=torch.float64))
+        windows = Windows(store, "validation", 2)
+        validation = trainer.validate(windows, list(range(min(3, len(windows)))))
+        values = {"losses and norms": torch.stack(found)}
+        values |= {name: p.detach().double() for name, p in forecaster.named_parameters()}
+        if isinstance(trainer.average, WeightAverage):
+            values |= {f"average {n}": v.double() for n, v in trainer.average.average.items()}
+        values |= {n: torch.tensor(v, dtype=torch.float64) for n, v in validation.items()}
+        values |= {f"package {k}": v.double() for k, v in forecaster.whole_tensors().items()}
+        return values
+
+
+def whole_thread(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
+    """Train on, forecast for 20 steps from a package that is there, and score that forecast."""
+    train(settings(WHOLE, mesh), folder / "trajectories.zarr", out / "run", resume=True)
+    package = folder / "alone/run/package"
+    with all_processes("latitude"):
+        for suffix in ("nc", "zarr"):
+            run_rollout(
+                package if package.exists() else out / "run/package",
+                folder / "trajectories.zarr",
+                out / f"forecast.{suffix}",
+                split="train",
+                n_steps=20,
+                batch_size=3,
+            )
+    forecast = folder / "alone/forecast.nc"
+    with all_processes("data"):
+        evaluate(
+            forecast if package.exists() else out / "forecast.nc",
+            folder / "trajectories.zarr",
+            out / "scores.nc",
+        )
+
+
+def everything(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
+    """What a rank runs."""
+    found = {
+        (name, dtype): steps(case, folder, mesh, dtype)
+        for name, case in CASES.items()
+        for dtype in (torch.float64, torch.float32)
+    }
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(found, out / "steps")
+    whole_thread(folder, out, mesh)
+
+
+# --- resume --------------------------------------------------------------------------------------
+
+LEGS = ((20, (1, 1)), (25, (2, 2)), (30, (1, 2)), (35, (1, 1)), (40, (1, 3)))
+"""Steps of a run of 40 at which it stops, and its mesh up to there."""
+
+
+def leg(store: Path, out: Path, number: int) -> None:
+    """One leg of a run; the last process of the mesh is told to stop."""
+    stop, mesh = LEGS[number]
+    original = Trainer.step
+
+    def stepping(self: Trainer, *args: Any) -> Any:
+        last = int(os.environ.get("RANK", "0")) == mesh[0] * mesh[1] - 1
+        if last and self.step_count + 1 == stop < WHOLE.training["steps"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *args)
+
+    Trainer.step = stepping  # type: ignore[method-assign]
+    try:
+        train(settings(WHOLE, mesh), store, out, resume=number > 0)
+    finally:
+        Trainer.step = original  # type: ignore[method-assign]
+
+
+assert BASE["tracking"] == {"enabled": False}

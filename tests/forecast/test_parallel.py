@@ -1,0 +1,124 @@
+"""Training, forecasts and scores in a mesh of processes: the numbers of one process."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import xarray as xr
+from safetensors.torch import load_file
+
+from forecast.checkpoint import load_training_state
+from tests.forecast import mesh_runs
+from tests.ranks import run
+
+pytestmark = pytest.mark.parallel
+MESHES = ((1, 2), (2, 1), (1, 3), (2, 2), (1, 4))
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+@pytest.fixture(scope="module")
+def folder(make_store, tmp_path_factory) -> Path:
+    """Two stores, and what one process makes of them."""
+    path = tmp_path_factory.mktemp("parallel")
+    make_store(path / "trajectories.zarr", channels=mesh_runs.CHANNELS)
+    make_store(path / "series.zarr", "files", mask=True)
+    (path / "alone").mkdir()
+    mesh_runs.leg(path / "trajectories.zarr", path / "begun", 0)
+    shutil.copytree(path / "begun", path / "alone/run")
+    mesh_runs.everything(path, path / "alone", (1, 1))
+    return path
+
+
+@pytest.fixture(scope="module", params=MESHES, ids=lambda m: f"{m[0]}x{m[1]}")
+def out(request: pytest.FixtureRequest, folder: Path) -> Path:
+    """What a mesh makes of them."""
+    data, latitude = request.param
+    path = folder / f"{data}x{latitude}"
+    path.mkdir()
+    shutil.copytree(folder / "begun", path / "run")
+    run(data * latitude, mesh_runs.everything, folder, path, request.param)
+    return path
+
+
+def compared(name: str, value: torch.Tensor) -> torch.Tensor:
+    """A weight without what only rounding changes, of which Adam makes whole steps.
+
+    The first channel is conserved: a constant that the decoder adds to it is taken off again.
+    """
+    return value[..., 1:] if name.endswith("decoder.bias") else value
+
+
+def error(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Relative to the largest value, or to 1e-2 where weights start at zero."""
+    if not expected.numel():
+        return 0.0
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-2))
+
+
+def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """Of two models, relative: all weights as one vector."""
+    a, b = (
+        torch.cat([compared(name, x[name]).double().flatten() for name in sorted(expected)])
+        for x in (found, expected)
+    )
+    return float((a - b).norm() / b.norm())
+
+
+def test_ten_steps_are_those_of_one_process(out, folder):
+    alone, found = torch.load(folder / "alone/steps"), torch.load(out / "steps")
+    assert found.keys() == alone.keys()
+    for (case, dtype), expected in alone.items():
+        assert found[case, dtype].keys() == expected.keys()
+        for name in expected:
+            # The loss is added up in float32.
+            tolerance = 1e-6 if name.startswith(("loss", "valid")) else 0.0
+            values = (compared(name, of[case, dtype][name]) for of in (found, alone))
+            assert error(*values) <= max(tolerance, TOLERANCE[dtype]), (case, dtype, name)
+
+
+def test_a_package_is_the_same_on_every_mesh(out, folder):
+    for name in ("package", "best"):
+        file = f"run/{name}/model.safetensors"
+        found, expected = load_file(out / file), load_file(folder / "alone" / file)
+        assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in expected.items()}
+        assert distance(found, expected) <= 1e-5
+
+
+def test_a_run_leaves_the_same_files_and_metrics(out, folder):
+    files = [{p.name for p in (path / "run").iterdir()} for path in (out, folder / "alone")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_a_rollout_of_20_steps_is_that_of_one_process(out, folder, suffix):
+    def opened(path: Path) -> Any:
+        file = path / f"forecast.{suffix}"
+        return xr.open_zarr(file, consolidated=False) if suffix == "zarr" else xr.open_dataset(file)
+
+    with opened(out) as found, opened(folder / "alone") as expected:
+        assert found.sizes == expected.sizes
+        for name, field in expected.data_vars.items():
+            assert abs(found[name] - field).max() <= 1e-5 * abs(field).max(), name
+
+
+def test_scores_are_those_of_one_process(out, folder):
+    with (
+        xr.open_dataset(out / "scores.nc") as found,
+        xr.open_dataset(folder / "alone/scores.nc") as expected,
+    ):
+        xr.testing.assert_allclose(found, expected, rtol=1e-10)
+    for path in (out, folder / "alone"):
+        assert (path / "scores.md").is_file()
+
+
+def test_a_run_goes_on_on_4_ranks_on_2_on_1_and_on_3(folder, tmp_path):
+    parts = shutil.copytree(folder / "begun", tmp_path / "parts")
+    for number, (stop, (data, latitude)) in list(enumerate(mesh_runs.LEGS))[1:]:
+        run(data * latitude, mesh_runs.leg, folder / "trajectories.zarr", parts, number)
+        assert load_training_state(parts).step == stop
+    found, expected = (load_training_state(r).tensors for r in (parts, folder / "alone/run"))
+    for part in ("model", "average"):
+        names = [name for name in expected if name.startswith(part)]
+        assert distance({n: found[n] for n in names}, {n: expected[n] for n in names}) <= 1e-5
