@@ -16,10 +16,19 @@ DAY = 86400.0
 
 
 class Run:
-    """One trajectory of a case, from its start."""
+    """One trajectory of a case, from its start.
 
-    def __init__(self, name: str, lmax: int, **values: float) -> None:
-        self.lmax = lmax
+    Args:
+        name: of the case.
+        lmax: truncation, exclusive.
+        solver_dt: longest step, s; chosen from the flow if not given.
+        values: of the case.
+    """
+
+    def __init__(
+        self, name: str, lmax: int, solver_dt: float | None = None, **values: float
+    ) -> None:
+        self.lmax, self.solver_dt = lmax, solver_dt
         experiment = Experiment(name, values, lmax)
         self.solver, self.values = experiment.solver, experiment.values
         self.gravity = self.solver.setting.planet.gravity
@@ -30,7 +39,7 @@ class Run:
         """Go on to a day, six hours at a time."""
         while self.day < day - 1e-9:
             time = self.day * DAY
-            self.state = advance(self.solver, self.state, time, DAY / 4, None)
+            self.state = advance(self.solver, self.state, time, DAY / 4, self.solver_dt)
             self.day += 0.25
 
     def layer(self) -> Tensor:

@@ -1,6 +1,9 @@
-"""Diagnostics of all trajectories, in a group of their own inside the store."""
+"""Diagnostics of all trajectories: collected while they are solved, then a group of the store."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import zarr
@@ -16,62 +19,60 @@ _DEGREE = "degree"
 
 
 class DiagnosticsRecord:
-    """Writes the diagnostics of one trajectory after the other; read with xarray by group name.
+    """Keeps a small file for each part of a batch, until all of them go into the store.
 
     Args:
-        store: the store that is being written.
-        n_trajectories: in it.
+        folder: of the files.
+        n_trajectories: in the store.
         n_times: of each.
         lmax: degrees of the spectrum.
     """
 
-    def __init__(self, store: zarr.Group, n_trajectories: int, n_times: int, lmax: int) -> None:
-        if GROUP not in store:
-            _create(store, n_trajectories, n_times, lmax)
-        group = store[GROUP]
-        assert isinstance(group, zarr.Group)
-        self._group = group
+    def __init__(self, folder: Path, n_trajectories: int, n_times: int, lmax: int) -> None:
+        self._folder, self._shape = folder, (n_trajectories, n_times, len(INTEGRALS) + lmax)
 
     def write(
         self,
-        index: int,
+        indices: Sequence[int],
         start: int,
         integrals: NDArray[np.float64],
         spectrum: NDArray[np.float64],
     ) -> None:
-        """Write some times of a trajectory.
+        """Keep some times of some trajectories.
 
         Args:
-            index: of the trajectory.
+            indices: of the trajectories.
             start: first of the times.
-            integrals: (time, 4).
-            spectrum: (time, lmax).
+            integrals: (trajectory, time, 4).
+            spectrum: (trajectory, time, lmax).
         """
-        times = slice(start, start + len(integrals))
-        for i, name in enumerate(INTEGRALS):
-            array(self._group, name)[index, times] = integrals[:, i]
-        array(self._group, _SPECTRUM)[index, times] = spectrum
+        path = self._folder / f"{indices[0]}-{start}.npz"
+        unfinished = path.with_suffix(".partial")
+        with unfinished.open("wb") as file:
+            values = np.concatenate((integrals, spectrum), axis=-1)
+            np.savez(file, indices=np.asarray(indices), values=values)
+        unfinished.replace(path)
 
     def read(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Integrals (trajectory, time, 4) and spectra (trajectory, time, lmax) of all."""
-        integrals = [np.asarray(array(self._group, name)[...]) for name in INTEGRALS]
-        return np.stack(integrals, axis=-1), np.asarray(array(self._group, _SPECTRUM)[...])
+        """Integrals (trajectory, time, 4) and spectra (trajectory, time, lmax); NaN for none."""
+        values = np.full(self._shape, np.nan)
+        for path in self._folder.glob("*.npz"):
+            start = int(path.stem.split("-")[1])
+            with np.load(path) as part:
+                stop = start + part["values"].shape[1]
+                values[part["indices"], start:stop] = part["values"]
+        return values[..., : len(INTEGRALS)], values[..., len(INTEGRALS) :]
 
-
-def _create(store: zarr.Group, n_trajectories: int, n_times: int, lmax: int) -> None:
-    group = store.create_group(GROUP)
-    dims = (layout.TRAJECTORY, layout.TIME)
-    time = array(store, layout.TIME)
-    put(group, layout.TIME, (layout.TIME,), np.asarray(time[...]), **dict(time.attrs))
-    put(group, _DEGREE, (_DEGREE,), np.arange(lmax), long_name="Degree of the harmonics")
-    for name, (long_name, units) in INTEGRALS.items():
-        group.create_array(
-            name, shape=(n_trajectories, n_times), chunks=(1, n_times), dtype="float64",
-            fill_value=float("nan"), dimension_names=dims,
-            attributes={"long_name": long_name, "units": units},
-        )  # fmt: skip
-    group.create_array(
-        _SPECTRUM, shape=(n_trajectories, n_times, lmax), chunks=(1, n_times, lmax),
-        dtype="float64", fill_value=float("nan"), dimension_names=(*dims, _DEGREE),
-        attributes={"long_name": "Kinetic energy of each degree", "units": "m2 s-2"},
-    )  # fmt: skip
+    def put(self, store: zarr.Group) -> None:
+        """Write all of them into a group of the store; read with xarray by its name."""
+        group = store.require_group(GROUP)
+        dims = (layout.TRAJECTORY, layout.TIME)
+        time = array(store, layout.TIME)
+        put(group, layout.TIME, (layout.TIME,), time[...], **dict(time.attrs))
+        integrals, spectrum = self.read()
+        degree = np.arange(spectrum.shape[-1])
+        put(group, _DEGREE, (_DEGREE,), degree, long_name="Degree of the harmonics")
+        for i, (name, (long_name, units)) in enumerate(INTEGRALS.items()):
+            put(group, name, dims, integrals[..., i], long_name=long_name, units=units)
+        put(group, _SPECTRUM, (*dims, _DEGREE), spectrum,
+            long_name="Kinetic energy of each degree", units="m2 s-2")  # fmt: skip

@@ -76,11 +76,12 @@ def generate_shallow_water(
     _check_steps(config, experiments, plans)
     writer = StoreWriter(out, _contents(config, experiments, plans, times), resume=True)
     with writer:
-        record = DiagnosticsRecord(writer.group, len(plans), len(times), config.lmax)
+        record = DiagnosticsRecord(writer.beside, len(plans), len(times), config.lmax)
         run = _Run(config, writer, record, times, len(plans), progress)
         for batch in _batches(config, [plans[index] for index in writer.missing], len(times)):
             run.solve(experiments[batch[0].case], batch)
         run.check_enough(plans)
+        record.put(writer.group)
         days = (times - times[0]) / np.timedelta64(1, "D")
         picture = out.with_name(f"{out.name}.diagnostics.png")
         drawn = picture.with_name(f".{picture.name}")
@@ -116,11 +117,11 @@ class _Run:
                 self._give_up(experiment, batch[part.member], part)
                 continue
             last = part.start + part.fields.shape[1]
-            for row, member in enumerate(part.members):
-                index = batch[member].index
-                self.writer.write_part(index, part.start, part.fields[row])
-                self.record.write(index, part.start, part.integrals[row], part.spectrum[row])
-                if last == len(self.times):
+            indices = [batch[member].index for member in part.members]
+            self.writer.write_part(indices, part.start, part.fields)
+            self.record.write(indices, part.start, part.integrals, part.spectrum)
+            if last == len(self.times):
+                for index in indices:
                     self.writer.complete(index)
             span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
             self.simulated += len(part.members) * (span / np.timedelta64(1, "D"))

@@ -152,13 +152,13 @@ def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tenso
     """
     if cutoff < 2 or cutoff != int(cutoff):
         raise ValueError(f"cutoff {cutoff:g}; expected a whole number of degrees, at least 2")
-    state = torch.zeros(3, lmax, lmax, dtype=torch.complex128)
+    state = np.zeros((3, lmax, lmax), dtype=np.complex128)
     for degree in range(1, min(lmax, int(cutoff))):
         draw = generator.standard_normal((3, 2 * degree + 1))
-        state[:, degree, 0] = torch.from_numpy(draw[:, 0])
-        parts = torch.from_numpy(draw[:, 1:]) / math.sqrt(2)
-        state[:, degree, 1 : degree + 1] = torch.complex(parts[:, :degree], parts[:, degree:])
-    return state * math.sqrt(4 * math.pi / (cutoff * (cutoff + 1)))
+        draw[:, 1:] /= math.sqrt(2)
+        state[:, degree, 0] = draw[:, 0]
+        state[:, degree, 1 : degree + 1] = draw[:, 1 : degree + 1] + 1j * draw[:, degree + 1 :]
+    return torch.from_numpy(state) * math.sqrt(4 * math.pi / (cutoff * (cutoff + 1)))
 
 
 def _balanced(solver: ShallowWater, state: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from configs import layout
 from data_prep.arrays import array, put
 from sphere_ops.grid import Grid
+
+_SLAB_BYTES = 2**25  # of the states that are read in one call
 
 
 class Moments:
@@ -77,6 +80,32 @@ def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:
         yield from ((member, time) for member in train for time in range(fields.shape[1]))
 
 
+def train_states(group: zarr.Group) -> Iterator[tuple[tuple[int, ...], NDArray[np.floating]]]:
+    """The states of `train_series`, read in slabs: a call for each would cost more than its bytes.
+
+    Yields:
+        The index of a state, and its fields (channel, nlat, nlon).
+    """
+    fields = array(group, layout.FIELDS)
+    lead, state = fields.shape[:-3], fields.shape[-3:]
+    longest = max(1, _SLAB_BYTES // (4 * math.prod(state)))  # states of a slab
+    times = lead[1] if len(lead) == 2 else 1
+    train = np.flatnonzero(np.asarray(array(group, layout.SPLIT)[...]) == "train")
+    for run in _runs(train, max(1, longest // times)):
+        for start in range(0, times, longest):
+            first = (int(run[0]), start)[: len(lead)]
+            ends = (int(run[-1]) + 1, start + longest)
+            slab = np.asarray(fields[tuple(map(slice, first, ends))])
+            for place in np.ndindex(*slab.shape[:-3]):
+                yield tuple(a + b for a, b in zip(first, place, strict=True)), slab[place]
+
+
+def _runs(numbers: NDArray[np.integer], longest: int) -> Iterator[NDArray[np.integer]]:
+    """Runs of neighbours in ascending numbers, each of at most so many."""
+    for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+        yield from (run[i : i + longest] for i in range(0, len(run), longest))
+
+
 def write_statistics(group: zarr.Group, grid: Grid) -> None:
     """Write mean, standard deviation and that of the one-step difference of each channel.
 
@@ -87,12 +116,12 @@ def write_statistics(group: zarr.Group, grid: Grid) -> None:
         group: a store whose fields are complete.
         grid: its grid.
     """
-    fields, weights = array(group, layout.FIELDS), point_weights(group, grid)
+    weights = point_weights(group, grid)
     state, step = Moments(weights), Moments(weights)
     last_index: tuple[int, ...] = ()
     last: NDArray[np.float64] | None = None
-    for index in train_series(group):
-        values = np.asarray(fields[index], dtype=np.float64)  # (c, h, w)
+    for index, fields in train_states(group):
+        values = fields.astype(np.float64)  # (c, h, w)
         state.add(values)
         if last is not None and index == (*last_index[:-1], last_index[-1] + 1):
             step.add(values - last)

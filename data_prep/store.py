@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,11 @@ class StoreWriter:
             yield slice(start, min(start + n, len(self.contents.time)))
 
     @property
+    def beside(self) -> Path:
+        """A folder for what is collected until the store is finished, and is kept as the pieces."""
+        return self.work / "beside"
+
+    @property
     def group(self) -> zarr.Group:
         """The zarr group that is being written, for what belongs beside the fields."""
         return self._group
@@ -125,22 +130,24 @@ class StoreWriter:
             ValueError: if the shape is not the store's or a value is not finite.
         """
         fields = self._checked(fields, self.contents.time)
-        self._put(index, 0, fields)
+        n = self.contents.times_per_shard
+        for start in range(0, len(fields), n):
+            self._put([index], start, fields[None, start : start + n])
         self._mark(index)
 
-    def write_part(self, index: int, start: int, fields: NDArray[np.floating]) -> None:
-        """Write some times of a trajectory that is not done yet.
+    def write_part(self, indices: Sequence[int], start: int, fields: NDArray[np.floating]) -> None:
+        """Write some times of trajectories that are not done yet.
 
         Args:
-            index: which one.
+            indices: which ones.
             start: first of the times; a multiple of `contents.times_per_shard`.
-            fields: (k, channel, nlat, nlon), k that number or what is left.
+            fields: (trajectory, k, channel, nlat, nlon), k that number or what is left.
 
         Raises:
             ValueError: if the shape is not the part's or a value is not finite.
         """
-        stop = min(start + self.contents.times_per_shard, len(self.contents.time))
-        self._put(index, start, self._checked(fields, self.contents.time[start:stop]))
+        time = self.contents.time[start : start + self.contents.times_per_shard]
+        self._put(indices, start, np.stack([self._checked(each, time) for each in fields]))
 
     def complete(self, index: int) -> None:
         """Mark a trajectory done, whose parts are all written."""
@@ -193,10 +200,11 @@ class StoreWriter:
     def _take_up_or_create(self) -> None:
         store, complete = self.work / "store", self.work / "created"
         if not (self.resume and complete.exists() and self._take_up(store)):
-            for leftover in (store, self.work / "done"):
-                shutil.rmtree(leftover, ignore_errors=True)
             complete.unlink(missing_ok=True)
+            for leftover in (store, self.work / "done", self.beside):
+                shutil.rmtree(leftover, ignore_errors=True)
             (self.work / "done").mkdir()
+            self.beside.mkdir()
             self._group = create_empty(store, self.contents)
             complete.touch()
         array = self._group[layout.FIELDS]
@@ -232,12 +240,13 @@ class StoreWriter:
             )
         return values if self.contents.mask is None else np.where(valid, values, np.float32(np.nan))
 
-    def _put(self, index: int, first: int, fields: NDArray[np.float32]) -> None:
-        """Write the fields of a trajectory from a time on, shard by shard."""
-        n = self.contents.times_per_shard
-        for start in range(0, len(fields), n):
-            part = fields[start : start + n]
-            self._fields[index, first + start : first + start + len(part)] = part
+    def _put(self, indices: Sequence[int], start: int, fields: NDArray[np.float32]) -> None:
+        """Write a shard of each of some trajectories, (trajectory, time, channel, nlat, nlon)."""
+        stop = start + fields.shape[1]
+        gaps = np.flatnonzero(np.diff(indices) != 1) + 1
+        for rows in np.split(np.arange(len(indices)), gaps):  # neighbours in one call
+            first = indices[rows[0]]
+            self._fields[first : first + len(rows), start:stop] = fields[rows]
 
     def _mark(self, index: int) -> None:
         (self.work / "done" / str(index)).touch()

@@ -25,7 +25,9 @@ from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.forecaster import Forecaster
+from forecast.migrate import MIGRATIONS, migrate
 from forecast.normalizer import Normalizer
+from forecast.output import cannot_write
 from sphere_ops.grid import Grid
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
@@ -68,7 +70,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
 
     Raises:
         FileNotFoundError: if there is no package.
-        ValueError: if it is damaged, or of another format version.
+        ValueError: if it is damaged, or of a format that cannot be read any more, or not yet.
     """
     path = Path(path)
     if (path / layout.PACKAGE / layout.PACKAGE_FILE).is_file():
@@ -76,6 +78,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
     description = read_description(path)
     tensors = _read_tensors(path / layout.WEIGHTS_FILE)
     try:
+        migrate(description, tensors)
         config = ModelConfig.model_validate(description["model"])
         channels = tuple(
             Variable(**{**entry, "aliases": tuple(entry["aliases"])})
@@ -112,7 +115,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no package.
-        ValueError: if it is damaged, or of another format version.
+        ValueError: if it is damaged, or of a later format version.
     """
     file = Path(path) / layout.PACKAGE_FILE
     if not file.is_file():
@@ -122,11 +125,12 @@ def read_description(path: str | Path) -> dict[str, Any]:
         )
     description = _read_json(file)
     version = description.get(layout.FORMAT_VERSION)
-    if version != layout.PACKAGE_VERSION:
+    if not isinstance(version, int) or version < min(MIGRATIONS):
+        raise ValueError(f"{file} is damaged (format version {version!r}); copy it again")
+    if version > layout.PACKAGE_VERSION:
         raise ValueError(
-            f"package {path} has format version {version}, this program reads "
-            f"{layout.PACKAGE_VERSION}; load it with the version of sphere-forecast that wrote it, "
-            "or train again"
+            f"package {path} has format version {version}, this program reads up to "
+            f"{layout.PACKAGE_VERSION}; install a newer sphere-forecast"
         )
     return description
 
@@ -213,11 +217,12 @@ def _write_folder(
 ) -> None:
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         save_file(contiguous, partial / tensors_name)
         (partial / values_name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+        shutil.copymode(partial / values_name, partial / tensors_name)  # safetensors' is 0600
         for name in (tensors_name, values_name):
             with open(partial / name, "rb") as file:
                 os.fsync(file.fileno())
@@ -226,8 +231,8 @@ def _write_folder(
                 os.replace(partial / name, path / name)
         else:
             os.rename(partial, path)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {error}; free some space and resume") from error
+    except (SafetensorError, OSError) as error:
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

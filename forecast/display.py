@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
+from forecast.memory import peak_memory
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,13 +94,6 @@ def display(steps: int, first: int) -> Iterator[Display]:
 
     with Live(shown, console=Console(stderr=True), refresh_per_second=4):
         yield shown
-
-
-def peak_memory() -> float:
-    """Largest memory of this process so far in bytes: of the GPU where there is one."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return float(torch.cuda.max_memory_allocated())
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
 
 
 def dry_run_report(counts: Mapping[str, int], seconds: float, facts: Mapping[str, Any]) -> str:

@@ -1,10 +1,13 @@
-"""Where an output may be written."""
+"""Where an output may be written, and what is said if it cannot be."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:
@@ -21,6 +24,7 @@ def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:
         ValueError: for another suffix.
         FileExistsError: if it is there.
         FileNotFoundError: if its folder is not.
+        PermissionError: if its folder cannot be written to.
     """
     path = Path(path)
     if path.suffix not in suffixes:
@@ -32,6 +36,10 @@ def check_output(path: str | Path, suffixes: Sequence[str]) -> Path:
         raise FileExistsError(f"output {path} exists; remove it or choose another path")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"the folder of output {path} does not exist; make it first")
+    if not os.access(path.absolute().parent, os.W_OK, effective_ids=_EFFECTIVE):
+        raise PermissionError(
+            f"the folder of output {path} cannot be written to; choose another folder"
+        )
     return path
 
 
@@ -41,3 +49,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: Exception) -> OSError:
+    """An error of the system or a library, which seldom says all, as one with a way out.
+
+    Args:
+        path: what was being written.
+        error: what came of it.
+    """
+    folder = next(p for p in path.absolute().parents if p.is_dir())
+    reason = getattr(error, "strerror", None) or str(error)
+    free = shutil.disk_usage(folder).free
+    return OSError(
+        f"cannot write {path} ({reason}; {free / 1e6:.0f} MB are free there); make room or choose "
+        "another folder"
+    )

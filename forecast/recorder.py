@@ -16,9 +16,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from configs import layout
+from forecast.output import cannot_write
 from forecast.tracker import RunDescription, Tracker
 
 log = logging.getLogger(__name__)
@@ -49,15 +50,22 @@ class MetricsFile:
             if whole < len(content):
                 os.truncate(path, whole)
             self.last_step = max((r["step"] for r in read_metrics(path)), default=-1)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a line; steps that a resumed run repeats are there already and left out."""
+        """Add a line; steps that a resumed run repeats are there already and left out.
+
+        Raises:
+            OSError: if the disk is full.
+        """
         if step <= self.last_step:
             return
         finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
-        self._file.write(json.dumps({"step": step, "time": time.time(), **finite}) + "\n")
-        self._file.flush()
+        line = json.dumps({"step": step, "time": time.time(), **finite}) + "\n"
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         self.last_step = step
 
     def close(self) -> None:

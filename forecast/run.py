@@ -24,6 +24,7 @@ from forecast.data import Batch, Windows, batches
 from forecast.display import Display, display
 from forecast.git import git_commit
 from forecast.interrupts import interrupts
+from forecast.memory import told_what_would_fit
 from forecast.recorder import Delivery, MetricsFile, system_metrics
 from forecast.schedule import Phase, phases, push_forward_steps
 from forecast.store import Store
@@ -89,8 +90,7 @@ class Run:
             completed = self.step >= self.training.steps
         finally:
             self.metrics.close()
-            if self.metrics.last_step >= 0:
-                draw_curves(self.metrics.path, self.out / _CURVES_FILE)
+            self._draw_curves()
             self._end_delivery(completed)
         if not completed:
             log.warning(
@@ -149,7 +149,9 @@ class Run:
         )
         for step in range(begin, phase.last):
             pushed = push_forward_steps(t.push_forward, t.seed, step)
-            yield [_shortened(next(stream), phase.n_steps + pushed) for _ in range(accumulate)]
+            with told_what_would_fit(t, self.trainer.device):
+                parts = [next(stream) for _ in range(accumulate)]
+            yield [_shortened(part, phase.n_steps + pushed) for part in parts]
 
     def _check(self, result: StepResult, parts: list[Batch]) -> None:
         """Keep the books of skipped steps, and stop at too many."""
@@ -233,6 +235,14 @@ class Run:
         save_package(
             self.trainer.averaged(), self.out / name, training=summary, provenance=provenance
         )
+
+    def _draw_curves(self) -> None:
+        if self.metrics.last_step < 0:
+            return
+        try:
+            draw_curves(self.metrics.path, self.out / _CURVES_FILE)
+        except OSError as error:  # nothing is lost with it, and what ended the run counts
+            log.warning("%s is not drawn: %s", _CURVES_FILE, error)
 
     def _delivery(self, tracker: Tracker | None) -> Delivery | None:
         tracking = self.config.tracking

@@ -13,6 +13,7 @@ from configs import layout
 from configs.load import dump_config, load_config
 from configs.schema import Config
 from forecast.checkpoint import remove_leftovers
+from forecast.output import cannot_write
 
 
 @contextlib.contextmanager
@@ -22,8 +23,12 @@ def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
         raise FileExistsError(
             f"{out} exists already; choose another folder, or go on with --resume"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = (out / ".lock").open("w")
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -29,7 +29,10 @@ def find_starts(
         ValueError: if a time is not in the store; what there is, and the nearest, are named.
     """
     if not init_times:
-        return [(int(i), 0) for i in store.split_indices(split)]
+        try:
+            return [(int(i), 0) for i in store.split_indices(split)]
+        except ValueError as error:
+            raise ValueError(f"{error}; name times to start from with --init-time") from None
     unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
     known = store.time.astype(unit)
     steps = []

@@ -16,10 +16,13 @@ from torch import Tensor
 from configs import layout
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.memory import available_memory
 from sphere_ops.grid import Grid
 
 _IN_MEMORY_BYTES = 2 * 1024**3
-"""Stores up to this size are read once; larger ones state by state, by worker processes."""
+_IN_MEMORY_SHARE = 0.25
+"""Stores up to this size, and this share of the memory that there is, are read once; larger ones
+state by state, by worker processes."""
 
 
 class Store:
@@ -148,10 +151,10 @@ class Store:
         time = np.datetime_as_string(self.valid_time(index, step), unit="s")
         return f"trajectory {index}, {time}" if self.has_trajectories else str(time)
 
-    @property
+    @cached_property
     def in_memory(self) -> bool:
         """Whether the fields are small enough to be read once."""
-        return self.n_bytes <= _IN_MEMORY_BYTES
+        return self.n_bytes <= min(_IN_MEMORY_BYTES, _IN_MEMORY_SHARE * available_memory())
 
     @cached_property
     def _fields(self) -> Any:

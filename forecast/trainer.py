@@ -18,6 +18,7 @@ from forecast.checkpoint import TrainingState, load_optimizer, optimizer_tensors
 from forecast.data import Batch, Windows
 from forecast.forecaster import Forecaster
 from forecast.losses import Loss, channel_weights
+from forecast.memory import told_what_would_fit
 from forecast.optim import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.precision import autocast, grad_scaler
 from forecast.rollout import rollout
@@ -81,30 +82,8 @@ class Trainer:
         Raises:
             ValueError: if a batch does not fit in memory; it says what would.
         """
-        try:
+        with told_what_would_fit(self.config, self.device):
             return self._step(batches, n_steps)
-        except (MemoryError, RuntimeError) as error:
-            # The CPU's allocator raises a plain RuntimeError.
-            known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-            if not known and "allocate memory" not in str(error):
-                raise
-            raise ValueError(self._too_large()) from error
-
-    def _too_large(self) -> str:
-        """What to do about a batch that does not fit in memory."""
-        config = self.config
-        if config.batch_size > 1:
-            halves = -(-config.batch_size // 2)
-            way_out = (
-                f"training.batch_size={halves} training.accumulate={2 * config.accumulate} trains "
-                "nearly the same in half of it"
-            )
-        else:
-            way_out = "set training.checkpoint_blocks=true training.checkpoint_steps=true"
-        return (
-            f"a batch of {config.batch_size} windows does not fit in the memory of {self.device}; "
-            f"{way_out}"
-        )
 
     def _step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
         start = time.perf_counter()

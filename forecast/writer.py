@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from forecast.output import check_output, remove
+from forecast.output import cannot_write, check_output, remove
 from forecast.sinks import NetCDFSink, Sink, ZarrSink
 from sphere_ops.grid import Grid
 
@@ -196,11 +195,7 @@ class ForecastWriter:
         try:
             yield
         except (RuntimeError, OSError) as error:
-            free = shutil.disk_usage(self._partial.parent).free
-            raise OSError(
-                f"cannot write {self.path} ({error}; {free / 1e6:.0f} MB are free there); make "
-                "room or choose another folder"
-            ) from error
+            raise cannot_write(self.path, error) from error
 
     def _define(self, attributes: Mapping[str, str]) -> None:
         axes, sink = self.axes, self._sink

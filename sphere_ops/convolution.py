@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sphere_ops.degrees import mix_degrees, outer_degrees
 from sphere_ops.local import add_local, local_backward
+from sphere_ops.mesh import current
 from sphere_ops.plan import Spec, layout, local_symbols, named, tables
 from sphere_ops.precision import product_dtype, products
 from sphere_ops.zonal import to_rows, to_wavenumbers
@@ -36,7 +37,7 @@ def convolve(
         y (b, o, nlat_out, nlon_out), and the input in wavenumbers for the backward pass.
     """
     dtype = product_dtype(x.dtype, precision)
-    t = tables(named(name), dtype, x.device)
+    t = tables(named(name), dtype, x.device, current().latitude)
     kappa, w_real, w_imag = kappa.to(dtype), w_real.to(dtype), w_imag.to(dtype)
     channels_out = _channels_out(named(name), kappa, w_real, w_imag, x.shape[1])
     z = to_wavenumbers(x, t.rows_in, dtype)
@@ -45,7 +46,7 @@ def convolve(
         if t.spectral is not None:
             scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
             coeffs = t.spectral[0].analyse(t.rows_in.body(z))
-            mixed = mix_degrees(coeffs, kappa * scale)
+            mixed = mix_degrees(coeffs, kappa * scale, t.spectral[0].orders)
             t.spectral[1].synthesise(mixed, t.rows_out.body(y))
         add_local(t, z, w_real, w_imag, y)
     return to_rows(y, t.rows_out), z
@@ -55,9 +56,9 @@ def convolve(
 def _(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
 ) -> tuple[Tensor, Tensor]:
-    rows_in, rows_out, _ = layout(named(name))
+    rows_in, rows_out, _ = layout(named(name), current().latitude)
     o = _channels_out(named(name), kappa, w_real, w_imag, x.shape[1])
-    y = x.new_empty(x.shape[0], o, rows_out.nlat, rows_out.nlon)
+    y = x.new_empty(x.shape[0], o, rows_out.own_rows, rows_out.nlon)
     dtype = product_dtype(x.dtype, precision)
     return y, x.new_empty(2, x.shape[0], rows_in.total, x.shape[1], dtype=dtype)
 
@@ -67,7 +68,7 @@ def convolve_backward(
     dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `convolve` by x, kappa, w_real and w_imag."""
-    t = tables(named(name), z.dtype, dy.device)
+    t = tables(named(name), z.dtype, dy.device, current().latitude)
     kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
     dyz = to_wavenumbers(dy, t.rows_out, z.dtype)
     dz = z.new_empty(z.shape)
@@ -75,10 +76,11 @@ def convolve_backward(
     with products(precision, dy.device):
         if t.spectral is not None:
             scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
+            orders = t.spectral[0].orders
             dmixed = t.spectral[1].analyse(t.rows_out.body(dyz), quadrature=False)
             coeffs = t.spectral[0].analyse(t.rows_in.body(z))
-            dkappa = outer_degrees(coeffs, dmixed, kappa.shape) * scale
-            dcoeffs = mix_degrees(dmixed, kappa_z.transpose(1, 2) * scale)
+            dkappa = outer_degrees(coeffs, dmixed, kappa.shape, orders) * scale
+            dcoeffs = mix_degrees(dmixed, kappa_z.transpose(1, 2) * scale, orders)
             t.spectral[0].synthesise(dcoeffs, t.rows_in.body(dz), quadrature=True)
         dw_real, dw_imag = local_backward(t, z, dyz, w_real_z, w_imag_z, dz)
     dx = to_rows(dz, t.rows_in)
@@ -89,8 +91,8 @@ def convolve_backward(
 def _(
     dy: Tensor, z: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    grid = named(name).grid
-    dx = dy.new_empty(dy.shape[0], z.shape[3], grid.nlat, grid.nlon)
+    rows_in, _, _ = layout(named(name), current().latitude)
+    dx = dy.new_empty(dy.shape[0], z.shape[3], rows_in.own_rows, rows_in.nlon)
     return dx, torch.empty_like(kappa), torch.empty_like(w_real), torch.empty_like(w_imag)
 
 
@@ -120,5 +122,5 @@ def _channels_out(
 ) -> int:
     if spec.lmax:
         return kappa.shape[2] * channels_in // kappa.shape[1]
-    s = local_symbols(spec)
+    s = local_symbols(spec, current().latitude)
     return w_real.shape[0] // len(s.real) if len(s.real) else w_imag.shape[0] // len(s.imag)

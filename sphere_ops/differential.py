@@ -8,9 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sphere_ops.dealing import Orders
 from sphere_ops.filters import combinations, symbols
 from sphere_ops.grid import Grid, check_on_grid
 from sphere_ops.layer import Layer, check_channels, working_dtype
+from sphere_ops.mesh import current
 from sphere_ops.plan import DifferentialFilter, Spec
 from sphere_ops.stencils import differential_filters
 
@@ -67,18 +69,23 @@ class DifferentialConv(Layer):
         return torch.cat((first * self.length_scale, second * self.length_scale**2), dim=2)
 
     def derivatives(self, x: Tensor) -> Tensor:
-        """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
+        """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon).
+
+        In a mesh own rows, for which every rank gathers the whole field, without a gradient.
+        """
         check_on_grid(x, self.grid)
-        dtype = working_dtype(x)
+        mesh, dtype = current(), working_dtype(x)
+        x = mesh.gather_rows(x, self.grid.nlat, everywhere=True)
         filters = differential_filters(self.grid, self.order)
-        s = symbols(filters, self.grid.nlon // 2 + 1)
+        s = symbols(filters, Orders.below(self.grid.nlon // 2 + 1))
         rows = (s.first_row[:, None] + torch.arange(s.real.shape[2])).to(x.device)  # (h', band)
         near = torch.fft.rfft(x.to(dtype))[..., rows, :]  # (b, c, h', band, m)
         symbol = torch.einsum("jk,jhrm->khrm", s.combine_real, s.real) + 1j * torch.einsum(
             "jk,jhrm->khrm", s.combine_imag, s.imag
         )
         spectrum = torch.einsum("bchrm,khrm->bckhm", near, symbol.to(near))
-        return torch.fft.irfft(spectrum, n=self.grid.nlon).to(x.dtype)
+        whole = torch.fft.irfft(spectrum, n=self.grid.nlon).to(x.dtype)
+        return whole[..., mesh.latitude.rows(self.grid.nlat), :]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""

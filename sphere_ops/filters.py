@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sphere_ops.dealing import Orders
 from sphere_ops.grid import Grid
 
 _MIRROR_TOLERANCE = 1e-9  # relative; mirror images agree to rounding in float64
@@ -68,18 +69,19 @@ def band_rows(grid: Grid, grid_out: Grid, radius: float) -> tuple[Tensor, int]:
     return torch.minimum(first, torch.tensor(grid.nlat - band)).clamp(min=0), band
 
 
-def symbols(filters: BandedFilters, orders: int) -> Symbols:
-    """Symbols of filters for the wavenumbers below `orders`.
+def symbols(filters: BandedFilters, orders: Orders) -> Symbols:
+    """Symbols of filters for some wavenumbers.
 
     Args:
         filters: K filters.
-        orders: number of wavenumbers, at most nlon_in // 2 + 1.
+        orders: wavenumbers below nlon_in // 2 + 1.
     """
+    index = orders.index
     even, odd, combine_even, combine_odd = _mirror_pairs(filters.values)
     return Symbols(
         filters.first_row,
-        _transform(even).real[..., :orders].contiguous(),
-        -_transform(odd).imag[..., :orders].contiguous(),  # the conjugate's
+        _transform(even).real[..., index],
+        -_transform(odd).imag[..., index],  # the conjugate's
         combine_even,
         combine_odd,
     )

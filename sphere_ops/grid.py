@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphere_ops.dealing import Share
+from sphere_ops.mesh import current
+
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
 
 _NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds differ by 0.1 or more
@@ -158,18 +161,19 @@ def area_mean(x: Tensor, grid: Grid) -> Tensor:
     """Average over the sphere, weighted by cell area.
 
     Args:
-        x: field of shape (..., nlat, nlon), any unit.
+        x: field of shape (..., nlat, nlon), any unit; in a mesh its own rows of it.
         grid: the grid on which x is sampled.
 
     Returns:
-        Mean of shape (...), in the unit of x.
+        Mean of shape (...), in the unit of x; in a mesh of the whole field.
 
     Raises:
         ValueError: if the last two dimensions of x are not those of the grid.
     """
     check_on_grid(x, grid)
-    weights = grid.area_weights.to(x)
-    return (x * weights).sum(dim=(-2, -1))
+    mesh = current()
+    weights = grid.area_weights[mesh.latitude.rows(grid.nlat)].to(x)
+    return mesh.sum_rows((x * weights).sum(dim=(-2, -1)))
 
 
 def whole_number(name: str, value: int) -> int:
@@ -181,11 +185,16 @@ def whole_number(name: str, value: int) -> int:
 
 
 def check_on_grid(x: Tensor, grid: Grid) -> None:
-    """Raise a ValueError if the last two dimensions of x are not those of the grid."""
-    if x.dim() < 2 or x.shape[-2] != grid.nlat or x.shape[-1] != grid.nlon:
+    """Raise a ValueError if the last two dimensions of x are not those of the grid.
+
+    In a mesh they are those of this rank's rows.
+    """
+    share = current().latitude
+    if x.dim() < 2 or x.shape[-2] != share.n_rows(grid.nlat) or x.shape[-1] != grid.nlon:
+        part = "" if share == Share() else f" (rows {share.rows(grid.nlat)} of it on this rank)"
         raise ValueError(
             f"the last two dimensions of a field of shape {tuple(x.shape)} are not those of the "
-            f"grid {grid}; resample the field or build the operator for its grid"
+            f"grid {grid}{part}; resample the field or build the operator for its grid"
         )
 
 

@@ -2,6 +2,7 @@
 
 Coefficients are orthonormal with the Condon-Shortley phase, as in torch-harmonics: a real field is
 f(θ, λ) = Σ_m Σ_{l ≥ m} c_lm P_lm(cos θ) e^{imλ} over both signs of m, of which only m ≥ 0 is kept.
+In a mesh a rank has its own rows of fields, and of coefficients its own orders, in `orders`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops import transform
+from sphere_ops.dealing import Orders
 from sphere_ops.grid import Grid, check_on_grid, whole_number
 from sphere_ops.legendre import Function
+from sphere_ops.mesh import current
 
 
 class _Transform(nn.Module):
@@ -37,6 +40,11 @@ class _Transform(nn.Module):
         self.grid, self.lmax, self.mmax = grid, lmax, mmax
         self._spec = transform.Spec(grid, lmax, mmax, self.functions)
 
+    @property
+    def orders(self) -> Orders:
+        """The orders of the coefficients that this process has: all, unless it is in a mesh."""
+        return current().latitude.orders(self.mmax)
+
     def _analyse(self, x: Tensor) -> Tensor:
         """In float64 for float64, else in float32, under autocast too."""
         check_on_grid(x, self.grid)
@@ -47,10 +55,11 @@ class _Transform(nn.Module):
         return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._spec)
 
     def _check_coeffs(self, coeffs: Tensor) -> None:
-        if coeffs.shape[-2:] != (self.lmax, self.mmax) or not coeffs.is_complex():
+        expected = self.lmax, self.orders.count
+        if coeffs.shape[-2:] != expected or not coeffs.is_complex():
             raise ValueError(
                 f"coefficients of shape {tuple(coeffs.shape)} and type {coeffs.dtype}; expected "
-                f"complex (..., {self.lmax}, {self.mmax})"
+                f"complex (..., {expected[0]}, {expected[1]})"
             )
 
     def _check_components(self, v: Tensor) -> None:
@@ -215,10 +224,16 @@ def power_spectrum(coeffs: Tensor) -> Tensor:
     The sum over degrees is the area mean of the squared field (Parseval).
 
     Args:
-        coeffs: (..., lmax, mmax), any unit.
+        coeffs: (..., lmax, mmax), any unit; in a mesh own orders.
 
     Returns:
-        (..., lmax), in the unit of the field squared.
+        (..., lmax), in the unit of the field squared; in a mesh of all orders.
     """
-    power = coeffs.real.square() + coeffs.imag.square()
-    return (2 * power.sum(dim=-1) - power[..., 0]) / (4 * math.pi)
+    return sum_orders(coeffs.real.square() + coeffs.imag.square()) / (4 * math.pi)
+
+
+def sum_orders(x: Tensor) -> Tensor:
+    """Sum over the orders of both signs of what is the same for m and −m: (..., m) -> (...)."""
+    mesh = current()
+    zero = mesh.latitude.orders(1).count  # the first order is 0 on one rank only
+    return mesh.sum_rows(2 * x.sum(dim=-1) - x[..., :zero].sum(dim=-1))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sphere_ops.convolution import convolve
 from sphere_ops.grid import check_on_grid, whole_number
+from sphere_ops.mesh import current
 from sphere_ops.plan import Spec, layout
 from sphere_ops.precision import get_product_precision
 
@@ -28,7 +29,7 @@ class Layer(nn.Module):
 
     def _prepare(self, spec: Spec, combine_real: Tensor, combine_imag: Tensor) -> None:
         self.spec = spec
-        layout(spec)
+        layout(spec, current().latitude)
         # Of numbers 1, 0 and −1: exact in every type, and on the device of the weights.
         self.register_buffer("combine_real", combine_real, persistent=False)
         self.register_buffer("combine_imag", combine_imag, persistent=False)

@@ -72,7 +72,6 @@ def local_backward(
     rows_in, rows_out = t.rows_in, t.rows_out
     columns = max(w_real.shape[0], w_imag.shape[0], 1)
     w_real_t, w_imag_t = w_real.t().contiguous(), w_imag.t().contiguous()
-    nyquist = rows_in.nlon % 2 == 0 and rows_in.orders == rows_in.nlon // 2 + 1
     chunks = _chunks(t, columns, dz, rows_in)
     for b in range(z.shape[1]):
         for first, last, add in chunks:
@@ -81,7 +80,7 @@ def local_backward(
             inner = slice(
                 rows_in.halo + first * rows_in.padded, rows_in.halo + last * rows_in.padded
             )
-            single = [0] * (first == 0) + [last - first - 1] * (nyquist and last == rows_in.orders)
+            single = [place - first for place in t.single if first <= place < last]
             for part in (0, 1):
                 target = dz[part, b, inner]
                 written = add

@@ -8,6 +8,7 @@ import sys
 
 _SWITCH = "SPHERE_OPS_KEEP_MEMORY"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # of torch, which reads it at its first allocation
 
 
 def keep_freed_memory() -> bool:
@@ -16,13 +17,17 @@ def keep_freed_memory() -> bool:
     By default glibc maps blocks above 32 MiB afresh and unmaps them when freed, so that every large
     tensor pays its page faults again: whole transforms took twice as long. With the thresholds
     raised, freed blocks are used again; the process keeps its peak memory until it ends, and no
-    result changes. Set the environment variable SPHERE_OPS_KEEP_MEMORY=0 to leave glibc alone.
+    result changes. torch is also asked for huge pages (THP_MEM_ALLOC_ENABLE=1, unless that variable
+    is set), as long as it has not allocated: transposing copies then miss no page table entries,
+    a transform at 128×256 took 12 ms instead of 12 to 17. Set the environment variable
+    SPHERE_OPS_KEEP_MEMORY=0 to leave all of it alone.
 
     Returns:
         Whether the setting is active: False on other systems, or if switched off.
     """
     if os.environ.get(_SWITCH, "1") == "0" or not sys.platform.startswith("linux"):
         return False
+    os.environ.setdefault(_HUGE_PAGES, "1")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # a C library without it, such as musl

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 import torch
 
 from sphere_ops.banded import Banded, Blocks
+from sphere_ops.dealing import Orders, Share
 from sphere_ops.disco import integral_filters
 from sphere_ops.filters import Symbols, stack, symbols
 from sphere_ops.grid import Grid
@@ -71,6 +72,10 @@ class Spec:
         """Orders of the spectral branch, exclusive; those below the Nyquist order."""
         return min(self.lmax, (min(self.grid.nlon, self.grid_out.nlon) + 1) // 2)
 
+    def dealt(self, share: Share) -> Orders:
+        """The wavenumbers of one rank."""
+        return share.orders(self.orders, self.mmax)
+
 
 @cache
 def named(name: str) -> Spec:
@@ -87,10 +92,21 @@ def named(name: str) -> Spec:
 
 @dataclass(frozen=True)
 class Tables:
-    """All constants of a convolution in one dtype on one device."""
+    """All constants of a convolution in one dtype on one device, for the wavenumbers of one rank.
+
+    Attributes:
+        rows_in: layout of the input.
+        rows_out: layout of the output.
+        single: places of the wavenumbers that stand for themselves alone: 0 and the Nyquist order.
+        spectral: Legendre functions of both grids.
+        real: the real symbols of the local branches.
+        imag: the imaginary ones.
+        blocks: how their bands are cut.
+    """
 
     rows_in: Rows
     rows_out: Rows
+    single: tuple[int, ...]
     spectral: tuple[Triangle, Triangle] | None
     real: Banded | None
     imag: Banded | None
@@ -98,8 +114,8 @@ class Tables:
 
 
 @lru_cache(maxsize=16)
-def local_symbols(spec: Spec) -> Symbols:
-    """Symbols of all local branches of a convolution side by side, float64."""
+def local_symbols(spec: Spec, share: Share) -> Symbols:
+    """Symbols of all local branches of a convolution side by side, of one rank, float64."""
     parts = []
     for f in spec.filters:
         match f:
@@ -114,42 +130,48 @@ def local_symbols(spec: Spec) -> Symbols:
                 )
             case DifferentialFilter():
                 filters = differential_filters(spec.grid, f.order)
-        parts.append(symbols(filters, spec.orders))
+        parts.append(symbols(filters, spec.dealt(share)))
     return stack(parts)
 
 
 @lru_cache(maxsize=32)
-def layout(spec: Spec) -> tuple[Rows, Rows, Blocks | None]:
+def layout(spec: Spec, share: Share) -> tuple[Rows, Rows, Blocks | None]:
     """Rows of input and output, and how the bands of the local branches are cut."""
-    grid, grid_out, orders = spec.grid, spec.grid_out, spec.orders
+    grid, grid_out = spec.grid, spec.grid_out
+    dealt = tuple(spec.dealt(other) for other in share.all())
     if not spec.filters:
-        rows_in = Rows(grid.nlat, grid.nlon, orders, grid.nlat, 0)
-        return rows_in, Rows(grid_out.nlat, grid_out.nlon, orders, grid_out.nlat, 0), None
-    s = local_symbols(spec)
+        rows_in = Rows(grid.nlat, grid.nlon, dealt, share, grid.nlat, 0)
+        return rows_in, Rows(grid_out.nlat, grid_out.nlon, dealt, share, grid_out.nlat, 0), None
+    s = local_symbols(spec, share)
     blocks = Blocks.of(s.first_row, s.real.shape[2], grid.nlat)
+    padded_in, padded_out = blocks.count * blocks.rows_in, blocks.count * blocks.rows_out
     return (
-        Rows(grid.nlat, grid.nlon, orders, blocks.count * blocks.rows_in, blocks.halo_in),
-        Rows(grid_out.nlat, grid_out.nlon, orders, blocks.count * blocks.rows_out, blocks.halo_out),
+        Rows(grid.nlat, grid.nlon, dealt, share, padded_in, blocks.halo_in),
+        Rows(grid_out.nlat, grid_out.nlon, dealt, share, padded_out, blocks.halo_out),
         blocks,
     )
 
 
 @lru_cache(maxsize=32)
-def tables(spec: Spec, dtype: torch.dtype, device: torch.device) -> Tables:
+def tables(spec: Spec, dtype: torch.dtype, device: torch.device, share: Share) -> Tables:
     """Constants of a convolution, shared by all layers with the same spec."""
-    grid, grid_out = spec.grid, spec.grid_out
-    rows_in, rows_out, blocks = layout(spec)
+    grid, grid_out, orders = spec.grid, spec.grid_out, spec.dealt(share)
+    rows_in, rows_out, blocks = layout(spec, share)
+    alone = [0] + [grid.nlon // 2] * (grid.nlon % 2 == 0)
+    single = tuple(orders.under(m) for m in alone if orders.under(m) < orders.under(m + 1))
     spectral = None
     if spec.lmax:
-        analysis = triangle(grid, spec.lmax, spec.mmax, dtype, device)
-        spectral = analysis, triangle(grid_out, spec.lmax, spec.mmax, dtype, device)
+        few = orders.limited(spec.mmax)
+        analysis = triangle(grid, spec.lmax, few, dtype, device)
+        spectral = analysis, triangle(grid_out, spec.lmax, few, dtype, device)
     if blocks is None:
-        return Tables(rows_in, rows_out, spectral, None, None, None)
-    s = local_symbols(spec)
+        return Tables(rows_in, rows_out, single, spectral, None, None, None)
+    s = local_symbols(spec, share)
     scale = (grid_out.nlon / grid.nlon) ** 0.5  # of unitary transforms of different lengths
     return Tables(
         rows_in,
         rows_out,
+        single,
         spectral,
         Banded.of(s.real * scale, s.first_row, blocks, dtype, device),
         Banded.of(s.imag * scale, s.first_row, blocks, dtype, device),

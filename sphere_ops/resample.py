@@ -28,10 +28,11 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
     """
     if lmax is None:
         lmax = min(grid.exact_lmax, grid_out.exact_lmax)
-    coeffs = RealSHT(grid, lmax=lmax, mmax=lmax)(x)
+    analysis = RealSHT(grid, lmax=lmax, mmax=lmax)
+    coeffs = analysis(x)
     shift = grid_out.first_longitude - grid.first_longitude
     if shift:
-        order = torch.arange(lmax, dtype=x.dtype, device=x.device)
+        order = analysis.orders.index.to(x)
         angle = order * torch.deg2rad(torch.tensor(shift, dtype=x.dtype))
         coeffs = coeffs * torch.polar(torch.ones_like(angle), angle)
     return InverseRealSHT(grid_out, lmax=lmax, mmax=lmax)(coeffs)

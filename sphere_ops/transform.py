@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
+from sphere_ops.dealing import Share
+from sphere_ops.folded import contract_degrees, contract_latitude, from_orders, to_orders
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function
-from sphere_ops.triangle import triangle
-from sphere_ops.zonal import Rows, fields_first, fields_last, to_rows, to_wavenumbers
+from sphere_ops.mesh import current
+from sphere_ops.triangle import Triangle, triangle
+from sphere_ops.zonal import Rows
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,13 @@ class Spec:
     @property
     def rows(self) -> Rows:
         """Layout of the grid's rows for these orders."""
-        return Rows(self.grid.nlat, self.grid.nlon, self.mmax, self.grid.nlat, 0)
+        return _layout(self, current().latitude)
+
+
+@lru_cache(maxsize=64)
+def _layout(spec: Spec, share: Share) -> Rows:
+    dealt = tuple(other.orders(spec.mmax) for other in share.all())
+    return Rows(spec.grid.nlat, spec.grid.nlon, dealt, share, spec.grid.nlat, 0)
 
 
 @cache
@@ -56,15 +65,15 @@ def analyse(x: Tensor, spec: Spec) -> Tensor:
     """Coefficients of fields by each function of latitude.
 
     Args:
-        x: (..., nlat, nlon), float32 or float64.
+        x: (..., nlat, nlon), float32 or float64; in a mesh own rows.
         spec: of the transform.
 
     Returns:
-        (functions, ..., lmax, mmax) complex.
+        (functions, ..., lmax, mmax) complex; in a mesh own orders.
     """
-    flat = x.reshape(math.prod(x.shape[:-2]), *spec.grid.shape)
+    flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
     coeffs = _analyse(flat, spec.name, False)
-    shape = len(spec.functions), *x.shape[:-2], spec.lmax, spec.mmax
+    shape = coeffs.shape[0], *x.shape[:-2], *coeffs.shape[2:4]
     return torch.view_as_complex(coeffs).reshape(shape)
 
 
@@ -72,31 +81,32 @@ def synthesise(coeffs: Tensor, spec: Spec) -> Tensor:
     """Fields of coefficients, summed over the functions of latitude.
 
     Args:
-        coeffs: (functions, ..., lmax, mmax) complex.
+        coeffs: (functions, ..., lmax, mmax) complex; in a mesh own orders.
         spec: of the transform.
 
     Returns:
-        (..., nlat, nlon) real.
+        (..., nlat, nlon) real; in a mesh own rows.
     """
     n = math.prod(coeffs.shape[1:-2])
-    flat = coeffs.reshape(len(spec.functions), n, spec.lmax, spec.mmax)
+    flat = coeffs.reshape(len(spec.functions), n, *coeffs.shape[-2:])
     x = _synthesise(torch.view_as_real(flat.resolve_conj()), spec.name, False)
-    return x.reshape(*coeffs.shape[1:-2], *spec.grid.shape)
+    return x.reshape(*coeffs.shape[1:-2], *x.shape[-2:])
 
 
 @torch.library.custom_op("sphere_ops::analyse", mutates_args=())
 def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
     spec = _named(name)
-    out = x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+    rows, orders = spec.rows, spec.rows.own
+    out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
-    z = to_wavenumbers(x[None], spec.rows)  # (2, 1, rows, n)
-    scale = _order_scale(spec, x, synthesis=False, adjoint=adjoint)
-    for f, function in enumerate(spec.functions):
-        table = triangle(spec.grid, spec.lmax, spec.mmax, x.dtype, x.device, function)
-        coeffs = table.analyse(spec.rows.body(z), quadrature=not adjoint)[:, :, 0]  # (l, m, 2, n)
-        fields_first(coeffs, scale, torch.view_as_complex(out[f]))
+    tables = _tables(spec, x)
+    z = to_orders(x, rows, "backward" if adjoint else "forward")
+    if adjoint:
+        z *= _counted(spec, x)
+    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
+    contract_latitude(tables, z, weights, torch.view_as_complex(out))
     return out
 
 
@@ -104,44 +114,47 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
 def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
     spec = _named(name)
-    n = coeffs.shape[1]
+    rows, orders, n = spec.rows, spec.rows.own, coeffs.shape[1]
     if not n:
-        return coeffs.new_empty(0, *spec.grid.shape)
-    y = coeffs.new_empty(2, 1, spec.rows.total, n)
-    scale = _order_scale(spec, coeffs, synthesis=True, adjoint=adjoint)
-    for f, function in enumerate(spec.functions):
-        table = triangle(spec.grid, spec.lmax, spec.mmax, coeffs.dtype, coeffs.device, function)
-        scaled = coeffs.new_empty(spec.lmax, spec.mmax, 2, n)
-        fields_last(torch.view_as_complex(coeffs[f]), scale, scaled)
-        table.synthesise(scaled[:, :, None], spec.rows.body(y), quadrature=adjoint, add=f > 0)
-    return to_rows(y, spec.rows)[0]
-
-
-def _order_scale(spec: Spec, like: Tensor, *, synthesis: bool, adjoint: bool) -> Tensor:
-    """Factors (mmax,) that turn unitary Fourier transforms into those of the definition.
-
-    In the real inner product an order m > 0 stands for −m too and counts twice.
-    """
-    nlon = spec.grid.nlon
-    scale = like.new_full((spec.mmax,), nlon**0.5 if synthesis != adjoint else nlon**-0.5)
+        return coeffs.new_empty(0, rows.own_rows, rows.nlon)
+    tables = _tables(spec, coeffs)
+    z = coeffs.new_empty(orders.count, rows.nlat, n, dtype=coeffs.dtype.to_complex())
+    weights = tables[0].quadrature if adjoint else None
+    contract_degrees(tables, torch.view_as_complex(coeffs), weights, z)
     if adjoint:
-        twice = torch.full_like(scale, 2.0)
-        twice[0] = 1
-        if nlon % 2 == 0 and spec.mmax == nlon // 2 + 1:
-            twice[-1] = 1
-        scale = scale / twice if synthesis else scale * twice
-    return scale
+        z /= _counted(spec, coeffs)
+    return from_orders(z, rows, "backward" if adjoint else "forward")
+
+
+def _tables(spec: Spec, like: Tensor) -> list[Triangle]:
+    """Tables of the functions of latitude, for the own orders."""
+    of = spec.grid, spec.lmax, spec.rows.own, like.dtype, like.device
+    return [triangle(*of, function) for function in spec.functions]
+
+
+def _counted(spec: Spec, like: Tensor) -> Tensor:
+    """How often each own order counts in the real inner product, (orders, 1, 1).
+
+    An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
+    """
+    nlon, orders = spec.grid.nlon, spec.rows.own
+    count = like.new_full((orders.count, 1, 1), 2.0)
+    count[: orders.under(1)] = 1
+    if nlon % 2 == 0:
+        count[orders.under(nlon // 2) :] = 1
+    return count
 
 
 @_analyse.register_fake
 def _(x: Tensor, name: str, adjoint: bool) -> Tensor:
     spec = _named(name)
-    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.mmax, 2)
+    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.rows.orders, 2)
 
 
 @_synthesise.register_fake
 def _(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
-    return coeffs.new_empty(coeffs.shape[1], *_named(name).grid.shape)
+    rows = _named(name).rows
+    return coeffs.new_empty(coeffs.shape[1], rows.own_rows, rows.nlon)
 
 
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]

@@ -11,10 +11,14 @@ stride: what they reach beyond their wavenumber meets zeros of the table.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from sphere_ops.dealing import Orders, Share
+from sphere_ops.exchange import ToWavenumbers, of_own_rows
 
 
 @dataclass(frozen=True)
@@ -24,16 +28,38 @@ class Rows:
     Attributes:
         nlat: rows of the grid.
         nlon: columns of the grid.
-        orders: wavenumbers kept.
+        dealt: wavenumbers of every rank.
+        share: this rank.
         padded: rows per wavenumber, at least nlat; those beyond nlat are zero.
         halo: rows before the first and after the last wavenumber.
     """
 
     nlat: int
     nlon: int
-    orders: int
+    dealt: tuple[Orders, ...]
+    share: Share
     padded: int
     halo: int
+
+    @property
+    def own(self) -> Orders:
+        """Wavenumbers of this rank: those that the layout holds."""
+        return self.dealt[self.share.rank]
+
+    @property
+    def orders(self) -> int:
+        """Number of wavenumbers of this rank."""
+        return self.own.count
+
+    @property
+    def all_orders(self) -> int:
+        """Number of wavenumbers of all ranks."""
+        return sum(orders.count for orders in self.dealt)
+
+    @property
+    def own_rows(self) -> int:
+        """Number of rows of the grid that this rank has between layers."""
+        return self.share.n_rows(self.nlat)
 
     @property
     def total(self) -> int:
@@ -60,7 +86,8 @@ def cached(device: torch.device) -> bool:
 def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
 
-    The transform runs in the precision of x, its result is kept in `dtype` if that is given.
+    The transform runs in the precision of x, its result is kept in `dtype` if that is given. In a
+    mesh x has own rows of all wavenumbers, the result all rows of own ones.
     """
     b, c = x.shape[:2]
     z = x.new_empty(2, b, rows.total, c, dtype=dtype)
@@ -70,20 +97,23 @@ def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> T
     if rows.padded > rows.nlat:
         inner = z[:, :, rows.halo : rows.total - rows.halo]
         inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
-    body = rows.body(z)  # (2, b, m, h, c)
+    over = ToWavenumbers(rows.body(z), rows.nlat, rows.dealt, rows.share)
     for bs, hs in _slabs(x.device, b, c, rows):
-        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")[..., : rows.orders]
+        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")
         # (b, c, h, m, 2) -> (2, b, m, h, c)
-        body[:, bs, :, hs].copy_(torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1))
+        spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
+        for orders, target in over.targets:
+            target[:, bs, :, hs].copy_(spectrum[:, :, orders])
+    over.deliver()
     return z
 
 
 def to_rows(y: Tensor, rows: Rows) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
-    real, imag = rows.body(y)  # (b, m, h, c) each
-    b, m, _, c = real.shape
+    b, c, m = y.shape[1], y.shape[3], rows.all_orders
+    sources = of_own_rows(rows.body(y), rows.nlat, rows.dealt, rows.share)
     dtype = torch.promote_types(y.dtype, torch.float32)
-    x = y.new_empty(b, c, rows.nlat, rows.nlon, dtype=dtype)
+    x = y.new_empty(b, c, rows.own_rows, rows.nlon, dtype=dtype)
     for bs, hs in _slabs(y.device, b, c, rows):
         shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
         # Some numbers more in each row: lines of a power of two apart would share cache sets.
@@ -91,46 +121,29 @@ def to_rows(y: Tensor, rows: Rows) -> Tensor:
             *shape[:2], shape[2] * c + _PAD, dtype=dtype.to_complex(), device=y.device
         )
         slab = padded[..., : shape[2] * c].unflatten(-1, shape[2:])
-        torch.complex(real[bs, :, hs].to(dtype), imag[bs, :, hs].to(dtype), out=slab)
+        for orders, source in sources:
+            real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
+            torch.complex(real, imag, out=slab[:, orders])
         spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
         field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
         x[bs, :, hs] = field.transpose(1, 2)
     return x
 
 
-def fields_first(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
-    """Coefficients (l, m, 2, n), each order times its scale (m,), to complex out (n, l, m)."""
-    lmax, mmax, _, n = coeffs.shape
-    step = max(1, _SLAB // (mmax * n)) if cached(coeffs.device) else lmax
-    for first in range(0, lmax, step):
-        slab = coeffs[first : first + step]
-        padded = out.new_empty(len(slab), mmax, n + _PAD)[..., :n]
-        torch.complex(slab[:, :, 0], slab[:, :, 1], out=padded)
-        padded *= scale[:, None]
-        out[:, first : first + step] = padded.permute(2, 0, 1)
-
-
-def fields_last(coeffs: Tensor, scale: Tensor, out: Tensor) -> None:
-    """Complex coefficients (n, l, m), each order times its scale (m,), to out (l, m, 2, n)."""
-    n, lmax, mmax = coeffs.shape
-    step = max(1, _SLAB // (mmax * n)) if cached(coeffs.device) else lmax
-    for first in range(0, lmax, step):
-        slab = coeffs[:, first : first + step]
-        padded = coeffs.new_empty(n, slab.shape[1] * mmax + _PAD)[:, : slab.shape[1] * mmax]
-        padded = padded.unflatten(1, slab.shape[1:])
-        torch.mul(slab, scale, out=padded)
-        out[first : first + step] = torch.view_as_real(padded).permute(1, 2, 3, 0)
+def slab_lines(device: torch.device, line: int) -> int:
+    """Lines of so many complex numbers each to transform or transpose together."""
+    return max(1, _SLAB // max(1, line)) if cached(device) else sys.maxsize
 
 
 def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
     """Ranges of fields and of rows to transform together."""
     if not cached(device):
-        return [(slice(0, b), slice(0, rows.nlat))]
-    row = max(1, c * rows.orders)
+        return [(slice(0, b), slice(0, rows.own_rows))]
+    row = max(1, c * rows.all_orders)
     return [
         (fields, lines)
-        for fields in pieces(0, b, _SLAB // (row * rows.nlat))
-        for lines in pieces(0, rows.nlat, _SLAB // row)
+        for fields in pieces(0, b, _SLAB // (row * rows.own_rows))
+        for lines in pieces(0, rows.own_rows, _SLAB // row)
     ]
 
 
@@ -141,12 +154,16 @@ def pieces(first: int, last: int, size: int) -> list[slice]:
     return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
 
 
-def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
+def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
     """Batched matrix product of a and b in `out`, whose matrices need not be contiguous.
+
+    With `add` it is added to what is there.
 
     A GPU's BLAS writes to rows that lie apart; a CPU's would fall back to a loop.
     """
-    if cached(out.device):
+    if add:
+        out += torch.bmm(a, b)
+    elif cached(out.device):
         out.copy_(torch.bmm(a, b))
     else:
         torch.bmm(a, b, out=out)

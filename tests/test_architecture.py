@@ -19,10 +19,10 @@ MAY_IMPORT = {
     "forecast": {"configs", "sphere_ops"},
 }
 SINGLE_IMPORTERS = {
-    "mlflow": "forecast/tracking.py",
-    "cartopy": "forecast/plot.py",
-    "apex": "forecast/optim.py",
-    "torch.distributed": "sphere_ops/mesh.py",
+    "mlflow": {"forecast/tracking.py"},
+    "cartopy": {"forecast/plot.py"},
+    "apex": {"forecast/optim.py"},
+    "torch.distributed": {"sphere_ops/mesh.py", "sphere_ops/launch.py"},
 }
 HEAVY = ("torch", "torch_harmonics", "numpy", "xarray", "zarr", "matplotlib", "mlflow", "cartopy")
 
@@ -77,7 +77,20 @@ def test_a_foreign_service_has_one_importer(service: str) -> None:
         for path in sources(package)
         if any(m == service or m.startswith(f"{service}.") for m in imported_modules(path))
     }
-    assert importers <= {SINGLE_IMPORTERS[service]}
+    assert importers <= SINGLE_IMPORTERS[service]
+
+
+def test_nobody_but_the_mesh_asks_how_many_processes_there_are() -> None:
+    """Parallel is not a special case: alone, every exchange is the identity."""
+    for path in (p for package in PACKAGES for p in sources(package)):
+        name = path.relative_to(ROOT).as_posix()
+        if name in SINGLE_IMPORTERS["torch.distributed"]:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            one = any(isinstance(c, ast.Constant) and c.value in (0, 1) for c in compared)
+            asked = any(isinstance(c, ast.Attribute) and c.attr == "ranks" for c in compared)
+            assert not (one and asked), f"{name}, line {getattr(node, 'lineno', 0)}"
 
 
 def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:

@@ -211,11 +211,35 @@ def reanalysis() -> xr.Dataset:
     )
 
 
-def test_reanalysis_files_go_through_the_thread(run_forecast: Run, tmp_path: Path) -> None:
-    file, store, run = (tmp_path / name for name in ("era5.nc", "store.zarr", "run"))
+@dataclass(frozen=True)
+class Reanalysis:
+    """What the commands made of reanalysis files."""
+
+    file: Path
+    store: Path
+    run: Path
+
+
+@pytest.fixture(scope="session")
+def trained_on_reanalysis(
+    tmp_path_factory: pytest.TempPathFactory, run_forecast: Run
+) -> Reanalysis:
+    """Data and training of the preset reanalysis_smoke."""
+    folder = tmp_path_factory.mktemp("reanalysis")
+    made = Reanalysis(folder / "era5.nc", folder / "store.zarr", folder / "run")
+    reanalysis().to_netcdf(made.file)
+    words = ("data", "ingest", "reanalysis_smoke", made.file, "--out", made.store)
+    assert run_forecast(*words) == 0
+    words = ("train", "reanalysis_smoke", "--data", made.store, "--out", made.run)
+    assert run_forecast(*words, "tracking.enabled=false") == 0
+    return made
+
+
+def test_reanalysis_files_go_through_the_thread(
+    trained_on_reanalysis: Reanalysis, run_forecast: Run, tmp_path: Path
+) -> None:
+    store, run = trained_on_reanalysis.store, trained_on_reanalysis.run
     forecast, scores = tmp_path / "forecast.nc", tmp_path / "scores.nc"
-    reanalysis().to_netcdf(file)
-    assert run_forecast("data", "ingest", "reanalysis_smoke", file, "--out", store) == 0
     opened = xr.open_zarr(store, consolidated=False)
     assert [int((opened.split == name).sum()) for name in ("train", "validation", "test")] == [
         24,
@@ -223,12 +247,28 @@ def test_reanalysis_files_go_through_the_thread(run_forecast: Run, tmp_path: Pat
         8,
     ]
     assert list(opened.channel.values) == ["z500", "t850", "u10", "v10"]
-    words = ("train", "reanalysis_smoke", "--data", store, "--out", run, "tracking.enabled=false")
-    assert run_forecast(*words) == 0
     assert run_forecast("rollout", run, "--data", store, "--out", forecast) == 0
     assert run_forecast("evaluate", forecast, "--data", store, "--out", scores) == 0
+    assert np.isfinite(xr.open_dataset(scores).rmse.values).all()
     assert cf_errors(forecast) == []
     assert "2020-01-09 00:00:00" in cdo_sinfon(forecast)
+
+
+def test_a_store_without_splits_gives_initial_states(
+    trained_on_reanalysis: Reanalysis, run_forecast: Run, refused: Refused, tmp_path: Path
+) -> None:
+    made, starts = trained_on_reanalysis, tmp_path / "starts.zarr"
+    words = ("data", "ingest", "reanalysis_smoke", made.file, "--out", starts)
+    assert run_forecast(*words, "--set", "data.splits=null") == 0
+    forecasts = {}
+    for store in (made.store, starts):
+        forecasts[store] = tmp_path / f"{store.name}.nc"
+        words = ("rollout", made.run, "--data", store, "--init-time", "2020-01-09T06:00")
+        assert run_forecast(*words, "--out", forecasts[store]) == 0
+    ours, theirs = (xr.open_dataset(path, decode_timedelta=True) for path in forecasts.values())
+    xr.testing.assert_equal(ours, theirs)
+    line = refused("rollout", made.run, "--data", starts, "--out", tmp_path / "f.nc")
+    assert "no splits at all" in line and "--init-time" in line
 
 
 def test_a_store_without_splits_is_not_trained_on(

@@ -234,11 +234,13 @@ def test_a_full_disk_loses_nothing_that_was_written(
 ) -> None:
     write, calls = StoreWriter.write_part, []
 
-    def write_until_full(self: StoreWriter, index: int, start: int, fields: np.ndarray) -> None:
-        calls.append(index)
+    def write_until_full(
+        self: StoreWriter, indices: list[int], start: int, fields: np.ndarray
+    ) -> None:
+        calls.extend(indices)
         if len(calls) > 4:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, index, start, fields)
+        write(self, indices, start, fields)
 
     with monkeypatch.context() as patch:
         patch.setattr(StoreWriter, "write_part", write_until_full)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sphere_ops import degrees, local, plan, triangle, zonal
 from sphere_ops.block import LocalSphericalConv
+from sphere_ops.dealing import Orders
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics import InverseRealVectorSHT, RealVectorSHT
 from sphere_ops.precision import products
@@ -66,7 +67,7 @@ def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, request):
     x, dy, v = x.double(), dy.double(), torch.randn(2, 2, *grid.shape, dtype=torch.float64)
     expected = block_results(layer, x, dy) + transform_results(grid, v)
     request.getfixturevalue("few_large_launches")
-    blocks = triangle.triangle(grid, grid.nlat, 9, torch.float64, CPU).folds
+    blocks = triangle.triangle(grid, grid.nlat, Orders.below(9), torch.float64, CPU).folds
     assert len(blocks) == 1 and len(blocks[0]) == 3
     found = block_results(layer, x, dy) + transform_results(grid, v)
     assert_agree(found, expected, 1e-12)

@@ -1,0 +1,123 @@
+"""Who has what: rows of a grid and wavenumbers, dealt to the ranks of an axis of a mesh.
+
+Between layers a rank has some rows of every field, inside a layer some wavenumbers of all rows.
+Rows are dealt evenly, in order. The orders below `mmax`, on which Legendre functions act, are dealt
+with their mirror images: order m has lmax − m degrees, so that m and mmax − 1 − m together cost
+the same everywhere. The orders from `mmax` on even out the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Orders:
+    """Wavenumbers in ascending order, as few ranges of neighbours.
+
+    Attributes:
+        ranges: first and last (exclusive) of each range.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+
+    @staticmethod
+    def below(count: int) -> Orders:
+        """All orders from 0 to `count` (exclusive)."""
+        return Orders(((0, count),))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(last - first for first, last in self.ranges)
+
+    @property
+    def index(self) -> Tensor:
+        """The orders themselves, (count,) int64."""
+        return torch.cat([torch.arange(0), *(torch.arange(*r) for r in self.ranges)])
+
+    def under(self, limit: int) -> int:
+        """How many are smaller than `limit`."""
+        return sum(max(0, min(last, limit) - first) for first, last in self.ranges)
+
+    def limited(self, limit: int) -> Orders:
+        """Those that are smaller than `limit`."""
+        return Orders(tuple((a, min(e, limit)) for a, e in self.ranges if a < limit))
+
+    def places(self) -> Iterator[tuple[slice, slice]]:
+        """Each range, and where it stands among these orders."""
+        start = 0
+        for first, last in self.ranges:
+            yield slice(first, last), slice(start, start + last - first)
+            start += last - first
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of one rank of an axis; of one rank alone it is everything.
+
+    Attributes:
+        rank: which part.
+        ranks: number of parts.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+
+    def all(self) -> list[Share]:
+        """The parts of all ranks."""
+        return [Share(rank, self.ranks) for rank in range(self.ranks)]
+
+    def rows(self, nlat: int) -> slice:
+        """This part of the rows of a grid.
+
+        Raises:
+            ValueError: if there are fewer rows than ranks.
+        """
+        if nlat < self.ranks:
+            raise ValueError(
+                f"a grid of {nlat} rows cannot be dealt to {self.ranks} ranks; take a mesh with "
+                f"latitude {nlat} or less"
+            )
+        first, last = (round(i * nlat / self.ranks) for i in (self.rank, self.rank + 1))
+        return slice(first, last)
+
+    def n_rows(self, nlat: int) -> int:
+        """Number of the rows of this part."""
+        rows = self.rows(nlat)
+        return rows.stop - rows.start
+
+    def orders(self, count: int, mmax: int | None = None) -> Orders:
+        """This part of the wavenumbers.
+
+        Args:
+            count: number of all.
+            mmax: those below it are dealt with their mirror images; all, if not given.
+        """
+        return _dealt(count, count if mmax is None else mmax, self.ranks)[self.rank]
+
+
+def _dealt(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
+    half = (mmax + 1) // 2
+    mirrored = [-(-i * half // ranks) for i in range(ranks + 1)]
+    others = [mmax]
+    for i in range(1, ranks):  # so that everyone has about as many in all
+        enough = mmax + round(i * count / ranks) - min(mmax, 2 * mirrored[i])
+        others.append(min(max(others[-1], enough), count))
+    others.append(count)
+    dealt = []
+    for i in range(ranks):
+        first, last = mirrored[i], mirrored[i + 1]
+        parts = [(first, last), (max(last, mmax - last), mmax - first), (others[i], others[i + 1])]
+        ranges: list[tuple[int, int]] = []
+        for a, e in parts:
+            if ranges and a == ranges[-1][1] and a < e:
+                ranges[-1] = ranges[-1][0], e
+            elif a < e:
+                ranges.append((a, e))
+        dealt.append(Orders(tuple(ranges)))
+    return tuple(dealt)

@@ -1,0 +1,220 @@
+"""Processes that compute together, in a mesh of data × latitude; one process is a mesh by itself.
+
+Along `data` ranks have different samples, along `latitude` different rows of the same ones. The
+current mesh belongs to the process, as its devices do. Only this module knows torch.distributed,
+and only here is asked how many processes there are: to one alone every exchange is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+
+from sphere_ops.dealing import Share
+from sphere_ops.watch import Watch
+
+Payload = Literal["float32", "bf16"]
+
+
+class MeshError(ConnectionError):
+    """Another process of the mesh has died, or did not answer in time."""
+
+
+class Mesh:
+    """This process among all.
+
+    Attributes:
+        data: its part of the samples.
+        latitude: its part of rows and wavenumbers.
+        device_mesh: torch's view of the mesh, for torch's own tools; None of one process.
+    """
+
+    def __init__(
+        self,
+        data: Share | None = None,
+        latitude: Share | None = None,
+        device_mesh: DeviceMesh | None = None,
+        watch: Watch | None = None,
+        payload: Payload = "float32",
+    ) -> None:
+        """Make the mesh of one process; `sphere_ops.launch.started` makes those of many."""
+        self.data, self.latitude = data or Share(), latitude or Share()
+        self.device_mesh, self._watch, self._payload = device_mesh, watch, payload
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes files and speaks to people."""
+        return self.data.rank == 0 and self.latitude.rank == 0
+
+    def note(self, activity: str) -> None:
+        """Say what this process does now; the others name it if they wait for it in vain."""
+        if self._watch is not None:
+            self._watch.begin(activity)
+
+    def wire(self, dtype: torch.dtype) -> torch.dtype:
+        """The type in which rows and wavenumbers of `dtype` are sent."""
+        return torch.bfloat16 if (self._payload, dtype) == ("bf16", torch.float32) else dtype
+
+    def exchange(
+        self, send: Tensor, sizes_out: Sequence[int], sizes_in: Sequence[int], operation: str
+    ) -> Tensor:
+        """Send every rank of the latitude axis its part, and receive a part from each.
+
+        Args:
+            send: the parts one after another, (Σ sizes_out,).
+            sizes_out: numbers for each rank.
+            sizes_in: numbers from each rank.
+            operation: what it is for.
+
+        Returns:
+            What the ranks sent, one after another, (Σ sizes_in,).
+        """
+        received = send.new_empty(sum(sizes_in))
+        if self.latitude.ranks == 1:
+            return received
+        n = send.element_size()  # as bytes: a backend need not know the type
+        with self._watched(operation):
+            dist.all_to_all_single(
+                received.view(torch.uint8),
+                send.view(torch.uint8),
+                [n * size for size in sizes_in],
+                [n * size for size in sizes_out],
+                group=self._group("latitude"),
+            )
+        return received
+
+    def sum_rows(self, x: Tensor) -> Tensor:
+        """Sum of what the ranks of the latitude axis have of their rows; differentiable.
+
+        The gradient is summed as well: that of a loss which every rank computes for itself comes
+        out as many times too large as there are ranks, which their mean makes right again.
+        """
+        if self.latitude.ranks == 1:
+            return x
+        return cast(Tensor, _SumRows.apply(x, self))
+
+    def gather_rows(self, x: Tensor, nlat: int, *, everywhere: bool = False) -> Tensor:
+        """The whole of a field that ranks of the latitude axis have in parts; no gradient.
+
+        Args:
+            x: own rows, (..., h, w).
+            nlat: number of all rows.
+            everywhere: on every rank, or else on the first of the axis; others keep x.
+        """
+        share = self.latitude
+        if share.ranks == 1:
+            return x
+        wanted = [everywhere or other.rank == 0 for other in share.all()]
+        flat = x.detach().contiguous().flatten()
+        line = x.numel() // max(1, x.shape[-2])
+        sizes_in = [wanted[share.rank] * line * other.n_rows(nlat) for other in share.all()]
+        sizes_out = [flat.numel() * w for w in wanted]
+        sizes_in[share.rank] = sizes_out[share.rank] = 0
+        send = torch.cat([flat[:size] for size in sizes_out])
+        received = self.exchange(send, sizes_out, sizes_in, "gathering rows")
+        if not wanted[share.rank]:
+            return x
+        whole = x.new_empty(*x.shape[:-2], nlat, x.shape[-1])
+        whole[..., share.rows(nlat), :] = x.detach()
+        for other, piece in zip(share.all(), received.split(sizes_in), strict=True):
+            if piece.numel():
+                rows = other.rows(nlat)
+                whole[..., rows, :] = piece.view(*x.shape[:-2], other.n_rows(nlat), x.shape[-1])
+        return whole
+
+    def sum_samples(self, x: Tensor) -> Tensor:
+        """Sum over the data axis of what is the same on all rows; no gradient."""
+        if self.data.ranks > 1:
+            with self._watched("sum over the data axis"):
+                dist.all_reduce(x, group=self._group("data"))
+        return x
+
+    def start_mean(self, x: Tensor) -> Any:
+        """Begin to replace x by its mean over all processes; `finish_mean` waits for it."""
+        if self.device_mesh is None:
+            return None
+        with self._watched("mean of the gradients"):
+            x /= self.data.ranks * self.latitude.ranks
+            return dist.all_reduce(x, async_op=True)
+
+    def finish_mean(self, work: Any) -> None:
+        """Wait for what `start_mean` began."""
+        if work is not None:
+            with self._watched("mean of the gradients"):
+                work.wait()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any process."""
+        if self.device_mesh is None:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device_mesh.device_type)
+        with self._watched("agreement of all processes"):
+            dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags.item())
+
+    def same(self, value: Any) -> Any:
+        """The value that the first process has, as JSON-like data."""
+        if self.device_mesh is None:
+            return value
+        values = [value]
+        with self._watched("word from the first process"):
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def _group(self, axis: str) -> Any:
+        assert self.device_mesh is not None
+        return self.device_mesh.get_group(axis)
+
+    @contextmanager
+    def _watched(self, operation: str) -> Iterator[None]:
+        """A torch error inside says who is missing, and what it did last."""
+        assert self._watch is not None
+        self._watch.begin(operation)
+        try:
+            yield
+        except RuntimeError as error:
+            raise MeshError(self._watch.explain(operation, error)) from error
+
+
+class _SumRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mesh: Mesh) -> Tensor:
+        ctx.mesh = mesh
+        return _summed(x, mesh)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _summed(grad, ctx.mesh), None
+
+
+def _summed(x: Tensor, mesh: Mesh) -> Tensor:
+    total = x.detach().clone(memory_format=torch.contiguous_format)
+    with mesh._watched("sum over the latitude axis"):
+        dist.all_reduce(total, group=mesh._group("latitude"))
+    return total
+
+
+ALONE = Mesh()
+_current = ALONE
+
+
+def current() -> Mesh:
+    """The mesh that this process computes in."""
+    return _current
+
+
+@contextmanager
+def use(mesh: Mesh) -> Iterator[Mesh]:
+    """Compute in a mesh while the block lasts; in `ALONE`, with whole fields."""
+    global _current
+    before, _current = _current, mesh
+    try:
+        yield mesh
+    finally:
+        _current = before

@@ -1,0 +1,79 @@
+"""Starts several processes of a mesh for a test, and waits for all of them."""
+
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+_PRELOADED = ["tests.sphere_ops.mesh_cases"]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
+    """What torchrun tells a process."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def start(ranks: int, function: Callable[..., None], *args: object) -> list[Any]:
+    """`function(*args)` once for every rank, in processes that are forked after the imports."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # for the server that forks
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    port = free_port()
+    processes = [
+        context.Process(target=_run, args=(environment(rank, ranks, port), function, args))
+        for rank in range(ranks)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def finish(processes: list[Any], timeout: float) -> list[int | None]:
+    """Exit code of each; all are gone afterwards."""
+    for process in processes:
+        process.join(timeout)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+        process.join()
+        process.close()
+    return codes
+
+
+def run(ranks: int, function: Callable[..., None], *args: object, timeout: float = 120) -> None:
+    """As `start`; all have to end well."""
+    codes = finish(start(ranks, function, *args), timeout)
+    assert codes == [0] * ranks, f"exit codes {codes}; what the ranks said is above"
+
+
+def _run(variables: dict[str, str], function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    os.environ.update(variables)
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        function(*args)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
