@@ -202,8 +202,10 @@ def measure(forecaster: Forecaster, store: Store, task: Task) -> dict[str, Any]:
         rollout(forecaster, first[:, 0].to(device), start[: len(first)], task.long), start=1
     ):
         state = present.cpu()
-        if not ((state.amin((0, 2, 3)) > low) & (state.amax((0, 2, 3)) < high)).all():  # or NaN
+        inside = (state.amin((0, 2, 3)) > low) & (state.amax((0, 2, 3)) < high)  # False for NaN
+        if leaves is None and not inside.all():
             leaves = n
+        if not state.isfinite().all():
             break
     area = store.grid.area_weights
 
