@@ -53,6 +53,7 @@ class Task:
         time_step: of the model.
         test: unseen trajectories.
         long: steps of the long rollout.
+        long_states: test trajectories that it begins from.
         extra: further overrides of the preset.
     """
 
@@ -61,6 +62,7 @@ class Task:
     time_step: str = "1h"
     test: int = 24
     long: int = 1000
+    long_states: int = 4
     extra: tuple[str, ...] = ()
 
     def overrides(self) -> list[str]:
@@ -120,8 +122,8 @@ class Result:
         configuration: the model's and the training's settings.
         parameters: of the network.
         errors: relative L2 error after steps 1 to 20.
-        leaves: step of the long rollout at which the first of the test trajectories has a value
-            outside the truth's range, widened on either side by half its width; None if none does.
+        leaves: step of the long rollout at which the first of its trajectories has a value outside
+            the truth's range, widened on either side by half its width; None if none does.
         rms: of the states at the end of that rollout over those of the truth's last states.
         non_finite: training steps whose loss was not finite.
         loss: mean over the last 100 training steps.
@@ -157,7 +159,7 @@ def run(variant: Variant, seed: int, task: Task, store: Store, device: torch.dev
         seed,
         config.model_dump(mode="json", include={"model", "training"}),
         sum(forecaster.network.parameter_counts().values()),
-        **measure(forecaster, store, task.long),
+        **measure(forecaster, store, task),
         non_finite=sum(not math.isfinite(loss) for loss in losses),
         loss=sum(last) / len(last),
         seconds=seconds,
@@ -180,30 +182,37 @@ def train(config: Config, store: Store, device: torch.device) -> tuple[Forecaste
     return trainer.averaged().eval(), losses
 
 
-def measure(forecaster: Forecaster, store: Store, long: int) -> dict[str, Any]:
+def measure(forecaster: Forecaster, store: Store, task: Task) -> dict[str, Any]:
     """Errors, and the step at which a long rollout leaves the truth's range."""
     truth = _test_states(store)
     low, high = truth.amin((0, 1, 3, 4)), truth.amax((0, 1, 3, 4))
     low, high = low - (high - low) / 2, high + (high - low) / 2
+    device = forecaster.static.device
+    steps = truth.shape[1] - 1
     start = store.time[:1].repeat(len(truth))
-    state = truth[:, 0].to(forecaster.static.device)
-    errors: list[float] = []
+    errors = [
+        float(relative_l2(forecaster, present.cpu(), truth[:, n]).mean())
+        for n, (_, present) in enumerate(
+            rollout(forecaster, truth[:, 0].to(device), start, steps), start=1
+        )
+    ]
     leaves = None
-    for n, (_, present) in enumerate(rollout(forecaster, state, start, long), start=1):
+    first = truth[: task.long_states]
+    for n, (_, present) in enumerate(
+        rollout(forecaster, first[:, 0].to(device), start[: len(first)], task.long), start=1
+    ):
         state = present.cpu()
-        if n < truth.shape[1]:
-            errors.append(float(relative_l2(forecaster, state, truth[:, n]).mean()))
         inside = (state.amin((0, 2, 3)) > low) & (state.amax((0, 2, 3)) < high)  # False for NaN
-        if not inside.all() and leaves is None:
+        if leaves is None and not inside.all():
             leaves = n
-        if leaves is not None and n >= truth.shape[1] - 1:
+        if not state.isfinite().all():
             break
     area = store.grid.area_weights
 
     def size(x: Tensor) -> Tensor:
         return (_normalised(forecaster, x).square() * area).sum((-2, -1)).mean(0).sqrt()
 
-    rms = (size(state) / size(truth[:, -1])).tolist()
+    rms = (size(state) / size(first[:, -1])).tolist()
     return {"errors": errors, "leaves": leaves, "rms": rms}
 
 
