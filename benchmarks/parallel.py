@@ -14,25 +14,19 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import statistics
-import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from benchmarks.measure import Row, Timing, relative_difference, report
+from benchmarks.measure import Row, relative_difference, report
+from benchmarks.processes import in_turn, rows_of
 from benchmarks.traffic import Traffic, counted
 from sphere_ops import Grid, InverseRealSHT, LocalSphericalConv, RealSHT
-from sphere_ops.launch import started
-from sphere_ops.memory import keep_freed_memory
 from sphere_ops.mesh import ALONE, Mesh, use
 
 _BATCH, _CHANNELS = 4, 32
@@ -76,37 +70,13 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[Row] = []
     for ranks in arguments.ranks:
-        rows += _on(ranks, arguments.grid, arguments.runs)
+        rows += rows_of(ranks, _rows, arguments.grid, arguments.runs)
     report(rows, "layers in a mesh, gloo on one machine, a thread per rank", arguments.json)
 
 
-def _on(ranks: int, nlat: int, runs: int) -> list[Row]:
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    found = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_rank, args=(ranks, store.port, nlat, runs, found), nprocs=ranks)
-    rows: list[Row] = found.get()
-    return rows
-
-
-def _rank(rank: int, ranks: int, port: int, nlat: int, runs: int, found: Any) -> None:
-    """What every process runs; the first one tells what all have found."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(ranks),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the starting process has the store
-    }
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    keep_freed_memory()
-    with started(1, ranks) as mesh:
-        rows = []
-        for pair in _pairs(Grid.legendre_gauss(nlat, 2 * nlat), mesh):
-            rows += _compare(pair, Grid.legendre_gauss(nlat, 2 * nlat), mesh, runs)
-        if mesh.is_first:
-            found.put(rows)
+def _rows(mesh: Mesh, nlat: int, runs: int) -> list[Row]:
+    grid = Grid.legendre_gauss(nlat, 2 * nlat)
+    return [row for pair in _pairs(grid, mesh) for row in _compare(pair, grid, mesh, runs)]
 
 
 def _pairs(grid: Grid, mesh: Mesh) -> list[Pair]:
@@ -176,7 +146,7 @@ def _compare(pair: Pair, grid: Grid, mesh: Mesh, runs: int) -> list[Row]:
     )
     traffic = {name: _traffic(steps[name], []) for name in sides}
     whole = {name: _traffic(steps[name], side.shared) for name, side in sides.items()}
-    times = _times(steps, runs)
+    times = in_turn(mesh, steps, runs)
     title = f"{pair.name}, ranks: {mesh.latitude.ranks}"
     fields = "×".join(map(str, shape))
 
@@ -233,24 +203,6 @@ def _traffic(step: Callable[[], object], shared: list[nn.Parameter]) -> Traffic:
     everyone: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everyone, traffic)
     return Traffic(max(t.calls for t in everyone), max(t.sent for t in everyone))
-
-
-def _times(steps: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
-    """Time of the slowest rank, both sides in turn, after a warm-up of each."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(runs + 2):
-        for name, step in steps.items():
-            dist.barrier()
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, times)
-    slowest = {
-        name: [max(of) for of in zip(*(t[name] for t in everyone), strict=True)][2:]
-        for name in steps
-    }
-    return {name: Timing(min(t), statistics.median(t)) for name, t in slowest.items()}
 
 
 if __name__ == "__main__":

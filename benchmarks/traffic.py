@@ -29,7 +29,12 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 
 
 def _all_to_all_single(
-    _: Tensor, send: Tensor, sizes_in: object = None, sizes_out: Any = None, group: Any = None
+    _: Tensor,
+    send: Tensor,
+    sizes_in: object = None,
+    sizes_out: Any = None,
+    group: Any = None,
+    **__: Any,
 ) -> float:
     if sizes_out is None:
         return _bytes([send]) * (1 - 1 / dist.get_world_size(group))

@@ -202,6 +202,9 @@ class MeshConfig(Section):
     payload: Literal["float32", "bf16"] = Field(
         default="float32", description="type in which processes send each other fields"
     )
+    chunks: int = Field(
+        default=1, ge=1, description="parts in which channels are sent, one while the next is made"
+    )
     timeout: float = Field(
         default=600.0, gt=0, description="s after which a process that does not answer ends the job"
     )

@@ -28,6 +28,7 @@ def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
         config.mesh.latitude,
         device_type=device.type,
         payload=config.mesh.payload,
+        chunks=config.mesh.chunks,
         timeout=config.mesh.timeout,
         facts=_versions() | {"the configuration (digest)": digest},
     ) as mesh:

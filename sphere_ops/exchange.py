@@ -20,7 +20,7 @@ class ToWavenumbers:
 
     Attributes:
         targets: ranges of wavenumbers, and where their own rows (p, b, m, h, c) are to be written
-            before `deliver`.
+            before `send`.
     """
 
     def __init__(self, body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share) -> None:
@@ -48,47 +48,57 @@ class ToWavenumbers:
             target = body[..., rows, :] if own_piece else piece.view(shape)
             self.targets += [(there, target[:, :, here]) for there, here in orders.places()]
 
-    def deliver(self) -> None:
-        """Exchange, and fill the rows of the other ranks."""
-        received = self._mesh.exchange(
+    def send(self) -> None:
+        """Begin the exchange."""
+        self._arrival = self._mesh.exchange(
             self._send, self._sizes_out, self._sizes_in, "all-to-all, rows to wavenumbers"
         )
+
+    def deliver(self) -> None:
+        """Wait for the exchange, and fill the rows of the other ranks."""
         p, b, own, _, c = self._body.shape
-        for other, piece in zip(self._share.all(), received.split(self._sizes_in), strict=True):
+        pieces = self._arrival().split(self._sizes_in)
+        for other, piece in zip(self._share.all(), pieces, strict=True):
             if piece.numel():
                 shape = p, b, own, other.n_rows(self._nlat), c
                 self._body[..., other.rows(self._nlat), :].copy_(piece.view(shape))
 
 
-def of_own_rows(
-    body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share
-) -> list[tuple[slice, Tensor]]:
-    """From all rows of own wavenumbers to own rows of all wavenumbers.
+class ToRows:
+    """From all rows of own wavenumbers to own rows of all wavenumbers; begins the exchange."""
 
-    Args:
-        body: (p, b, own orders, nlat, c).
-        nlat: rows of the grid.
-        dealt: the wavenumbers of every rank.
-        share: this rank.
+    def __init__(self, body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share) -> None:
+        """Send.
 
-    Returns:
-        Ranges of wavenumbers with their own rows, (p, b, m, h, c).
-    """
-    mesh = current()
-    p, b, own, _, c = body.shape
-    sizes_out = [p * b * own * other.n_rows(nlat) * c for other in share.all()]
-    sizes_in = [p * b * orders.count * share.n_rows(nlat) * c for orders in dealt]
-    sizes_out[share.rank] = sizes_in[share.rank] = 0
-    send = body.new_empty(sum(sizes_out), dtype=mesh.wire(body.dtype))
-    for other, piece in zip(share.all(), send.split(sizes_out), strict=True):
-        if piece.numel():
-            target = piece.view(p, b, own, other.n_rows(nlat), c)
-            target.copy_(body[..., other.rows(nlat), :])
-    received = mesh.exchange(send, sizes_out, sizes_in, "all-to-all, wavenumbers to rows")
-    sources = []
-    for rank, (orders, piece) in enumerate(zip(dealt, received.split(sizes_in), strict=True)):
-        own_piece = rank == share.rank
-        shape = p, b, orders.count, share.n_rows(nlat), c
-        source = body[..., share.rows(nlat), :] if own_piece else piece.view(shape)
-        sources += [(there, source[:, :, here]) for there, here in orders.places()]
-    return sources
+        Args:
+            body: (p, b, own orders, nlat, c).
+            nlat: rows of the grid.
+            dealt: the wavenumbers of every rank.
+            share: this rank.
+        """
+        self._body, self._nlat, self._dealt, self._share = body, nlat, dealt, share
+        mesh = current()
+        p, b, own, _, c = body.shape
+        sizes_out = [p * b * own * other.n_rows(nlat) * c for other in share.all()]
+        self._sizes_in = [p * b * orders.count * share.n_rows(nlat) * c for orders in dealt]
+        sizes_out[share.rank] = self._sizes_in[share.rank] = 0
+        send = body.new_empty(sum(sizes_out), dtype=mesh.wire(body.dtype))
+        for other, piece in zip(share.all(), send.split(sizes_out), strict=True):
+            if piece.numel():
+                target = piece.view(p, b, own, other.n_rows(nlat), c)
+                target.copy_(body[..., other.rows(nlat), :])
+        operation = "all-to-all, wavenumbers to rows"
+        self._arrival = mesh.exchange(send, sizes_out, self._sizes_in, operation)
+
+    def sources(self) -> list[tuple[slice, Tensor]]:
+        """Wait for the exchange: ranges of wavenumbers with their own rows, (p, b, m, h, c)."""
+        p, b, _, _, c = self._body.shape
+        rows = self._share.rows(self._nlat)
+        sources = []
+        pieces = self._arrival().split(self._sizes_in)
+        for rank, (orders, piece) in enumerate(zip(self._dealt, pieces, strict=True)):
+            own_piece = rank == self._share.rank
+            shape = p, b, orders.count, rows.stop - rows.start, c
+            source = self._body[..., rows, :] if own_piece else piece.view(shape)
+            sources += [(there, source[:, :, here]) for there, here in orders.places()]
+        return sources

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sphere_ops.exchange import ToWavenumbers, of_own_rows
+from sphere_ops.exchange import ToRows, ToWavenumbers
 from sphere_ops.triangle import Block, Triangle
 from sphere_ops.zonal import Rows, pieces, product_into, slab_lines
 
@@ -39,6 +39,7 @@ def to_orders(x: Tensor, rows: Rows, norm: Norm) -> Tensor:
         spectrum = torch.fft.rfft(x[:, lines], norm=norm).permute(2, 1, 0)  # (m, h, n)
         for orders, target in over.targets:
             _write(target[0, 0, :, lines], spectrum[orders])
+    over.send()
     over.deliver()
     return z
 
@@ -55,7 +56,7 @@ def from_orders(z: Tensor, rows: Rows, norm: Norm) -> Tensor:
         (n, nlat, nlon); in a mesh own rows.
     """
     n, orders = z.shape[2], rows.all_orders
-    sources = of_own_rows(_as_layout(z), rows.nlat, rows.dealt, rows.share)
+    sources = ToRows(_as_layout(z), rows.nlat, rows.dealt, rows.share).sources()
     x = z.new_empty(n, rows.own_rows, rows.nlon, dtype=z.dtype.to_real())
     for lines in pieces(0, rows.own_rows, slab_lines(z.device, orders * n)):
         slab = _padded(z, 1, orders, lines.stop - lines.start, n)

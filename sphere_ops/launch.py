@@ -49,6 +49,7 @@ def started(
     *,
     device_type: str = "cpu",
     payload: Payload = "float32",
+    chunks: int = 1,
     timeout: float = 600.0,
     facts: Mapping[str, str] | None = None,
 ) -> Iterator[Mesh]:
@@ -59,6 +60,7 @@ def started(
         latitude: processes that share the rows of every sample; neighbours in the numbering.
         device_type: "cpu" (gloo) or "cuda" (NCCL, one device for each process of a machine).
         payload: type in which rows and wavenumbers of float32 fields are sent.
+        chunks: parts in which a layer's channels are sent, one while the next is computed.
         timeout: seconds after which a process that does not answer ends the job.
         facts: what has to be the same in all processes, such as versions, by name.
 
@@ -90,7 +92,7 @@ def started(
         raise MeshError(watch.explain("connecting the processes", error)) from error
     watch.start()
     shares = Share(rank // latitude, data), Share(rank % latitude, latitude)
-    with use(Mesh(*shares, device_mesh, watch, payload)) as mesh:
+    with use(Mesh(*shares, device_mesh, watch, payload, chunks)) as mesh:
         yield mesh
     watch.end()
     dist.destroy_process_group()

@@ -7,7 +7,7 @@ and only here is asked how many processes there are: to one alone every exchange
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
@@ -34,6 +34,7 @@ class Mesh:
         data: its part of the samples.
         latitude: its part of rows and wavenumbers.
         device_mesh: torch's view of the mesh, for torch's own tools; None of one process.
+        chunks: parts in which a layer's channels are sent, one while the next is computed.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Mesh:
         device_mesh: DeviceMesh | None = None,
         watch: Watch | None = None,
         payload: Payload = "float32",
+        chunks: int = 1,
     ) -> None:
         """Make the mesh of one process; `sphere_ops.launch.started` makes those of many."""
         self.data, self.latitude = data or Share(), latitude or Share()
-        self.device_mesh, self._watch, self._payload = device_mesh, watch, payload
+        self.device_mesh, self._watch = device_mesh, watch
+        self._payload, self.chunks = payload, chunks
 
     @property
     def is_first(self) -> bool:
@@ -62,10 +65,16 @@ class Mesh:
         """The type in which rows and wavenumbers of `dtype` are sent."""
         return torch.bfloat16 if (self._payload, dtype) == ("bf16", torch.float32) else dtype
 
+    def sent_together(self, channels: int) -> list[slice]:
+        """Ranges of the channels that travel together."""
+        count = 1 if self.latitude.ranks == 1 else max(1, min(self.chunks, channels))
+        edges = [round(i * channels / count) for i in range(count + 1)]
+        return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
+
     def exchange(
         self, send: Tensor, sizes_out: Sequence[int], sizes_in: Sequence[int], operation: str
-    ) -> Tensor:
-        """Send every rank of the latitude axis its part, and receive a part from each.
+    ) -> Callable[[], Tensor]:
+        """Begin to send every rank of the latitude axis its part, and to receive one from each.
 
         Args:
             send: the parts one after another, (Σ sizes_out,).
@@ -74,21 +83,30 @@ class Mesh:
             operation: what it is for.
 
         Returns:
-            What the ranks sent, one after another, (Σ sizes_in,).
+            What waits for the ranks' parts, and gives them one after another, (Σ sizes_in,).
         """
         received = send.new_empty(sum(sizes_in))
         if self.latitude.ranks == 1:
-            return received
+            return lambda: received
         n = send.element_size()  # as bytes: a backend need not know the type
         with self._watched(operation):
-            dist.all_to_all_single(
+            work = dist.all_to_all_single(
                 received.view(torch.uint8),
                 send.view(torch.uint8),
                 [n * size for size in sizes_in],
                 [n * size for size in sizes_out],
                 group=self._group("latitude"),
+                async_op=True,
             )
-        return received
+
+        assert work is not None
+
+        def wait() -> Tensor:
+            with self._watched(operation):
+                work.wait()
+            return received
+
+        return wait
 
     def sum_rows(self, x: Tensor) -> Tensor:
         """Sum of what the ranks of the latitude axis have of their rows; differentiable.
@@ -118,7 +136,7 @@ class Mesh:
         sizes_out = [flat.numel() * w for w in wanted]
         sizes_in[share.rank] = sizes_out[share.rank] = 0
         send = torch.cat([flat[:size] for size in sizes_out])
-        received = self.exchange(send, sizes_out, sizes_in, "gathering rows")
+        received = self.exchange(send, sizes_out, sizes_in, "gathering rows")()
         if not wanted[share.rank]:
             return x
         whole = x.new_empty(*x.shape[:-2], nlat, x.shape[-1])
