@@ -151,6 +151,9 @@ class TrainingConfig(Section):
         default=None, gt=0, lt=1, description="average the weights; the package holds the average"
     )
     optimizer: Literal["adamw", "apex-adam", "apex-lamb"] = "adamw"
+    shard_optimizer: bool = Field(
+        default=False, description="deal the optimiser's state to the processes of the mesh"
+    )
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     compile: bool = False
     checkpoint_blocks: bool = Field(

@@ -9,10 +9,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from sphere_ops.mesh import current
 
 OptimizerName = Literal["adamw", "apex-adam", "apex-lamb"]
 _BETAS = (0.9, 0.95)
@@ -38,6 +40,8 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter],
     learning_rate: float,
     weight_decay: float = 0.0,
+    *,
+    sharded: bool = False,
 ) -> tuple[torch.optim.Optimizer, OptimizerChoice]:
     """The optimiser that was asked for, or torch's fused AdamW where that one cannot run.
 
@@ -48,6 +52,7 @@ def make_optimizer(
         parameters: what it changes.
         learning_rate: step size, before the schedule.
         weight_decay: decoupled decay of the matrices.
+        sharded: in a mesh every process has the state of some parameters only.
 
     Returns:
         The optimiser, and what was chosen.
@@ -58,18 +63,33 @@ def make_optimizer(
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    settings = {"lr": learning_rate, "betas": _BETAS}
     reason = ""
     if name in _APEX:
         reason = apex_refusal(_APEX[name])
         if not reason:
             optimizer = getattr(importlib.import_module("apex.optimizers"), _APEX[name])
-            return optimizer(groups, lr=learning_rate, betas=_BETAS), OptimizerChoice(
+            return _built(optimizer, groups, settings, sharded), OptimizerChoice(
                 f"apex.{_APEX[name]}"
             )
     return (
-        torch.optim.AdamW(groups, lr=learning_rate, betas=_BETAS, fused=True),
+        _built(torch.optim.AdamW, groups, settings | {"fused": True}, sharded),
         OptimizerChoice("torch.optim.AdamW (fused)", reason),
     )
+
+
+def _built(
+    optimizer: type[torch.optim.Optimizer],
+    groups: list[dict[str, Any]],
+    settings: dict[str, Any],
+    sharded: bool,
+) -> torch.optim.Optimizer:
+    mesh = current()
+    if sharded and mesh.device_mesh is not None:
+        from sphere_ops.sharded import ShardedOptimizer  # its part of torch takes a second
+
+        return ShardedOptimizer(groups, optimizer, mesh, **settings)
+    return optimizer(groups, **settings)
 
 
 def apex_refusal(optimizer: str) -> str:

@@ -64,7 +64,11 @@ class Trainer:
         self.loss = Loss(config.loss, forecaster.grid, weights, forecaster.mask).to(self.device)
         self.error = Loss("relative-l2", forecaster.grid, weights, forecaster.mask).to(self.device)
         self.optimizer, self.choice = make_optimizer(
-            config.optimizer, forecaster.parameters(), config.learning_rate, config.weight_decay
+            config.optimizer,
+            forecaster.parameters(),
+            config.learning_rate,
+            config.weight_decay,
+            sharded=config.shard_optimizer,
         )
         self.scaler = grad_scaler(config.precision, self.device)
         self.mesh = current()

@@ -89,7 +89,7 @@ class Mesh:
         if self.latitude.ranks == 1:
             return lambda: received
         n = send.element_size()  # as bytes: a backend need not know the type
-        with self._watched(operation):
+        with self.watched(operation):
             work = dist.all_to_all_single(
                 received.view(torch.uint8),
                 send.view(torch.uint8),
@@ -102,7 +102,7 @@ class Mesh:
         assert work is not None
 
         def wait() -> Tensor:
-            with self._watched(operation):
+            with self.watched(operation):
                 work.wait()
             return received
 
@@ -150,7 +150,7 @@ class Mesh:
     def sum_samples(self, x: Tensor) -> Tensor:
         """Sum over the data axis of what is the same on all rows; no gradient."""
         if self.data.ranks > 1:
-            with self._watched("sum over the data axis"):
+            with self.watched("sum over the data axis"):
                 dist.all_reduce(x, group=self._group("data"))
         return x
 
@@ -180,13 +180,13 @@ class Mesh:
 
     def start_mean(self, x: Tensor) -> Any:
         """Begin to replace x by its mean over all processes; `finish_mean` waits for it."""
-        with self._watched("mean of the gradients"):
+        with self.watched("mean of the gradients"):
             x /= self.data.ranks * self.latitude.ranks
             return dist.all_reduce(x, async_op=True)
 
     def finish_mean(self, work: Any) -> None:
         """Wait for what `start_mean` began."""
-        with self._watched("mean of the gradients"):
+        with self.watched("mean of the gradients"):
             work.wait()
 
     def any(self, flag: bool) -> bool:
@@ -194,7 +194,7 @@ class Mesh:
         if self.device_mesh is None:
             return flag
         flags = torch.tensor(float(flag), device=self.device_mesh.device_type)
-        with self._watched("agreement of all processes"):
+        with self.watched("agreement of all processes"):
             dist.all_reduce(flags, op=dist.ReduceOp.MAX)
         return bool(flags.item())
 
@@ -203,7 +203,7 @@ class Mesh:
         if self.device_mesh is None:
             return value
         values = [value]
-        with self._watched("word from the first process"):
+        with self.watched("word from the first process"):
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
@@ -212,7 +212,7 @@ class Mesh:
         return self.device_mesh.get_group(axis)
 
     @contextmanager
-    def _watched(self, operation: str) -> Iterator[None]:
+    def watched(self, operation: str) -> Iterator[None]:
         """A torch error inside says who is missing, and what it did last."""
         assert self._watch is not None
         self._watch.begin(operation)
@@ -235,7 +235,7 @@ class _SumRows(torch.autograd.Function):
 
 def _summed(x: Tensor, mesh: Mesh) -> Tensor:
     total = x.detach().clone(memory_format=torch.contiguous_format)
-    with mesh._watched("sum over the latitude axis"):
+    with mesh.watched("sum over the latitude axis"):
         dist.all_reduce(total, group=mesh._group("latitude"))
     return total
 

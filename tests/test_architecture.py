@@ -22,7 +22,7 @@ SINGLE_IMPORTERS = {
     "mlflow": {"forecast/tracking.py"},
     "cartopy": {"forecast/plot.py"},
     "apex": {"forecast/optim.py"},
-    "torch.distributed": {"sphere_ops/mesh.py", "sphere_ops/launch.py"},
+    "torch.distributed": {f"sphere_ops/{name}.py" for name in ("mesh", "launch", "sharded")},
 }
 HEAVY = ("torch", "torch_harmonics", "numpy", "xarray", "zarr", "matplotlib", "mlflow", "cartopy")
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from configs.schema import Config
+from forecast.checkpoint import load_training_state, save_training_state
 from forecast.data import Batch, Windows, batches
 from forecast.evaluate import evaluate
 from forecast.forecaster import Forecaster
@@ -162,6 +163,41 @@ def everything(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
     whole_thread(folder, out, mesh)
 
 
+# --- sharded optimiser ----------------------------------------------------------------------------
+
+
+def both_optimizers(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
+    """Ten steps with the optimiser's state whole, then dealt, and the other way round."""
+    found: dict[str, list[int]] = {}
+    for first in (False, True):
+        numbers = []
+        for sharded in (first, not first):
+            training = {"shard_optimizer": sharded}
+            run = settings(Case("trajectories", 1, {"branches": ALL}, training), mesh)
+            with training_mesh(run, CPU) as ranks:
+                store = Store(folder / "trajectories.zarr")
+                torch.manual_seed(0)
+                trainer = Trainer(Forecaster.from_store(run.model, store), run.training)
+                state = load_training_state(out / f"{first}")
+                if state is not None:
+                    trainer.restore(state)
+                part, begin = ranks.data, trainer.step_count
+                windows = Windows(store, "train", 1)
+                for batch in batches(
+                    windows, 4, 0, begin, begin + 5, part=part.rank, parts=part.ranks
+                ):
+                    trainer.step([batch], 1)
+                optimizer = getattr(trainer.optimizer, "optim", trainer.optimizer)
+                states = [*optimizer.state.values(), *trainer.optimizer.state.values()]
+                kept = {id(x): x.numel() for state in states for x in state.values()}
+                numbers.append(sum(kept.values()))
+                (out / f"{first}").mkdir(exist_ok=True)
+                save_training_state(trainer.state(), out / f"{first}", 9)
+                ranks.same(None)
+        found[f"{first}"] = numbers
+    torch.save(found, out / f"numbers.{os.environ['RANK']}")
+
+
 # --- resume --------------------------------------------------------------------------------------
 
 LEGS = ((20, (1, 1)), (25, (2, 2)), (30, (1, 2)), (35, (1, 1)), (40, (1, 3)))
@@ -181,7 +217,8 @@ def leg(store: Path, out: Path, number: int) -> None:
 
     Trainer.step = stepping  # type: ignore[method-assign]
     try:
-        train(settings(WHOLE, mesh), store, out, resume=number > 0)
+        case = replace(WHOLE, training=WHOLE.training | {"shard_optimizer": number % 2 == 1})
+        train(settings(case, mesh), store, out, resume=number > 0)
     finally:
         Trainer.step = original  # type: ignore[method-assign]
 

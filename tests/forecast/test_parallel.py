@@ -113,6 +113,20 @@ def test_scores_are_those_of_one_process(out, folder):
         assert (path / "scores.md").is_file()
 
 
+def test_a_dealt_optimiser_does_the_steps_of_a_whole_one_with_half_its_state(folder, tmp_path):
+    run(2, mesh_runs.both_optimizers, folder, tmp_path, (1, 2))
+    whole_first, dealt_first = (load_training_state(tmp_path / f) for f in ("False", "True"))
+    assert whole_first.step == 10
+    assert whole_first.values == dealt_first.values
+    assert whole_first.tensors.keys() == dealt_first.tensors.keys()
+    for name, value in whole_first.tensors.items():
+        assert torch.equal(value, dealt_first.tensors[name]), name
+    for rank in (0, 1):
+        numbers = torch.load(tmp_path / f"numbers.{rank}")
+        for whole, dealt in (numbers["False"], reversed(numbers["True"])):
+            assert 0.4 * whole <= dealt <= 0.6 * whole
+
+
 def test_a_run_goes_on_on_4_ranks_on_2_on_1_and_on_3(folder, tmp_path):
     parts = shutil.copytree(folder / "begun", tmp_path / "parts")
     for number, (stop, (data, latitude)) in list(enumerate(mesh_runs.LEGS))[1:]:
