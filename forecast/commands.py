@@ -65,6 +65,10 @@ def rollout(
         int | None, typer.Option(min=1, help="Time steps; default: as the run was configured.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
+    latitude: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
+    ] = None,
 ) -> None:
     """Forecast with a trained model and write a CF file."""
     from forecast.console import progress
@@ -73,7 +77,7 @@ def rollout(
     from sphere_ops.memory import keep_freed_memory
 
     keep_freed_memory()
-    with all_processes(along="latitude"), progress("steps") as update:
+    with all_processes(latitude), progress("steps") as update:
         run_rollout(
             package,
             data,
@@ -104,7 +108,7 @@ def evaluate(
     from forecast.processes import all_processes
     from forecast.report import table
 
-    with all_processes(along="data"), progress("forecasts") as update:
+    with all_processes(latitude=1), progress("forecasts") as update:
         scores = run(forecast, data, out, baselines=baseline, progress=update)
     _say(table(scores))
     _say(f"scores: {out}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from configs.layout import CHANNEL
 from configs.timestep import TimeStep
 from forecast import metrics
+from forecast.coordinates import TIME_STEP
 from forecast.evaluate import MODEL
 from forecast.figure import (
     COLOURS,
@@ -34,7 +35,6 @@ from forecast.output import check_output
 from forecast.reader import ForecastFile, open_output, steps_of
 from forecast.store import Store
 from forecast.truth import Truth
-from forecast.writer import TIME_STEP
 
 Array = NDArray[np.floating[Any]]
 

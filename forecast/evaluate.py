@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, CLIMATOLOGY, CONVENTIONS, INIT_TIME, LEAD_TIME
 from forecast import metrics
+from forecast.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.output import check_output, remove
 from forecast.reader import ForecastFile
 from forecast.report import markdown
 from forecast.store import Store
 from forecast.truth import Truth
-from forecast.writer import TIME_STEP, TRAJECTORY_NUMBER
 from sphere_ops.mesh import current
 
 MODEL, PERSISTENCE = "model", "persistence"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,16 @@ from configs import layout
 from configs.load import load_config
 from configs.schema import RolloutConfig
 from forecast.checkpoint import load_package
+from forecast.coordinates import ForecastAxes
 from forecast.forecaster import Forecaster
 from forecast.output import check_output
 from forecast.reader import lead_label
 from forecast.rollout import rollout
+from forecast.shared_writer import SharedWriter
 from forecast.starts import Start, find_starts
 from forecast.store import Store
-from forecast.writer import SUFFIXES, ForecastAxes, ForecastWriter
-from sphere_ops.grid import own_rows
+from forecast.writer import SUFFIXES
+from sphere_ops.grid import own_rows, own_shape
 from sphere_ops.mesh import current
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ def run_rollout(
 
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
     there, is marked in the file (`last_step`) and reported; the others go on. In a mesh every
-    process calls this; each steps its own rows, and the first one writes.
+    process calls this; along its data axis they share the forecasts, along latitude their rows.
 
     Args:
         package: folder of a trained model's package, or a forecaster.
@@ -87,7 +89,7 @@ def run_rollout(
         n_steps: model steps; if not given, what the configuration in the package's run folder
             says, or else the default.
         every: write each `every`-th step.
-        batch_size: forecasts that are stepped together; likewise.
+        batch_size: forecasts that a process steps together; likewise.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -109,7 +111,8 @@ def run_rollout(
     forecaster, source = _load(package, device)
     forecaster = _fitted(forecaster, store)
     starts = find_starts(store, split, init_times)
-    batch_size = min(batch_size or settings.batch_size, len(starts))
+    parts = current().data.ranks
+    batch_size = min(batch_size or settings.batch_size, -(-len(starts) // parts))
     axes = ForecastAxes(
         grid=store.grid,
         channels=forecaster.channels,
@@ -126,9 +129,9 @@ def run_rollout(
         f"{n_steps} steps of {store.time_step.label})",
     }
     ended: list[Ended] = []
-    with _writer(out, axes, attributes, batch_size) as writer:
-        for first in range(0, len(starts), batch_size):
-            batch = list(range(first, min(first + batch_size, len(starts))))
+    with SharedWriter(out, axes, attributes, batch_size) as writer:
+        for first in range(0, len(starts), batch_size * parts):
+            batch = list(range(first, min(first + batch_size * parts, len(starts))))
             done, total = first * n_steps, len(starts) * n_steps
             run = _Batch(forecaster, store, writer, [starts[i] for i in batch], batch)
             tick = partial(_tick, progress, done, total, len(batch))
@@ -138,56 +141,50 @@ def run_rollout(
     return tuple(ended)
 
 
-def _writer(
-    out: str | Path, axes: ForecastAxes, attributes: dict[str, str], batch_size: int
-) -> AbstractContextManager[ForecastWriter | None]:
-    """The writer of the first process; others have none."""
-    if not current().is_first:
-        return nullcontext()
-    return ForecastWriter(out, axes, attributes, batch_size=batch_size)
-
-
 class _Batch:
-    """Forecasts that are stepped together."""
+    """Forecasts that are stepped together; each data coordinate of a mesh has some of them."""
 
     def __init__(
         self,
         forecaster: Forecaster,
         store: Store,
-        writer: ForecastWriter | None,
+        writer: SharedWriter,
         starts: list[Start],
         members: list[int],
     ) -> None:
         self.forecaster, self.store, self.writer = forecaster, store, writer
-        self.starts, self.members = starts, members
+        self.starts, self.members, self.mesh = starts, members, current()
+        count = len(members)
+        self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
+        self.own = self.parts[self.mesh.data.rank]
+        device = next(forecaster.parameters()).device
         names = [store.channel_names.index(name) for name in forecaster.channel_names]
-        state = torch.stack([store.state(*s) for s in starts])[:, names]  # (b, c, h, w)
-        self.mesh, rows = current(), own_rows(store.grid)
-        self.valid = None if store.mask is None else store.mask[names][:, rows]
-        for i, channel in self._failures(state).items():
+        states = [store.state(*starts[i])[names] for i in self.own]
+        empty = torch.empty(0, len(names), *own_shape(store.grid))
+        self.state = (torch.stack(states) if states else empty).to(device)  # (b, c, h, w)
+        mask = None if store.mask is None else store.mask[names][:, own_rows(store.grid)]
+        self.valid = None if mask is None else mask.to(device)
+        for i, channel in self._failures(self.state).items():
             raise ValueError(
                 f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}; "
                 "a forecast needs a complete initial state: declare a mask when ingesting, or "
                 "start from another time"
             )
-        self.state = state
-        self.time = np.array([store.valid_time(*s) for s in starts], dtype="datetime64[ns]")
+        times = [store.valid_time(*starts[i]) for i in self.own]
+        self.time = np.array(times, dtype="datetime64[ns]")
 
     def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Ended]:
         """Step all of them, write what is kept, and drop those that blow up."""
-        device = next(self.forecaster.parameters()).device
         ended: dict[int, Ended] = {}
         self._write(0, self.state, ended)
-        steps = rollout(self.forecaster, self.state.to(device), self.time, n_steps)
-        for step, (_, state) in enumerate(steps, start=1):
+        for step, state in enumerate(self._states(n_steps), start=1):
             # A batch mate is untouched by another's overflow: nothing mixes forecasts.
             for i, channel in self._failures(state).items():
                 if i not in ended:
                     lead = lead_label(self.forecaster.time_step, step)
                     start = self.store.describe(*self.starts[i])
                     ended[i] = Ended(start, step, channel, lead)
-                    if self.writer is not None:
-                        self.writer.end(self.members[i], step - 1)
+                    self.writer.end(self.members[i], step - 1)
             tick(step)
             if len(ended) == len(self.members):
                 tick(n_steps)
@@ -196,28 +193,35 @@ class _Batch:
                 self._write(step // every, state, ended)
         return list(ended.values())
 
+    def _states(self, n_steps: int) -> Iterator[Tensor]:
+        """The own states after each step, of few forecasts perhaps none."""
+        if not self.own:
+            return repeat(self.state, n_steps)
+        steps = rollout(self.forecaster, self.state, self.time, n_steps)
+        return (state for _, state in steps)
+
     def _write(self, position: int, state: Tensor, ended: dict[int, Ended]) -> None:
-        alive = [i for i in range(len(self.members)) if i not in ended]
-        fields = state[alive].cpu().float()
+        alive = [[i for i in part if i not in ended] for part in self.parts]
+        fields = state[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
-        fields = self.mesh.gather_rows(fields, self.store.grid.nlat)
-        if self.writer is not None:
-            self.writer.write([self.members[i] for i in alive], position, fields.numpy())
+        members = [[self.members[i] for i in part] for part in alive]
+        self.writer.write(members, position, fields)
 
     def _failures(self, state: Tensor) -> dict[int, str]:
-        """The first channel that is not finite of each forecast that has one."""
+        """The first channel that is not finite of each forecast, of all coordinates, with one."""
         finite = state.isfinite()
         if self.valid is not None:
-            finite |= ~self.valid.to(finite.device)
-        broken = (~finite).any(-1).any(-1)  # (b, c)
-        finite = self.mesh.sum_rows(broken.float()) == 0
-        if finite.all():
+            finite |= ~self.valid
+        broken = torch.zeros(len(self.members), state.shape[1], device=state.device)
+        broken[self.own.start : self.own.stop] = (~finite).any(-1).any(-1).float()  # (b, c)
+        everyones = self.mesh.sum_samples(self.mesh.sum_rows(broken)) > 0
+        if not everyones.any():
             return {}
         return {
-            i: self.forecaster.channel_names[int(np.argmin(row))]
-            for i, row in enumerate(finite.cpu().numpy())
-            if not row.all()
+            i: self.forecaster.channel_names[int(np.argmax(row))]
+            for i, row in enumerate(everyones.cpu().numpy())
+            if row.any()
         }
 
 

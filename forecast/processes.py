@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Literal
 
 import torch
 
@@ -37,10 +36,23 @@ def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
 
 
 @contextmanager
-def all_processes(along: Literal["data", "latitude"]) -> Iterator[Mesh]:
-    """A mesh of all processes along one axis, while the block lasts."""
+def all_processes(latitude: int | None = None) -> Iterator[Mesh]:
+    """A mesh of all processes, while the block lasts.
+
+    Args:
+        latitude: processes that share the rows of a forecast, all if not given; the others share
+            the forecasts.
+
+    Raises:
+        ValueError: if it does not divide the number of processes.
+    """
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
-    data, latitude = (world(), 1) if along == "data" else (1, world())
+    latitude = latitude or world()
+    if world() % latitude:
+        raise ValueError(
+            f"--latitude {latitude} does not divide the {world()} processes that there are"
+        )
+    data = world() // latitude
     with started(data, latitude, device_type=device_type, facts=_versions()) as mesh:
         _quiet_unless_first(mesh)
         yield mesh

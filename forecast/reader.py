@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from configs.layout import INIT_TIME, LEAD_TIME, TRAJECTORY, VALID_TIME
 from configs.timestep import TimeStep
+from forecast.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
 from forecast.store import Store
-from forecast.writer import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
 from sphere_ops.grid import Grid
 
 

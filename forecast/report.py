@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from configs.timestep import TimeStep
+from forecast.coordinates import TIME_STEP
 from forecast.reader import lead_label, steps_of
-from forecast.writer import TIME_STEP
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
 """Lead times that a table shows, in steps: of any interval, and of months."""

@@ -28,9 +28,20 @@ class Sink(Protocol):
         """Define a variable and write all of it."""
 
     def field(
-        self, name: str, dims: tuple[str, ...], held: int, attributes: Mapping[str, str]
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        piece: tuple[int, int],
+        attributes: Mapping[str, str],
     ) -> None:
-        """Define a float32 variable, missing everywhere; `held` lead times are written at once."""
+        """Define a float32 variable, missing everywhere.
+
+        Args:
+            name: of the variable.
+            dims: forecast, lead time, latitude, longitude.
+            piece: lead times and rows that are written at once.
+            attributes: of the variable.
+        """
 
     def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
         """Write a part of a field."""
@@ -42,8 +53,9 @@ class Sink(Protocol):
 class NetCDFSink:
     """A netCDF4 file."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file."""
+    def __init__(self, path: Path, *, new: bool) -> None:
+        """Create the file, by one process."""
+        assert new
         self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
@@ -64,7 +76,11 @@ class NetCDFSink:
         variable[:] = values
 
     def field(
-        self, name: str, dims: tuple[str, ...], held: int, attributes: Mapping[str, str]
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        piece: tuple[int, int],
+        attributes: Mapping[str, str],
     ) -> None:
         """See `Sink`."""
         shape = [len(self._file.dimensions[d]) for d in dims]
@@ -93,12 +109,13 @@ class NetCDFSink:
 class ZarrSink:
     """A zarr v3 group, consolidated."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file."""
+    def __init__(self, path: Path, *, new: bool) -> None:
+        """Create the file, or open one that another process has created."""
         self._path = path
-        self._group = zarr.create_group(path, zarr_format=3)
+        self._group = (
+            zarr.create_group(path, zarr_format=3) if new else zarr.open_group(path, mode="r+")
+        )
         self._dims: dict[str, int] = {}
-        self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """See `Sink`."""
@@ -122,16 +139,21 @@ class ZarrSink:
         array[:] = values
 
     def field(
-        self, name: str, dims: tuple[str, ...], held: int, attributes: Mapping[str, str]
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        piece: tuple[int, int],
+        attributes: Mapping[str, str],
     ) -> None:
         """See `Sink`."""
         shape = tuple(self._dims[d] for d in dims)
-        self._arrays[name] = self._group.create_array(
+        held, rows = piece
+        self._group.create_array(
             name,
             shape=shape,
             dtype="f4",
-            chunks=(1, 1, *shape[2:]),
-            shards=(1, held, *shape[2:]),  # one file per flush
+            chunks=(1, 1, rows, shape[3]),
+            shards=(1, held, rows, shape[3]),  # one file per flush
             fill_value=float("nan"),
             dimension_names=dims,
             attributes={**attributes},
@@ -139,7 +161,9 @@ class ZarrSink:
 
     def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
         """See `Sink`."""
-        self._arrays[name][index] = values
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        array[index] = values
 
     def close(self) -> None:
         """See `Sink`."""

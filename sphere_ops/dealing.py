@@ -68,6 +68,11 @@ class Share:
     rank: int = 0
     ranks: int = 1
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the part that speaks for the axis."""
+        return self.rank == 0
+
     def all(self) -> list[Share]:
         """The parts of all ranks."""
         return [Share(rank, self.ranks) for rank in range(self.ranks)]
@@ -83,7 +88,11 @@ class Share:
                 f"a grid of {nlat} rows cannot be dealt to {self.ranks} ranks; take a mesh with "
                 f"latitude {nlat} or less"
             )
-        first, last = (round(i * nlat / self.ranks) for i in (self.rank, self.rank + 1))
+        return self.part(nlat)
+
+    def part(self, count: int) -> slice:
+        """This part of so many things in order, evenly dealt; of few it may be empty."""
+        first, last = (round(i * count / self.ranks) for i in (self.rank, self.rank + 1))
         return slice(first, last)
 
     def n_rows(self, nlat: int) -> int:

@@ -58,7 +58,7 @@ def started(
     Args:
         data: processes that share a batch.
         latitude: processes that share the rows of every sample; neighbours in the numbering.
-        device_type: "cpu" (gloo) or "cuda" (NCCL, one device for each process of a machine).
+        device_type: "cpu" (gloo) or "cuda" (NCCL too, one device for each process of a machine).
         payload: type in which rows and wavenumbers of float32 fields are sent.
         chunks: parts in which a layer's channels are sent, one while the next is computed.
         timeout: seconds after which a process that does not answer ends the job.
@@ -170,7 +170,8 @@ def _connect(
 ) -> DeviceMesh:
     """The process groups of all and of both axes."""
     limit = timedelta(seconds=timeout)
-    backend = "nccl" if device_type == "cuda" else "gloo"
+    # Gloo beside NCCL: what is read, written and scored lies on the CPU.
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world(), timeout=limit)
     ranks = torch.arange(world()).view(shape)
     groups: list[dist.ProcessGroup] = []

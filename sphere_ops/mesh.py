@@ -7,6 +7,7 @@ and only here is asked how many processes there are: to one alone every exchange
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast
@@ -21,6 +22,7 @@ from sphere_ops.gradients import GradientMean
 from sphere_ops.watch import Watch
 
 Payload = Literal["float32", "bf16"]
+Axis = Literal["data", "latitude"]
 
 
 class MeshError(ConnectionError):
@@ -54,7 +56,7 @@ class Mesh:
     @property
     def is_first(self) -> bool:
         """Whether this process is the one that writes files and speaks to people."""
-        return self.data.rank == 0 and self.latitude.rank == 0
+        return self.data.is_first and self.latitude.is_first
 
     def note(self, activity: str) -> None:
         """Say what this process does now; the others name it if they wait for it in vain."""
@@ -72,21 +74,27 @@ class Mesh:
         return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
 
     def exchange(
-        self, send: Tensor, sizes_out: Sequence[int], sizes_in: Sequence[int], operation: str
+        self,
+        send: Tensor,
+        sizes_out: Sequence[int],
+        sizes_in: Sequence[int],
+        operation: str,
+        axis: Axis = "latitude",
     ) -> Callable[[], Tensor]:
-        """Begin to send every rank of the latitude axis its part, and to receive one from each.
+        """Begin to send every rank of an axis its part, and to receive one from each.
 
         Args:
             send: the parts one after another, (Σ sizes_out,).
             sizes_out: numbers for each rank.
             sizes_in: numbers from each rank.
             operation: what it is for.
+            axis: whose ranks take part.
 
         Returns:
             What waits for the ranks' parts, and gives them one after another, (Σ sizes_in,).
         """
         received = send.new_empty(sum(sizes_in))
-        if self.latitude.ranks == 1:
+        if getattr(self, axis).ranks == 1:
             return lambda: received
         n = send.element_size()  # as bytes: a backend need not know the type
         with self.watched(operation):
@@ -95,7 +103,7 @@ class Mesh:
                 send.view(torch.uint8),
                 [n * size for size in sizes_in],
                 [n * size for size in sizes_out],
-                group=self._group("latitude"),
+                group=self._group(axis),
                 async_op=True,
             )
 
@@ -126,26 +134,40 @@ class Mesh:
             nlat: number of all rows.
             everywhere: on every rank, or else on the first of the axis; others keep x.
         """
-        share = self.latitude
+        rows = [share.n_rows(nlat) for share in self.latitude.all()]
+        shapes = [(*x.shape[:-2], n, x.shape[-1]) for n in rows]
+        parts = self._gathered(x, shapes, "latitude", everywhere)
+        return x if parts is None else torch.cat(parts, dim=-2)
+
+    def gather_samples(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """The samples that ranks of the data axis have, on the first of the axis; no gradient.
+
+        Args:
+            x: own samples, (n, ...); other ranks than the first keep it.
+            counts: number of each rank's.
+        """
+        parts = self._gathered(x, [(n, *x.shape[1:]) for n in counts], "data", False)
+        return x if parts is None else torch.cat(parts)
+
+    def _gathered(
+        self, x: Tensor, shapes: Sequence[tuple[int, ...]], axis: Axis, everywhere: bool
+    ) -> list[Tensor] | None:
+        """What each rank of an axis has, of the shapes given, where it is wanted; else None."""
+        share: Share = getattr(self, axis)
         if share.ranks == 1:
-            return x
-        wanted = [everywhere or other.rank == 0 for other in share.all()]
+            return None
+        wanted = [everywhere or other.is_first for other in share.all()]
         flat = x.detach().contiguous().flatten()
-        line = x.numel() // max(1, x.shape[-2])
-        sizes_in = [wanted[share.rank] * line * other.n_rows(nlat) for other in share.all()]
+        sizes_in = [wanted[share.rank] * math.prod(shape) for shape in shapes]
         sizes_out = [flat.numel() * w for w in wanted]
         sizes_in[share.rank] = sizes_out[share.rank] = 0
         send = torch.cat([flat[:size] for size in sizes_out])
-        received = self.exchange(send, sizes_out, sizes_in, "gathering rows")()
+        received = self.exchange(send, sizes_out, sizes_in, f"gathering along {axis}", axis)()
         if not wanted[share.rank]:
-            return x
-        whole = x.new_empty(*x.shape[:-2], nlat, x.shape[-1])
-        whole[..., share.rows(nlat), :] = x.detach()
-        for other, piece in zip(share.all(), received.split(sizes_in), strict=True):
-            if piece.numel():
-                rows = other.rows(nlat)
-                whole[..., rows, :] = piece.view(*x.shape[:-2], other.n_rows(nlat), x.shape[-1])
-        return whole
+            return None
+        pieces = list(received.split(sizes_in))
+        pieces[share.rank] = flat
+        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def sum_samples(self, x: Tensor) -> Tensor:
         """Sum over the data axis of what is the same on all rows; no gradient."""
@@ -207,7 +229,7 @@ class Mesh:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def _group(self, axis: str) -> Any:
+    def _group(self, axis: Axis) -> Any:
         assert self.device_mesh is not None
         return self.device_mesh.get_group(axis)
 

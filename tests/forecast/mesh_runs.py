@@ -22,6 +22,7 @@ from forecast.train import train
 from forecast.trainer import Trainer
 from sphere_ops.mesh import current
 from tests.forecast.small_run import BASE, config
+from tests.forecast.stand_in import Turning
 
 CHANNELS = ("geopotential", "eastward_wind", "northward_wind")
 CPU = torch.device("cpu")
@@ -132,7 +133,7 @@ def whole_thread(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
     """Train on, forecast for 20 steps from a package that is there, and score that forecast."""
     train(settings(WHOLE, mesh), folder / "trajectories.zarr", out / "run", resume=True)
     package = folder / "alone/run/package"
-    with all_processes("latitude"):
+    with all_processes(mesh[1]):
         for suffix in ("nc", "zarr"):
             run_rollout(
                 package if package.exists() else out / "run/package",
@@ -142,13 +143,27 @@ def whole_thread(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 n_steps=20,
                 batch_size=3,
             )
+        one_fails(folder / "trajectories.zarr", out)
     forecast = folder / "alone/forecast.nc"
-    with all_processes("data"):
+    with all_processes(1):
         evaluate(
             forecast if package.exists() else out / "forecast.nc",
             folder / "trajectories.zarr",
             out / "scores.nc",
         )
+
+
+def one_fails(store: Path, out: Path) -> None:
+    """Four forecasts of which the third one ends early, and a single one."""
+    model, mesh = Turning(store), current()
+    own = range(4)[mesh.data.part(4)]
+    if 2 in own and mesh.latitude.is_first:
+        model.fails = {2 - own.start: 3}
+    for suffix in ("nc", "zarr"):
+        ended = run_rollout(model, store, out / f"failing.{suffix}", split="train", n_steps=5)
+        assert [(e.step, e.channel) for e in ended] == [(3, CHANNELS[1])]
+        model.steps_done = 0
+        run_rollout(Turning(store), store, out / f"single.{suffix}", split="test", n_steps=2)
 
 
 def everything(folder: Path, out: Path, mesh: tuple[int, int]) -> None:

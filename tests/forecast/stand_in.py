@@ -45,5 +45,5 @@ class Turning(nn.Module):
         state = mean + self.weight * turned
         for index, step in self.fails.items():
             if self.steps_done >= step:
-                state[index, 1, 2, 3] = torch.inf
+                state[index, 1, 0, 3] = torch.inf
         return state

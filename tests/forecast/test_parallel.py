@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import xarray as xr
+import zarr
 from safetensors.torch import load_file
 
 from forecast.checkpoint import load_training_state
@@ -91,16 +91,34 @@ def test_a_run_leaves_the_same_files_and_metrics(out, folder):
     assert files[0] == files[1]
 
 
+def opened(file: Path) -> xr.Dataset:
+    return xr.open_dataset(file, chunks=None, **({"consolidated": True} if file.is_dir() else {}))
+
+
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
 def test_a_rollout_of_20_steps_is_that_of_one_process(out, folder, suffix):
-    def opened(path: Path) -> Any:
-        file = path / f"forecast.{suffix}"
-        return xr.open_zarr(file, consolidated=False) if suffix == "zarr" else xr.open_dataset(file)
-
-    with opened(out) as found, opened(folder / "alone") as expected:
+    name = f"forecast.{suffix}"
+    with opened(out / name) as found, opened(folder / "alone" / name) as expected:
         assert found.sizes == expected.sizes
         for name, field in expected.data_vars.items():
             assert abs(found[name] - field).max() <= 1e-5 * abs(field).max(), name
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+@pytest.mark.parametrize("name", ["failing", "single"])
+def test_forecasts_that_end_early_and_few_ones_make_the_file_of_one_process(
+    out, folder, name, suffix
+):
+    file = f"{name}.{suffix}"
+    with opened(out / file) as found, opened(folder / "alone" / file) as expected:
+        assert ("last_step" in expected) == (name == "failing")
+        xr.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_every_process_writes_its_own_rows_of_zarr_where_they_are_equally_many(out):
+    chunks = zarr.open_array(out / "forecast.zarr" / mesh_runs.CHANNELS[0]).chunks
+    latitude = int(out.name.partition("x")[2])
+    assert chunks[2] == (8 // latitude if 8 % latitude == 0 else 8)
 
 
 def test_scores_are_those_of_one_process(out, folder):

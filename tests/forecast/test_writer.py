@@ -14,8 +14,9 @@ import xarray as xr
 
 from configs.timestep import TimeStep
 from configs.variables import variable
+from forecast.coordinates import ForecastAxes
 from forecast.reader import ForecastFile
-from forecast.writer import ForecastAxes, ForecastWriter
+from forecast.writer import ForecastWriter
 from sphere_ops.grid import Grid
 
 GRID = Grid.legendre_gauss(8, 16)
