@@ -8,11 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.dealing import Orders
-from sphere_ops.filters import combinations, symbols
+from sphere_ops.filters import combinations
 from sphere_ops.grid import Grid, check_on_grid
 from sphere_ops.layer import Layer, check_channels, working_dtype
-from sphere_ops.mesh import current
 from sphere_ops.plan import DifferentialFilter, Spec
 from sphere_ops.stencils import differential_filters
 
@@ -69,23 +67,11 @@ class DifferentialConv(Layer):
         return torch.cat((first * self.length_scale, second * self.length_scale**2), dim=2)
 
     def derivatives(self, x: Tensor) -> Tensor:
-        """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon).
-
-        In a mesh own rows, for which every rank gathers the whole field, without a gradient.
-        """
+        """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
         check_on_grid(x, self.grid)
-        mesh, dtype = current(), working_dtype(x)
-        x = mesh.gather_rows(x, self.grid.nlat, everywhere=True)
-        filters = differential_filters(self.grid, self.order)
-        s = symbols(filters, Orders.below(self.grid.nlon // 2 + 1))
-        rows = (s.first_row[:, None] + torch.arange(s.real.shape[2])).to(x.device)  # (h', band)
-        near = torch.fft.rfft(x.to(dtype))[..., rows, :]  # (b, c, h', band, m)
-        symbol = torch.einsum("jk,jhrm->khrm", s.combine_real, s.real) + 1j * torch.einsum(
-            "jk,jhrm->khrm", s.combine_imag, s.imag
-        )
-        spectrum = torch.einsum("bchrm,khrm->bckhm", near, symbol.to(near))
-        whole = torch.fft.irfft(spectrum, n=self.grid.nlon).to(x.dtype)
-        return whole[..., mesh.latitude.rows(self.grid.nlat), :]
+        alone = torch.eye(self.k, dtype=working_dtype(x), device=x.device)[:, None]  # (k, 1, k)
+        fields = x.reshape(-1, 1, *x.shape[-2:])  # (b c, 1, h, w)
+        return self._sum_of_branches(fields, None, [alone]).unflatten(0, x.shape[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to x of shape (b, c, nlat, nlon)."""

@@ -48,6 +48,10 @@ class Layer(nn.Module):
                 f"input of shape {tuple(x.shape)}; expected (batch, channel, nlat, nlon)"
             )
         self._check_channels_in(x.shape[1])
+        return self._sum_of_branches(x, kappa, weights)
+
+    def _sum_of_branches(self, x: Tensor, kappa: Tensor | None, weights: list[Tensor]) -> Tensor:
+        """As `_convolve`, of a 4-dimensional input with as many channels as the weights."""
         dtype = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
             w_real = w_imag = x.new_empty(0, x.shape[1])

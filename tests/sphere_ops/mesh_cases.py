@@ -106,9 +106,14 @@ def other_case(dtype: torch.dtype) -> Results:
     layer = DifferentialConv(2, 1, GAUSS, order=2)
     mask = rows(random(2, *GAUSS.shape, seed=9)) > 0
     everywhere = current().gather_rows(x, GAUSS.nlat, everywhere=True)
+    y = x[None].clone().requires_grad_()
+    derivatives = layer.derivatives(y)
+    derivatives.backward(rows(random(1, 2, 5, *GAUSS.shape, seed=10)).to(dtype))
+    assert y.grad is not None
     return {
         "resampled": whole(resample(x, GAUSS, shifted), shifted),
-        "derivatives": whole(layer.derivatives(x[None]), GAUSS),
+        "derivatives": whole(derivatives, GAUSS),
+        "input gradient of derivatives": whole(y.grad, GAUSS),
         "mask": whole(mask, GAUSS).to(dtype),
         "gathered everywhere": everywhere,
     }

@@ -1,6 +1,7 @@
 """Stencils are consistent with the covariant derivatives, and the layer is made of the stencils."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -115,6 +116,16 @@ def test_derivatives_of_the_layer_are_those_of_the_stencils(order):
     torch.testing.assert_close(
         found, apply_stencils(differential_filters(grid, order), x), rtol=0, atol=1e-10
     )
+    cotangent = torch.randn_like(found)
+    gradients = []
+    for derivative in (
+        layer.derivatives,
+        partial(apply_stencils, differential_filters(grid, order)),
+    ):
+        y = x.clone().requires_grad_()
+        derivative(y).backward(cotangent)
+        gradients.append(y.grad)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-10)
     scale = float(found.abs().max())
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)):
         lower = layer.derivatives(x.to(dtype))
