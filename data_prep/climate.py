@@ -10,6 +10,7 @@ planetswe set of The Well, with daily and seasonal heating over relief, is the m
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ _MOUNTAINS = (
 )
 _YEAR = 365.2425 * 86400.0
 _SOLSTICE = -10 * 86400.0  # s since 1970: 22 December, when the northern jet is strongest
-_KEPT = 4  # times: the end of a step is the start of the next
+_KEPT = 16  # times: the end of a step is the start of the next, and threads are not in step
 
 
 def mountains(grid: Grid) -> Tensor:
@@ -89,15 +90,11 @@ class Climate:
         summer, year, winter = (_balanced(solver, still + c * moving) for c in (-1, 0, 1))
         self._vorticity = still, moving
         self._layer = year, (winter - summer) / 2, (winter + summer) / 2 - year
-        self._known: dict[float, Tensor] = {}
+        self._tendency_at = lru_cache(maxsize=_KEPT)(self._tendency)
 
     def __call__(self, time: float) -> Tensor:
         """Tendency (3, lmax, lmax) at a time in s since 1970."""
-        if time not in self._known:
-            if len(self._known) == _KEPT:
-                self._known.pop(next(iter(self._known)))
-            self._known[time] = self._tendency(time)
-        return self._known[time]
+        return self._tendency_at(time)
 
     def target(self, time: float) -> Tensor:
         """The state of the jets in balance over the surface, (3, lmax, lmax)."""

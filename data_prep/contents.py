@@ -126,6 +126,8 @@ def create_empty(path: Path, contents: Contents) -> zarr.Group:
         # that takes 0.66 ms uncompressed, at about half the size.
         compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
         fill_value=float("nan"),
+        # One file for each piece, and not four folders around it.
+        chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=dims,
         attributes={"long_name": "Fields of all channels", "coordinates": " ".join(about)},
     )

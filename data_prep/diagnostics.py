@@ -34,9 +34,8 @@ def integrals(solver: ShallowWater, state: Tensor) -> Tensor:
         (..., 4) float64.
     """
     planet, grid = solver.setting.planet, solver.grid
-    phi = solver.layer(state).double()
-    east, north = solver.wind(state).double().unbind(-3)
-    vorticity = solver.on_grid(state[..., VORTICITY, :, :]).double()
+    vorticity, phi, east, north = solver.flow(state).double().unbind(-3)
+    phi = phi + solver.setting.mean_geopotential
     coriolis = planet.coriolis(grid).to(phi)
     surface = 0.0
     if solver.setting.orography is not None:

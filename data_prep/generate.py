@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time as clock
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,14 +25,16 @@ from data_prep.sampling import CHANNELS, Sampler
 from data_prep.shallow_water import VORTICITY
 from data_prep.solver_plots import draw_diagnostics, draw_failure
 from data_prep.store import Contents, StoreWriter, Trajectories, refuse_existing
-from data_prep.trajectories import Failure, seconds, solve
+from data_prep.threads import side_by_side
+from data_prep.trajectories import Block, Failure, seconds, solve
 from sphere_ops.grid import Grid
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-_BATCH_BYTES = 2**30  # of the fields of the trajectories in flight
+_BATCH_BYTES = 2**29  # of the fields that are being solved; as much may wait to be written
+_FEWEST_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,7 @@ def generate_shallow_water(
     with writer:
         record = DiagnosticsRecord(writer.beside, len(plans), len(times), config.lmax)
         run = _Run(config, writer, record, times, len(plans), progress)
-        for batch in _batches(config, [plans[index] for index in writer.missing], len(times)):
-            run.solve(experiments[batch[0].case], batch)
+        run.solve(experiments, [plans[index] for index in writer.missing])
         run.check_enough(plans)
         record.put(writer.group)
         days = (times - times[0]) / np.timedelta64(1, "D")
@@ -92,7 +94,7 @@ def generate_shallow_water(
 
 
 class _Run:
-    """Solves batches into the store that is being written."""
+    """Solves trajectories into the store that is being written."""
 
     def __init__(
         self,
@@ -108,24 +110,34 @@ class _Run:
         self.sampler = Sampler(_grid(config), config.lmax, config.variables)
         self.started, self.simulated = clock.monotonic(), 0.0
 
-    def solve(self, experiment: Experiment, batch: list[Plan]) -> None:
-        """Solve and write the trajectories of a batch, those that stay finite."""
-        block = self.writer.contents.times_per_shard
-        seeds = [p.seed for p in batch]
-        for part in solve(experiment, seeds, self.times, self.config, self.sampler, block):
+    def solve(self, experiments: list[Experiment], plans: list[Plan]) -> None:
+        """Solve trajectories in threads, and write those that stay finite as they come."""
+
+        def parts(batch: list[Plan]) -> Iterator[tuple[list[Plan], Block | Failure]]:
+            experiment, seeds = experiments[batch[0].case], [p.seed for p in batch]
+            block = self.writer.contents.times_per_shard
+            for part in solve(experiment, seeds, self.times, self.config, self.sampler, block):
+                yield batch, part
+
+        batches = _batches(self.config, plans, len(self.times))
+        for batch, part in side_by_side(map(parts, batches), _n_threads(self.config)):
             if isinstance(part, Failure):
-                self._give_up(experiment, batch[part.member], part)
-                continue
-            last = part.start + part.fields.shape[1]
-            indices = [batch[member].index for member in part.members]
-            self.writer.write_part(indices, part.start, part.fields)
-            self.record.write(indices, part.start, part.integrals, part.spectrum)
-            if last == len(self.times):
-                for index in indices:
-                    self.writer.complete(index)
-            span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
-            self.simulated += len(part.members) * (span / np.timedelta64(1, "D"))
-            self._report()
+                plan = batch[part.member]
+                self._give_up(experiments[plan.case], plan, part)
+            else:
+                self._write([batch[member].index for member in part.members], part)
+
+    def _write(self, indices: list[int], part: Block) -> None:
+        """Write some times of some trajectories."""
+        last = part.start + part.fields.shape[1]
+        self.writer.write_part(indices, part.start, part.fields)
+        self.record.write(indices, part.start, part.integrals, part.spectrum)
+        if last == len(self.times):
+            for index in indices:
+                self.writer.complete(index)
+        span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
+        self.simulated += len(indices) * (span / np.timedelta64(1, "D"))
+        self._report()
 
     def check_enough(self, plans: list[Plan]) -> None:
         """Refuse a store without anything to train on."""
@@ -180,14 +192,20 @@ def plan(config: ShallowWaterData) -> list[Plan]:
     return plans
 
 
+def _n_threads(config: ShallowWaterData) -> int:
+    """Threads that share a batch between them."""
+    return max(1, min(torch.get_num_threads(), config.batch_size // _FEWEST_PER_THREAD))
+
+
 def _batches(config: ShallowWaterData, plans: list[Plan], n_times: int) -> Iterator[list[Plan]]:
-    """Trajectories of one case that are solved together."""
+    """Trajectories of one case that a thread solves together."""
     state = 4 * n_times * len(config.variables) * config.grid.nlat * config.grid.nlon
     size = min(config.batch_size, max(1, _BATCH_BYTES // state))
     for case in range(len(config.cases)):
         same = [p for p in plans if p.case == case]
-        for start in range(0, len(same), size):
-            yield same[start : start + size]
+        share = math.ceil(min(size, len(same)) / _n_threads(config))
+        for start in range(0, len(same), max(1, share)):
+            yield same[start : start + share]
 
 
 def _experiments(config: ShallowWaterData) -> list[Experiment]:

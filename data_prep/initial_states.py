@@ -153,11 +153,13 @@ def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tenso
     if cutoff < 2 or cutoff != int(cutoff):
         raise ValueError(f"cutoff {cutoff:g}; expected a whole number of degrees, at least 2")
     state = np.zeros((3, lmax, lmax), dtype=np.complex128)
-    for degree in range(1, min(lmax, int(cutoff))):
-        draw = generator.standard_normal((3, 2 * degree + 1))
-        draw[:, 1:] /= math.sqrt(2)
-        state[:, degree, 0] = draw[:, 0]
-        state[:, degree, 1 : degree + 1] = draw[:, 1 : degree + 1] + 1j * draw[:, degree + 1 :]
+    degree, order = (x[1:] for x in np.tril_indices(min(lmax, int(cutoff))))
+    # A degree draws three fields in turn, of 2l + 1 numbers each: real parts, then imaginary ones.
+    first = 3 * (degree**2 - 1) + np.arange(3)[:, None] * (2 * degree + 1)
+    draw = generator.standard_normal(3 * (degree[-1] + 1) ** 2 - 3)
+    half = draw / math.sqrt(2)
+    wave = half[first + order] + 1j * half[first + order + degree]
+    state[:, degree, order] = np.where(order > 0, wave, draw[first])
     return torch.from_numpy(state) * math.sqrt(4 * math.pi / (cutoff * (cutoff + 1)))
 
 

@@ -82,10 +82,11 @@ class ShallowWater:
         drift = half.accumulate(start)
         middle = half.propagate(state) + drift
         k2 = self.tendency(middle, time + dt / 2) - start
-        k3 = self.tendency(middle + dt / 2 * k2, time + dt / 2) - start
-        end = half.propagate(torch.stack((middle + dt * k3, middle + dt / 3 * (k2 + k3)))) + drift
-        k4 = self.tendency(end[0], time + dt) - start
-        return end[1] + dt / 6 * k4
+        k3 = self.tendency(torch.add(middle, k2, alpha=dt / 2), time + dt / 2) - start
+        ends = torch.stack((torch.add(middle, k3, alpha=dt), middle.add_(k2 + k3, alpha=dt / 3)))
+        last, end = half.propagate(ends) + drift
+        k4 = self.tendency(last, time + dt) - start
+        return torch.add(end, k4, alpha=dt / 6)
 
     def advance(self, state: Tensor, time: float, duration: float, n_steps: int) -> Tensor:
         """The state after n_steps equal steps that fill a duration (s) from a time (s)."""
@@ -101,8 +102,8 @@ class ShallowWater:
         deep, in shortest resolved wavelengths, and a Coriolis force about a tilted axis.
         """
         planet = self.setting.planet
-        phi = self.on_grid(state[..., GEOPOTENTIAL, :, :])
-        speed = self.wind(state).square().sum(dim=-3).sqrt().amax(dim=(-2, -1))
+        _, phi, east, north = self.flow(state).unbind(-3)
+        speed = (east**2 + north**2).amax(dim=(-2, -1)).sqrt()
         if not self.setting.frozen_wind:
             depth = phi.abs().amax(dim=(-2, -1))
             speed = speed + depth / (2 * math.sqrt(self.setting.mean_geopotential))
@@ -157,6 +158,12 @@ class ShallowWater:
         """Eastward and northward wind on the solver's grid, m s⁻¹, (..., 2, nlat, nlon)."""
         return self._synthesis(self._wind_times_cosine(state)) / self._cosine
 
+    def flow(self, state: Tensor) -> Tensor:
+        """Vorticity, φ − Φ̄, eastward and northward wind on the grid, (..., 4, nlat, nlon)."""
+        fields = self._flow_times_cosine(state)
+        fields[..., 2:, :, :] /= self._cosine
+        return fields
+
     def balanced_geopotential(self, state: Tensor) -> Tensor:
         """Coefficients of φ − Φ̄ at which ∂δ/∂t is 0 but for damping and forcing; mean 0.
 
@@ -174,9 +181,7 @@ class ShallowWater:
     def _transport(self, state: Tensor, planetary: Tensor) -> Tensor:
         """−∇·(qV), k·∇×(qV) − ∇²K and −∇·(φ'V) with q = ζ + a planetary vorticity."""
         n = self.lmax
-        scalars = torch.nn.functional.pad(state[..., ::2, :, :], (0, 0, 0, 1))
-        coeffs = torch.cat((scalars, self._wind_times_cosine(state)), dim=-3)
-        zeta, phi, u, v = self._synthesis(coeffs).unbind(-3)  # u, v: wind times cos φ
+        zeta, phi, u, v = self._flow_times_cosine(state).unbind(-3)
         q = zeta + planetary
         east, north = u * self._per_cosine2, v * self._per_cosine2
         products = (q * east, q * north, phi * east, phi * north, (u * east + v * north) / 2)
@@ -192,6 +197,11 @@ class ShallowWater:
         )
         out[..., GEOPOTENTIAL, :, :] = across[..., 3, :, :] - along[..., 2, :, :]
         return out
+
+    def _flow_times_cosine(self, state: Tensor) -> Tensor:
+        """ζ, φ − Φ̄, u cos φ and v cos φ on the grid, (..., 4, nlat, nlon)."""
+        scalars = torch.nn.functional.pad(state[..., ::2, :, :], (0, 0, 0, 1))
+        return self._synthesis(torch.cat((scalars, self._wind_times_cosine(state)), dim=-3))
 
     def _wind_times_cosine(self, state: Tensor) -> Tensor:
         """Coefficients of u cos φ and v cos φ, (..., 2, lmax + 1, lmax)."""

@@ -28,17 +28,18 @@ class Moments:
         Args:
             weights: weight of each point, (channel, nlat, nlon); 0 where there is no value.
         """
-        self._weights = weights
+        self._weights, self._outside = weights, weights == 0
         self._total = weights.sum(axis=(-2, -1))
         n = len(weights)
         self._count, self._mean, self._square = 0, np.zeros(n), np.zeros(n)
 
     def add(self, fields: NDArray[np.floating]) -> None:
         """Take in the fields of one time, (channel, nlat, nlon)."""
-        values = np.where(self._weights > 0, fields, 0.0)
-        mean = (values * self._weights).sum(axis=(-2, -1)) / self._total
-        deviation = values - mean[:, None, None]
-        square = (deviation**2 * self._weights).sum(axis=(-2, -1)) / self._total
+        values = fields.astype(np.float64)
+        np.copyto(values, 0.0, where=self._outside)
+        mean = np.einsum("chw,chw->c", values, self._weights) / self._total
+        values -= mean[:, None, None]  # from here on deviations
+        square = np.einsum("chw,chw,chw->c", values, values, self._weights) / self._total
         n, self._count = self._count, self._count + 1
         shift = mean - self._mean
         self._mean = self._mean + shift / self._count

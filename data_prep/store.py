@@ -244,9 +244,10 @@ class StoreWriter:
         """Write a shard of each of some trajectories, (trajectory, time, channel, nlat, nlon)."""
         stop = start + fields.shape[1]
         gaps = np.flatnonzero(np.diff(indices) != 1) + 1
-        for rows in np.split(np.arange(len(indices)), gaps):  # neighbours in one call
-            first = indices[rows[0]]
-            self._fields[first : first + len(rows), start:stop] = fields[rows]
+        edges = [0, *gaps.tolist(), len(indices)]
+        for first, last in zip(edges[:-1], edges[1:], strict=True):  # neighbours in one call
+            place = slice(indices[first], indices[first] + last - first)
+            self._fields[place, start:stop] = fields[first:last]
 
     def _mark(self, index: int) -> None:
         (self.work / "done" / str(index)).touch()

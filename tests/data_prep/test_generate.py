@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from configs.schema import CaseConfig, GridConfig, ShallowWaterData, SplitCounts
@@ -106,6 +107,16 @@ def test_trajectories_do_not_depend_on_the_batch_nor_on_the_others(
     assert part["seed"].values.tolist() == whole["seed"].values[[0, 1, 5]].tolist()
     assert np.allclose(part["fields"].values, whole["fields"].values[[0, 1, 5]], rtol=1e-5,
                        atol=1e-11)  # fmt: skip
+
+
+def test_threads_make_the_same_trajectories(store: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        other = opened(generate_shallow_water(config(batch_size=8), tmp_path / "b.zarr"))
+    finally:
+        torch.set_num_threads(before)
+    assert differences(opened(store), other).max() < 1e-5
 
 
 class Killed(Exception):
