@@ -26,8 +26,13 @@ from sphere_ops.harmonics import InverseRealSHT, RealSHT
 
 VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
 
-COURANT_LIMIT = 1.5  # a mountain breaks at 1.75, at T170 at 1.35; a jet at 2.2, random flow above 4
+COURANT_LIMIT = 1.5  # a jet runs at 1.5 and breaks at 1.8, at T42
+# Of the depth's share alone, near which the shortest gravity waves turn by π in a step, so that a
+# deviating depth makes them grow. A mountain runs at 0.52 (T42); at 0.58 (T42, T63) it has noise of
+# twice the wind after 15 days, diffusion or not, and at 0.93 (T170) values that are not finite.
+DEPTH_LIMIT = 0.55
 _COURANT_CHOSEN = 0.7  # error of a step chosen from the flow: below 1e-5 of a balanced flow
+_DEPTH_CHOSEN = 0.5
 _WAVE_ANGLE_CHOSEN = 4.0  # largest turn of a gravity wave in a step, radians: unbalanced flows
 
 
@@ -95,27 +100,31 @@ class ShallowWater:
             state = self.step(state, time + i * dt, dt)
         return state
 
-    def courant_rate(self, state: Tensor) -> Tensor:
-        """Courant number of a step of 1 s, (...,): what is not propagated exactly limits a step.
+    def courant_rates(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Courant number of a step of 1 s, and the depth's share of it, (...,) each.
 
-        That is the wind and the change of the speed of gravity waves where the layer is not Φ̄
-        deep, in shortest resolved wavelengths, and a Coriolis force about a tilted axis.
+        What is not propagated exactly limits a step: the wind, and the change of the speed of
+        gravity waves where the layer is not Φ̄ deep, in shortest resolved wavelengths, and a
+        Coriolis force about a tilted axis.
         """
         planet = self.setting.planet
         _, phi, east, north = self.flow(state).unbind(-3)
-        speed = (east**2 + north**2).amax(dim=(-2, -1)).sqrt()
-        if not self.setting.frozen_wind:
-            depth = phi.abs().amax(dim=(-2, -1))
-            speed = speed + depth / (2 * math.sqrt(self.setting.mean_geopotential))
-        tilted = 2 * planet.rotation if planet.axis_tilt and not self.setting.frozen_wind else 0.0
-        return speed * math.sqrt(self.lmax * (self.lmax - 1)) / planet.radius + tilted
+        per_speed = math.sqrt(self.lmax * (self.lmax - 1)) / planet.radius
+        wind = (east**2 + north**2).amax(dim=(-2, -1)).sqrt() * per_speed
+        if self.setting.frozen_wind:
+            return wind, torch.zeros_like(wind)
+        gain = phi.abs().amax(dim=(-2, -1)) / (2 * math.sqrt(self.setting.mean_geopotential))
+        depth = gain * per_speed
+        tilted = 2 * planet.rotation if planet.axis_tilt else 0.0
+        return wind + depth + tilted, depth
 
     def steps_for(self, state: Tensor, duration: float) -> Tensor:
         """Number of steps in a duration (s) that resolves the flow, (...,) int64.
 
         Of each state alone, from a short list, so that states of one batch share steps.
         """
-        courant = self.courant_rate(state) * (duration / _COURANT_CHOSEN)
+        courant, depth = self.courant_rates(state)
+        courant = torch.maximum(courant / _COURANT_CHOSEN, depth / _DEPTH_CHOSEN) * duration
         waves = math.sqrt(max(self.setting.mean_geopotential, 0.0) * self.lmax * (self.lmax - 1))
         angle = waves / self.setting.planet.radius * duration / _WAVE_ANGLE_CHOSEN
         if self.setting.frozen_wind:
@@ -125,21 +134,28 @@ class ShallowWater:
         return (octave * torch.where(needed <= octave, 1.0, torch.where(needed <= 1.5 * octave,
                 1.5, 2.0))).ceil().long()  # fmt: skip
 
+    def longest_step(self, state: Tensor) -> float:
+        """The longest step (s) that is stable for these states, as far as they tell."""
+        courant, depth = (float(rate.amax()) for rate in self.courant_rates(state))
+        return 1 / max(courant / COURANT_LIMIT, depth / DEPTH_LIMIT, 1e-30)
+
     def check_step(self, state: Tensor, dt: float) -> None:
         """Refuse a step (s) that cannot be stable for these states.
 
         Raises:
             ValueError: with a step that works.
         """
-        rate = float(self.courant_rate(state).amax())
-        if rate * dt > COURANT_LIMIT:
-            works = 0.9 * COURANT_LIMIT / rate
-            works = math.floor(works) if works >= 2 else float(f"{works:.2g}")
-            raise ValueError(
-                f"a solver step of {dt:g} s has Courant number {rate * dt:.2f} on this flow, above "
-                f"{COURANT_LIMIT:g}: it would be unstable; a step of {works:g} s works, or leave "
-                "solver_dt out and it is chosen"
-            )
+        longest = self.longest_step(state)
+        if dt <= longest:
+            return
+        courant, depth = (float(rate.amax()) * dt for rate in self.courant_rates(state))
+        works = 0.9 * longest
+        works = math.floor(works) if works >= 2 else float(f"{works:.2g}")
+        raise ValueError(
+            f"a solver step of {dt:g} s has Courant number {courant:.2f} on this flow, {depth:.2f} "
+            f"of it for its depth, where {COURANT_LIMIT:g} and {DEPTH_LIMIT:g} are stable; a "
+            f"step of {works:g} s works, or leave solver_dt out and it is chosen"
+        )
 
     def on_grid(self, coeffs: Tensor) -> Tensor:
         """Fields of coefficients (..., lmax, lmax) on the solver's grid."""
