@@ -85,6 +85,14 @@ class FileField:
         return self.convert(self.grid.ordered(values))
 
 
+class Unclear(ValueError):
+    """A file that a setting would make clear: the reason, and the setting."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+
 def find_fields(
     files: Files, path: Path, channel: Variable, config: FilesData, *, exact_grid: bool
 ) -> list[FileField]:
@@ -101,7 +109,8 @@ def find_fields(
         One field for each of the file's data sets that holds the channel.
 
     Raises:
-        ValueError: if it is there but cannot be used, or two variables could be it.
+        ValueError: if it is there but cannot be used; `Unclear` if a setting would help, as where
+            two variables could be it.
     """
     step = TimeStep.parse(config.time_step)
     found = []
@@ -112,6 +121,9 @@ def find_fields(
                 found.append(
                     _describe(path, number, dataset, name, channel, config, step, exact_grid)
                 )
+            except Unclear as error:
+                reason = f"{path}: variable {name}: {error.reason}"
+                raise Unclear(reason, error.remedy) from None
             except ValueError as error:
                 raise ValueError(f"{path}: variable {name}: {error}") from None
     return found
@@ -152,9 +164,9 @@ def _find_variable(
             standard.append(name)
     for candidates in (exact, named, standard):
         if len(candidates) > 1:
-            raise ValueError(
-                f"{path}: {channel.name} could be any of {', '.join(candidates)}; say which with "
-                f"data.rename.{candidates[0]}={channel.name}"
+            raise Unclear(
+                f"{path}: {channel.name} could be any of {', '.join(candidates)}",
+                f"say which with data.rename.{candidates[0]}={channel.name}",
             )
         if candidates:
             return candidates[0]
@@ -224,11 +236,12 @@ def _describe(
     at = _indices(dataset, name, rest, channel, config)
     units = config.units.get(name, array.attrs.get("units"))
     if units is None:
-        raise ValueError(f"it has no units; give them with data.units.{name}='{channel.units}'")
+        raise Unclear("it has no units", f"give them with data.units.{name}='{channel.units}'")
     try:
         convert = conversion(str(units), channel.units)
     except ValueError as error:
-        raise ValueError(f"{error}; if the file's units are wrong give data.units.{name}") from None
+        wrong = f"if the file's units are wrong give data.units.{name}"
+        raise Unclear(str(error), wrong) from None
     return FileField(
         path, number, name, times, time_dim, at, grid, latitude, longitude, convert
     )  # fmt: skip
@@ -256,7 +269,7 @@ def _indices(
         elif size == 1:
             at[dim] = 0
         elif dim != "expver":
-            raise ValueError(
-                f"it has {size} values along {dim}; keep one with data.select.{dim}={values[0]}"
+            raise Unclear(
+                f"it has {size} values along {dim}", f"keep one with data.select.{dim}={values[0]}"
             )
     return at

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from configs.schema import FilesData
 from configs.variables import VARIABLES
-from data_prep.fields import find_fields
+from data_prep.fields import Unclear, find_fields
 from data_prep.planet import quadratic_grid
 from data_prep.readers import Files
 from data_prep.regrid import Regridder
@@ -32,7 +32,13 @@ def read_surface(path: Path, lmax: int) -> Tensor:
     orography = VARIABLES["orography"]
     config = FilesData(variables=(orography.name,))
     with Files({orography.name, *orography.aliases}) as files:
-        found = find_fields(files, path, orography, config, exact_grid=False)
+        try:
+            found = find_fields(files, path, orography, config, exact_grid=False)
+        except Unclear as error:
+            raise ValueError(
+                f"{error.reason}; the solver reads one field of heights in m: put it in a file of "
+                "its own, with units 'm'"
+            ) from None
         if not found:
             names = ", ".join((orography.name, *orography.aliases))
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -30,7 +31,12 @@ def lock(work: Path) -> int:
         FileExistsError: if another process holds the lock.
     """
     work.mkdir(exist_ok=True)
-    handle = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        handle = os.open(work / "lock", os.O_CREAT | os.O_RDWR)
+    except OSError:
+        with contextlib.suppress(OSError):
+            work.rmdir()
+        raise
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

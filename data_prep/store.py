@@ -52,16 +52,21 @@ class StoreWriter:
         Raises:
             FileExistsError: if `path` exists, or another process is writing it.
             FileNotFoundError: if the folder that should hold it does not exist.
+            OSError: if there is no space for an empty store; nothing is left then.
             ValueError: if `resume` meets pieces that another configuration made.
         """
         self.path, self.contents, self.resume = Path(path), contents, resume
         refuse_existing(self.path)
         self.work = self.path.absolute().parent / f".{self.path.name}.partial"
-        self._lock = lock(self.work)
         try:
-            self._take_up_or_create()
-        except BaseException:
-            self._leave(keep=resume)
+            self._lock = lock(self.work)
+            try:
+                self._take_up_or_create()
+            except BaseException:
+                self._leave(keep=resume and self._created.exists())
+                raise
+        except OSError as error:
+            self._explain_if_full(error, kept=self._created.exists())
             raise
 
     def __enter__(self) -> StoreWriter:
@@ -78,13 +83,8 @@ class StoreWriter:
         """
         if self.work.exists():
             self._leave(keep=self.resume)
-        if isinstance(error, OSError) and error.errno in _FULL:
-            kept = "what is written is kept; " if self.resume else ""
-            raise OSError(
-                error.errno,
-                f"No space left, {kept}free some and run the same command again",
-                str(self.path),
-            ) from error
+        if isinstance(error, OSError):
+            self._explain_if_full(error, kept=self.resume)
 
     @property
     def done(self) -> frozenset[int]:
@@ -197,16 +197,31 @@ class StoreWriter:
         self._leave(keep=False)
         return self.path
 
+    @property
+    def _created(self) -> Path:
+        """Is there once an empty store is."""
+        return self.work / "created"
+
+    def _explain_if_full(self, error: OSError, *, kept: bool) -> None:
+        """Raise an error in place of one that says that the disk is full, with the way on."""
+        if error.errno in _FULL:
+            what = "what is written is kept; " if kept else ""
+            raise OSError(
+                error.errno,
+                f"No space left, {what}free some and run the same command again",
+                str(self.path),
+            ) from error
+
     def _take_up_or_create(self) -> None:
-        store, complete = self.work / "store", self.work / "created"
-        if not (self.resume and complete.exists() and self._take_up(store)):
-            complete.unlink(missing_ok=True)
+        store = self.work / "store"
+        if not (self.resume and self._created.exists() and self._take_up(store)):
+            self._created.unlink(missing_ok=True)
             for leftover in (store, self.work / "done", self.beside):
                 shutil.rmtree(leftover, ignore_errors=True)
             (self.work / "done").mkdir()
             self.beside.mkdir()
             self._group = create_empty(store, self.contents)
-            complete.touch()
+            self._created.touch()
         array = self._group[layout.FIELDS]
         assert isinstance(array, zarr.Array)
         self._fields = array

@@ -212,12 +212,23 @@ def test_orography_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     with xr.open_dataset(regional) as data:
         data.isel(longitude=slice(0, 60)).to_netcdf(tmp_path / "cut.nc")
         data.rename(orography="depth").to_netcdf(tmp_path / "other.nc")
+        for name, attrs in (("units.nc", {"units": "K"}), ("unitless.nc", {})):
+            height = (data.orography.dims, data.orography.values, attrs)
+            data.assign(orography=height).to_netcdf(tmp_path / name)
+        data.assign(topo=data.orography).to_netcdf(tmp_path / "twice.nc")
+        data.expand_dims(layer=3).to_netcdf(tmp_path / "layers.nc")
     for path, message in (
         (tmp_path / "none.nc", "does not exist"),
         (tmp_path / "cut.nc", "do not go once round"),
         (tmp_path / "other.nc", "has no orography"),
+        (tmp_path / "units.nc", "'K' cannot be converted to 'm'; the solver reads one field"),
+        (tmp_path / "unitless.nc", "the solver reads one field of heights in m"),
+        (tmp_path / "twice.nc", "could be any of orography, topo; the solver reads one field"),
+        (tmp_path / "layers.nc", "it has 3 values along layer; the solver reads one field"),
     ):
-        with pytest.raises((ValueError, FileNotFoundError), match=message):
+        with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
             Experiment("random", {}, 22, orography=str(path))
+        assert str(path) in str(error.value)
+        assert "data." not in str(error.value)  # no settings of `forecast data ingest`
     with pytest.raises(ValueError, match="takes no orography"):
         Experiment("williamson2", {}, 22, orography=str(regional))

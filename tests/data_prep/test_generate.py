@@ -265,6 +265,20 @@ def test_a_full_disk_loses_nothing_that_was_written(
     assert differences(opened(store), opened(tmp_path / "b.zarr")).max() < 1e-5
 
 
+@pytest.mark.parametrize("step", ["lock", "create_empty"])
+def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "inner"))
+
+    monkeypatch.setattr(f"data_prep.store.{step}", full)
+    with pytest.raises(OSError, match="left, free some and run the same command again") as error:
+        generate_shallow_water(config(), tmp_path / "b.zarr")
+    assert error.value.filename == str(tmp_path / "b.zarr")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_exists_is_not_written_over(store: Path) -> None:
     with pytest.raises(FileExistsError, match="exists already"):
         generate_shallow_water(config(), store)
