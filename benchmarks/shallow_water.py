@@ -7,6 +7,8 @@ be. Speed (`--only speed`): the time that one hour of one trajectory takes, torc
 `ShallowWaterSolver` as the peer, each at the steps that it can use, with its error against a
 reference in double precision with a tiny step. The peer solves one trajectory at a time, ours all
 of them together; runs are interleaved in one process. `--only generator` times the generator.
+`--only climate` takes the better part of an hour, saves each month beside the JSON file, and goes
+on from there when it is run again.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import Row, report
-from benchmarks.shallow_water_physics import Plan, physics
+from benchmarks.shallow_water_physics import physics
+from benchmarks.shallow_water_run import Plan
 from benchmarks.shallow_water_speed import generator, speed
 from sphere_ops.memory import keep_freed_memory
 
@@ -42,7 +45,8 @@ def main() -> None:
         rows += speed(3 if arguments.quick else arguments.runs, batch=8 if arguments.quick else 32)
     if arguments.only in "generator":
         rows += generator(50 if arguments.quick else 1000)
-    for row in physics(Plan(arguments.quick, arguments.figures), arguments.only):
+    plan = Plan(arguments.quick, arguments.figures, arguments.json or Path("shallow_water.json"))
+    for row in physics(plan, arguments.only):
         print(f"{row.name} {row.shape}: {row.ours:.4g}", flush=True)
         rows.append(row)
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())

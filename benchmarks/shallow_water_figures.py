@@ -84,7 +84,7 @@ def draw_convergence(path: Path, steps: Sequence[float], errors: Sequence[float]
 
 
 def draw_series(path: Path, data: np.ndarray, year: int) -> None:
-    """Energy, enstrophy, angular momentum and kinetic energies of a long run, (day, 6)."""
+    """Energy, enstrophy, angular momentum and kinetic energies of a long run, (day, 6 or more)."""
     figure = _figure(8, 5)
     axes = figure.subplots(2, 2, sharex=True).flatten()
     days = np.arange(1, len(data) + 1)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.measure import Row
+from benchmarks.shallow_water_climate import climate
 from benchmarks.shallow_water_figures import (
-    draw_climate,
     draw_convergence,
     draw_maps,
     draw_mountain,
-    draw_series,
 )
-from benchmarks.shallow_water_run import DAY, Run, errors, row
+from benchmarks.shallow_water_run import DAY, Plan, Run, errors, row
 from benchmarks.shallow_water_theory import cosine_bell, divergent_wave, haurwitz_speed
 from data_prep.cases import Experiment
-from data_prep.diagnostics import kinetic_energy_spectrum
 from data_prep.shallow_water import GEOPOTENTIAL, VORTICITY
-from sphere_ops.grid import Grid, area_mean
+from sphere_ops.grid import Grid
 
 GME_MOUNTAIN = 7.2e-4
 """Relative l2 of the height over the mountain after 15 days, of DWD's GME on 40,962 points against
@@ -33,14 +29,6 @@ NCAR's spectral model: table 4 of icon.enes.org/swm/gmeswm (1.4e-3 on 10,242 poi
 FINEST_STEP = {("galewsky", 171): 540.0}
 """Steps at T170, s: a Courant number of 1.35, where chosen steps have at most 0.7. Flow over the
 mountain breaks with it at this truncation."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of the tests is run, and where their figures go."""
-
-    quick: bool
-    figures: Path | None
 
 
 def physics(plan: Plan, only: str) -> Iterator[Row]:
@@ -209,43 +197,3 @@ def order(plan: Plan) -> Iterator[Row]:
     if plan.figures:
         steps = [duration / n for n in counts]
         draw_convergence(plan.figures / "shallow_water_order.png", steps, errors)
-
-
-def climate(plan: Plan) -> Iterator[Row]:
-    """Three years of the forced case."""
-    days = 60 if plan.quick else 3 * 365
-    run = Run("forced", 43)
-    series, spectra = [], []
-    speeds = []
-    for day in range(1, days + 1):
-        run.to(day)
-        values = run.integrals()
-        wind = run.solver.wind(run.state)[0]
-        eddy = wind - wind.mean(dim=-1, keepdim=True)
-        kinetic = area_mean(wind.square().sum(dim=0) / 2, run.solver.grid)
-        eddies = area_mean(eddy.square().sum(dim=0) / 2, run.solver.grid)
-        speeds.append(float(wind.square().sum(dim=0).sqrt().max()))
-        series.append([*values.tolist(), float(kinetic), float(eddies)])
-        spectra.append(kinetic_energy_spectrum(run.solver, run.state)[0].numpy())
-    data, spectrum = np.array(series), np.array(spectra)
-    mass = np.abs(data[:, 0] / data[0, 0] - 1).max()
-    yield run.row(f"climate, drift of mass over {days} days", float(mass), 1e-10)
-    yield run.row("climate, strongest wind, m/s", max(speeds), None)
-    year = min(365, days // 3)
-    early, late = spectrum[-2 * year : -year].mean(axis=0), spectrum[-year:].mean(axis=0)
-    change = np.abs(late[1:] / early[1:] - 1)
-    yield run.row("climate, spectrum of the last year against the one before, mean |change|",
-                  float(change.mean()), None)  # fmt: skip
-    kinetic_change = data[-year:, 4].mean() / data[-2 * year : -year, 4].mean() - 1
-    yield run.row("climate, kinetic energy, last year against the one before",
-                  float(abs(kinetic_change)), None)  # fmt: skip
-    if plan.figures:
-        draw_series(plan.figures / "shallow_water_climate_series.png", data, year)
-        grid = Grid.legendre_gauss(64, 128)
-        draw_climate(
-            plan.figures / "shallow_water_climate.png",
-            run.sampled(grid, "vorticity"),
-            run.sampled(grid, "geopotential") / run.gravity,
-            grid,
-            {"last year": late, "year before": early},
-        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from torch import Tensor
 
 from benchmarks.measure import Row
@@ -13,6 +16,21 @@ from data_prep.trajectories import advance
 from sphere_ops.grid import Grid, area_mean
 
 DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of the tests is run, and where what they make goes.
+
+    Attributes:
+        quick: low truncations and few days.
+        figures: folder of the figures, if they are wanted.
+        saved: beside it long runs keep how far they are.
+    """
+
+    quick: bool
+    figures: Path | None
+    saved: Path
 
 
 class Run:
