@@ -11,10 +11,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sphere_ops.degrees import mix_degrees, outer_degrees
+from sphere_ops.degrees import Hemispheres
+from sphere_ops.direct import Direct
 from sphere_ops.local import add_local, local_backward
 from sphere_ops.mesh import current
-from sphere_ops.plan import Spec, layout, local_symbols, named, tables
+from sphere_ops.plan import (
+    Spec,
+    is_direct,
+    layout,
+    local_symbols,
+    named,
+    spectral_products,
+    tables,
+)
 from sphere_ops.precision import product_dtype, products
 from sphere_ops.zonal import to_rows, to_wavenumbers
 
@@ -38,18 +47,17 @@ def convolve(
         branches its wavenumbers, with a spectral one its coefficients; empty without.
     """
     dtype = product_dtype(x.dtype, precision)
-    t = tables(named(name), dtype, x.device, current().latitude)
+    spec = named(name)
+    t = tables(spec, dtype, x.device, current().latitude)
     kappa, w_real, w_imag = kappa.to(dtype), w_real.to(dtype), w_imag.to(dtype)
-    channels_out = _channels_out(named(name), kappa, w_real, w_imag, x.shape[1])
+    channels_out = _channels_out(spec, kappa, w_real, w_imag, x.shape[1])
     z = to_wavenumbers(x, t.rows_in, dtype)
     y = z.new_empty(2, x.shape[0], t.rows_out.total, channels_out)
     coeffs = z.new_empty(0)
     with products(precision, x.device):
-        if t.spectral is not None:
-            scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
-            coeffs = t.spectral[0].analyse(t.rows_in.body(z))
-            mixed = mix_degrees(coeffs, kappa * scale, t.spectral[0].orders)
-            t.spectral[1].synthesise(mixed, t.rows_out.body(y))
+        if spec.lmax:
+            z_rows, y_rows = t.rows_in.padded_body(z), t.rows_out.padded_body(y)
+            coeffs = _spectral(spec, z_rows, y_rows).forward(z_rows, kappa, y_rows)
         add_local(t, z, w_real, w_imag, y)
     if t.blocks is None:
         z = z.new_empty(0)
@@ -62,11 +70,14 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     spec, b, c = named(name), *x.shape[:2]
     rows_in, rows_out, blocks = layout(spec, current().latitude)
-    o = _channels_out(named(name), kappa, w_real, w_imag, x.shape[1])
+    o = _channels_out(spec, kappa, w_real, w_imag, c)
     y = x.new_empty(x.shape[0], o, rows_out.own_rows, rows_out.nlon)
     dtype = product_dtype(x.dtype, precision)
     z = (0,) if blocks is None else (2, b, rows_in.total, c)
-    coeffs = (spec.lmax, rows_in.own.under(spec.mmax), b, 2, c) if spec.lmax else (0,)
+    coeffs: tuple[int, ...] = (0,)
+    if spec.lmax:
+        kind = Direct if is_direct(spec, x.device, min(c, o)) else Hemispheres
+        coeffs = kind.shape(rows_in.own.limited(spec.mmax), spec.lmax, b, c)
     return y, x.new_empty(z, dtype=dtype), x.new_empty(coeffs, dtype=dtype)
 
 
@@ -82,20 +93,18 @@ def convolve_backward(
     precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `convolve` by x, kappa, w_real and w_imag, from its results but the first."""
-    t = tables(named(name), z.dtype, dy.device, current().latitude)
+    spec = named(name)
+    t = tables(spec, z.dtype, dy.device, current().latitude)
     kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
     dyz = to_wavenumbers(dy, t.rows_out, z.dtype)
     channels = max(z.shape[-1], coeffs.shape[-1])  # one of them may be empty, (0,)
     dz = z.new_empty(2, len(dy), t.rows_in.total, channels)
-    dkappa = torch.zeros_like(kappa)
+    dkappa = torch.empty_like(kappa)  # it is empty without a spectral branch
     with products(precision, dy.device):
-        if t.spectral is not None:
-            scale = (t.rows_out.nlon / t.rows_in.nlon) ** 0.5
-            orders = t.spectral[0].orders
-            dmixed = t.spectral[1].analyse(t.rows_out.body(dyz), quadrature=False)
-            dkappa = outer_degrees(coeffs, dmixed, kappa.shape, orders) * scale
-            dcoeffs = mix_degrees(dmixed, kappa_z.transpose(1, 2) * scale, orders)
-            t.spectral[0].synthesise(dcoeffs, t.rows_in.body(dz), quadrature=True)
+        if spec.lmax:
+            dy_rows, dz_rows = t.rows_out.padded_body(dyz), t.rows_in.padded_body(dz)
+            spectral = _spectral(spec, dy_rows, dz_rows)
+            dkappa = spectral.backward(coeffs, dy_rows, kappa_z, dz_rows)
         dw_real, dw_imag = local_backward(t, z, dyz, w_real_z, w_imag_z, dz)
     dx = to_rows(dz, t.rows_in)
     return dx, dkappa.to(kappa.dtype), dw_real.to(w_real.dtype), dw_imag.to(w_imag.dtype)
@@ -137,6 +146,12 @@ convolve.register_autograd(_backward, setup_context=_setup_context)
 for _device_type in ("cpu", "cuda"):  # precision is set by `precision` alone, backward too
     convolve.register_autocast(_device_type, torch.float32)
     convolve_backward.register_autocast(_device_type, torch.float32)
+
+
+def _spectral(spec: Spec, source: Tensor, target: Tensor) -> Direct | Hemispheres:
+    """The spectral branch between two tensors in the layout of `zonal`."""
+    direct = is_direct(spec, source.device, min(source.shape[-1], target.shape[-1]))
+    return spectral_products(spec, source.dtype, source.device, current().latitude, direct)
 
 
 def _channels_out(

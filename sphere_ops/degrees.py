@@ -1,14 +1,59 @@
-"""The spectral branch between its transforms: every degree's channels mixed by its own matrix."""
+"""The spectral branch of large grids, and on a GPU: products with the hemispheres folded.
+
+Between its transforms every degree's channels are mixed by its own matrix.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sphere_ops.dealing import Orders
+from sphere_ops.triangle import Triangle
 from sphere_ops.zonal import cached, product_into
+
+
+@dataclass(frozen=True)
+class Hemispheres:
+    """Legendre functions of input and output grid, and the products with them.
+
+    Attributes:
+        analysis: of the input grid.
+        synthesis: of the output grid.
+        scale: factor of the branch.
+    """
+
+    analysis: Triangle
+    synthesis: Triangle
+    scale: float
+
+    @property
+    def orders(self) -> Orders:
+        """Those that are kept."""
+        return self.analysis.orders
+
+    @staticmethod
+    def shape(orders: Orders, lmax: int, b: int, c: int) -> tuple[int, ...]:
+        """Of the coefficients."""
+        return lmax, orders.count, b, 2, c
+
+    def forward(self, z: Tensor, kappa: Tensor, y: Tensor) -> Tensor:
+        """As of `Direct`."""
+        coeffs = self.analysis.analyse(z[..., : self.analysis.nlat, :])
+        mixed = mix_degrees(coeffs, kappa * self.scale, self.orders)
+        self.synthesis.synthesise(mixed, y[..., : self.synthesis.nlat, :])
+        return coeffs
+
+    def backward(self, coeffs: Tensor, dy: Tensor, kappa: Tensor, dz: Tensor) -> Tensor:
+        """As of `Direct`."""
+        dmixed = self.synthesis.analyse(dy[..., : self.synthesis.nlat, :], quadrature=False)
+        dkappa = outer_degrees(coeffs, dmixed, kappa.shape, self.orders) * self.scale
+        dcoeffs = mix_degrees(dmixed, kappa.mT * self.scale, self.orders)
+        self.analysis.synthesise(dcoeffs, dz[..., : self.analysis.nlat, :], quadrature=True)
+        return dkappa
 
 
 def _degree_blocks(coeffs: Tensor, orders: Orders) -> list[tuple[int, int, int]]:

@@ -19,7 +19,7 @@ def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int,
     (2, b, total, o) is set to zero, to be added to like the others.
     """
     orders = t.rows_in.orders
-    spectral = t.spectral[0].mmax if t.spectral is not None else 0
+    spectral = t.spectral
     chunk = _CHUNK if cached(out.device) else _LARGE_CHUNK
     size = max(1, chunk // (t.rows_in.padded * columns))
     if 0 < spectral < orders < spectral + size:

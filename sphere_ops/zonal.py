@@ -69,8 +69,12 @@ class Rows:
 
     def body(self, z: Tensor) -> Tensor:
         """The rows of the grid in z (..., total, c), as a view (..., orders, nlat, c)."""
+        return self.padded_body(z)[..., : self.nlat, :]
+
+    def padded_body(self, z: Tensor) -> Tensor:
+        """The rows of wavenumbers in z (..., total, c), as a view (..., orders, padded, c)."""
         inner = z[..., self.halo : self.total - self.halo, :]
-        return inner.unflatten(-2, (self.orders, self.padded))[..., : self.nlat, :]
+        return inner.unflatten(-2, (self.orders, self.padded))
 
 
 # Complex numbers of a slab of rows that are transformed and transposed together: while they are in

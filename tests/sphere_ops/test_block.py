@@ -13,6 +13,7 @@ from sphere_ops.precision import get_product_precision, set_product_precision
 from tests.sphere_ops.exact import KINDS, random_coeffs
 from tests.sphere_ops.test_against_reference import BRANCHES, CASES
 
+pytestmark = pytest.mark.usefixtures("either_way")
 GRID = Grid.legendre_gauss(9, 16)
 
 

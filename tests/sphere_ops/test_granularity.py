@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sphere_ops import degrees, local, plan, triangle, zonal
+from sphere_ops import degrees, direct, local, plan, triangle, zonal
 from sphere_ops.block import LocalSphericalConv
 from sphere_ops.dealing import Orders
 from sphere_ops.grid import Grid
@@ -48,7 +48,7 @@ def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 @pytest.fixture
 def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On the CPU the granularity of a GPU, with several blocks of orders on the small grids."""
-    for module in (zonal, triangle, degrees, local):
+    for module in (zonal, triangle, degrees, local, plan):
         monkeypatch.setattr(module, "cached", lambda device: False)
     monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
     clear_tables()
@@ -56,9 +56,19 @@ def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     clear_tables()
 
 
+@pytest.fixture
+def dense_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What many channels get, with several blocks of orders on the small grids."""
+    monkeypatch.setattr(plan, "_FEWEST_DIRECT_CHANNELS", 1)
+    monkeypatch.setattr(direct, "_ORDERS_PER_BLOCK", 3)
+    clear_tables()
+    yield
+    clear_tables()
+
+
 def clear_tables() -> None:
-    triangle.triangle.cache_clear()
-    plan.tables.cache_clear()
+    for tables in (triangle.triangle, direct.functions, plan.spectral_products, plan.tables):
+        tables.cache_clear()
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
@@ -71,6 +81,16 @@ def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, request):
     assert len(blocks) == 1 and len(blocks[0]) == 3
     found = block_results(layer, x, dy) + transform_results(grid, v)
     assert_agree(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_dense_products_give_what_folded_hemispheres_give(grid: Grid, request):
+    layer, x, dy = block(grid), torch.randn(2, 3, *grid.shape), torch.randn(2, 4, *grid.shape)
+    x, dy = x.double(), dy.double()
+    expected = block_results(layer, x, dy)
+    request.getfixturevalue("dense_products")
+    assert len(direct.blocks_of(Orders.below(9), grid.nlat)) == 3
+    assert_agree(block_results(layer, x, dy), expected, 1e-12)
 
 
 def test_a_gpus_products_are_set_and_restored_whichever_way_others_set_them():

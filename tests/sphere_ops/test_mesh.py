@@ -118,9 +118,10 @@ CUTOFF = 0.03
 
 def table_bytes(share: Share) -> int:
     spec = Spec(LARGE, LARGE, 128, (IntegralFilter(CUTOFF, (2, 2), "piecewise linear", "nodal"),))
-    t = plan.tables(spec, torch.float32, torch.device("cpu"), share)
-    tensors = [part.table for side in t.spectral for fold in side.folds for block in fold
-               for part in block.parts]  # fmt: skip
+    of = torch.float32, torch.device("cpu"), share
+    t, spectral = plan.tables(spec, *of), plan.spectral_products(spec, *of, direct=False)
+    tensors = [part.table for side in (spectral.analysis, spectral.synthesis)
+               for block in side.blocks for part in block.parts]  # fmt: skip
     tensors += [m for banded in (t.real, t.imag) if banded
                 for m in (banded.matrix, banded.transposed)]  # fmt: skip
     return sum(x.numel() * x.element_size() for x in tensors)
