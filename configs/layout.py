@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Under this key a store and a package carry theirs."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 2
+PACKAGE_VERSION: Final = 3
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")

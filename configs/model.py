@@ -74,3 +74,7 @@ class ModelConfig(Section):
     dealias_lmax: int | None = Field(
         default=None, ge=1, description="drop the tendency's degrees from this one on"
     )
+    spectral_limit: float | None = Field(
+        default=1.5, ge=1, description="in a rollout no degree of a channel has more power than "
+        "this multiple of the largest in the training data; null lets it grow",
+    )  # fmt: skip

@@ -25,6 +25,7 @@ from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.forecaster import BY_ROWS, Forecaster
+from forecast.limiter import SpectralLimiter
 from forecast.migrate import MIGRATIONS, migrate
 from forecast.normalizer import Normalizer
 from forecast.output import cannot_write
@@ -101,6 +102,9 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             time_step,
             tensors.get("normalizer.climatology"),
         )
+        limiter = None
+        if config.spectral_limit is not None:
+            limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
         forecaster = Forecaster(
             config,
             grid,
@@ -109,6 +113,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             normalizer,
             tensors["static"],
             tensors.get("mask"),
+            limiter=limiter,
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:

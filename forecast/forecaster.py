@@ -13,6 +13,7 @@ from configs.model import BranchesConfig, ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.forcing import forcing_fields, is_positional, positional_field
+from forecast.limiter import SpectralLimiter
 from forecast.model import LocalSFNO
 from forecast.normalizer import Normalizer
 from forecast.store import Store
@@ -35,7 +36,8 @@ class Forecaster(nn.Module):
 
     normalise → append forcings at the target time, the climatology if that is the baseline, and
     static fields → network → add to the state (scaled by the size of a one-step difference) →
-    denormalise → keep the area mean of conserved channels → mask.
+    limit the spectrum, but in training → denormalise → keep the area mean of conserved channels →
+    mask.
 
     Attributes:
         config: the model's settings.
@@ -46,6 +48,7 @@ class Forecaster(nn.Module):
         static: static inputs, of order one, (s, nlat, nlon).
         mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
         network: the network, which knows nothing of the above.
+        limiter: holds the spectrum of what is fed back; None if nothing does.
 
     In a mesh states, static inputs, mask and climatology are this process's own rows; a package
     holds whole ones.
@@ -68,6 +71,7 @@ class Forecaster(nn.Module):
         static: Tensor,
         mask: Tensor | None = None,
         network: LocalSFNO | None = None,
+        limiter: SpectralLimiter | None = None,
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
 
@@ -96,6 +100,7 @@ class Forecaster(nn.Module):
         baselines = len(prognostic) * (normalizer.climatology is not None)
         in_channels = len(prognostic) + len(config.forcing) + baselines + len(static)
         self.network = network or build_network(config, in_channels, len(channels), grid)
+        self.limiter = limiter
         self.filter: nn.Module | None = None
         if config.dealias_lmax is not None:
             if config.dealias_lmax > grid.exact_lmax and network is None:
@@ -117,7 +122,20 @@ class Forecaster(nn.Module):
         forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
         static = static_inputs(config.static, store)
         mask = None if store.mask is None else store.mask[:, own_rows(store.grid)]
-        return cls(config, store.grid, store.channels, store.time_step, normalizer, static, mask)
+        limiter = None
+        if config.spectral_limit is not None:
+            fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
+            limiter = SpectralLimiter.from_store(store, normalizer, fed_back, config.spectral_limit)
+        return cls(
+            config,
+            store.grid,
+            store.channels,
+            store.time_step,
+            normalizer,
+            static,
+            mask,
+            limiter=limiter,
+        )
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -143,6 +161,9 @@ class Forecaster(nn.Module):
         # Diagnostic channels are not fed back: theirs is the value itself, not a change.
         scale = torch.where(self._residual > 0, self.normalizer.step_scale, 1.0)
         predicted = present * self._residual + change * scale
+        if self.limiter is not None and not self.training:
+            fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
+            predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
         if len(self._conserved):
             following = self._conserve(following, state)
@@ -177,9 +198,16 @@ class Forecaster(nn.Module):
         ]
         fields += [_nearest(f, self.grid, grid) for f in self.static[len(names) :]]
         static = torch.stack(fields) if fields else self.static.new_empty(0, *own_shape(grid))
-        network = self.network.on_grid(grid)
         other = Forecaster(
-            self.config, grid, self.channels, self.time_step, normalizer, static, mask, network
+            self.config,
+            grid,
+            self.channels,
+            self.time_step,
+            normalizer,
+            static,
+            mask,
+            self.network.on_grid(grid),
+            None if self.limiter is None else self.limiter.on_grid(grid),
         )
         return other.to(self.static.device).train(self.training)
 

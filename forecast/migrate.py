@@ -2,6 +2,7 @@
 
 Version 2: the climatology, where it is the baseline, is an input of the network; the settings of
 the model name the MLP and the grid of the blocks.
+Version 3: a package may hold the largest power of every degree, which its rollouts keep to.
 """
 
 from __future__ import annotations
@@ -58,5 +59,10 @@ def _the_climatology_is_an_input(description: dict[str, Any], tensors: dict[str,
         tensors[name] = torch.cat([left, zeros, right], dim=1)
 
 
-MIGRATIONS: dict[int, Migration] = {1: _the_climatology_is_an_input}
+def _no_spectral_limit(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """To version 3: nothing limits what was trained before there was a limit."""
+    description["model"]["spectral_limit"] = None
+
+
+MIGRATIONS: dict[int, Migration] = {1: _the_climatology_is_an_input, 2: _no_spectral_limit}
 """What leads from each earlier version to the next."""

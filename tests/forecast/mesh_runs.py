@@ -47,7 +47,12 @@ CASES = {
     "conserved, dealiased": Case(
         "trajectories",
         2,
-        {"branches": ALL, "dealias_lmax": 4, "static": ["sin_latitude", "orography"]},
+        {
+            "branches": ALL,
+            "dealias_lmax": 4,
+            "spectral_limit": 1.0,
+            "static": ["sin_latitude", "orography"],
+        },
         {"ema_decay": 0.9, "gradient_clip": 0.1},
     ),
     "masked, climatology": Case(
