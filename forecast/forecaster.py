@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from configs.model import BranchesConfig, ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from forecast.forcing import forcing_fields, is_positional, positional_field
+from forecast.dealias import Truncation
+from forecast.forcing import forcing_fields
 from forecast.limiter import SpectralLimiter
 from forecast.model import LocalSFNO
 from forecast.normalizer import Normalizer
+from forecast.static_inputs import nearest, static_inputs, static_on_grid
 from forecast.store import Store
-from sphere_ops.grid import Grid, own_rows, own_shape
-from sphere_ops.harmonics import InverseRealSHT, RealSHT
+from sphere_ops.grid import Grid, own_rows
 from sphere_ops.mesh import current
 from sphere_ops.resample import resample
 
@@ -188,16 +189,8 @@ class Forecaster(nn.Module):
                 self.time_step,
                 resample(normalizer.climatology, self.grid, grid),
             )
-        mask = None if self.mask is None else _nearest(self.mask, self.grid, grid)
-        names = [*self.config.static]
-        fields = [
-            positional_field(name, grid).to(self.static)
-            if is_positional(name)
-            else resample(field, self.grid, grid)
-            for name, field in zip(names, self.static[: len(names)], strict=True)
-        ]
-        fields += [_nearest(f, self.grid, grid) for f in self.static[len(names) :]]
-        static = torch.stack(fields) if fields else self.static.new_empty(0, *own_shape(grid))
+        mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
+        static = static_on_grid(self.config.static, self.static, self.grid, grid)
         other = Forecaster(
             self.config,
             grid,
@@ -250,21 +243,6 @@ class Forecaster(nn.Module):
         return x if self.mask is None else x.where(self.mask, outside)
 
 
-class Truncation(nn.Module):
-    """Drops the degrees of a field from `lmax` on."""
-
-    def __init__(self, grid: Grid, lmax: int) -> None:
-        """Prepare the transforms."""
-        super().__init__()
-        mmax = min(lmax, grid.nlon // 2 + 1)
-        self.analysis = RealSHT(grid, lmax=lmax, mmax=mmax)
-        self.synthesis = InverseRealSHT(grid, lmax=lmax, mmax=mmax)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., nlat, nlon) to the same shape."""
-        return self.synthesis(self.analysis(x))
-
-
 def build_network(
     config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
 ) -> LocalSFNO:
@@ -290,48 +268,3 @@ def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
         lmax = branches.spectral.lmax if branches.spectral is not None else _UNRESOLVED_LMAX
         settings["differential"].setdefault("length_scale", 1 / lmax)
     return settings
-
-
-def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
-    """Static inputs, of order one, (s, nlat, nlon): the named fields, then the distinct masks.
-
-    In a mesh own rows.
-
-    A network that sees zero outside the mask has to know that from a zero of the field.
-
-    Raises:
-        ValueError: if a name is neither positional nor a static field of the store.
-    """
-    fields, rows = [], own_rows(store.grid)
-    for name in names:
-        if is_positional(name):
-            fields.append(positional_field(name, store.grid).float())
-        elif name in store.static:
-            fields.append(_standardised(store.static[name], store.grid)[rows])
-        else:
-            raise ValueError(
-                f"model.static names {name!r}, which {store.path} does not have; it has "
-                f"{', '.join(store.static) or 'no static fields'}, and sin_latitude, cos_latitude, "
-                "sin_longitude, cos_longitude follow from the grid"
-            )
-    if store.mask is not None:
-        distinct = torch.unique(store.mask[~store.mask.all(-1).all(-1)], dim=0)
-        fields.extend(distinct[:, rows].float())
-    return torch.stack(fields) if fields else torch.empty(0, *own_shape(store.grid))
-
-
-def _standardised(field: Tensor, grid: Grid) -> Tensor:
-    """A whole field with area mean 0 and variance 1; a constant one becomes 0."""
-    area = grid.area_weights
-    anomaly = field.double() - (field * area).sum()
-    std = (anomaly.square() * area).sum().sqrt()
-    return (anomaly / std if std > 0 else anomaly).float()
-
-
-def _nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
-    """A field (..., nlat, nlon) at the nearest points of another grid."""
-    field = current().gather_rows(field, grid.nlat, everywhere=True)
-    row = (grid_out.latitude[:, None] - grid.latitude).abs().argmin(-1).to(field.device)
-    offset = (grid_out.longitude[:, None] - grid.longitude + 180) % 360 - 180
-    column = offset.abs().argmin(-1).to(field.device)
-    return field[..., row[own_rows(grid_out)], :][..., column]

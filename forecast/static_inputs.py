@@ -1,0 +1,72 @@
+"""Inputs of the network that do not change in time: fields of place, of the store, and masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from forecast.forcing import is_positional, positional_field
+from forecast.store import Store
+from sphere_ops.grid import Grid, own_rows, own_shape
+from sphere_ops.mesh import current
+from sphere_ops.resample import resample
+
+
+def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
+    """Static inputs, of order one, (s, nlat, nlon): the named fields, then the distinct masks.
+
+    In a mesh own rows.
+
+    A network that sees zero outside the mask has to know that from a zero of the field.
+
+    Raises:
+        ValueError: if a name is neither positional nor a static field of the store.
+    """
+    fields, rows = [], own_rows(store.grid)
+    for name in names:
+        if is_positional(name):
+            fields.append(positional_field(name, store.grid).float())
+        elif name in store.static:
+            fields.append(_standardised(store.static[name], store.grid)[rows])
+        else:
+            raise ValueError(
+                f"model.static names {name!r}, which {store.path} does not have; it has "
+                f"{', '.join(store.static) or 'no static fields'}, and sin_latitude, cos_latitude, "
+                "sin_longitude, cos_longitude follow from the grid"
+            )
+    if store.mask is not None:
+        distinct = torch.unique(store.mask[~store.mask.all(-1).all(-1)], dim=0)
+        fields.extend(distinct[:, rows].float())
+    return torch.stack(fields) if fields else torch.empty(0, *own_shape(store.grid))
+
+
+def static_on_grid(names: tuple[str, ...], static: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
+    """Static inputs on another grid, (s, nlat_out, nlon_out).
+
+    Positional ones are computed there, other fields resampled, masks taken from the nearest point.
+    """
+    fields = [
+        positional_field(name, grid_out).to(static)
+        if is_positional(name)
+        else resample(field, grid, grid_out)
+        for name, field in zip(names, static[: len(names)], strict=True)
+    ]
+    fields += [nearest(f, grid, grid_out) for f in static[len(names) :]]
+    return torch.stack(fields) if fields else static.new_empty(0, *own_shape(grid_out))
+
+
+def _standardised(field: Tensor, grid: Grid) -> Tensor:
+    """A whole field with area mean 0 and variance 1; a constant one becomes 0."""
+    area = grid.area_weights
+    anomaly = field.double() - (field * area).sum()
+    std = (anomaly.square() * area).sum().sqrt()
+    return (anomaly / std if std > 0 else anomaly).float()
+
+
+def nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
+    """A field (..., nlat, nlon) at the nearest points of another grid."""
+    field = current().gather_rows(field, grid.nlat, everywhere=True)
+    row = (grid_out.latitude[:, None] - grid.latitude).abs().argmin(-1).to(field.device)
+    offset = (grid_out.longitude[:, None] - grid.longitude + 180) % 360 - 180
+    column = offset.abs().argmin(-1).to(field.device)
+    return field[..., row[own_rows(grid_out)], :][..., column]
