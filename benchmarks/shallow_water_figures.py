@@ -29,7 +29,8 @@ def draw_maps(
     limits = (-np.abs(every).max(), np.abs(every).max()) if signed else (every.min(), every.max())
     for ax, (title, field) in zip(axes, maps.items(), strict=False):
         image = ax.pcolormesh(
-            grid.longitude.numpy(), grid.latitude.numpy(), field.numpy(), cmap="RdBu_r" if signed else "viridis",
+            grid.longitude.numpy(), grid.latitude.numpy(), field.numpy(),
+            cmap="RdBu_r" if signed else "viridis",
             vmin=limits[0], vmax=limits[1], shading="nearest", rasterized=True,
         )  # fmt: skip
         ax.set(title=title, ylim=(10, 80) if north_only else (-90, 90))
@@ -129,7 +130,8 @@ def _map(figure: Figure, ax: Axes, field: Tensor, grid: Grid, label: str) -> Non
     signed = low < 0 < high
     limits = (-max(-low, high), max(-low, high)) if signed else (low, high)
     image = ax.pcolormesh(
-        grid.longitude.numpy(), grid.latitude.numpy(), field.numpy(), cmap="RdBu_r" if signed else "viridis",
+        grid.longitude.numpy(), grid.latitude.numpy(), field.numpy(),
+        cmap="RdBu_r" if signed else "viridis",
         vmin=limits[0], vmax=limits[1], shading="nearest", rasterized=True,
     )  # fmt: skip
     figure.colorbar(image, ax=ax, label=label, shrink=0.85)
