@@ -122,7 +122,6 @@ class Forecaster(nn.Module):
         normalizer = Normalizer.from_store(store, config.baseline)
         forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
         static = static_inputs(config.static, store)
-        mask = None if store.mask is None else store.mask[:, own_rows(store.grid)]
         limiter = None
         if config.spectral_limit is not None:
             fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
@@ -134,7 +133,7 @@ class Forecaster(nn.Module):
             store.time_step,
             normalizer,
             static,
-            mask,
+            store.mask,
             limiter=limiter,
         )
 

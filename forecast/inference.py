@@ -29,7 +29,7 @@ from forecast.shared_writer import SharedWriter
 from forecast.starts import Start, find_starts
 from forecast.store import Store
 from forecast.writer import SUFFIXES
-from sphere_ops.grid import own_rows, own_shape
+from sphere_ops.grid import own_shape
 from sphere_ops.mesh import current
 
 log = logging.getLogger(__name__)
@@ -162,8 +162,7 @@ class _Batch:
         states = [store.state(*starts[i])[names] for i in self.own]
         empty = torch.empty(0, len(names), *own_shape(store.grid))
         self.state = (torch.stack(states) if states else empty).to(device)  # (b, c, h, w)
-        mask = None if store.mask is None else store.mask[names][:, own_rows(store.grid)]
-        self.valid = None if mask is None else mask.to(device)
+        self.valid = None if store.mask is None else store.mask[names].to(device)
         for i, channel in self._failures(self.state).items():
             raise ValueError(
                 f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}; "

@@ -27,6 +27,7 @@ from forecast.interrupts import interrupts
 from forecast.memory import told_what_would_fit
 from forecast.recorder import Delivery, MetricsFile, system_metrics
 from forecast.schedule import Phase, phases, push_forward_steps
+from forecast.skipped import NON_FINITE_FILE, record_skipped
 from forecast.store import Store
 from forecast.tracker import RunDescription, Tracker
 from forecast.tracking import MLflowTracker
@@ -36,7 +37,6 @@ from sphere_ops.mesh import current
 
 log = logging.getLogger(__name__)
 
-_NON_FINITE_FILE = "non_finite.jsonl"
 _CURVES_FILE = "curves.png"
 
 
@@ -176,17 +176,11 @@ class Run:
         if result.taken:
             return
         self.skipped += 1
-        report = {
-            "step": self.step,
-            "loss": str(result.loss),
-            "gradient_norm": str(result.gradient_norm),
-            "learning_rate": result.learning_rate,
-            "batch": [self.store.describe(i, s) for part in parts for i, s in part.starts],
-        }
+        own = [self.store.describe(i, s) for part in parts for i, s in part.starts]
+        batch = [start for starts in self.mesh.of_all_samples(own) for start in starts]
         if self.mesh.is_first:
-            with (self.out / _NON_FINITE_FILE).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(report) + "\n")
-        log.warning("step %d skipped: its loss is %s", self.step, report["loss"])
+            record_skipped(self.out, self.step, result, batch)
+        log.warning("step %d skipped: its loss is %s", self.step, result.loss)
         if self.skipped > self.training.max_skipped:
             self._save()
             raise ValueError(
@@ -194,7 +188,7 @@ class Run:
                 f"gradient that is not finite (training.max_skipped is "
                 f"{self.training.max_skipped}); lower training.learning_rate, now "
                 f"{self.training.learning_rate:g}, or look at the batches in "
-                f"{self.out / _NON_FINITE_FILE}"
+                f"{self.out / NON_FINITE_FILE}"
             )
 
     def _summary(self, recent: list[StepResult], phase: Phase, shown: Display) -> dict[str, float]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from forecast.forcing import is_positional, positional_field
 from forecast.store import Store
-from sphere_ops.grid import Grid, own_rows, own_shape
+from sphere_ops.grid import Grid, area_mean, own_rows, own_shape
 from sphere_ops.mesh import current
 from sphere_ops.resample import resample
 
@@ -22,12 +22,12 @@ def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
     Raises:
         ValueError: if a name is neither positional nor a static field of the store.
     """
-    fields, rows = [], own_rows(store.grid)
+    fields = []
     for name in names:
         if is_positional(name):
             fields.append(positional_field(name, store.grid).float())
         elif name in store.static:
-            fields.append(_standardised(store.static[name], store.grid)[rows])
+            fields.append(_standardised(store.static[name], store.grid))
         else:
             raise ValueError(
                 f"model.static names {name!r}, which {store.path} does not have; it has "
@@ -35,8 +35,7 @@ def static_inputs(names: tuple[str, ...], store: Store) -> Tensor:
                 "sin_longitude, cos_longitude follow from the grid"
             )
     if store.mask is not None:
-        distinct = torch.unique(store.mask[~store.mask.all(-1).all(-1)], dim=0)
-        fields.extend(distinct[:, rows].float())
+        fields.extend(_distinct(store.mask, store.grid).float())
     return torch.stack(fields) if fields else torch.empty(0, *own_shape(store.grid))
 
 
@@ -56,11 +55,16 @@ def static_on_grid(names: tuple[str, ...], static: Tensor, grid: Grid, grid_out:
 
 
 def _standardised(field: Tensor, grid: Grid) -> Tensor:
-    """A whole field with area mean 0 and variance 1; a constant one becomes 0."""
-    area = grid.area_weights
-    anomaly = field.double() - (field * area).sum()
-    std = (anomaly.square() * area).sum().sqrt()
+    """A field with area mean 0 and variance 1; a constant one becomes 0."""
+    anomaly = field.double() - area_mean(field.double(), grid)
+    std = area_mean(anomaly.square(), grid).sqrt()
     return (anomaly / std if std > 0 else anomaly).float()
+
+
+def _distinct(mask: Tensor, grid: Grid) -> Tensor:
+    """The masks (c, nlat, nlon) that are neither everywhere nor a copy of another, sorted."""
+    whole = current().gather_rows(mask, grid.nlat, everywhere=True)
+    return torch.unique(whole[~whole.all(-1).all(-1)], dim=0)[:, own_rows(grid)]
 
 
 def nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:

@@ -31,15 +31,15 @@ class Store:
     Attributes:
         path: where it is.
         grid: the grid of all fields.
-        rows: the rows that this process reads of `states` and of a climatology: all, unless it is
-            in a mesh. Masks and static fields are whole.
+        rows: the rows that this process reads of all fields: all, unless it is in a mesh.
         channels: what the channels are, in the order of the fields.
         time: valid times, datetime64[ns] (n,); of trajectories, the times that they share.
         time_step: interval of the times.
         split: the split of each trajectory, or of each time of a series, str (n,).
         has_trajectories: whether the store holds many trajectories instead of one series.
-        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
-        static: time-independent fields by name, float32 (nlat, nlon).
+        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere. In a
+            mesh own rows.
+        static: time-independent fields by name, float32 (nlat, nlon); in a mesh own rows.
         static_variables: what they are.
         statistics: by name (`mean`, `std`, `std_step`, `climatology`, ...), as the store has them.
         attributes: the attributes of the store.
@@ -64,14 +64,14 @@ class Store:
             self.rows = own_rows(self.grid)
             share = (self.rows.stop - self.rows.start) / self.grid.nlat
             self.n_bytes = int(store[layout.FIELDS].nbytes * share)
-            self.mask = (
-                torch.from_numpy(store[layout.MASK].values == 1) if layout.MASK in store else None
-            )
+            self.mask: Tensor | None = None
+            if layout.MASK in store:
+                self.mask = torch.from_numpy(_of_rows(store[layout.MASK], self.rows).values == 1)
             self.static_variables: tuple[Variable, ...] = ()
             self.static: dict[str, Tensor] = {}
             if layout.STATIC in store:
                 self.static_variables = _variables(store, layout.CHANNEL_STATIC)
-                fields = torch.from_numpy(store[layout.STATIC].values)
+                fields = torch.from_numpy(_of_rows(store[layout.STATIC], self.rows).values)
                 self.static = {
                     v.name: f for v, f in zip(self.static_variables, fields, strict=True)
                 }

@@ -229,6 +229,14 @@ class Mesh:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
+    def of_all_samples(self, value: Any) -> list[Any]:
+        """What each rank of the data axis has, as JSON-like data."""
+        values = [value] * self.data.ranks
+        if self.data.ranks > 1:
+            with self.watched("word from the data axis"):
+                dist.all_gather_object(values, value, group=self._group("data"))
+        return values
+
     def _group(self, axis: Axis) -> Any:
         assert self.device_mesh is not None
         return self.device_mesh.get_group(axis)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from forecast.processes import all_processes, training_mesh
 from forecast.store import Store
 from forecast.train import train
 from forecast.trainer import Trainer
+from sphere_ops.launch import world
 from sphere_ops.mesh import current
 from tests.forecast.small_run import BASE, config
 from tests.forecast.stand_in import Turning
@@ -134,9 +137,37 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         return values
 
 
+_BROKEN = 30
+"""A step of WHOLE whose loss is not finite, at one data coordinate."""
+
+
+@contextmanager
+def changed_trainer(stop: int | None = None) -> Iterator[None]:
+    """One step of which is skipped, and one in which the last process is told to stop."""
+    step, loss = Trainer.step, Trainer.rollout_loss
+
+    def stepping(self: Trainer, *args: Any) -> Any:
+        last = int(os.environ.get("RANK", "0")) == world() - 1
+        if last and self.step_count + 1 == stop and stop < WHOLE.training["steps"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *args)
+
+    def breaking(self: Trainer, *args: Any) -> Tensor:
+        data = current().data
+        broken = self.step_count + 1 == _BROKEN and data.rank == data.ranks - 1
+        return loss(self, *args) * (float("nan") if broken else 1.0)
+
+    Trainer.step, Trainer.rollout_loss = stepping, breaking  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Trainer.step, Trainer.rollout_loss = step, loss  # type: ignore[method-assign]
+
+
 def whole_thread(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
     """Train on, forecast for 20 steps from a package that is there, and score that forecast."""
-    train(settings(WHOLE, mesh), folder / "trajectories.zarr", out / "run", resume=True)
+    with changed_trainer():
+        train(settings(WHOLE, mesh), folder / "trajectories.zarr", out / "run", resume=True)
     package = folder / "alone/run/package"
     with all_processes(mesh[1]):
         for suffix in ("nc", "zarr"):
@@ -227,20 +258,9 @@ LEGS = ((20, (1, 1)), (25, (2, 2)), (30, (1, 2)), (35, (1, 1)), (40, (1, 3)))
 def leg(store: Path, out: Path, number: int) -> None:
     """One leg of a run; the last process of the mesh is told to stop."""
     stop, mesh = LEGS[number]
-    original = Trainer.step
-
-    def stepping(self: Trainer, *args: Any) -> Any:
-        last = int(os.environ.get("RANK", "0")) == mesh[0] * mesh[1] - 1
-        if last and self.step_count + 1 == stop < WHOLE.training["steps"]:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, *args)
-
-    Trainer.step = stepping  # type: ignore[method-assign]
-    try:
-        case = replace(WHOLE, training=WHOLE.training | {"shard_optimizer": number % 2 == 1})
+    case = replace(WHOLE, training=WHOLE.training | {"shard_optimizer": number % 2 == 1})
+    with changed_trainer(stop):
         train(settings(case, mesh), store, out, resume=number > 0)
-    finally:
-        Trainer.step = original  # type: ignore[method-assign]
 
 
 assert BASE["tracking"] == {"enabled": False}

@@ -11,6 +11,8 @@ import zarr
 from forecast.data import Batch, Windows, batch_indices, batches
 from forecast.memory import available_memory
 from forecast.store import Store
+from sphere_ops.dealing import Share
+from sphere_ops.mesh import Mesh, use
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,22 @@ def test_a_store_reads_what_was_written(stores):
     np.testing.assert_array_equal(trajectories.state(2, 3).numpy(), fields[2, 3])
     assert trajectories.valid_time(2, 3) == trajectories.time[3]
     assert [v.conserved for v in trajectories.channels] == [True, True, True]
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_process_of_a_mesh_has_its_own_rows_of_everything(make_store, tmp_path, mask):
+    path = make_store(tmp_path / "s.zarr", "files" if mask else "trajectory", mask=mask)
+    whole, parts = Store(path), []
+    for rank in range(3):
+        with use(Mesh(latitude=Share(rank, 3))):
+            parts.append(Store(path))
+            assert parts[-1].state(2).shape[-2] in (2, 3)
+    pairs = [(whole.state(2), [s.state(2) for s in parts])]
+    pairs += [(field, [s.static[name] for s in parts]) for name, field in whole.static.items()]
+    pairs += [(whole.mask, [s.mask for s in parts])] * mask
+    assert len(pairs) == 2 + mask
+    for expected, of in pairs:
+        torch.testing.assert_close(torch.cat(of, -2), expected, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", ["trajectory", "files"])

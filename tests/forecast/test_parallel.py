@@ -1,5 +1,6 @@
 """Training, forecasts and scores in a mesh of processes: the numbers of one process."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_a_package_is_the_same_on_every_mesh(out, folder):
 def test_a_run_leaves_the_same_files_and_metrics(out, folder):
     files = [{p.name for p in (path / "run").iterdir()} for path in (out, folder / "alone")]
     assert files[0] == files[1]
+
+
+def test_a_skipped_step_is_reported_with_the_windows_of_all_processes(out, folder):
+    found, expected = (
+        json.loads((path / "run/non_finite.jsonl").read_text()) for path in (out, folder / "alone")
+    )
+    assert sorted(found.pop("batch")) == sorted(expected.pop("batch"))
+    assert found == expected and expected["loss"] == "nan"
 
 
 def opened(file: Path) -> xr.Dataset:
