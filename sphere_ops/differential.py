@@ -8,11 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.filters import combinations
 from sphere_ops.grid import Grid, check_on_grid
 from sphere_ops.layer import Layer, check_channels, working_dtype
 from sphere_ops.plan import DifferentialFilter, Spec
-from sphere_ops.stencils import differential_filters
 
 
 class DifferentialConv(Layer):
@@ -54,9 +52,7 @@ class DifferentialConv(Layer):
             )
         self.grid, self.order, self.length_scale = grid, order, length_scale
         self.filter = DifferentialFilter(order)
-        filters = differential_filters(grid, order)
-        self.k = len(filters.values)
-        self._prepare(Spec(grid, grid, 0, (self.filter,)), *combinations(filters))
+        self.k = self._prepare_filter(Spec(grid, grid, 0, (self.filter,)))
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -20,7 +19,6 @@ _BASES = {"piecewise linear": (1, 2), "harmonic": (2,), "zernike": (1,), "fourie
 _CUTOFF_MARGIN = 1e-3
 
 
-@lru_cache(maxsize=8)
 def integral_filters(
     grid: Grid,
     grid_out: Grid,

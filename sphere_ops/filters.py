@@ -76,27 +76,22 @@ def symbols(filters: BandedFilters, orders: Orders) -> Symbols:
         filters: K filters.
         orders: wavenumbers below nlon_in // 2 + 1.
     """
-    index = orders.index
     even, odd, combine_even, combine_odd = _mirror_pairs(filters.values)
     return Symbols(
         filters.first_row,
-        _transform(even).real[..., index],
-        -_transform(odd).imag[..., index],  # the conjugate's
+        _transform(even, orders.index).real.contiguous(),
+        -_transform(odd, orders.index).imag,  # the conjugate's
         combine_even,
         combine_odd,
     )
 
 
-def combinations(filters: BandedFilters) -> tuple[Tensor, Tensor]:
-    """`combine_real` and `combine_imag` of the symbols of filters, without the symbols."""
-    return _mirror_pairs(filters.values)[2:]
-
-
-def _transform(values: Tensor) -> Tensor:
-    """Fourier transform over longitude; of no filters too, which torch refuses."""
-    if len(values):
-        return torch.fft.rfft(values, dim=-1)
-    return values.new_zeros(*values.shape[:-1], values.shape[-1] // 2 + 1, dtype=torch.complex128)
+def _transform(values: Tensor, orders: Tensor) -> Tensor:
+    """Some orders of the Fourier transform over longitude, row by row; perhaps of no filter."""
+    out = values.new_zeros(*values.shape[:-1], len(orders), dtype=torch.complex128)
+    for row in range(values.shape[1] if len(values) else 0):
+        out[:, row] = torch.fft.rfft(values[:, row], dim=-1)[..., orders]
+    return out
 
 
 def _mirror_pairs(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -151,6 +146,8 @@ def _mirror_pairs(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def stack(parts: list[Symbols]) -> Symbols:
     """Symbols of several sets of filters side by side, on the union of their bands."""
+    if len(parts) == 1:
+        return parts[0]
     first = torch.stack([s.first_row for s in parts]).amin(dim=0)
     last = torch.stack([s.first_row + s.real.shape[2] for s in parts]).amax(dim=0)
     band = int((last - first).max())

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.disco import Normalization, check_settings, integral_filters
-from sphere_ops.filters import combinations
+from sphere_ops.disco import Normalization, check_settings
 from sphere_ops.grid import Grid
 from sphere_ops.layer import Layer, check_channels, working_dtype
 from sphere_ops.plan import IntegralFilter, Spec
@@ -54,9 +53,7 @@ class IntegralConv(Layer):
             raise ValueError(f"theta_cutoff {theta_cutoff}; expected an angle in (0, π] radians")
         self.filter = IntegralFilter(theta_cutoff, shape, basis_type, normalization)
         grid_out = grid_out or grid
-        filters = integral_filters(grid, grid_out, theta_cutoff, shape, basis_type, normalization)
-        self.k = len(filters.values)
-        self._prepare(Spec(grid, grid_out, 0, (self.filter,)), *combinations(filters))
+        self.k = self._prepare_filter(Spec(grid, grid_out, 0, (self.filter,)))
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sphere_ops.convolution import convolve
 from sphere_ops.grid import check_on_grid, whole_number
 from sphere_ops.mesh import current
-from sphere_ops.plan import Spec, layout
+from sphere_ops.plan import Spec, layout, local_symbols
 from sphere_ops.precision import get_product_precision
 
 
@@ -33,6 +33,12 @@ class Layer(nn.Module):
         # Of numbers 1, 0 and −1: exact in every type, and on the device of the weights.
         self.register_buffer("combine_real", combine_real, persistent=False)
         self.register_buffer("combine_imag", combine_imag, persistent=False)
+
+    def _prepare_filter(self, spec: Spec) -> int:
+        """Prepare a branch with filters alone, and count them."""
+        s = local_symbols(spec, current().latitude)
+        self._prepare(spec, s.combine_real, s.combine_imag)
+        return s.combine_real.shape[1]
 
     def _convolve(self, x: Tensor, kappa: Tensor | None, weights: list[Tensor]) -> Tensor:
         """Sum of the branches on x (b, c, nlat, nlon), in the type of x.

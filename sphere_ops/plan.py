@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
+from typing import Literal
 
 import torch
 
@@ -12,7 +13,7 @@ from sphere_ops.banded import Banded, Blocks
 from sphere_ops.dealing import Orders, Share
 from sphere_ops.degrees import Hemispheres
 from sphere_ops.direct import Direct, blocks_of, functions
-from sphere_ops.disco import integral_filters
+from sphere_ops.disco import Normalization, integral_filters
 from sphere_ops.filters import Symbols, stack, symbols
 from sphere_ops.grid import Grid
 from sphere_ops.stencils import differential_filters
@@ -30,14 +31,14 @@ class IntegralFilter:
     theta_cutoff: float
     kernel_shape: tuple[int, ...]
     basis_type: str
-    normalization: str
+    normalization: Normalization
 
 
 @dataclass(frozen=True)
 class DifferentialFilter:
     """What names the filters of a differential branch."""
 
-    order: int
+    order: Literal[1, 2]
 
 
 @dataclass(frozen=True)
@@ -126,22 +127,23 @@ class Tables:
 @lru_cache(maxsize=16)
 def local_symbols(spec: Spec, share: Share) -> Symbols:
     """Symbols of all local branches of a convolution side by side, of one rank, float64."""
-    parts = []
-    for f in spec.filters:
-        match f:
-            case IntegralFilter():
-                filters = integral_filters(
-                    spec.grid,
-                    spec.grid_out,
-                    f.theta_cutoff,
-                    f.kernel_shape,
-                    f.basis_type,
-                    f.normalization,
-                )
-            case DifferentialFilter():
-                filters = differential_filters(spec.grid, f.order)
-        parts.append(symbols(filters, spec.dealt(share)))
-    return stack(parts)
+    of = spec.grid, spec.grid_out, spec.dealt(share)
+    return stack([_filter_symbols(f, *of) for f in spec.filters])
+
+
+@lru_cache(maxsize=16)
+def _filter_symbols(
+    f: IntegralFilter | DifferentialFilter, grid: Grid, grid_out: Grid, orders: Orders
+) -> Symbols:
+    """Symbols of one branch; the filters, which are whole on every rank, are not kept."""
+    match f:
+        case IntegralFilter():
+            filters = integral_filters(
+                grid, grid_out, f.theta_cutoff, f.kernel_shape, f.basis_type, f.normalization
+            )
+        case DifferentialFilter():
+            filters = differential_filters(grid, f.order)
+    return symbols(filters, orders)
 
 
 @lru_cache(maxsize=32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -23,7 +22,6 @@ _TAPER = 4
 _DERIVATIVES = ((1, 0, 1), (0, 1, 1), (2, 0, 2), (1, 1, 1), (0, 2, 2))
 
 
-@lru_cache(maxsize=8)
 def differential_filters(grid: Grid, order: Literal[1, 2] = 1) -> BandedFilters:
     """Stencils of ∂_east and ∂_north, for order 2 also of ∂_ee, ∂_en and ∂_nn, per radian.
 

@@ -1,5 +1,6 @@
 """Layers and transforms in a mesh: the numbers of one process, two exchanges, a share of memory."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,7 +152,21 @@ def saved_bytes(share: Share) -> int:
     return sum(kept.values()) - weights
 
 
-@pytest.mark.parametrize("measured", [table_bytes, saved_bytes])
+def kept_bytes(share: Share) -> int:
+    """What is alive after a layer was made that was not before, but for its weights."""
+    before = {id(x) for x in gc.get_objects()}
+    grid = Grid.legendre_gauss(64, 128)
+    with use(Mesh(latitude=share)):
+        layer = LocalSphericalConv(
+            1, 1, grid, {"integral": {"theta_cutoff": 0.15}, "differential": {"order": 2}}
+        )
+    gc.collect()
+    tensors = [x for x in gc.get_objects() if type(x) is torch.Tensor and id(x) not in before]
+    assert len(list(layer.parameters())) == 2
+    return sum(x.numel() * x.element_size() for x in tensors)
+
+
+@pytest.mark.parametrize("measured", [table_bytes, saved_bytes, kept_bytes])
 def test_memory_falls_as_one_over_the_ranks(measured):
     whole = measured(Share())
     for ranks in (2, 4):
