@@ -150,6 +150,8 @@ def _filter_symbols(
 def layout(spec: Spec, share: Share) -> tuple[Rows, Rows, Blocks | None]:
     """Rows of input and output, and how the bands of the local branches are cut."""
     grid, grid_out = spec.grid, spec.grid_out
+    for of in (grid, grid_out):
+        share.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
     dealt = tuple(spec.dealt(other) for other in share.all())
     if not spec.filters:
         rows_in = Rows(grid.nlat, grid.nlon, dealt, share, grid.nlat, 0)
