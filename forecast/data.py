@@ -28,6 +28,10 @@ class Batch:
     time: NDArray[np.datetime64]
     starts: NDArray[np.int64]
 
+    def first_steps(self, n_steps: int) -> Batch:
+        """The first `n_steps + 1` states of each window."""
+        return Batch(self.fields[:, : n_steps + 1], self.time, self.starts)
+
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which a GPU copies without waiting."""
         return Batch(self.fields.pin_memory(), self.time, self.starts)

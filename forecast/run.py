@@ -15,11 +15,7 @@ import torch
 
 from configs import layout
 from configs.schema import Config, TrainingConfig
-from forecast.checkpoint import (
-    load_training_state,
-    save_package,
-    save_training_state,
-)
+from forecast.checkpoint import load_training_state, save_package, save_training_state
 from forecast.data import Batch, Windows, batches
 from forecast.display import Display, display
 from forecast.git import git_commit
@@ -169,7 +165,7 @@ class Run:
             pushed = push_forward_steps(t.push_forward, t.seed, step)
             with told_what_would_fit(t, self.trainer.device):
                 parts = [next(stream) for _ in range(accumulate)]
-            yield [_shortened(part, phase.n_steps + pushed) for part in parts]
+            yield [part.first_steps(phase.n_steps + pushed) for part in parts]
 
     def _check(self, result: StepResult, parts: list[Batch]) -> None:
         """Keep the books of skipped steps, and stop at too many."""
@@ -300,8 +296,3 @@ def _validation_windows(store: Store, training: TrainingConfig) -> Windows | Non
         log.warning("%s has no validation split: the last package counts as the best", store.path)
         return None
     return Windows(store, "validation", training.validation_rollout)
-
-
-def _shortened(batch: Batch, n_steps: int) -> Batch:
-    """The first `n_steps + 1` states of each window."""
-    return Batch(batch.fields[:, : n_steps + 1], batch.time, batch.starts)

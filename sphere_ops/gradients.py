@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,7 @@ _BUCKET_BYTES = 16 * 2**20
 
 
 class _Averages(Protocol):
-    def start_mean(self, x: Tensor) -> Any: ...
-    def finish_mean(self, work: Any) -> None: ...
+    def mean(self, x: Tensor) -> Callable[[], None]: ...
 
 
 class GradientMean:
@@ -50,7 +49,7 @@ class GradientMean:
     def averaged(self) -> Iterator[None]:
         """The backward pass inside completes the gradients, which have their mean afterwards."""
         self._missing = [len(bucket) for bucket in self._buckets]
-        self._sent: list[tuple[Tensor, Any]] = []
+        self._sent: list[tuple[Tensor, Callable[[], None]]] = []
         self._active = True
         try:
             yield
@@ -58,8 +57,8 @@ class GradientMean:
             self._active = False
         while len(self._sent) < len(self._buckets):  # some parameters have no gradient
             self._send()
-        for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
-            self._mesh.finish_mean(work)
+        for bucket, (flat, wait) in zip(self._buckets, self._sent, strict=True):
+            wait()
             parts = flat.split([p.numel() for p in bucket])
             for p, part in zip(bucket, parts, strict=True):
                 if p.grad is not None:
@@ -78,4 +77,4 @@ class GradientMean:
         bucket = self._buckets[len(self._sent)]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
         flat = torch.cat([g.flatten() for g in gradients])
-        self._sent.append((flat, self._mesh.start_mean(flat)))
+        self._sent.append((flat, self._mesh.mean(flat)))

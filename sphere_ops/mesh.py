@@ -107,11 +107,8 @@ class Mesh:
                 async_op=True,
             )
 
-        assert work is not None
-
         def wait() -> Tensor:
-            with self.watched(operation):
-                work.wait()
+            self._wait(work, operation)
             return received
 
         return wait
@@ -200,16 +197,12 @@ class Mesh:
         """What replaces gradients by their mean over all processes."""
         return GradientMean([] if self.device_mesh is None else list(parameters), self)
 
-    def start_mean(self, x: Tensor) -> Any:
-        """Begin to replace x by its mean over all processes; `finish_mean` waits for it."""
+    def mean(self, x: Tensor) -> Callable[[], None]:
+        """Begin to replace x by its mean over all processes; what is returned waits for it."""
+        x /= self.data.ranks * self.latitude.ranks
         with self.watched("mean of the gradients"):
-            x /= self.data.ranks * self.latitude.ranks
-            return dist.all_reduce(x, async_op=True)
-
-    def finish_mean(self, work: Any) -> None:
-        """Wait for what `start_mean` began."""
-        with self.watched("mean of the gradients"):
-            work.wait()
+            work = dist.all_reduce(x, async_op=True)
+        return lambda: self._wait(work, "mean of the gradients")
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any process."""
@@ -236,6 +229,10 @@ class Mesh:
             with self.watched("word from the data axis"):
                 dist.all_gather_object(values, value, group=self._group("data"))
         return values
+
+    def _wait(self, work: Any, operation: str) -> None:
+        with self.watched(operation):
+            work.wait()
 
     def _group(self, axis: Axis) -> Any:
         assert self.device_mesh is not None
