@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from benchmarks.measure import Row, Timing, interleaved, peak_memory, report
-from benchmarks.task_a import FULL, Variant, ablation
+from benchmarks.task_a_variants import FULL, Variant, ablation
 from configs.model import ModelConfig
 from configs.schema import Config
 from configs.timestep import TimeStep

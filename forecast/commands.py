@@ -65,6 +65,13 @@ def rollout(
         int | None, typer.Option(min=1, help="Time steps; default: as the run was configured.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
+    transfer: Annotated[
+        Literal["operators", "fields"],
+        typer.Option(
+            help="On another grid than that of training: discretise the operators there, or take "
+            "the fields to the training grid and back."
+        ),
+    ] = "operators",
     latitude: Annotated[
         int | None,
         typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
@@ -86,6 +93,7 @@ def rollout(
             init_times=init_time,
             n_steps=steps,
             every=every,
+            transfer=transfer,
             progress=update,
         )
     _say(f"forecast: {out}")

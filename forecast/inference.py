@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from forecast.coordinates import ForecastAxes
 from forecast.forecaster import Forecaster
 from forecast.output import check_output
 from forecast.reader import lead_label
+from forecast.resampled import Resampled
 from forecast.rollout import rollout
 from forecast.shared_writer import SharedWriter
 from forecast.starts import Start, find_starts
@@ -35,6 +37,7 @@ from sphere_ops.mesh import current
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
+Transfer = Literal["operators", "fields"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def run_rollout(
     n_steps: int | None = None,
     every: int = 1,
     batch_size: int | None = None,
+    transfer: Transfer = "operators",
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[Ended, ...]:
@@ -90,6 +94,8 @@ def run_rollout(
             says, or else the default.
         every: write each `every`-th step.
         batch_size: forecasts that a process steps together; likewise.
+        transfer: on another grid than that of training, whether the operators are discretised
+            there, or the fields resampled to the training grid and back; see `Resampled`.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -108,8 +114,8 @@ def run_rollout(
         raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
     store = Store(data)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    forecaster, source = _load(package, device)
-    forecaster = _fitted(forecaster, store)
+    trained, source = _load(package, device)
+    forecaster = _fitted(trained, store, transfer)
     starts = find_starts(store, split, init_times)
     parts = current().data.ranks
     batch_size = min(batch_size or settings.batch_size, -(-len(starts) // parts))
@@ -146,7 +152,7 @@ class _Batch:
 
     def __init__(
         self,
-        forecaster: Forecaster,
+        forecaster: Forecaster | Resampled,
         store: Store,
         writer: SharedWriter,
         starts: list[Start],
@@ -255,7 +261,7 @@ def _settings(package: str | Path | Forecaster) -> RolloutConfig:
     return RolloutConfig()
 
 
-def _fitted(forecaster: Forecaster, store: Store) -> Forecaster:
+def _fitted(forecaster: Forecaster, store: Store, transfer: Transfer) -> Forecaster | Resampled:
     """The forecaster on the store's grid; refuses a store with other channels or time step."""
     absent = [name for name in forecaster.channel_names if name not in store.channel_names]
     if absent:
@@ -271,4 +277,6 @@ def _fitted(forecaster: Forecaster, store: Store) -> Forecaster:
     if forecaster.grid == store.grid:
         return forecaster
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
+    if transfer == "fields":
+        return Resampled(forecaster, store.grid)
     return forecaster.on_grid(store.grid)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from forecast.forecaster import Forecaster
+    from configs.timestep import TimeStep
+
+
+class Model(Protocol):
+    """What a rollout asks of a forecaster."""
+
+    time_step: TimeStep
+
+    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
+        """The state one time step later."""
 
 
 def rollout(
-    forecaster: Forecaster,
+    forecaster: Model,
     state: Tensor,
     time: np.ndarray,
     n_steps: int,

@@ -1,0 +1,137 @@
+"""What Task A learns, and the variants that are compared on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from configs.load import load_config
+from configs.schema import Config
+
+PRESET = "swe"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned, and its size.
+
+    Attributes:
+        nlat: rows of the grid; it has twice as many columns.
+        lmax: truncation of the data, exclusive.
+        time_step: of the model.
+        test: unseen trajectories.
+        long: steps of the long rollout.
+        long_states: test trajectories that it begins from.
+        extra: further overrides of the preset.
+    """
+
+    nlat: int = 64
+    lmax: int = 43
+    time_step: str = "1h"
+    test: int = 24
+    long: int = 1000
+    long_states: int = 4
+    extra: tuple[str, ...] = ()
+
+    def overrides(self) -> list[str]:
+        """Of the preset."""
+        return [
+            f"data.grid={{kind: legendre-gauss, nlat: {self.nlat}, nlon: {2 * self.nlat}}}",
+            f"data.lmax={self.lmax}",
+            f"data.time_step={self.time_step}",
+            f"data.trajectories={{train: 60, validation: 0, test: {self.test}}}",
+            "data.n_steps=20",
+            f"model.dealias_lmax={self.lmax}",
+            *self.extra,
+        ]
+
+
+FULL = Task()
+HALF = Task(nlat=32, lmax=22, time_step="2h", test=8, long=200)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a table.
+
+    Attributes:
+        name: what it is called.
+        lmax: truncation of the spectral branch over the rows of the grid.
+        absent: branches that it does not have.
+        overrides: of the preset, beyond those.
+        transfer: whether its error on other grids is measured.
+    """
+
+    name: str
+    lmax: float = 1.0
+    absent: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    transfer: bool = False
+
+    def config(self, task: Task, seed: int = 0) -> Config:
+        """The experiment."""
+        present = [
+            f"model.branches.spectral.lmax={round(self.lmax * task.nlat)}",
+            f"model.branches.integral.theta_cutoff={0.15 * 64 / task.nlat:g}",
+        ]
+        present = [o for o in present if o.split(".")[2] not in self.absent]
+        gone = [f"model.branches.{name}=null" for name in self.absent]
+        seeded = f"training.seed={seed}"
+        return load_config(PRESET, [*task.overrides(), *present, *gone, *self.overrides, seeded])
+
+
+def ablation() -> list[Variant]:
+    """The truncation of the spectral branch by the set of local branches."""
+    return [
+        Variant(f"{lmax} {name}", lmax / 64, absent)
+        for lmax in (16, 32, 64)
+        for name, absent in (
+            ("none", ("integral", "differential")),
+            ("integral", ("differential",)),
+            ("differential", ("integral",)),
+            ("both", ()),
+        )
+    ]
+
+
+_MULTI_STEP = ("training.rollout_steps=4", "training.rollout_from=0.6")
+
+
+def best() -> list[Variant]:
+    """The preset's model: with a multi-step schedule at the end, in bf16, and on other grids."""
+    return [
+        Variant("best", transfer=True),
+        Variant("best, multi-step", overrides=_MULTI_STEP),
+        Variant("best, bf16", overrides=("training.precision=bf16",)),
+        Variant("16 both, multi-step", 0.25, overrides=_MULTI_STEP),
+    ]
+
+
+def stability() -> list[Variant]:
+    """What keeps a differential branch without enough spectral degrees from blowing up."""
+    cut: dict[str, Any] = {"lmax": 0.25, "absent": ("integral",)}
+    aliased = ("model.dealias_lmax=null",)
+    return [
+        Variant("aliased", **cut, overrides=aliased),
+        Variant("aliased, multi-step", **cut, overrides=(*aliased, *_MULTI_STEP)),
+        Variant("dealiased", **cut),
+        Variant("dealiased, multi-step", **cut, overrides=_MULTI_STEP),
+        Variant("second order", **cut, overrides=("model.branches.differential.order=2",)),
+        Variant("weight decay", **cut, overrides=("training.weight_decay=0.1",)),
+        Variant("averaged", **cut, overrides=("training.ema_decay=0.99",)),
+    ]
+
+
+def mlp() -> list[Variant]:
+    """What follows the branches in a block, with as many parameters."""
+    gelu = ("model.mlp=gelu", "model.mlp_ratio=2.0")
+    return [Variant("products"), Variant("gelu", overrides=gelu)]
+
+
+SETS: dict[str, Callable[[], list[Variant]]] = {
+    "ablation": ablation,
+    "best": best,
+    "mlp": mlp,
+    "stability": stability,
+}
