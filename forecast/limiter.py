@@ -15,6 +15,7 @@ from sphere_ops.harmonics import InverseRealSHT, RealSHT, power_spectrum
 _MOST_STATES, _FEWEST_STATES = 1024, 32
 _VALUES = 1 << 27  # that are read at most, unless these are fewer states than the fewest
 _BATCH = 8
+_LARGEST = 1e6  # standard deviations: squares of what is larger would overflow
 _ROUNDING = 1e-5  # of the power of all degrees: below it there is nothing to hold
 
 
@@ -71,6 +72,7 @@ class SpectralLimiter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Limit fields (b, c, nlat, nlon) in normalised units, 0 where there are no values."""
+        x = x.clamp(-_LARGEST, _LARGEST)
         coeffs = self._to_degrees(x)
         rest = x - self._to_field(coeffs)
         power = _power(coeffs, rest, self.grid)

@@ -87,6 +87,16 @@ def test_the_limits_hold_on_another_grid():
         )
 
 
+@pytest.mark.parametrize("size", [1e15, 1e30, float("inf")])
+def test_what_would_overflow_is_held_too(size):
+    grid = Grid.of("legendre-gauss", 12, 24)
+    x = field(grid, 12).float()
+    limit = limiter(grid, x.double(), 1.5).float()
+    held = limit(torch.where(x > 0, size, -size))
+    assert held.isfinite().all()
+    assert float(area_mean(held.square(), grid).max()) <= 1.6 * float(limit.power.sum(1).max())
+
+
 class Amplifier(nn.Module):
     """A network whose tendency is a twentieth of the state."""
 
