@@ -66,12 +66,12 @@ def rollout(
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
     transfer: Annotated[
-        Literal["operators", "fields"],
+        Literal["fields", "operators"],
         typer.Option(
-            help="On another grid than that of training: discretise the operators there, or take "
-            "the fields to the training grid and back."
+            help="On another grid than that of training: take the fields to the training grid "
+            "and back, or discretise the operators there."
         ),
-    ] = "operators",
+    ] = "fields",
     latitude: Annotated[
         int | None,
         typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),

@@ -37,7 +37,7 @@ from sphere_ops.mesh import current
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
-Transfer = Literal["operators", "fields"]
+Transfer = Literal["fields", "operators"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run_rollout(
     n_steps: int | None = None,
     every: int = 1,
     batch_size: int | None = None,
-    transfer: Transfer = "operators",
+    transfer: Transfer = "fields",
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[Ended, ...]:
@@ -94,8 +94,8 @@ def run_rollout(
             says, or else the default.
         every: write each `every`-th step.
         batch_size: forecasts that a process steps together; likewise.
-        transfer: on another grid than that of training, whether the operators are discretised
-            there, or the fields resampled to the training grid and back; see `Resampled`.
+        transfer: on another grid than that of training, whether the fields are resampled to the
+            training grid and back (see `Resampled`), or the operators discretised there.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
