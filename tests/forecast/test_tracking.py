@@ -210,7 +210,7 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store):
     config = ModelConfig.model_validate(
         {"branches": {"spectral": {"lmax": 4}}, "channels": 4, "blocks": 1}
     )
-    forecaster = Forecaster.from_store(config, store)
+    forecaster = Forecaster.from_store(config, store).eval()
     with torch.no_grad():
         forecaster.network.decoder.weight.normal_()
     save_package(forecaster, tmp_path / "package")
