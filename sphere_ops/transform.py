@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sphere_ops.dealing import Share
-from sphere_ops.folded import contract_degrees, contract_latitude, from_orders, to_orders
+from sphere_ops.folded import contract_degrees, contract_latitude, from_hemispheres, to_hemispheres
 from sphere_ops.grid import Grid
 from sphere_ops.legendre import Function
 from sphere_ops.mesh import current
@@ -102,11 +102,11 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
     tables = _tables(spec, x)
-    z = to_orders(x, rows, "backward" if adjoint else "forward")
+    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
+    z = to_hemispheres(x, rows, weights, "backward" if adjoint else "forward")
     if adjoint:
         z *= _counted(spec, x)
-    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
-    contract_latitude(tables, z, weights, torch.view_as_complex(out))
+    contract_latitude(tables, z, torch.view_as_complex(out))
     return out
 
 
@@ -118,12 +118,12 @@ def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     if not n:
         return coeffs.new_empty(0, rows.own_rows, rows.nlon)
     tables = _tables(spec, coeffs)
-    z = coeffs.new_empty(orders.count, rows.nlat, n, dtype=coeffs.dtype.to_complex())
-    weights = tables[0].quadrature if adjoint else None
-    contract_degrees(tables, torch.view_as_complex(coeffs), weights, z)
+    z = coeffs.new_empty(2, orders.count, rows.north, n, dtype=coeffs.dtype.to_complex())
+    contract_degrees(tables, torch.view_as_complex(coeffs), z)
     if adjoint:
         z /= _counted(spec, coeffs)
-    return from_orders(z, rows, "backward" if adjoint else "forward")
+    weights = tables[0].quadrature if adjoint else None
+    return from_hemispheres(z, rows, weights, "backward" if adjoint else "forward")
 
 
 def _tables(spec: Spec, like: Tensor) -> list[Triangle]:

@@ -58,6 +58,11 @@ class Rows:
         return sum(orders.count for orders in self.dealt)
 
     @property
+    def north(self) -> int:
+        """Rows of the northern hemisphere, the equator included."""
+        return (self.nlat + 1) // 2
+
+    @property
     def own_rows(self) -> int:
         """Number of rows of the grid that this rank has between layers."""
         return self.share.n_rows(self.nlat)

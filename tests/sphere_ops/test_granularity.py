@@ -57,6 +57,16 @@ def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The granularity of a cache that holds a few rows of the small grids, and a few orders."""
+    monkeypatch.setattr(zonal, "_SLAB", 300)
+    monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
+    clear_tables()
+    yield
+    clear_tables()
+
+
+@pytest.fixture
 def dense_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What many channels get, with several blocks of orders on the small grids."""
     monkeypatch.setattr(plan, "_FEWEST_DIRECT_CHANNELS", 1)
@@ -71,14 +81,15 @@ def clear_tables() -> None:
         tables.cache_clear()
 
 
+@pytest.mark.parametrize(("cut", "folds"), [("few_large_launches", 1), ("small_pieces", 3)])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, request):
+def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, cut: str, folds: int, request):
     layer, x, dy = block(grid), torch.randn(2, 3, *grid.shape), torch.randn(2, 4, *grid.shape)
     x, dy, v = x.double(), dy.double(), torch.randn(2, 2, *grid.shape, dtype=torch.float64)
     expected = block_results(layer, x, dy) + transform_results(grid, v)
-    request.getfixturevalue("few_large_launches")
-    blocks = triangle.triangle(grid, grid.nlat, Orders.below(9), torch.float64, CPU).folds
-    assert len(blocks) == 1 and len(blocks[0]) == 3
+    request.getfixturevalue(cut)
+    table = triangle.triangle(grid, grid.nlat, Orders.below(9), torch.float64, CPU)
+    assert len(table.folds) == folds and len(list(table.blocks)) == 3
     found = block_results(layer, x, dy) + transform_results(grid, v)
     assert_agree(found, expected, 1e-12)
 

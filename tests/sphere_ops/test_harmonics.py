@@ -28,7 +28,8 @@ from tests.sphere_ops.exact import (
 
 PEER_KINDS = ("legendre-gauss", "equiangular")  # torch-harmonics has no cell-centred grid
 # nlat, nlon, lmax, mmax: even, odd and prime; up to the Nyquist order; fewer orders than degrees.
-SHAPES = [(12, 24, 12, 12), (13, 25, 13, 13), (12, 23, 9, 9), (16, 12, 16, 7), (17, 60, 11, 5)]
+SMALL = [(12, 24, 12, 12), (13, 25, 13, 13), (12, 23, 9, 9), (16, 12, 16, 7), (17, 60, 11, 5)]
+SHAPES = [*SMALL, (50, 120, 50, 50)]  # the last has several blocks of orders
 
 
 @pytest.mark.parametrize("kind", KINDS)
