@@ -2,8 +2,8 @@
 
 Without local branches nothing asks for the layout of `zonal`: complex numbers stay whole here. The
 hemispheres are folded where the rows are, before the Fourier transform, and unfolded after it:
-(2, orders, north, n) complex, sums and differences of each row and its mirror image. In a mesh,
-where a rank has its own rows alone, they are folded after the exchange.
+(2, orders, north, n) complex, sums and differences of each row and its mirror image. Where a rank
+has its own rows alone, without their mirror images, they are folded after the exchange.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def to_hemispheres(x: Tensor, rows: Rows, weights: Tensor, norm: Norm) -> Tensor
         (2, orders, north, n) complex; in a mesh own orders of all rows.
     """
     n, nlat, nlon = x.shape
-    if rows.share.ranks > 1:
+    if not rows.mirrored:
         return _fold(_to_orders(x, rows, norm), rows.north, weights)
     out = x.new_empty(2, rows.orders, rows.north, n, dtype=x.dtype.to_complex())
     for lines in pieces(0, rows.north, slab_lines(x.device, 2 * rows.all_orders * n)):
@@ -62,7 +62,7 @@ def from_hemispheres(hemispheres: Tensor, rows: Rows, weights: Tensor | None, no
         (n, nlat, nlon); in a mesh own rows.
     """
     _, orders, north, n = hemispheres.shape
-    if rows.share.ranks > 1:
+    if not rows.mirrored:
         return _from_orders(_unfold(hemispheres, rows.nlat, weights), rows, norm)
     x = hemispheres.new_empty(n, rows.nlat, rows.nlon, dtype=hemispheres.dtype.to_real())
     for lines in pieces(0, north, slab_lines(x.device, 2 * orders * n)):

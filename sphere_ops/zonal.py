@@ -68,6 +68,11 @@ class Rows:
         return self.share.n_rows(self.nlat)
 
     @property
+    def mirrored(self) -> bool:
+        """Whether this rank has the mirror image of each of its rows."""
+        return self.own_rows == self.nlat
+
+    @property
     def total(self) -> int:
         """Rows of all wavenumbers and both halos."""
         return self.orders * self.padded + 2 * self.halo

@@ -11,6 +11,8 @@ from pathlib import Path
 import pyproj  # noqa: F401
 import pytest
 
+from tests.thread import Thread
+
 os.environ.setdefault("MPLBACKEND", "agg")
 # Before torch: where other programs compute too, threads that spin cost ten times the time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -62,3 +64,15 @@ def refused(
         return errors[0]
 
     return refuse
+
+
+@pytest.fixture(scope="session")
+def thread(tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]) -> Thread:
+    """Data, training and forecast of the preset swe_smoke."""
+    t = Thread(tmp_path_factory.mktemp("thread"))
+    assert run_forecast("data", "swe", "swe_smoke", "--out", t.store) == 0
+    words = ("train", "swe_smoke", "--data", t.store, "--out", t.run, "tracking.enabled=false")
+    assert run_forecast(*words) == 0
+    assert run_forecast("rollout", t.run / "best", "--data", t.store, "--out", t.forecast) == 0
+    assert run_forecast("evaluate", t.forecast, "--data", t.store, "--out", t.scores) == 0
+    return t

@@ -1,0 +1,131 @@
+"""Bad input by the command line: one line that says what is wrong, and nothing is left or lost."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.thread import Thread
+
+Refused = Callable[..., str]
+
+
+def test_an_output_that_exists_is_refused_and_left_alone(thread: Thread, refused: Refused) -> None:
+    before = thread.scores.read_bytes()
+    for words in (
+        ("data", "swe", "swe_smoke", "--out", thread.store),
+        ("data", "export", thread.store, "--out", thread.forecast),
+        ("train", "swe_smoke", "--data", thread.store, "--out", thread.run),
+        ("rollout", thread.run, "--data", thread.store, "--out", thread.forecast),
+        ("evaluate", thread.forecast, "--data", thread.store, "--out", thread.scores),
+    ):
+        assert "exists" in refused(*words)
+    assert thread.scores.read_bytes() == before
+
+
+def test_a_missing_input_is_named(thread: Thread, refused: Refused, tmp_path: Path) -> None:
+    absent, out = tmp_path / "absent", tmp_path / "out.nc"
+    for words in (
+        ("data", "info", absent),
+        ("data", "export", absent, "--out", out),
+        ("data", "ingest", "sst", absent, "--out", out),
+        ("train", "swe_smoke", "--data", absent, "--out", out),
+        ("rollout", absent, "--data", thread.store, "--out", out),
+        ("rollout", thread.run, "--data", absent, "--out", out),
+        ("evaluate", absent, "--data", thread.store, "--out", out),
+        ("evaluate", thread.forecast, "--data", absent, "--out", out),
+        ("plot", "map", absent, "--variable", "v", "--out", tmp_path / "p.png"),
+        ("plot", "scores", absent, "--out", tmp_path / "p.png"),
+        ("plot", "spectrum", absent, "--data", thread.store, "--out", tmp_path / "p.png"),
+        ("runs", "--uri", f"sqlite:///{absent}"),
+    ):
+        assert str(absent) in refused(*words), words
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_something_else_is_refused(
+    thread: Thread, refused: Refused, tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.nc"
+    text.write_text("not a netCDF file")
+    out = tmp_path / "out.nc"
+    for words in (
+        ("data", "info", text),
+        ("data", "ingest", "sst", text, "--out", tmp_path / "out.zarr"),
+        ("train", "swe_smoke", "--data", text, "--out", out),
+        ("rollout", text, "--data", thread.store, "--out", out),
+        ("evaluate", text, "--data", thread.store, "--out", out),
+        ("plot", "map", text, "--variable", "v", "--out", tmp_path / "p.png"),
+        ("plot", "scores", text, "--out", tmp_path / "p.png"),
+    ):
+        assert "notes.nc" in refused(*words), words
+    assert list(tmp_path.iterdir()) == [text]
+
+
+def test_a_package_of_another_version_is_refused(
+    thread: Thread, refused: Refused, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(thread.run / "best", package)
+    description = json.loads((package / "package.json").read_text())
+    description["format_version"] = 99
+    (package / "package.json").write_text(json.dumps(description))
+    out = tmp_path / "out.nc"
+    line = refused("rollout", package, "--data", thread.store, "--out", out)
+    assert "format version 99" in line
+    assert not out.exists()
+
+
+def test_an_unknown_variable_of_a_plot_is_told_the_known_ones(
+    thread: Thread, refused: Refused, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.png"
+    line = refused("plot", "map", thread.forecast, "--variable", "vortcity", "--out", out)
+    assert "vorticity" in line
+    assert not out.exists()
+
+
+def series() -> xr.Dataset:
+    """Two years of monthly sea surface temperature on a global grid."""
+    time = np.arange("2000-01", "2002-01", dtype="M8[M]").astype("M8[ns]")
+    latitude, longitude = 82.5 - 15.0 * np.arange(12), 7.5 + 15.0 * np.arange(24)
+    values = np.random.default_rng(0).normal(15, 5, (24, 12, 24)).astype("f4")
+    return xr.Dataset(
+        {"sst": (("time", "lat", "lon"), values, {"units": "degC"})},
+        {
+            "time": time,
+            "lat": ("lat", latitude, {"units": "degrees_north"}),
+            "lon": ("lon", longitude, {"units": "degrees_east"}),
+        },
+    )
+
+
+BAD_FILES: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], tuple[str, ...], str]] = {
+    "variable that is not there": (lambda d: d.rename(sst="salt"), (), "salt"),
+    "regional grid": (lambda d: d.isel(lat=slice(3, 9)), (), "global"),
+    "gap in time": (lambda d: d.isel(time=[*range(5), *range(7, 24)]), (), "gap"),
+    "duplicate in time": (lambda d: d.isel(time=[0, 1, 1, 2]), (), "duplicate"),
+    "missing values and no mask": (
+        lambda d: d.where(d.lat < 80),
+        ("--set", "data.mask=[]"),
+        "mask",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_and_leaves_nothing(
+    name: str, refused: Refused, tmp_path: Path
+) -> None:
+    spoil, settings, fragment = BAD_FILES[name]
+    path, out = tmp_path / "in.nc", tmp_path / "store.zarr"
+    spoil(series()).to_netcdf(path)
+    years = "data.splits={train: {first: 2000, last: 2000}, validation: {first: 2001-01, last: "
+    years += "2001-06}, test: {first: 2001-07, last: 2001-12}}"
+    line = refused("data", "ingest", "sst", path, "--out", out, "--set", years, *settings)
+    assert fragment in line
+    assert list(tmp_path.iterdir()) == [path]
