@@ -71,6 +71,10 @@ class ModelConfig(Section):
         default="mean", description="what is subtracted before scaling: time mean, or mean by month"
     )
     conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
+    persistent_mean: tuple[VariableName, ...] = Field(
+        default=(), description="channels whose area mean keeps its departure from the baseline: "
+        "for what outlives the forecast, as the warmth of an ocean",
+    )  # fmt: skip
     dealias_lmax: int | None = Field(
         default=None, ge=1, description="drop the tendency's degrees from this one on"
     )

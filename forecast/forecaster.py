@@ -37,8 +37,8 @@ class Forecaster(nn.Module):
 
     normalise → append forcings at the target time, the climatology if that is the baseline, and
     static fields → network → add to the state (scaled by the size of a one-step difference) →
-    limit the spectrum, but in training → denormalise → keep the area mean of conserved channels →
-    mask.
+    limit the spectrum, but in training → denormalise → keep the area means of conserved and
+    persistent channels → mask.
 
     Attributes:
         config: the model's settings.
@@ -58,7 +58,8 @@ class Forecaster(nn.Module):
     static: Tensor
     mask: Tensor | None
     _prognostic: Tensor
-    _conserved: Tensor
+    _kept: Tensor
+    _persistent: Tensor
     _residual: Tensor
     _area: Tensor
 
@@ -87,14 +88,23 @@ class Forecaster(nn.Module):
                     f"channel {v.name!r} of the store has role {v.role}; a forecast predicts all "
                     "its channels, so they are prognostic or diagnostic"
                 )
+        if unknown := set(config.persistent_mean) - {v.name for v in channels}:
+            raise ValueError(
+                f"model.persistent_mean names {sorted(unknown)}, but the channels of the store are "
+                f"{[v.name for v in channels]}"
+            )
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
         self.normalizer = normalizer
         self.register_buffer("static", static)
         self.register_buffer("mask", mask)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
-        conserved = [i for i, v in enumerate(channels) if v.conserved and config.conserve]
+        persistent = [v.name in config.persistent_mean for v in channels]
+        kept = [
+            i for i, v in enumerate(channels) if persistent[i] or (v.conserved and config.conserve)
+        ]
         self.register_buffer("_prognostic", torch.tensor(prognostic), persistent=False)
-        self.register_buffer("_conserved", torch.tensor(conserved, dtype=torch.long), False)
+        self.register_buffer("_kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.register_buffer("_persistent", torch.tensor(persistent), persistent=False)
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
         self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
@@ -165,8 +175,8 @@ class Forecaster(nn.Module):
             fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
             predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
-        if len(self._conserved):
-            following = self._conserve(following, state)
+        if len(self._kept):
+            following = self._keep_means(following, state, time, target_time)
         return self._inside_mask(following, torch.nan)
 
     def forward(self, state: Tensor, time: Times) -> Tensor:
@@ -224,10 +234,19 @@ class Forecaster(nn.Module):
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)
 
-    def _conserve(self, following: Tensor, state: Tensor) -> Tensor:
-        """Give conserved channels of `following` the area means that they have in `state`."""
-        chosen = self._conserved
+    def _keep_means(
+        self, following: Tensor, state: Tensor, time: Times, target_time: Times
+    ) -> Tensor:
+        """Give channels of `following` the area means of `state`, persistent ones with the season.
+
+        What the season changes is the climatology, where that is the baseline.
+        """
+        chosen = self._kept
         change = following[:, chosen] - state[:, chosen]
+        if self.normalizer.climatology is not None:
+            season = self.normalizer.baseline(target_time) - self.normalizer.baseline(time)
+            season = season.where(self._persistent[:, None, None], 0.0)
+            change = change - season[:, chosen]
         area = self._area.to(change)
         if self.mask is not None:
             area = area * self.mask[chosen]

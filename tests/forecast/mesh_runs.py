@@ -81,7 +81,12 @@ CASES = {
             "checkpoint_steps": True,
         },
     ),
-    "masked, mean squares": Case("series", 1, {}, {"loss": "mse"}),
+    "persistent mean, mean squares": Case(
+        "series",
+        1,
+        {"baseline": "climatology", "persistent_mean": ["sst"]},
+        {"loss": "mse"},
+    ),
 }
 
 
@@ -134,7 +139,22 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
             values |= {f"average {n}": v.double() for n, v in trainer.average.average.items()}
         values |= {n: torch.tensor(v, dtype=torch.float64) for n, v in validation.items()}
         values |= {f"package {k}": v.double() for k, v in forecaster.whole_tensors().items()}
-        return values
+        return values | felt(values, forecaster)
+
+
+def felt(values: dict[str, Tensor], forecaster: Forecaster) -> dict[str, Tensor]:
+    """The weights without those that no loss feels, such as a constant that a kept mean takes off.
+
+    Their gradient is rounding alone, of which Adam makes whole steps.
+    """
+    weights: dict[str, Tensor] = {}
+    for name, p in forecaster.named_parameters():
+        assert p.grad is not None
+        feels = p.grad.abs() > 1e-6 * p.grad.abs().max()
+        for kind in (name, f"average {name}", f"package {name}"):
+            if kind in values:
+                weights[kind] = values[kind].where(feels, 0.0)
+    return weights
 
 
 _BROKEN = 30

@@ -75,6 +75,25 @@ def test_conservation_can_be_left_out(trajectories):
     assert change.abs().min() > 1e-3
 
 
+def test_the_area_mean_of_a_persistent_anomaly_is_kept_while_the_season_goes_on(monthly):
+    state, time = states(monthly)
+    name = monthly.channel_names[0]
+    forecaster = build(monthly, baseline="climatology", persistent_mean=(name,))
+    later = monthly.time_step.advance(time)
+    following = forecaster.step(state, time)
+    of, weights = forecaster.normalizer, monthly.grid.area_weights * monthly.mask
+
+    def means(x: torch.Tensor, at: np.ndarray) -> torch.Tensor:
+        anomaly = (x - of.baseline(at)).where(monthly.mask, 0.0)
+        return (anomaly * weights).sum((-2, -1)) / weights.sum((-2, -1))
+
+    before, after = means(state, time), means(following, later)
+    torch.testing.assert_close(after[:, 0], before[:, 0], rtol=0, atol=1e-10)
+    assert (after[:, 1] - before[:, 1]).abs().min() > 1e-3
+    season = (of.baseline(later) - of.baseline(time)).where(monthly.mask, 0.0)[:, 0]
+    assert (season * weights[0]).sum((-2, -1)).abs().min() > 1e-3
+
+
 def test_what_is_outside_the_mask_neither_enters_nor_leaves(monthly):
     state, time = states(monthly)
     forecaster = build(monthly, baseline="climatology", static=("sin_latitude", "orography"))
@@ -160,6 +179,7 @@ def test_sub_monthly_climatology_has_no_jump_at_the_turn_of_the_month(make_store
         ({"static": ("land_fraction",)}, "model.static names 'land_fraction'"),
         ({"baseline": "climatology"}, "model.baseline is climatology"),
         ({"dealias_lmax": 40}, "model.dealias_lmax is 40"),
+        ({"persistent_mean": ("tp",)}, r"model.persistent_mean names \['tp'\]"),
     ],
 )
 def test_a_model_that_the_store_cannot_serve_is_refused(trajectories, settings, message):
