@@ -29,7 +29,10 @@ class IntegralBranch(Section):
 class DifferentialBranch(Section):
     """The local differential branch."""
 
-    order: Literal[1, 2] = 1
+    order: Literal[1, 2] = Field(
+        default=2, description="highest derivatives: the second ones hold a model together whose "
+        "spectral branch is cut off below the data; the first cost less where it is not",
+    )  # fmt: skip
     length_scale: float | None = Field(
         default=None, gt=0, description="derivatives are per this length, radians; 1/lmax of the "
         "spectral branch if not given, 1/32 without one",
