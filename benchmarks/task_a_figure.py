@@ -3,8 +3,8 @@
     python -m benchmarks.task_a_figure --errors ABLATION.json --times TRAINING.json --out PNG
 
 Errors are those of `benchmarks.task_a`, means over the seeds that were run; times those of
-`benchmarks.training`. A row of the ablation that one of them lacks is left out, and so is an error
-that is not finite.
+`benchmarks.training`. A row that one of them lacks is left out, and so is an error that is not
+finite.
 """
 
 from __future__ import annotations
@@ -75,6 +75,17 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
         Line2D([], [], color="#555555", marker=marker, linestyle="", label=f"local: {branches}")
         for branches, marker in _MARKERS.items()
     ]
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color="#555555",
+            marker="D",
+            linestyle="",
+            markerfacecolor="none",
+            label="second derivatives",
+        )  # fmt: skip
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8,
                   frameon=False, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
     figure.savefig(path, dpi=90)
@@ -83,8 +94,10 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
 
 def _point(ax: Axes, name: str, time: float, values: list[float]) -> None:
     if values:
-        lmax, branches = name.split(" ")
-        ax.plot(time, fmean(values), _MARKERS[branches], color=_COLOURS[lmax], markersize=8)
+        row, _, second_order = name.partition(", ")
+        lmax, branches = row.split(" ")
+        ax.plot(time, fmean(values), _MARKERS[branches], color=_COLOURS[lmax], markersize=8,
+                markerfacecolor="none" if second_order else None)  # fmt: skip
 
 
 def main() -> None:

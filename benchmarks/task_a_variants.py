@@ -100,14 +100,21 @@ _MULTI_STEP = ("training.rollout_steps=4", "training.rollout_from=0.6")
 
 
 def best() -> list[Variant]:
-    """The ablation's best: on other grids, with several steps in the loss, in bf16; cut off."""
+    """The ablation's best: on other grids, with several steps in the loss, and in bf16."""
     cut: dict[str, Any] = {"absent": ("integral",)}
     return [
         Variant("best", **cut, transfer=True),
         Variant("best, multi-step", **cut, overrides=_MULTI_STEP),
         Variant("best, bf16", **cut, overrides=("training.precision=bf16",)),
         Variant("16 both, multi-step", 0.25, overrides=_MULTI_STEP),
-        Variant("16 both, second order", 0.25, overrides=_SECOND_ORDER),
+    ]
+
+
+def second_order() -> list[Variant]:
+    """The spectral branch cut off, beside second derivatives."""
+    return [
+        Variant(f"16 {name}, second order", 0.25, absent, _SECOND_ORDER)
+        for name, absent in (("differential", ("integral",)), ("both", ()))
     ]
 
 
@@ -136,5 +143,6 @@ SETS: dict[str, Callable[[], list[Variant]]] = {
     "ablation": ablation,
     "best": best,
     "mlp": mlp,
+    "second-order": second_order,
     "stability": stability,
 }

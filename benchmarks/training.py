@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from benchmarks.measure import Row, Timing, interleaved, peak_memory, report
-from benchmarks.task_a_variants import FULL, Variant, ablation
+from benchmarks.task_a_variants import FULL, Variant, ablation, second_order
 from configs.model import ModelConfig
 from configs.schema import Config
 from configs.timestep import TimeStep
@@ -60,7 +60,7 @@ def main() -> None:
         print(peak_memory(_step(arguments.peak, device), device))
         return
     keep_freed_memory()
-    every = [v.name for v in ablation()]
+    every = [v.name for v in _variants()]
     names = [name for name in every if arguments.only in name]
     with_loader = device.type == "cpu" and arguments.only in _LOADER
     if not names and not with_loader:
@@ -72,9 +72,13 @@ def main() -> None:
     if with_loader:
         from benchmarks.loader import loader_rows
 
-        rows += loader_rows(every[-1])
+        rows += loader_rows(ablation()[-1].name)
     title = f"one training step on {device}, float32, {torch.get_num_threads()} threads"
     report(rows, title, arguments.json)
+
+
+def _variants() -> list[Variant]:
+    return [*ablation(), *second_order()]
 
 
 def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:
@@ -90,7 +94,7 @@ def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) ->
 
 def training_step(name: str, device: torch.device) -> Callable[[Batch], object]:
     """One training step of a row of the ablation, or of a peer."""
-    variant = next((v for v in ablation() if v.name == name), Variant(name))
+    variant = next((v for v in _variants() if v.name == name), Variant(name))
     config = variant.config(FULL)
     trainer = Trainer(_forecaster(name, config).to(device), config.training)
     if name in _PEERS:  # torch's fused AdamW takes no complex weights
