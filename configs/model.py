@@ -68,6 +68,10 @@ class ModelConfig(Section):
         "and unbounded where they do not",
     )  # fmt: skip
     mlp_ratio: float = Field(default=2.0, gt=0, description="its hidden channels over `channels`")
+    history: int = Field(
+        default=1, ge=1, description="states that the model sees: the present one, and those one "
+        "time step apart before it"
+    )  # fmt: skip
     static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
     forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,28 +22,31 @@ class Batch:
         fields: float32 (b, n_steps + 1, c, nlat, nlon), physical units.
         time: valid times of the first states, datetime64[ns] (b,).
         starts: `index` and `step` of the first states, (b, 2).
+        earlier: float32 (b, c, nlat, nlon) each, the states before those, the latest first.
     """
 
     fields: Tensor
     time: NDArray[np.datetime64]
     starts: NDArray[np.int64]
+    earlier: tuple[Tensor, ...] = ()
 
     def first_steps(self, n_steps: int) -> Batch:
         """The first `n_steps + 1` states of each window."""
-        return Batch(self.fields[:, : n_steps + 1], self.time, self.starts)
+        return replace(self, fields=self.fields[:, : n_steps + 1])
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which a GPU copies without waiting."""
-        return Batch(self.fields.pin_memory(), self.time, self.starts)
+        earlier = tuple(x.pin_memory() for x in self.earlier)
+        return replace(self, fields=self.fields.pin_memory(), earlier=earlier)
 
 
 class Windows(Dataset[Batch]):
     """Windows of a split, each read as a batch of one."""
 
-    def __init__(self, store: Store, split: str, n_steps: int) -> None:
-        """List the windows of `n_steps + 1` states; see `Store.windows`."""
-        self.store, self.n_steps = store, n_steps
-        self.starts = store.windows(split, n_steps)
+    def __init__(self, store: Store, split: str, n_steps: int, n_earlier: int = 0) -> None:
+        """List the windows of `n_steps + 1` states, with so many before; see `Store.windows`."""
+        self.store, self.n_steps, self.n_earlier = store, n_steps, n_earlier
+        self.starts = store.windows(split, n_steps, n_earlier)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -56,9 +59,10 @@ class Windows(Dataset[Batch]):
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Several windows."""
         starts = self.starts[np.asarray(indices)]
-        fields = torch.stack([self.store.states(i, s, self.n_steps + 1) for i, s in starts])
+        n, count = self.n_earlier, self.n_earlier + self.n_steps + 1
+        fields = torch.stack([self.store.states(i, s - n, count) for i, s in starts])
         time = np.array([self.store.valid_time(i, s) for i, s in starts], dtype="datetime64[ns]")
-        return Batch(fields, time, starts)
+        return Batch(fields[:, n:], time, starts, fields[:, :n].flip(1).unbind(1))
 
 
 def order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:

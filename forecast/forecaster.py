@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from configs.model import BranchesConfig, ModelConfig
+from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.build import build_network
 from forecast.dealias import Truncation
 from forecast.forcing import forcing_fields
 from forecast.limiter import SpectralLimiter
@@ -28,23 +29,21 @@ Times = NDArray[np.datetime64]
 BY_ROWS = ("static", "mask", "normalizer.climatology")
 """The tensors of a package of which a process of a mesh has its own rows."""
 
-_UNRESOLVED_LMAX = 32
-"""Degree whose scale derivatives refer to where no spectral branch sets one."""
-
 
 class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
 
-    normalise → append forcings at the target time, the climatology if that is the baseline, and
-    static fields → network → add to the state (scaled by the size of a one-step difference) →
-    limit the spectrum, but in training → denormalise → keep the area means of conserved and
-    persistent channels → mask.
+    normalise → append the steps that led here (`history`), forcings at the target time, the
+    climatology if that is the baseline, and static fields → network → add to the state (scaled by
+    the size of a one-step difference) → limit the spectrum, but in training → denormalise → keep
+    the area means of conserved and persistent channels → mask.
 
     Attributes:
         config: the model's settings.
         grid: the grid of the states.
         channels: what the channels of a state are.
         time_step: interval of one step.
+        n_earlier: states before the present one that a step takes.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
         mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
@@ -94,7 +93,7 @@ class Forecaster(nn.Module):
                 f"{[v.name for v in channels]}"
             )
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
-        self.normalizer = normalizer
+        self.normalizer, self.n_earlier = normalizer, config.history - 1
         self.register_buffer("static", static)
         self.register_buffer("mask", mask)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
@@ -109,7 +108,8 @@ class Forecaster(nn.Module):
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
         self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
         baselines = len(prognostic) * (normalizer.climatology is not None)
-        in_channels = len(prognostic) + len(config.forcing) + baselines + len(static)
+        in_channels = len(prognostic) * config.history + len(config.forcing)
+        in_channels += baselines + len(static)
         self.network = network or build_network(config, in_channels, len(channels), grid)
         self.limiter = limiter
         self.filter: nn.Module | None = None
@@ -152,19 +152,34 @@ class Forecaster(nn.Module):
         """Short names of the channels."""
         return tuple(v.name for v in self.channels)
 
-    def step(self, state: Tensor, time: Times) -> Tensor:
+    def step(self, state: Tensor, time: Times, *earlier: Tensor) -> Tensor:
         """The state one time step later.
 
         Args:
             state: (b, c, nlat, nlon), physical units; outside the mask anything.
             time: its valid times, datetime64 (b,).
+            earlier: the states before it that the model sees (`model.history` less one), one time
+                step apart, the latest first.
 
         Returns:
             The state at `time` plus one time step, same shape; NaN outside the mask.
+
+        Raises:
+            ValueError: if there are not as many earlier states as the model sees.
         """
+        if len(earlier) != self.n_earlier:
+            raise ValueError(
+                f"the model sees {self.n_earlier + 1} states (model.history), got "
+                f"{len(earlier) + 1}; give the {self.n_earlier} before the present one, the latest "
+                "first"
+            )
         target_time = self.time_step.advance(time)
-        present = self._inside_mask(self.normalizer.normalise(state, time), 0.0)
-        inputs = self._inputs(present, target_time)
+        present = self._scaled(state, time)
+        past = [
+            self._scaled(x, self.time_step.advance(time, -n))
+            for n, x in enumerate(earlier, start=1)
+        ]
+        inputs = self._inputs(present, past, target_time)
         change = self.network(inputs).to(state.dtype)
         if self.filter is not None:
             change = self.filter(change)
@@ -179,9 +194,9 @@ class Forecaster(nn.Module):
             following = self._keep_means(following, state, time, target_time)
         return self._inside_mask(following, torch.nan)
 
-    def forward(self, state: Tensor, time: Times) -> Tensor:
+    def forward(self, state: Tensor, time: Times, *earlier: Tensor) -> Tensor:
         """See `step`."""
-        return self.step(state, time)
+        return self.step(state, time, *earlier)
 
     def on_grid(self, grid: Grid) -> Forecaster:
         """The same forecaster on another grid; it shares the weights of this one.
@@ -223,10 +238,17 @@ class Forecaster(nn.Module):
             for name, tensor in self.state_dict().items()
         }
 
-    def _inputs(self, present: Tensor, target_time: Times) -> Tensor:
+    def _scaled(self, state: Tensor, time: Times) -> Tensor:
+        """A state in normalised units, zero outside the mask."""
+        return self._inside_mask(self.normalizer.normalise(state, time), 0.0)
+
+    def _inputs(self, present: Tensor, past: list[Tensor], target_time: Times) -> Tensor:
         """What the network sees, (b, in_channels, nlat, nlon)."""
         forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
-        parts = [present[:, self._prognostic], forcing]
+        # Steps rather than states: they are of order one too, and say what states hardly do.
+        steps = [(x - y) / self.normalizer.step_scale for x, y in pairwise([present, *past])]
+        parts = [x[:, self._prognostic] for x in (present, *steps)]
+        parts.append(forcing)
         if self.normalizer.climatology is not None:
             # An anomaly behaves otherwise at a front, or at the edge of the ice, than elsewhere.
             baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
@@ -259,30 +281,3 @@ class Forecaster(nn.Module):
 
     def _inside_mask(self, x: Tensor, outside: float) -> Tensor:
         return x if self.mask is None else x.where(self.mask, outside)
-
-
-def build_network(
-    config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
-) -> LocalSFNO:
-    """The network of a configuration."""
-    inner = config.grid
-    return LocalSFNO(
-        in_channels,
-        out_channels,
-        grid,
-        branch_settings(config.branches),
-        channels=config.channels,
-        blocks=config.blocks,
-        mlp=config.mlp,
-        mlp_ratio=config.mlp_ratio,
-        inner_grid=None if inner is None else Grid.of(inner.kind, inner.nlat, inner.nlon),
-    )
-
-
-def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
-    """The branches that exist, by name, with their settings."""
-    settings: dict[str, dict[str, Any]] = branches.model_dump(exclude_none=True)
-    if "differential" in settings:
-        lmax = branches.spectral.lmax if branches.spectral is not None else _UNRESOLVED_LMAX
-        settings["differential"].setdefault("length_scale", 1 / lmax)
-    return settings

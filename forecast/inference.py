@@ -116,7 +116,7 @@ def run_rollout(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained, source = _load(package, device)
     forecaster = _fitted(trained, store, transfer)
-    starts = find_starts(store, split, init_times)
+    starts = find_starts(store, split, init_times, n_earlier=forecaster.n_earlier)
     parts = current().data.ranks
     batch_size = min(batch_size or settings.batch_size, -(-len(starts) // parts))
     axes = ForecastAxes(
@@ -165,17 +165,20 @@ class _Batch:
         self.own = self.parts[self.mesh.data.rank]
         device = next(forecaster.parameters()).device
         names = [store.channel_names.index(name) for name in forecaster.channel_names]
-        states = [store.state(*starts[i])[names] for i in self.own]
-        empty = torch.empty(0, len(names), *own_shape(store.grid))
-        self.state = (torch.stack(states) if states else empty).to(device)  # (b, c, h, w)
+        n, own_starts = forecaster.n_earlier, [starts[i] for i in self.own]
+        states = [store.states(i, s - n, n + 1)[:, names] for i, s in own_starts]
+        empty = torch.empty(0, n + 1, len(names), *own_shape(store.grid))
+        seen = (torch.stack(states) if states else empty).to(device)  # (b, n + 1, c, h, w)
+        *earlier, self.state = seen.unbind(1)
+        self.earlier = earlier[::-1]
         self.valid = None if store.mask is None else store.mask[names].to(device)
-        for i, channel in self._failures(self.state).items():
+        for i, channel in self._failures(seen.sum(1)).items():
             raise ValueError(
-                f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}; "
-                "a forecast needs a complete initial state: declare a mask when ingesting, or "
-                "start from another time"
+                f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}"
+                f"{' or before' * bool(n)}; a forecast needs a complete initial state: declare a "
+                "mask when ingesting, or start from another time"
             )
-        times = [store.valid_time(*starts[i]) for i in self.own]
+        times = [store.valid_time(*start) for start in own_starts]
         self.time = np.array(times, dtype="datetime64[ns]")
 
     def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Ended]:
@@ -202,7 +205,7 @@ class _Batch:
         """The own states after each step, of few forecasts perhaps none."""
         if not self.own:
             return repeat(self.state, n_steps)
-        steps = rollout(self.forecaster, self.state, self.time, n_steps)
+        steps = rollout(self.forecaster, self.state, self.time, n_steps, self.earlier)
         return (state for _, state in steps)
 
     def _write(self, position: int, state: Tensor, ended: dict[int, Ended]) -> None:

@@ -22,6 +22,7 @@ class Resampled(nn.Module):
         channels: what the channels of a state are.
         channel_names: their short names.
         time_step: interval of one step.
+        n_earlier: states before the present one that a step takes.
         mask: None: all channels have values everywhere.
     """
 
@@ -41,9 +42,10 @@ class Resampled(nn.Module):
             )
         self.forecaster, self.grid = forecaster, grid
         self.channels, self.channel_names = forecaster.channels, forecaster.channel_names
-        self.time_step = forecaster.time_step
+        self.time_step, self.n_earlier = forecaster.time_step, forecaster.n_earlier
 
-    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
+    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
         """The state (b, c, nlat, nlon) one time step later; see `Forecaster.step`."""
-        own = resample(state, self.grid, self.forecaster.grid)
-        return resample(self.forecaster.step(own, time), self.forecaster.grid, self.grid)
+        own = [resample(x, self.grid, self.forecaster.grid) for x in (state, *earlier)]
+        following = self.forecaster.step(own[0], time, *own[1:])
+        return resample(following, self.forecaster.grid, self.grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ class Model(Protocol):
 
     time_step: TimeStep
 
-    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
+    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
         """The state one time step later."""
 
 
@@ -27,6 +27,7 @@ def rollout(
     state: Tensor,
     time: np.ndarray,
     n_steps: int,
+    earlier: Sequence[Tensor] = (),
     *,
     grad: bool = False,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
@@ -40,6 +41,7 @@ def rollout(
         state: prognostic fields (b, c, nlat, nlon), physical units.
         time: valid times of `state`, datetime64 (b,).
         n_steps: number of steps; 0 yields nothing.
+        earlier: the states before `state` that the model sees, the latest first.
         grad: record the steps for autograd, as training through a rollout needs.
 
     Yields:
@@ -49,7 +51,13 @@ def rollout(
     for step in range(1, n_steps + 1):
         # Set per step: a generator that holds a grad mode across a yield leaks it to its caller.
         with torch.set_grad_enabled(grad):
-            state = forecaster.step(state, time)
+            following = forecaster.step(state, time, *earlier)
+        earlier, state = shifted(state, earlier), following
         # From the start, since the 31st of a month would otherwise become the 28th for good.
         time = forecaster.time_step.advance(start, step)
         yield time, state
+
+
+def shifted(state: Tensor, earlier: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The states before the next one, as many as were before `state`, the latest first."""
+    return (state, *earlier)[: len(earlier)]

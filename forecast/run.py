@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from configs import layout
-from configs.schema import Config, TrainingConfig
+from configs.schema import Config
 from forecast.checkpoint import load_training_state, save_package, save_training_state
 from forecast.data import Batch, Windows, batches
 from forecast.display import Display, display
@@ -82,7 +82,7 @@ class Run:
             )
         if trainer.choice.reason:
             log.warning("%s is used: %s", trainer.choice.name, trainer.choice.reason)
-        self.mesh = current()
+        self.mesh, self.n_earlier = current(), config.model.history - 1
         self.metrics = MetricsFile(out / layout.METRICS_FILE) if self.mesh.is_first else None
         self.delivery = self._delivery(tracker) if self.mesh.is_first else None
 
@@ -114,7 +114,7 @@ class Run:
         return self.trainer.step_count
 
     def _steps(self, shown: Display, received: list[signal.Signals]) -> None:
-        validation = _validation_windows(self.store, self.training)
+        validation = self._validation_windows()
         recent: list[StepResult] = []
         for phase in phases(
             self.training.steps, self.training.rollout_steps, self.training.rollout_from
@@ -147,7 +147,7 @@ class Run:
         begin = max(self.step, phase.first)
         if begin >= phase.last:
             return
-        windows = Windows(self.store, "train", phase.n_steps + t.push_forward)
+        windows = Windows(self.store, "train", phase.n_steps + t.push_forward, self.n_earlier)
         first, last = (n - phase.first for n in (begin, phase.last))
         stream = batches(
             windows,
@@ -246,6 +246,14 @@ class Run:
             self.trainer.averaged(), self.out / name, training=summary, provenance=provenance
         )
 
+    def _validation_windows(self) -> Windows | None:
+        if "validation" not in self.store.split:
+            log.warning(
+                "%s has no validation split: the last package counts as the best", self.store.path
+            )
+            return None
+        return Windows(self.store, "validation", self.training.validation_rollout, self.n_earlier)
+
     def _draw_curves(self, metrics: MetricsFile) -> None:
         if metrics.last_step < 0:
             return
@@ -289,10 +297,3 @@ class Run:
                 "the tracker did not take everything; it is in %s, and --resume sends the rest",
                 self.out / layout.METRICS_FILE,
             )
-
-
-def _validation_windows(store: Store, training: TrainingConfig) -> Windows | None:
-    if "validation" not in store.split:
-        log.warning("%s has no validation split: the last package counts as the best", store.path)
-        return None
-    return Windows(store, "validation", training.validation_rollout)

@@ -33,7 +33,8 @@ class ServedForecaster:
 
         Args:
             inputs: `state` (b, c, nlat, nlon), physical units, and `time` (b,), their valid times
-                in seconds since 1970.
+                in seconds since 1970. Of a model that sees several states, these in the order of
+                time, (b, history, c, nlat, nlon), and the time of the last one.
             params: `n_steps`, 1 if not given.
 
         Returns:
@@ -45,16 +46,21 @@ class ServedForecaster:
         state = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
         time = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
         n_steps = int((params or {}).get("n_steps", 1))
-        expected = (len(self.forecaster.channels), *self.forecaster.grid.shape)
-        if state.dim() != 4 or tuple(state.shape[1:]) != expected or len(time) != len(state):
+        history = self.forecaster.n_earlier + 1
+        expected = [history] * (history > 1)
+        expected += [len(self.forecaster.channels), *self.forecaster.grid.shape]
+        if list(state.shape[1:]) != expected or len(time) != len(state):
             raise ValueError(
                 f"state of shape {tuple(state.shape)} with {len(time)} times; expected "
-                f"(b, {', '.join(str(n) for n in expected)}) with b times: channels "
+                f"(b, {', '.join(str(n) for n in expected)}) with b times: "
+                f"{'states in the order of time, ' * (history > 1)}channels "
                 f"{', '.join(self.forecaster.channel_names)} on {self.forecaster.grid}"
             )
         if not 1 <= n_steps <= _MOST_STEPS:
             raise ValueError(f"n_steps is {n_steps}; expected 1 to {_MOST_STEPS}")
-        states = [s for _, s in rollout(self.forecaster, state, time, n_steps)]
+        *past, state = state.unbind(1) if history > 1 else (state,)
+        steps = rollout(self.forecaster, state, time, n_steps, past[::-1])
+        states = [s for _, s in steps]
         return torch.stack(states, dim=1).numpy()
 
 

@@ -13,26 +13,41 @@ Start = tuple[int, int]
 
 
 def find_starts(
-    store: Store, split: str = "test", init_times: Sequence[str] | None = None
+    store: Store,
+    split: str = "test",
+    init_times: Sequence[str] | None = None,
+    *,
+    n_earlier: int = 0,
 ) -> list[Start]:
     """The initial states of a split, or those at given times.
 
     Args:
         store: where they are.
-        split: all times of this split, or the first state of its trajectories.
+        split: all times of this split, or the first state of its trajectories; where earlier ones
+            are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
+        n_earlier: states of the store that have to be before each.
 
     Returns:
         The arguments `index` and `step` of `Store.state` for each.
 
     Raises:
-        ValueError: if a time is not in the store; what there is, and the nearest, are named.
+        ValueError: if a time is not in the store, or not enough are before it; what there is, and
+            the nearest, are named.
     """
+    if n_earlier >= len(store.time):
+        raise ValueError(
+            f"{store.path} has {len(store.time)} times, the model sees {n_earlier + 1} at once "
+            "(model.history); give a longer store"
+        )
     if not init_times:
         try:
-            return [(int(i), 0) for i in store.split_indices(split)]
+            indices = store.split_indices(split)
         except ValueError as error:
             raise ValueError(f"{error}; name times to start from with --init-time") from None
+        if store.has_trajectories:
+            return [(int(i), n_earlier) for i in indices]
+        return [(int(i), 0) for i in indices if i >= n_earlier]
     unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
     known = store.time.astype(unit)
     steps = []
@@ -50,6 +65,12 @@ def find_starts(
                 f"{store.path} has no state at {text}; it has {_minute(store.time[0])} to "
                 f"{_minute(store.time[-1])} every {store.time_step.label} (nearest: "
                 f"{_minute(nearest)})"
+            )
+        if found[0] < n_earlier:
+            raise ValueError(
+                f"the model sees {n_earlier + 1} states (model.history), and {store.path} begins "
+                f"at {_minute(store.time[0])}; the first time to start from is "
+                f"{_minute(store.time[n_earlier])}, not {text}"
             )
         steps.append(int(found[0]))
     if store.has_trajectories:

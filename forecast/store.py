@@ -131,8 +131,8 @@ class Store:
         """Valid time of `state(index, step)`."""
         return self.time[step if self.has_trajectories else index + step]
 
-    def windows(self, split: str, n_steps: int) -> NDArray[np.int64]:
-        """Where `n_steps + 1` consecutive states of a split start.
+    def windows(self, split: str, n_steps: int, n_earlier: int = 0) -> NDArray[np.int64]:
+        """Where `n_steps + 1` consecutive states of a split start, with so many before them.
 
         Returns:
             (n, 2): the arguments `index` and `step` of `state`.
@@ -140,18 +140,18 @@ class Store:
         Raises:
             ValueError: if no part of the split is that long.
         """
-        indices = self.split_indices(split)
+        indices, count = self.split_indices(split), n_earlier + n_steps + 1
         if self.has_trajectories:
-            steps = np.arange(len(self.time) - n_steps)
+            steps = np.arange(n_earlier, len(self.time) - n_steps)
             starts = np.stack(np.meshgrid(indices, steps, indexing="ij"), -1).reshape(-1, 2)
         else:
             inside = np.isin(np.arange(len(self.time)), indices).astype(int)
-            length = np.convolve(inside, np.ones(n_steps + 1, dtype=int), "valid")
-            first = np.flatnonzero(length == n_steps + 1)
+            length = np.convolve(inside, np.ones(count, dtype=int), "valid")
+            first = np.flatnonzero(length == count) + n_earlier
             starts = np.stack([first, np.zeros_like(first)], -1)
         if not len(starts):
             raise ValueError(
-                f"split {split!r} of {self.path} has no {n_steps + 1} consecutive states; ask for "
+                f"split {split!r} of {self.path} has no {count} consecutive states; ask for "
                 "fewer rollout steps or give the store longer series"
             )
         return starts

@@ -101,8 +101,9 @@ class MLflowTracker:
     def model(self, run_id: str, package: Path) -> None:
         """See `Tracker`; `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` runs it.
 
-        It takes `state` (b, c, nlat, nlon) and `time` (b,) in seconds since 1970, with the
-        parameter `n_steps`, and gives (b, n_steps, c, nlat, nlon).
+        It takes `state` (b, c, nlat, nlon), or (b, history, c, nlat, nlon) if the model sees
+        several states, and `time` (b,) of the last one in seconds since 1970, with the parameter
+        `n_steps`, and gives (b, n_steps, c, nlat, nlon).
         """
         import mlflow.pyfunc
         import numpy as np
@@ -112,10 +113,12 @@ class MLflowTracker:
         description = json.loads((package / layout.PACKAGE_FILE).read_text(encoding="utf-8"))
         grid, n_channels = description["grid"], len(description["channels"])
         field = (n_channels, grid["nlat"], grid["nlon"])
+        history = description["model"].get("history", 1)
+        state = field if history == 1 else (history, *field)
         signature = ModelSignature(
             inputs=Schema(
                 [
-                    TensorSpec(np.dtype(np.float32), (-1, *field), "state"),
+                    TensorSpec(np.dtype(np.float32), (-1, *state), "state"),
                     TensorSpec(np.dtype(np.int64), (-1,), "time"),
                 ]
             ),

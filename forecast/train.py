@@ -122,7 +122,8 @@ def _check_fits(config: Config, store: Store) -> None:
 def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     """One step of the heaviest kind, and what it took."""
     training = config.training
-    windows = Windows(store, "train", training.rollout_steps + training.push_forward)
+    n_steps, n_earlier = training.rollout_steps + training.push_forward, config.model.history - 1
+    windows = Windows(store, "train", n_steps, n_earlier)
     part, parts = current().data.rank, current().data.ranks
     stream = batches(
         windows, training.batch_size, training.seed, 0, 2, workers=0, part=part, parts=parts

@@ -22,7 +22,7 @@ from forecast.losses import Loss, channel_weights
 from forecast.memory import told_what_would_fit
 from forecast.optim import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.precision import autocast, grad_scaler
-from forecast.rollout import rollout
+from forecast.rollout import rollout, shifted
 from sphere_ops.mesh import current
 
 _EXPLODED = 1e6
@@ -129,11 +129,13 @@ class Trainer:
         """Mean loss over the last `n_steps` of a batch's windows, a scalar with a gradient."""
         fields = batch.fields.to(self.device, non_blocking=True)  # (b, t, c, h, w)
         state, present = fields[:, 0], batch.time
+        earlier = self._on_device(batch.earlier)
         unseen = fields.shape[1] - 1 - n_steps
-        for following, prediction in rollout(self.forecaster, state, present, unseen):
+        for following, prediction in rollout(self.forecaster, state, present, unseen, earlier):
+            earlier = shifted(state, earlier)
             state, present = prediction, following
         model: Any = _Recomputed(self.forecaster) if self.config.checkpoint_steps else None
-        predictions = rollout(model or self.forecaster, state, present, n_steps, grad=True)
+        predictions = rollout(model or self.forecaster, state, present, n_steps, earlier, grad=True)
         total = torch.zeros((), device=self.device)
         for n, (valid_time, prediction) in enumerate(predictions, start=unseen + 1):
             target = self._scaled(valid_time, fields[:, n])
@@ -160,7 +162,10 @@ class Trainer:
             batch = windows.batch(chosen)
             fields = batch.fields.to(self.device)
             with autocast(self.config.precision, self.device):
-                steps = list(rollout(forecaster, fields[:, 0], batch.time, windows.n_steps))
+                earlier = self._on_device(batch.earlier)
+                steps = list(
+                    rollout(forecaster, fields[:, 0], batch.time, windows.n_steps, earlier)
+                )
             first = self._scaled(batch.time, fields[:, 0])
             pairs = []
             for n, (valid_time, prediction) in enumerate(steps, start=1):
@@ -226,6 +231,9 @@ class Trainer:
         torch.set_rng_state(state.tensors["random"])
         self.step_count = state.step
 
+    def _on_device(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(x.to(self.device, non_blocking=True) for x in states)
+
     def _scaled(self, time: np.ndarray, state: Tensor) -> Tensor:
         """A state, normalised, zero outside the mask."""
         scaled = self.forecaster.normalizer.normalise(state, time)
@@ -240,8 +248,8 @@ class _Recomputed:
         self.forecaster = forecaster
         self.time_step: TimeStep = forecaster.time_step
 
-    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
-        return checkpoint(self.forecaster.step, state, time, use_reentrant=False)
+    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
+        return checkpoint(self.forecaster.step, state, time, *earlier, use_reentrant=False)
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

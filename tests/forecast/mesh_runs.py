@@ -70,10 +70,10 @@ CASES = {
         },
         {"loss": "relative-l1"},
     ),
-    "in degrees, recomputed": Case(
+    "in degrees, recomputed, two states": Case(
         "trajectories",
         2,
-        {"branches": {"integral": {"theta_cutoff": 0.6}}},
+        {"branches": {"integral": {"theta_cutoff": 0.6}}, "history": 2},
         {
             "loss": "relative-h1",
             "accumulate": 2,
@@ -120,18 +120,21 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         trainer = Trainer(forecaster, run.training)
         trainer.loss.to(dtype)
         trainer.error.to(dtype)
-        part, t = current().data, run.training
+        part, t, n_earlier = current().data, run.training, forecaster.n_earlier
         stream = batches(
-            Windows(store, "train", case.n_steps), t.batch_size, 0, 0, 10 * t.accumulate,
+            Windows(store, "train", case.n_steps, n_earlier), t.batch_size, 0, 0, 10 * t.accumulate,
             part=part.rank, parts=part.ranks,
         )  # fmt: skip
         found: list[Tensor] = []
         for _ in range(10):
             parts = [next(stream) for _ in range(t.accumulate)]
-            parts = [Batch(b.fields.to(dtype), b.time, b.starts) for b in parts]
+            parts = [
+                Batch(b.fields.to(dtype), b.time, b.starts, tuple(x.to(dtype) for x in b.earlier))
+                for b in parts
+            ]
             result = trainer.step(parts, case.n_steps)
             found.append(torch.tensor([result.loss, result.gradient_norm], dtype=torch.float64))
-        windows = Windows(store, "validation", 2)
+        windows = Windows(store, "validation", 2, n_earlier)
         validation = trainer.validate(windows, list(range(min(3, len(windows)))))
         values = {"losses and norms": torch.stack(found)}
         values |= {name: p.detach().double() for name, p in forecaster.named_parameters()}

@@ -195,7 +195,8 @@ def test_runs_are_compared_by_what_differs():
         find_runs(runs, ["medium"])
 
 
-def test_mlflow_runs_the_logged_model(tmp_path, make_store):
+@pytest.mark.parametrize("history", [1, 2])
+def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     import mlflow.pyfunc
     import numpy as np
     import torch
@@ -208,7 +209,7 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store):
 
     store = Store(make_store(tmp_path / "store.zarr"))
     config = ModelConfig.model_validate(
-        {"branches": {"spectral": {"lmax": 4}}, "channels": 4, "blocks": 1}
+        {"branches": {"spectral": {"lmax": 4}}, "channels": 4, "blocks": 1, "history": history}
     )
     forecaster = Forecaster.from_store(config, store).eval()
     with torch.no_grad():
@@ -224,9 +225,11 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store):
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     finally:
         mlflow.set_tracking_uri(None)
-    state, time = store.state(0)[None], np.array([store.valid_time(0)])
-    expected = [s for _, s in rollout(forecaster, state, time, 3)]
-    inputs = {"state": state.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
+    *earlier, state = store.states(0, 0, history)[:, None]
+    time = np.array([store.valid_time(0, history - 1)])
+    expected = [s for _, s in rollout(forecaster, state, time, 3, earlier)]
+    seen = store.states(0, 0, history)[None] if history > 1 else state
+    inputs = {"state": seen.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
     result = model.predict(inputs, params={"n_steps": 3})
     np.testing.assert_array_equal(result[:, 2], expected[2].numpy())
     assert model.predict(inputs).shape == (1, 1, 3, 8, 16)

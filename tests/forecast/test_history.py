@@ -1,0 +1,185 @@
+"""A model that sees several states: which ones it gets in training, in a rollout and served."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import zarr
+
+from forecast.checkpoint import load_package, save_package
+from forecast.data import Windows
+from forecast.forecaster import Forecaster
+from forecast.inference import run_rollout
+from forecast.resampled import Resampled
+from forecast.rollout import rollout
+from forecast.served import ServedForecaster
+from forecast.starts import find_starts
+from forecast.store import Store
+from forecast.train import train
+from forecast.trainer import Trainer
+from sphere_ops.grid import Grid
+from sphere_ops.resample import resample
+from tests.forecast.small_run import config
+
+
+@pytest.fixture(scope="module")
+def stores(make_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    return {
+        kind: make_store(folder / f"{kind}.zarr", kind, mask=kind == "files")
+        for kind in ("trajectory", "files")
+    }
+
+
+def trained(store: Store, history: int, **model) -> Forecaster:
+    torch.manual_seed(0)
+    forecaster = Forecaster.from_store(config({"history": history, **model}).model, store)
+    with torch.no_grad():
+        forecaster.network.decoder.weight.normal_(std=0.3)
+    return forecaster.eval()
+
+
+def test_the_network_sees_the_steps_that_led_to_the_state(stores):
+    store = Store(stores["files"])
+    forecaster = trained(store, 3, baseline="climatology")
+    seen = []
+    forecaster.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    oldest, older, state = store.states(4, 0, 3)[:, None]
+    time = np.array([store.valid_time(6)])
+    forecaster.step(state, time, older, oldest)
+    anomaly = [
+        forecaster.normalizer.normalise(x, store.time_step.advance(time, -n)).nan_to_num()
+        for n, x in enumerate((state, older, oldest))
+    ]
+    scale = forecaster.normalizer.step_scale
+    steps = [(anomaly[n] - anomaly[n + 1]) / scale for n in range(2)]
+    torch.testing.assert_close(seen[0][:, :6], torch.cat([anomaly[0], *steps], 1))
+    with pytest.raises(ValueError, match=r"sees 3 states \(model.history\), got 2; give the 2 "):
+        forecaster.step(state, time, older)
+
+
+def test_a_rollout_sees_its_own_states(stores):
+    store = Store(stores["trajectory"])
+    forecaster = trained(store, 3)
+    oldest, older, state = store.states(0, 0, 3)[:, None]
+    time = np.array([store.valid_time(0, 2)])
+    states, times = [oldest, older, state], [time]
+    for _ in range(4):
+        states.append(forecaster.step(states[-1], times[-1], states[-2], states[-3]))
+        times.append(store.time_step.advance(times[-1]))
+    found = list(rollout(forecaster, state, time, 4, (older, oldest)))
+    for (valid, x), expected_time, expected in zip(found, times[1:], states[3:], strict=True):
+        np.testing.assert_array_equal(valid, expected_time)
+        torch.testing.assert_close(x, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "files"])
+def test_a_window_has_the_states_before_it_and_all_are_of_its_split(stores, kind):
+    store = Store(stores[kind])
+    plain, windows = Windows(store, "train", 2), Windows(store, "train", 2, n_earlier=2)
+    assert len(windows) == len(Windows(store, "train", 4)) < len(plain)
+    batch = windows.batch([0, 5, len(windows) - 1])
+    assert len(batch.earlier) == 2
+    for b, (index, step) in enumerate(batch.starts):
+        expected = store.states(index, step - 2, 5)
+        found = torch.stack([batch.earlier[1][b], batch.earlier[0][b], *batch.fields[b]])
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        assert batch.time[b] == store.valid_time(index, step)
+        span = [index] if store.has_trajectories else range(index - 2, index + 3)
+        assert {store.split[i] for i in span} == {"train"}
+
+
+def test_what_is_pushed_forward_leaves_its_states_behind(stores):
+    store = Store(stores["trajectory"])
+    settings = config({"history": 2})
+    trainer = Trainer(trained(store, 2), settings.training)
+    batch = Windows(store, "train", 3, n_earlier=1).batch([0, 4])
+    *_, (_, before), (valid, last) = rollout(
+        trainer.forecaster, batch.fields[:, 0], batch.time, 3, batch.earlier
+    )
+    normalise = trainer.forecaster.normalizer.normalise
+    expected = trainer.loss(normalise(last, valid), normalise(batch.fields[:, 3], valid))
+    torch.testing.assert_close(trainer.rollout_loss(batch, 1), expected)
+    assert not torch.allclose(before, batch.fields[:, 2])
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_forecast_starts_where_the_store_has_the_states_before(stores, tmp_path, suffix):
+    store = Store(stores["trajectory"])
+    forecaster = trained(store, 3)
+    save_package(forecaster, tmp_path / "package")
+    out = tmp_path / f"f{suffix}"
+    run_rollout(tmp_path / "package", store.path, out, split="train", n_steps=3, batch_size=3)
+    with xr.open_dataset(out, chunks=None) as file:
+        for i in range(4):
+            oldest, older, state = store.states(i, 0, 3)[:, None]
+            time = np.array([store.valid_time(i, 2)])
+            steps = [x for _, x in rollout(forecaster, state, time, 3, (older, oldest))]
+            expected = torch.cat([state, *steps])
+            np.testing.assert_array_equal(file.init_time[i], time[0])
+            for c, name in enumerate(store.channel_names):
+                np.testing.assert_allclose(file[name].values[i], expected[:, c], rtol=1e-5)
+
+
+def test_starts_without_a_past_are_left_out_or_refused(stores):
+    series, trajectories = Store(stores["files"]), Store(stores["trajectory"])
+    assert find_starts(series, "train", n_earlier=2)[:2] == [(2, 0), (3, 0)]
+    assert find_starts(series, "test", n_earlier=2) == find_starts(series, "test")
+    assert find_starts(trajectories, n_earlier=2) == [(5, 2)]
+    assert find_starts(series, init_times=["2000-03"], n_earlier=2) == [(2, 0)]
+    with pytest.raises(
+        ValueError, match=r"begins at 2000-01-01.*first .* is 2000-03-01.*not 2000-02"
+    ):
+        find_starts(series, init_times=["2000-02"], n_earlier=2)
+    with pytest.raises(ValueError, match="has 6 times, the model sees 7 at once"):
+        find_starts(trajectories, n_earlier=6)
+
+
+def test_a_missing_value_before_the_initial_state_is_refused(make_store, tmp_path):
+    path = make_store(tmp_path / "store.zarr")
+    zarr.open_group(path)["fields"][5, 0, 2, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="values of divergence at trajectory 5, .* or before; a"):
+        run_rollout(trained(Store(path), 2), path, tmp_path / "f.nc", n_steps=2)
+
+
+def test_on_another_grid_the_past_goes_along(stores):
+    store = Store(stores["trajectory"])
+    forecaster, fine = trained(store, 2), Grid.legendre_gauss(16, 32)
+    earlier, state = store.states(0, 0, 2)[:, None]
+    time = np.array([store.valid_time(0, 1)])
+    *_, (_, own) = rollout(forecaster, state, time, 3, (earlier,))
+    there = [resample(x, store.grid, fine) for x in (state, earlier)]
+    *_, (_, found) = rollout(Resampled(forecaster, fine), there[0], time, 3, there[1:])
+    expected = resample(own, store.grid, fine)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
+
+
+def test_served_it_takes_the_states_in_the_order_of_time(stores):
+    store = Store(stores["trajectory"])
+    forecaster = trained(store, 2)
+    states = store.states(0, 0, 2)
+    time = np.array([store.valid_time(0, 1)])
+    steps = rollout(forecaster, states[None, 1], time, 3, (states[None, 0],))
+    expected = torch.stack([x for _, x in steps], 1)
+    served = ServedForecaster(forecaster)
+    inputs = {"state": states[None].numpy(), "time": time.astype("datetime64[s]").astype(int)}
+    np.testing.assert_array_equal(served.predict(inputs, {"n_steps": 3}), expected.numpy())
+    with pytest.raises(ValueError, match=r"expected \(b, 2, 3, 8, 16\) .* in the order of time"):
+        served.predict({**inputs, "state": states.numpy()})
+
+
+def test_two_states_tell_what_one_does_not(make_store, tmp_path):
+    """Half of the fields turn westward: where to, only the state before tells."""
+    path = make_store(tmp_path / "store.zarr", n_trajectories=12)
+    fields = zarr.open_group(path)["fields"]
+    fields[::2] = fields[::2][:, ::-1]
+    errors = []
+    for history in (1, 2):
+        settings = config({"history": history}, steps=120, validate_every=120)
+        run = tmp_path / f"run{history}"
+        train(settings, path, run)
+        store, forecaster = Store(path), load_package(run / "package")
+        batch = Windows(store, "train", 1, history - 1).batch(range(20))
+        trainer = Trainer(forecaster.eval(), settings.training)
+        errors.append(trainer.rollout_loss(batch, 1).item())
+    assert errors[1] < 0.5 * errors[0]
