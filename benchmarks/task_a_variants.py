@@ -101,20 +101,33 @@ _MULTI_STEP = ("training.rollout_steps=4", "training.rollout_from=0.6")
 
 def best() -> list[Variant]:
     """The ablation's best: on other grids, with several steps in the loss, and in bf16."""
+    name = "64 differential"
     cut: dict[str, Any] = {"absent": ("integral",)}
     return [
-        Variant("best", **cut, transfer=True),
-        Variant("best, multi-step", **cut, overrides=_MULTI_STEP),
-        Variant("best, bf16", **cut, overrides=("training.precision=bf16",)),
-        Variant("16 both, multi-step", 0.25, overrides=_MULTI_STEP),
+        Variant(f"{name}, other grids", **cut, transfer=True),
+        Variant(f"{name}, multi-step", **cut, overrides=_MULTI_STEP),
+        Variant(f"{name}, bf16", **cut, overrides=("training.precision=bf16",)),
     ]
 
 
 def second_order() -> list[Variant]:
-    """The spectral branch cut off, beside second derivatives."""
+    """Second derivatives beside a spectral branch that is cut off, or is not."""
     return [
-        Variant(f"16 {name}, second order", 0.25, absent, _SECOND_ORDER)
+        Variant(f"{lmax} {name}, second order", lmax / 64, absent, _SECOND_ORDER)
+        for lmax in (16, 64)
         for name, absent in (("differential", ("integral",)), ("both", ()))
+    ]
+
+
+def small() -> list[Variant]:
+    """16 degrees with all branches in as much time as all degrees without local ones."""
+    return [
+        Variant(
+            f"16 both, second order, {blocks}×{channels}",
+            0.25,
+            overrides=(*_SECOND_ORDER, f"model.blocks={blocks}", f"model.channels={channels}"),
+        )
+        for blocks, channels in ((2, 32), (3, 24), (4, 16))
     ]
 
 
@@ -128,6 +141,7 @@ def stability() -> list[Variant]:
         Variant("dealiased", **cut),
         Variant("dealiased, multi-step", **cut, overrides=_MULTI_STEP),
         Variant("second order", **cut, overrides=_SECOND_ORDER),
+        Variant("second order, multi-step", **cut, overrides=(*_SECOND_ORDER, *_MULTI_STEP)),
         Variant("weight decay", **cut, overrides=("training.weight_decay=0.1",)),
         Variant("averaged", **cut, overrides=("training.ema_decay=0.99",)),
     ]
@@ -144,5 +158,6 @@ SETS: dict[str, Callable[[], list[Variant]]] = {
     "best": best,
     "mlp": mlp,
     "second-order": second_order,
+    "small": small,
     "stability": stability,
 }

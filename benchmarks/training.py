@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from benchmarks.measure import Row, Timing, interleaved, peak_memory, report
-from benchmarks.task_a_variants import FULL, Variant, ablation, second_order
+from benchmarks.task_a_variants import FULL, Variant, ablation, second_order, small
 from configs.model import ModelConfig
 from configs.schema import Config
 from configs.timestep import TimeStep
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _variants() -> list[Variant]:
-    return [*ablation(), *second_order()]
+    return [*ablation(), *second_order(), *small()]
 
 
 def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:
