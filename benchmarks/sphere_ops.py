@@ -18,33 +18,17 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.measure import Row, interleaved, peak_memory, relative_difference, report
-from sphere_ops import Grid, IntegralConv, InverseRealSHT, LocalSphericalConv, RealSHT
+from benchmarks.sphere_layers import Case, InPrecision, layers
+from sphere_ops import Grid, InverseRealSHT, RealSHT
 from sphere_ops.memory import keep_freed_memory
-from sphere_ops.precision import ProductPrecision, products, set_product_precision
-
-
-@dataclass(frozen=True)
-class Case:
-    """The fields of a comparison; `cutoff` is the radius of the integral branch."""
-
-    grid: Grid
-    batch: int
-    channels: int
-    cutoff: float
-
-    @property
-    def shape(self) -> str:
-        """Of the fields, for the table."""
-        return "×".join(map(str, (self.batch, self.channels, *self.grid.shape)))
+from sphere_ops.precision import ProductPrecision, set_product_precision
 
 
 def _cases(device: torch.device, transforms: bool) -> list[Case]:
@@ -174,14 +158,14 @@ def _branches(
     precisions: Sequence[ProductPrecision],
 ) -> list[Row]:
     """Rows of a layer against the fastest of its peers, in each precision."""
-    x, ours, theirs = _layers(name, case, device)
+    x, ours, theirs = layers(name, case, device)
     label = {"integral": "integral", "block": "three branches against two"}[name]
     with torch.no_grad():
         reference = theirs["unfused"](x)
     rows = []
     for precision in precisions:
         set_product_precision(precision)
-        peers = {n: _InPrecision(m, precision, device) for n, m in theirs.items()}
+        peers = {n: InPrecision(m, precision, device) for n, m in theirs.items()}
         with torch.no_grad():
             difference = relative_difference(ours(x), reference) if name == "integral" else None
         for work in ("forward", "forward + backward"):
@@ -195,74 +179,6 @@ def _branches(
             rows.append(_row(operation, shape, both, f"torch-harmonics, {peer}", difference))
     set_product_precision("float32")
     return rows
-
-
-class _InPrecision(nn.Module):
-    """A layer of the peer in the precision of ours, by the means that its users have."""
-
-    def __init__(self, layer: nn.Module, precision: str, device: torch.device) -> None:
-        super().__init__()
-        self.layer, self.precision, self.device = layer, precision, device
-
-    def forward(self, x: Tensor) -> Tensor:
-        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with bf16, products(self.precision, self.device):
-            return self.layer(x).float()
-
-
-class _TwoBranches(nn.Module):
-    """torch-harmonics' spectral and integral layers side by side."""
-
-    def __init__(self, spectral: nn.Module, integral: nn.Module) -> None:
-        super().__init__()
-        self.spectral, self.integral = spectral, integral
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.spectral(x) + self.integral(x)
-
-
-def _layers(
-    name: str, case: Case, device: torch.device
-) -> tuple[Tensor, nn.Module, dict[str, nn.Module]]:
-    """Fields, our layer, and torch-harmonics' fused and unfused ones with its weights."""
-    import torch_harmonics as th
-
-    grid, cutoff, c = case.grid, case.cutoff, case.channels
-    x = torch.randn(case.batch, c, *grid.shape, device=device)
-    integral: dict[str, nn.Module] = {
-        "fused" if fused else "unfused": th.DiscreteContinuousConvS2(
-            c,
-            c,
-            in_shape=grid.shape,
-            out_shape=grid.shape,
-            kernel_shape=(3, 3),
-            theta_cutoff=cutoff,
-            grid_in=grid.kind,
-            grid_out=grid.kind,
-            bias=False,
-            fused=fused,
-        ).to(device)
-        for fused in (False, True)
-    }
-    if name == "integral":
-        ours = IntegralConv(c, c, grid, theta_cutoff=cutoff).to(device)
-        with torch.no_grad():
-            for layer in integral.values():
-                layer.get_parameter("weight").copy_(ours.weight)
-        return x, ours, integral
-    branches: dict[str, dict[str, Any]] = {
-        "spectral": {"lmax": grid.nlat},
-        "integral": {"theta_cutoff": cutoff},
-        "differential": {"order": 1, "length_scale": 1 / grid.nlat},
-    }
-    ours_block = LocalSphericalConv(c, c, grid, branches).to(device)
-    spectral = th.SpectralConvS2(
-        grid.shape, grid.shape, c, c, grid_in=grid.kind, grid_out=grid.kind
-    ).to(device)
-    peers: dict[str, nn.Module] = {
-        n: _TwoBranches(spectral, layer) for n, layer in integral.items()
-    }
-    return x, ours_block, peers
 
 
 def _memory(number: int, case: Case, device: torch.device, precision: str) -> Row:
@@ -291,8 +207,8 @@ def _memory(number: int, case: Case, device: torch.device, precision: str) -> Ro
 
 def _peak(side: str, case: Case, device: torch.device, precision: ProductPrecision) -> float:
     set_product_precision(precision)
-    x, ours, theirs = _layers("block", case, device)
-    layer = ours if side == "ours" else _InPrecision(theirs[side], precision, device)
+    x, ours, theirs = layers("block", case, device)
+    layer = ours if side == "ours" else InPrecision(theirs[side], precision, device)
     return peak_memory(_step(layer, x), device)
 
 
