@@ -14,6 +14,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -75,18 +76,14 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
         Line2D([], [], color="#555555", marker=marker, linestyle="", label=f"local: {branches}")
         for branches, marker in _MARKERS.items()
     ]
-    handles.append(
-        Line2D(
-            [],
-            [],
-            color="#555555",
-            marker="D",
-            linestyle="",
-            markerfacecolor="none",
-            label="second derivatives",
-        )  # fmt: skip
-    )
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8,
+    hollow: dict[str, Any] = {
+        "color": "#555555", "marker": "D", "linestyle": "", "markerfacecolor": "none",
+    }  # fmt: skip
+    handles += [
+        Line2D([], [], label="second derivatives", **hollow),
+        Line2D([], [], label="the same, 4 blocks of 16 channels", markersize=4, **hollow),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // 2), fontsize=8,
                   frameon=False, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
     figure.savefig(path, dpi=90)
     return shown
@@ -94,10 +91,11 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
 
 def _point(ax: Axes, name: str, time: float, values: list[float]) -> None:
     if values:
-        row, _, second_order = name.partition(", ")
+        row, *variation = name.split(", ")
         lmax, branches = row.split(" ")
-        ax.plot(time, fmean(values), _MARKERS[branches], color=_COLOURS[lmax], markersize=8,
-                markerfacecolor="none" if second_order else None)  # fmt: skip
+        ax.plot(time, fmean(values), _MARKERS[branches], color=_COLOURS[lmax],
+                markersize=8 if len(variation) < 2 else 5,
+                markerfacecolor="none" if variation else None)  # fmt: skip
 
 
 def main() -> None:
