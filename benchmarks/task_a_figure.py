@@ -83,8 +83,8 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
         Line2D([], [], label="second derivatives", **hollow),
         Line2D([], [], label="the same, 4 blocks of 16 channels", markersize=4, **hollow),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // 2), fontsize=8,
-                  frameon=False, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // 2),
+                  fontsize=8, frameon=False, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
     figure.savefig(path, dpi=90)
     return shown
 
