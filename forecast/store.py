@@ -152,7 +152,8 @@ class Store:
         if not len(starts):
             raise ValueError(
                 f"split {split!r} of {self.path} has no {count} consecutive states; ask for "
-                "fewer rollout steps or give the store longer series"
+                f"fewer rollout steps{', for less model.history' * bool(n_earlier)} or give the "
+                "store longer series"
             )
         return starts
 

@@ -73,6 +73,12 @@ def test_a_rollout_sees_its_own_states(stores):
         torch.testing.assert_close(x, expected, rtol=0, atol=0)
 
 
+def test_a_split_too_short_for_the_past_is_refused(stores):
+    message = "no 7 consecutive states; ask for fewer rollout steps, for less model.history or"
+    with pytest.raises(ValueError, match=message):
+        Windows(Store(stores["trajectory"]), "train", 0, n_earlier=6)
+
+
 @pytest.mark.parametrize("kind", ["trajectory", "files"])
 def test_a_window_has_the_states_before_it_and_all_are_of_its_split(stores, kind):
     store = Store(stores[kind])
