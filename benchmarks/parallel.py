@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Row, relative_difference, report
 from benchmarks.processes import in_turn, rows_of
+from benchmarks.sphere_layers import TwoBranches
 from benchmarks.traffic import Traffic, counted
 from sphere_ops import Grid, InverseRealSHT, LocalSphericalConv, RealSHT
 from sphere_ops.mesh import ALONE, Mesh, use
@@ -48,15 +49,6 @@ class Pair:
     ours: Side
     peer: Side
     same: bool
-
-
-class _TwoBranches(nn.Module):
-    def __init__(self, spectral: nn.Module, integral: nn.Module) -> None:
-        super().__init__()
-        self.spectral, self.integral = spectral, integral
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.spectral(x) + self.integral(x)
 
 
 def main() -> None:
@@ -104,7 +96,7 @@ def _pairs(grid: Grid, mesh: Mesh) -> list[Pair]:
         own = two.branches["spectral"].get_parameter("weight").permute(1, 0, 2)[..., degrees]
         spectral.weight.copy_(own[None, ..., : spectral.lmax_local])
         integral.weight.copy_(two.branches["integral"].get_parameter("weight"))
-    peer = Side(_TwoBranches(spectral, integral), list(integral.parameters()))
+    peer = Side(TwoBranches(spectral, integral), list(integral.parameters()))
     options = {"lmax": lmax, "mmax": lmax}
     ours = nn.Sequential(RealSHT(grid, **options), InverseRealSHT(grid, **options))
     theirs = nn.Sequential(

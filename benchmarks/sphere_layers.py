@@ -41,7 +41,7 @@ class InPrecision(nn.Module):
             return self.layer(x).float()
 
 
-class _TwoBranches(nn.Module):
+class TwoBranches(nn.Module):
     """torch-harmonics' spectral and integral layers side by side."""
 
     def __init__(self, spectral: nn.Module, integral: nn.Module) -> None:
@@ -49,6 +49,7 @@ class _TwoBranches(nn.Module):
         self.spectral, self.integral = spectral, integral
 
     def forward(self, x: Tensor) -> Tensor:
+        """Their sum."""
         return self.spectral(x) + self.integral(x)
 
 
@@ -90,7 +91,5 @@ def layers(
     spectral = th.SpectralConvS2(
         grid.shape, grid.shape, c, c, grid_in=grid.kind, grid_out=grid.kind
     ).to(device)
-    peers: dict[str, nn.Module] = {
-        n: _TwoBranches(spectral, layer) for n, layer in integral.items()
-    }
+    peers: dict[str, nn.Module] = {n: TwoBranches(spectral, layer) for n, layer in integral.items()}
     return x, ours_block, peers

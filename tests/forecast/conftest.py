@@ -210,3 +210,13 @@ def build_store(
 def make_store() -> Callable[..., Path]:
     """The function `build_store`, without an import from a conftest."""
     return build_store
+
+
+@pytest.fixture(scope="module")
+def stores(make_store, tmp_path_factory) -> dict[str, Path]:
+    """Trajectories, and a monthly series with a mask."""
+    folder = tmp_path_factory.mktemp("stores")
+    return {
+        kind: make_store(folder / f"{kind}.zarr", kind, mask=kind == "files")
+        for kind in ("trajectory", "files")
+    }

@@ -15,15 +15,6 @@ from sphere_ops.dealing import Share
 from sphere_ops.mesh import Mesh, use
 
 
-@pytest.fixture(scope="module")
-def stores(make_store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stores")
-    return {
-        kind: make_store(folder / f"{kind}.zarr", kind, mask=kind == "files")
-        for kind in ("trajectory", "files")
-    }
-
-
 def test_a_store_reads_what_was_written(stores):
     store = Store(stores["files"])
     fields = zarr.open_array(stores["files"] / "fields", mode="r")[...]

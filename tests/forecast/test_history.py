@@ -22,15 +22,6 @@ from sphere_ops.resample import resample
 from tests.forecast.small_run import config
 
 
-@pytest.fixture(scope="module")
-def stores(make_store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stores")
-    return {
-        kind: make_store(folder / f"{kind}.zarr", kind, mask=kind == "files")
-        for kind in ("trajectory", "files")
-    }
-
-
 def trained(store: Store, history: int, **model) -> Forecaster:
     torch.manual_seed(0)
     forecaster = Forecaster.from_store(config({"history": history, **model}).model, store)
