@@ -47,6 +47,11 @@ def find_starts(
             raise ValueError(f"{error}; name times to start from with --init-time") from None
         if store.has_trajectories:
             return [(int(i), n_earlier) for i in indices]
+        if indices[-1] < n_earlier:
+            raise ValueError(
+                f"no time in split {split!r} of {store.path} has the {n_earlier} before it that "
+                "the model sees too (model.history); name a later one with --init-time"
+            )
         return [(int(i), 0) for i in indices if i >= n_earlier]
     unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
     known = store.time.astype(unit)

@@ -128,6 +128,8 @@ def test_starts_without_a_past_are_left_out_or_refused(stores):
         ValueError, match=r"begins at 2000-01-01.*first .* is 2000-03-01.*not 2000-02"
     ):
         find_starts(series, init_times=["2000-02"], n_earlier=2)
+    with pytest.raises(ValueError, match="no time in split 'train' .* has the 24 before it"):
+        find_starts(series, "train", n_earlier=24)
     with pytest.raises(ValueError, match="has 6 times, the model sees 7 at once"):
         find_starts(trajectories, n_earlier=6)
 
