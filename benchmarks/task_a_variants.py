@@ -120,14 +120,16 @@ def second_order() -> list[Variant]:
 
 
 def small() -> list[Variant]:
-    """16 degrees with all branches in as much time as all degrees without local ones."""
+    """Networks that take no more time than all degrees without local branches."""
+
+    def size(blocks: int, channels: int) -> tuple[str, ...]:
+        return f"model.blocks={blocks}", f"model.channels={channels}"
+
+    name = "16 both, second order"
+    sizes = ((2, 32), (3, 24), (4, 16))
     return [
-        Variant(
-            f"16 both, second order, {blocks}×{channels}",
-            0.25,
-            overrides=(*_SECOND_ORDER, f"model.blocks={blocks}", f"model.channels={channels}"),
-        )
-        for blocks, channels in ((2, 32), (3, 24), (4, 16))
+        *(Variant(f"{name}, {b}×{c}", 0.25, (), (*_SECOND_ORDER, *size(b, c))) for b, c in sizes),
+        Variant("64 differential, 4×16", 1.0, ("integral",), size(4, 16)),
     ]
 
 
