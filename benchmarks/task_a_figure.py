@@ -76,12 +76,10 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
         Line2D([], [], color="#555555", marker=marker, linestyle="", label=f"local: {branches}")
         for branches, marker in _MARKERS.items()
     ]
-    hollow: dict[str, Any] = {
-        "color": "#555555", "marker": "D", "linestyle": "", "markerfacecolor": "none",
-    }  # fmt: skip
+    grey: dict[str, Any] = {"color": "#555555", "marker": "D", "linestyle": ""}
     handles += [
-        Line2D([], [], label="second derivatives", **hollow),
-        Line2D([], [], label="the same, 4 blocks of 16 channels", markersize=4, **hollow),
+        Line2D([], [], label="second derivatives", markerfacecolor="none", **grey),
+        Line2D([], [], label="small: 16 channels for 32", markersize=4, **grey),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // 2),
                   fontsize=8, frameon=False, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
@@ -94,8 +92,8 @@ def _point(ax: Axes, name: str, time: float, values: list[float]) -> None:
         row, *variation = name.split(", ")
         lmax, branches = row.split(" ")
         ax.plot(time, fmean(values), _MARKERS[branches], color=_COLOURS[lmax],
-                markersize=8 if len(variation) < 2 else 5,
-                markerfacecolor="none" if variation else None)  # fmt: skip
+                markersize=5 if "4×16" in variation else 8,
+                markerfacecolor="none" if "second order" in variation else None)  # fmt: skip
 
 
 def main() -> None:
