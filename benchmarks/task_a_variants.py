@@ -128,7 +128,10 @@ def small() -> list[Variant]:
     name = "16 both, second order"
     sizes = ((2, 32), (3, 24), (4, 16))
     return [
-        *(Variant(f"{name}, {b}×{c}", 0.25, (), (*_SECOND_ORDER, *size(b, c))) for b, c in sizes),
+        *(
+            Variant(f"{name}, {b}×{c}", 0.25, (), (*_SECOND_ORDER, *size(b, c)), transfer=True)
+            for b, c in sizes
+        ),
         Variant("64 differential, 4×16", 1.0, ("integral",), size(4, 16)),
     ]
 
