@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.task_a import LEADS
+from benchmarks.task_a_table import Costs, step_costs
 
 _COLOURS = {"16": "#c1592b", "32": "#8a8d2a", "64": "#0b6e99"}
 _MARKERS = {"none": "o", "integral": "s", "differential": "^", "both": "D"}
@@ -40,18 +41,7 @@ def mean_errors(path: Path) -> dict[str, Errors]:
     return dict(errors)
 
 
-def step_times(path: Path) -> dict[str, float]:
-    """Time of a training step of each row and of each peer, ms."""
-    times: dict[str, float] = {}
-    for row in json.loads(path.read_text())["rows"]:
-        kind, _, name = row["name"].partition(", ")
-        if kind == "training step":
-            times[name] = row["ours"]
-            times[row["peer_name"]] = row["peer"]
-    return times
-
-
-def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list[str]:
+def draw(path: Path, errors: dict[str, Errors], costs: Costs) -> list[str]:
     """Draw a panel for each lead time.
 
     Returns:
@@ -60,10 +50,10 @@ def draw(path: Path, errors: dict[str, Errors], times: dict[str, float]) -> list
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(LEADS), sharex=True, sharey=True)
-    shown = [name for name in errors if name in times and " " in name]
+    shown = [name for name in errors if name in costs]
     for ax, lead in zip(panels, LEADS, strict=True):
         for name in shown:
-            _point(ax, name, times[name], errors[name][str(lead)])
+            _point(ax, name, costs[name]["time"], errors[name][str(lead)])
         ax.set(title=f"after {lead} step{'s' if lead > 1 else ''}", yscale="log")
         ax.set_xlabel("time of a training step, ms")
         ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
@@ -103,7 +93,7 @@ def main() -> None:
     parser.add_argument("--times", type=Path, required=True, help="saved by benchmarks.training")
     parser.add_argument("--out", type=Path, required=True, help="the picture")
     arguments = parser.parse_args()
-    shown = draw(arguments.out, mean_errors(arguments.errors), step_times(arguments.times))
+    shown = draw(arguments.out, mean_errors(arguments.errors), step_costs(arguments.times))
     print(f"{arguments.out}: {', '.join(shown)}")
 
 

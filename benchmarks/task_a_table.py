@@ -76,8 +76,9 @@ def _size(ratios: list[list[float | None]]) -> str:
     """The largest over channels, from the smallest to the largest of the seeds."""
     if any(value is None for seed in ratios for value in seed):
         return "not finite"
-    largest = sorted(f"{max(value for value in seed if value is not None):.1f}" for seed in ratios)
-    return largest[0] if largest[0] == largest[-1] else f"{largest[0]} to {largest[-1]}"
+    largest = sorted(max(value for value in seed if value is not None) for seed in ratios)
+    low, high = (f"{value:.1f}" for value in (largest[0], largest[-1]))
+    return low if low == high else f"{low} to {high}"
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.task_a_figure import draw, mean_errors, step_times
+from benchmarks.task_a_figure import draw, mean_errors
+from benchmarks.task_a_table import step_costs
 
 
 def test_errors_are_means_over_seeds_and_rows_without_a_time_are_left_out(tmp_path: Path) -> None:
@@ -25,12 +26,16 @@ def test_errors_are_means_over_seeds_and_rows_without_a_time_are_left_out(tmp_pa
     rows.append({"name": "peak memory of a step, 16 both", "ours": 7.0, "peer": 9.0})
     times.write_text(json.dumps({"rows": rows}))
 
-    assert step_times(times)["64 none"] == 100.0
-    assert step_times(times)["LSNO"] == 400.0
+    costs = step_costs(times)
+    assert costs == {
+        "16 both": {"time": 100.0, "memory": 7.0},
+        "64 none": {"time": 100.0},
+        "16 both, second order": {"time": 100.0},
+    }
     found = mean_errors(errors)
     assert found["16 both"]["5"] == pytest.approx([0.1, 0.3])
     assert found["64 none"]["20"] == []
     picture = tmp_path / "figure.png"
-    shown = draw(picture, found, step_times(times))
+    shown = draw(picture, found, costs)
     assert shown == ["16 both", "64 none", "16 both, second order"]
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -25,8 +25,8 @@ def test_a_line_for_each_row_with_the_means_of_its_seeds(tmp_path: Path) -> None
     ]
     times.write_text(json.dumps({"rows": rows}))
     runs = [
-        run("16 both, second order", 0.1, None, 1.04, 0.7),
-        run("16 both, second order", 0.3, 869, 0.9, 1.56),
+        run("16 both, second order", 0.1, None, 2.04, 0.7),
+        run("16 both, second order", 0.3, 869, 0.9, 12.56),
         run("64 none", 0.04, None, 1.0, 1.0),
         run("16 none", None, 9, None, 2.0),
     ]
@@ -34,7 +34,7 @@ def test_a_line_for_each_row_with_the_means_of_its_seeds(tmp_path: Path) -> None
     assert head.count("|") == rule.count("|") == 11
     assert lines == [
         "| 16 both, second order | 2 | 1,234 | 100 | 120 | 0.0200 | 0.0200 | 0.200 | never, 869 "
-        "| 1.0 to 1.6 |",
+        "| 2.0 to 12.6 |",
         "| 64 none | 1 | 1,234 |  |  | 0.0200 | 0.0200 | 0.0400 | never | 1.0 |",
         "| 16 none | 1 | 1,234 |  |  | 0.0200 | 0.0200 | not finite | 9 | not finite |",
     ]
