@@ -74,6 +74,14 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
         raise ValueError(_explain(error, str(name_or_path))) from None
 
 
+def is_override(word: str) -> bool:
+    """Return whether a word of a command line is an override, KEY=VALUE, rather than a path.
+
+    A file whose name has that form counts as a path.
+    """
+    return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not Path(word).exists()
+
+
 def dump_config(config: BaseModel) -> str:
     """The YAML text that loads back to the same configuration (or section of one)."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -104,24 +104,28 @@ def data_swe(
 @data_app.command("ingest")
 def data_ingest(
     preset: Preset,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="netCDF, GRIB or zarr files.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... [KEY=VALUE]...",
+            help="netCDF, GRIB or zarr files, and overrides, as data.splits=null.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key; may be repeated."),
-    ] = None,
 ) -> None:
     """Read ERA5-style gridded files and write them to a store."""
-    from configs.load import load_config
+    from configs.load import is_override, load_config
 
-    config = load_config(preset, overrides or ()).data
+    overrides = [word for word in words if is_override(word)]
+    files = [Path(word) for word in words if word not in overrides]
+    config = load_config(preset, overrides).data
     if config.source != "files":
         raise ValueError(
             f"the data of {preset} come from the shallow-water solver, not from files; "
             "use `forecast data swe`, or a preset such as reanalysis"
         )
+    if not files:
+        raise ValueError("no input file is given; name netCDF, GRIB or zarr files after the preset")
     from data_prep.ingest import ingest
     from forecast.console import progress
 
@@ -172,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = error.format_message()  # type: ignore[attr-defined]
         if not message:  # no command was given: the help is on the screen
             sys.exit(2)
+        if getattr(error, "option_name", None) == "--set":
+            message = "overrides are written as KEY=VALUE, without --set"
         _fail(f"{message.replace('Value error, ', '')} (try --help)")
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)

@@ -226,7 +226,7 @@ def test_a_store_without_splits_gives_initial_states(
 ) -> None:
     made, starts = trained_on_reanalysis, tmp_path / "starts.zarr"
     words = ("data", "ingest", "reanalysis_smoke", made.file, "--out", starts)
-    assert run_forecast(*words, "--set", "data.splits=null") == 0
+    assert run_forecast(*words, "data.splits=null") == 0
     forecasts = {}
     for store in (made.store, starts):
         forecasts[store] = tmp_path / f"{store.name}.nc"
@@ -244,7 +244,7 @@ def test_a_store_without_splits_is_not_trained_on(
     file, store, run = (tmp_path / name for name in ("era5.nc", "store.zarr", "run"))
     reanalysis().to_netcdf(file)
     words = ("data", "ingest", "reanalysis_smoke", file, "--out", store)
-    assert run_forecast(*words, "--set", "data.splits=null") == 0
+    assert run_forecast(*words, "data.splits=null") == 0
     line = refused("train", "reanalysis_smoke", "--data", store, "--out", run)
     assert "no training split" in line
     assert not run.exists()
