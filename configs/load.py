@@ -111,7 +111,10 @@ def _read(name_or_path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file; give a configuration in YAML") from None
     if not isinstance(tree, dict):
-        raise ValueError(f"{path} holds {_shown(tree)}; expected sections such as `data:`")
+        raise ValueError(
+            f"{path} is {'empty' if tree is None else _shown(tree)}; expected sections such as "
+            "`data:`"
+        )
     return tree
 
 
@@ -131,7 +134,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         node = _child(node, part, key)
         if not isinstance(node, dict | list):
             holder = ".".join(parents[: i + 1])
-            raise ValueError(f"override {key}: {holder} holds {_shown(node)} and has no keys")
+            raise ValueError(f"override {key}: {holder} is {_shown(node)} and has no keys")
     if isinstance(node, list):
         node[_index(node, last, key)] = value
     else:

@@ -140,7 +140,7 @@ def runs(
 ) -> None:
     """List the training runs that MLflow holds, the newest first, or compare some."""
     from forecast.comparison import compare, find_runs
-    from forecast.tracking import list_runs
+    from forecast.tracking import list_runs, page_hint
 
     found = list_runs(uri, experiment)
     if names:
@@ -151,6 +151,7 @@ def runs(
         shown = "not validated" if error is None else f"validation relative L2 {error:.4g}"
         line = f"{run.started:%Y-%m-%d %H:%M}  {run.run_id[:8]}  {run.status:<8}  {shown:<32}"
         typer.echo(f"{line}  {run.name}")
+    typer.echo(page_hint(uri), err=True)
 
 
 def doctor() -> None:

@@ -12,7 +12,7 @@ from forecast.comparison import compare, find_runs
 from forecast.git import git_commit
 from forecast.recorder import Delivery, MetricsFile, read_metrics
 from forecast.tracker import RunDescription
-from forecast.tracking import MLflowTracker, RunSummary, flatten, list_runs
+from forecast.tracking import MLflowTracker, RunSummary, flatten, list_runs, page_hint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 
@@ -265,3 +265,12 @@ def test_training_does_not_wait_for_a_server_that_never_answers(tmp_path, monkey
         assert time.monotonic() - start < 1
         assert not delivery.end([], True)
         assert time.monotonic() - start < 3
+
+
+def test_the_page_opens_on_the_list_of_runs():
+    assert page_hint().startswith(
+        "in a browser: mlflow ui --backend-store-uri sqlite:///mlflow.db,"
+    )
+    assert page_hint("http://host:5000/") == (
+        "in a browser: http://host:5000/#/experiments?workflowType=machine_learning"
+    )
