@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import machine
+from benchmarks.measure import machine, selected
 from benchmarks.task_a_errors import measure, transfer
 from benchmarks.task_a_variants import FULL, HALF, PRESET, SETS, Task, Variant
 from configs.load import load_config
@@ -119,11 +119,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="results, written after every run")
     arguments = parser.parse_args()
+    every = SETS[arguments.set]()
+    names = selected(parser, arguments.only, [v.name for v in every])
+    variants = [v for v in every if v.name in names]
     keep_freed_memory()
     task = HALF if arguments.half else FULL
     if arguments.steps:
         task = Task(**asdict(task) | {"extra": (f"training.steps={arguments.steps}",)})
-    variants = [v for v in SETS[arguments.set]() if arguments.only in v.name]
     store, results = prepare(arguments.data, task), saved(arguments.json)
     for seed in arguments.seeds:
         for variant in variants:
