@@ -26,6 +26,7 @@ from benchmarks.training import BATCH, training_step
 from configs.variables import variable
 from data_prep.store import Contents, StoreWriter
 from forecast.data import Windows, batches
+from forecast.memory import peak_memory
 from forecast.store import Store
 from sphere_ops.grid import Grid
 
@@ -93,9 +94,7 @@ def _measure(name: str, path: Path) -> dict[str, float]:
     assert started is not None
     return {
         "share": busy / (time.perf_counter() - started - asked),
-        "taken": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        - before
-        + held_by_workers,
+        "taken": peak_memory() - before + held_by_workers,
     }
 
 

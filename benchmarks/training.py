@@ -12,8 +12,6 @@ take: `benchmarks/loader.py`.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.measure import Row, Timing, interleaved, peak_memory, report
+from benchmarks.measure import (
+    Row,
+    Timing,
+    interleaved,
+    peak_memory,
+    peak_of_process,
+    report,
+    selected,
+)
 from benchmarks.task_a_variants import FULL, Variant, ablation, second_order, small
 from configs.model import ModelConfig
 from configs.schema import Config
@@ -59,17 +65,16 @@ def main() -> None:
     if arguments.peak:
         print(peak_memory(_step(arguments.peak, device), device))
         return
+    with_loader = [_LOADER] if device.type == "cpu" else []
+    every = [*(v.name for v in _variants()), *with_loader]
+    chosen = selected(parser, arguments.only, every)
+    names = [name for name in chosen if name != _LOADER]
     keep_freed_memory()
-    every = [v.name for v in _variants()]
-    names = [name for name in every if arguments.only in name]
-    with_loader = device.type == "cpu" and arguments.only in _LOADER
-    if not names and not with_loader:
-        parser.error(f"no row has {arguments.only!r} in its name; they are {_LOADER}, {every}")
     runs = 3 if arguments.quick else arguments.runs
     if arguments.quick:
         names = names[-4:]
     rows = _rows(names, runs, device, memory=not arguments.no_memory) if names else []
-    if with_loader:
+    if _LOADER in chosen:
         from benchmarks.loader import loader_rows
 
         rows += loader_rows(ablation()[-1].name)
@@ -171,10 +176,7 @@ def _row(name: str, peer: str, times: dict[str, Timing]) -> Row:
 
 def _peak(name: str, device: torch.device) -> float:
     """Peak memory of a step in a fresh process, MiB."""
-    command = [sys.executable, "-m", "benchmarks.training", "--peak", name]
-    command += ["--device", str(device)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(out.stdout.split()[-1]) / 2**20
+    return peak_of_process("-m", "benchmarks.training", "--peak", name, "--device", str(device))
 
 
 def _memory_row(name: str, peer: str, peaks: dict[str, float]) -> Row:

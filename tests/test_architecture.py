@@ -80,6 +80,12 @@ def test_a_foreign_service_has_one_importer(service: str) -> None:
     assert importers <= SINGLE_IMPORTERS[service]
 
 
+def test_no_operator_is_called_by_its_name_inside_torch() -> None:
+    """Those behind `torch.ops` may need instructions that a CPU lacks; public ones fall back."""
+    for path in (p for package in PACKAGES for p in sources(package)):
+        assert "torch.ops" not in set(imported_modules(path)), path
+
+
 def test_nobody_but_the_mesh_asks_how_many_processes_there_are() -> None:
     """Parallel is not a special case: alone, every exchange is the identity."""
     for path in (p for package in PACKAGES for p in sources(package)):

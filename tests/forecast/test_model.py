@@ -85,6 +85,7 @@ def test_a_differential_branch_alone_cannot_change_the_grid():
         network({"differential": {"order": 1}}, inner_grid=Grid.legendre_gauss(8, 16))
 
 
+@pytest.mark.isa
 def test_autocast_rounds_what_the_mlps_add_and_not_the_skips():
     model = network().float()
     x = torch.randn(2, 3, 12, 24)

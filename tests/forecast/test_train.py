@@ -72,6 +72,7 @@ def test_a_schedule_covers_every_step_once_with_growing_rollouts():
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.isa
 def test_half_precision_trains_to_about_the_same_loss(store, tmp_path, precision):
     validations = [
         train(config(precision=p, steps=30, validate_every=30), store, tmp_path / p).validation
@@ -99,6 +100,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_takes(store, tmp_path, capsys
 
 
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.isa
 def test_a_compiled_network_trains_to_the_eager_result(store):
     opened = Store(store)
     batch = Windows(opened, "train", 1).batch([0, 7])
