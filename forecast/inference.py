@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from configs.load import load_config
 from configs.schema import RolloutConfig
 from forecast.checkpoint import load_package
 from forecast.coordinates import ForecastAxes
+from forecast.failures import Ended, first_failures
 from forecast.forecaster import Forecaster
 from forecast.output import check_output
 from forecast.reader import lead_label
@@ -38,30 +38,6 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 Transfer = Literal["fields", "operators"]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A forecast that stopped early because it was no longer finite.
-
-    Attributes:
-        start: its initial state, in words.
-        step: the model step whose state is not finite; the file has those before it.
-        channel: the first channel that is not finite.
-        lead: lead time of that step, in words.
-    """
-
-    start: str
-    step: int
-    channel: str
-    lead: str
-
-    def __str__(self) -> str:
-        """One sentence."""
-        return (
-            f"the forecast from {self.start} ended: {self.channel} is not finite at step "
-            f"{self.step} (lead time {self.lead}); what came before is kept"
-        )
 
 
 def run_rollout(
@@ -172,11 +148,11 @@ class _Batch:
         *earlier, self.state = seen.unbind(1)
         self.earlier = earlier[::-1]
         self.valid = None if store.mask is None else store.mask[names].to(device)
-        for i, channel in self._failures(seen.sum(1)).items():
+        for i, (channel, place) in self._failures(seen.sum(1)).items():
             raise ValueError(
                 f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}"
-                f"{' or before' * bool(n)}; a forecast needs a complete initial state: declare a "
-                "mask when ingesting, or start from another time"
+                f"{' or before' * bool(n)} (first at {place}); a forecast needs a complete initial "
+                "state: declare a mask when ingesting, or start from another time"
             )
         times = [store.valid_time(*start) for start in own_starts]
         self.time = np.array(times, dtype="datetime64[ns]")
@@ -187,11 +163,11 @@ class _Batch:
         self._write(0, self.state, ended)
         for step, state in enumerate(self._states(n_steps), start=1):
             # A batch mate is untouched by another's overflow: nothing mixes forecasts.
-            for i, channel in self._failures(state).items():
+            for i, (channel, place) in self._failures(state).items():
                 if i not in ended:
                     lead = lead_label(self.forecaster.time_step, step)
                     start = self.store.describe(*self.starts[i])
-                    ended[i] = Ended(start, step, channel, lead)
+                    ended[i] = Ended(start, step, channel, lead, place)
                     self.writer.end(self.members[i], step - 1)
             tick(step)
             if len(ended) == len(self.members):
@@ -216,21 +192,11 @@ class _Batch:
         members = [[self.members[i] for i in part] for part in alive]
         self.writer.write(members, position, fields)
 
-    def _failures(self, state: Tensor) -> dict[int, str]:
-        """The first channel that is not finite of each forecast, of all coordinates, with one."""
-        finite = state.isfinite()
-        if self.valid is not None:
-            finite |= ~self.valid
-        broken = torch.zeros(len(self.members), state.shape[1], device=state.device)
-        broken[self.own.start : self.own.stop] = (~finite).any(-1).any(-1).float()  # (b, c)
-        everyones = self.mesh.sum_samples(self.mesh.sum_rows(broken)) > 0
-        if not everyones.any():
-            return {}
-        return {
-            i: self.forecaster.channel_names[int(np.argmax(row))]
-            for i, row in enumerate(everyones.cpu().numpy())
-            if row.any()
-        }
+    def _failures(self, state: Tensor) -> dict[int, tuple[str, str]]:
+        """Channel and place of each forecast that is not finite; see `first_failures`."""
+        grid, names = self.store.grid, self.forecaster.channel_names
+        found = first_failures(state, self.valid, grid, self.own, len(self.members))
+        return {i: (names[channel], place) for i, (channel, place) in found.items()}
 
 
 def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> None:
