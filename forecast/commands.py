@@ -75,6 +75,13 @@ def rollout(
             "and back, or discretise the operators there."
         ),
     ] = "fields",
+    fill: Annotated[
+        Literal["nearest"] | None,
+        typer.Option(
+            help="Fill points of the initial states that the model needs and the store's mask "
+            "leaves out."
+        ),
+    ] = None,
     latitude: Annotated[
         int | None,
         typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
@@ -100,6 +107,7 @@ def rollout(
             n_steps=steps,
             every=every,
             transfer=transfer,
+            fill=fill,
             progress=update,
         )
     _say(f"forecast: {out}")

@@ -10,6 +10,7 @@ import xarray as xr
 from configs.model import ModelConfig
 from forecast.checkpoint import save_package
 from forecast.failures import first_failures
+from forecast.fill import NearestFill
 from forecast.forecaster import Forecaster
 from forecast.processes import all_processes
 from forecast.store import Store
@@ -43,11 +44,23 @@ def test_the_first_channel_and_point_are_named():
 
 def of_a_rank(latitude: int) -> None:
     assert found_on(latitude) == EXPECTED
+    with all_processes(latitude):
+        generator = torch.Generator().manual_seed(1)
+        available = torch.rand(2, *GRID.shape, generator=generator) < 0.2
+        wanted, rows = torch.ones_like(available), own_rows(GRID)
+        fields = torch.randn(3, 2, *GRID.shape, generator=generator).where(available, torch.nan)
+        found = NearestFill(available[:, rows], wanted[:, rows], GRID)(fields[:, :, rows])
+        whole = current().gather_rows(found, GRID.nlat, everywhere=True)
+    torch.testing.assert_close(whole, filled_alone(available, wanted, fields), rtol=0, atol=0)
+
+
+def filled_alone(available, wanted, fields):
+    return NearestFill(available, wanted, GRID)(fields)
 
 
 @pytest.mark.parallel
 @pytest.mark.parametrize(("data", "latitude"), [(1, 2), (2, 1), (1, 3), (2, 2)])
-def test_all_processes_find_the_same_points(data, latitude):
+def test_all_processes_find_the_same_points_and_fill_from_the_same_ones(data, latitude):
     run(data * latitude, of_a_rank, latitude)
 
 
