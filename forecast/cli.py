@@ -161,7 +161,9 @@ def data_export(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit.
 
-    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 130 interrupted.
+    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 3 a rollout that is
+    written and in which forecasts ended early, being no longer finite (one line for each), 130
+    interrupted.
 
     Args:
         arguments: the words after `forecast`; those of the process if not given.

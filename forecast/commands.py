@@ -17,6 +17,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Overrides, as training.steps=100."),
 ]
+ENDED_EARLY = 3
+"""Exit code of a rollout in which forecasts ended early, being no longer finite."""
+
 StoreOption = Annotated[Path, typer.Option("--data", metavar="STORE", help="Store to read.")]
 
 
@@ -72,12 +75,22 @@ def rollout(
             "and back, or discretise the operators there."
         ),
     ] = "fields",
+    fill: Annotated[
+        Literal["nearest"] | None,
+        typer.Option(
+            help="Fill points of the initial states that the model needs and the store's mask "
+            "leaves out."
+        ),
+    ] = None,
     latitude: Annotated[
         int | None,
         typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
     ] = None,
 ) -> None:
-    """Forecast with a trained model and write a CF file."""
+    """Forecast with a trained model and write a CF file.
+
+    Exit code 3: the file is there, and some of its forecasts ended early.
+    """
     from forecast.console import progress
     from forecast.inference import run_rollout
     from forecast.processes import all_processes
@@ -85,7 +98,7 @@ def rollout(
 
     keep_freed_memory()
     with all_processes(latitude), progress("steps") as update:
-        run_rollout(
+        ended = run_rollout(
             package,
             data,
             out,
@@ -94,9 +107,12 @@ def rollout(
             n_steps=steps,
             every=every,
             transfer=transfer,
+            fill=fill,
             progress=update,
         )
     _say(f"forecast: {out}")
+    if ended:
+        raise typer.Exit(ENDED_EARLY)
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from forecast.forcing import forcing_fields
 from forecast.limiter import SpectralLimiter
 from forecast.model import LocalSFNO
 from forecast.normalizer import Normalizer
-from forecast.static_inputs import nearest, static_inputs, static_on_grid
+from forecast.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from forecast.store import Store
 from sphere_ops.grid import Grid, own_rows
 from sphere_ops.mesh import current
@@ -202,18 +202,23 @@ class Forecaster(nn.Module):
         """The same forecaster on another grid; it shares the weights of this one.
 
         Positional inputs are computed there; other static fields and the climatology are
-        resampled, masks taken from the nearest point.
+        resampled, masks taken from the nearest point. With masks the climatology is interpolated.
         """
         normalizer = self.normalizer
+        mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
         if normalizer.climatology is not None:
+            climatology = (
+                resample(normalizer.climatology, self.grid, grid)
+                if self.mask is None or mask is None
+                else interpolated(normalizer.climatology, self.mask, self.grid, grid).where(mask, 0)
+            )
             normalizer = Normalizer(
                 normalizer.mean,
                 normalizer.std,
                 normalizer.std_step,
                 self.time_step,
-                resample(normalizer.climatology, self.grid, grid),
+                climatology,
             )
-        mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
         static = static_on_grid(self.config.static, self.static, self.grid, grid)
         other = Forecaster(
             self.config,
