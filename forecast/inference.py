@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,9 +16,8 @@ import torch
 from torch import Tensor
 
 from configs import layout
-from configs.load import load_config
 from configs.schema import RolloutConfig
-from forecast.checkpoint import load_package
+from forecast.checkpoint import load_package, rollout_defaults, weights_digest
 from forecast.coordinates import ForecastAxes
 from forecast.failures import Ended, first_failures
 from forecast.forecaster import Forecaster
@@ -67,8 +65,7 @@ def run_rollout(
         out: forecast file: `.nc` or `.zarr`.
         split: start from every time of this split, or from the first state of its trajectories.
         init_times: start at these valid times instead (of trajectories: in all of the split's).
-        n_steps: model steps; if not given, what the configuration in the package's run folder
-            says, or else the default.
+        n_steps: model steps; if not given, the package's default.
         every: write each `every`-th step.
         batch_size: forecasts that a process steps together; likewise.
         transfer: on another grid than that of training, whether the fields are resampled to the
@@ -217,8 +214,7 @@ def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, st
     if not isinstance(package, str | Path):
         return package.eval().to(device), tool
     forecaster = load_package(package, device)
-    weights = _package_folder(Path(package)) / layout.WEIGHTS_FILE
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    digest = weights_digest(_package_folder(Path(package)))[:16]
     name = "/".join(Path(package).absolute().parts[-2:])
     return forecaster, f"{tool}, package {name} (sha256 {digest})"
 
@@ -230,11 +226,9 @@ def _package_folder(path: Path) -> Path:
 
 
 def _settings(package: str | Path | Forecaster) -> RolloutConfig:
-    """The defaults of the run that a package lies in."""
+    """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
     if isinstance(package, str | Path):
-        config = _package_folder(Path(package)).absolute().parent / layout.CONFIG_FILE
-        if config.is_file():
-            return load_config(config).rollout
+        return rollout_defaults(_package_folder(Path(package)))
     return RolloutConfig()
 
 

@@ -93,6 +93,17 @@ def test_a_forecast_starts_from_the_truth_and_conserves_mass(thread: Thread) -> 
     assert np.abs(mean - mean[:, :1]).max() < 1e-4 * spread
 
 
+def test_a_package_that_was_moved_forecasts_the_same(
+    thread: Thread, run_forecast: Run, tmp_path: Path
+) -> None:
+    package, out = tmp_path / "elsewhere", tmp_path / "forecast.nc"
+    shutil.copytree(thread.run / "best", package)
+    (tmp_path / "config.yaml").write_text("rollout: {n_steps: 1}")  # of something else
+    assert run_forecast("rollout", package, "--data", thread.store, "--out", out) == 0
+    ours, theirs = (xr.open_dataset(p, decode_timedelta=True) for p in (out, thread.forecast))
+    xr.testing.assert_identical(ours.drop_attrs(), theirs.drop_attrs())
+
+
 def test_netcdf_and_zarr_forecasts_are_the_same(
     thread: Thread, run_forecast: Run, tmp_path: Path
 ) -> None:
