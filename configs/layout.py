@@ -37,6 +37,9 @@ STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
 MEAN: Final = "mean"
 STD: Final = "std"
 STD_STEP: Final = "std_step"
+TIME_MEAN: Final = "time_mean"
+"""float32 (channel, latitude, longitude): the mean state of the training split; older stores have
+none."""
 CLIMATOLOGY: Final = "climatology"
 CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"

@@ -108,10 +108,11 @@ def _runs(numbers: NDArray[np.integer], longest: int) -> Iterator[NDArray[np.int
 
 
 def write_statistics(group: zarr.Group, grid: Grid) -> None:
-    """Write mean, standard deviation and that of the one-step difference of each channel.
+    """Write the mean state, and three numbers of each channel.
 
-    They are area-weighted, taken inside the mask, and over the training split only. A store
-    without a training split gets none.
+    These are the mean, the standard deviation and that of the one-step difference: area-weighted
+    and taken inside the mask. All are over the training split only. A store without a training
+    split gets none.
 
     Args:
         group: a store whose fields are complete.
@@ -119,11 +120,14 @@ def write_statistics(group: zarr.Group, grid: Grid) -> None:
     """
     weights = point_weights(group, grid)
     state, step = Moments(weights), Moments(weights)
+    total, count = np.zeros(weights.shape), 0
     last_index: tuple[int, ...] = ()
     last: NDArray[np.float64] | None = None
     for index, fields in train_states(group):
         values = fields.astype(np.float64)  # (c, h, w)
         state.add(values)
+        total += values
+        count += 1
         if last is not None and index == (*last_index[:-1], last_index[-1] + 1):
             step.add(values - last)
         last_index, last = index, values
@@ -137,3 +141,6 @@ def write_statistics(group: zarr.Group, grid: Grid) -> None:
     }
     for name, (long_name, values) in about.items():
         put(group, name, (layout.CHANNEL,), values, long_name=f"{long_name} over the {over}")
+    dims = (layout.CHANNEL, layout.LATITUDE, layout.LONGITUDE)
+    put(group, layout.TIME_MEAN, dims, (total / count).astype(np.float32),
+        long_name="Mean over the times of the training split")  # fmt: skip

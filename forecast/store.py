@@ -181,6 +181,7 @@ _STATISTICS = (
     layout.MEAN,
     layout.STD,
     layout.STD_STEP,
+    layout.TIME_MEAN,
     layout.CLIMATOLOGY,
     layout.CLIMATOLOGY_STD,
     layout.CLIMATOLOGY_STD_STEP,

@@ -59,6 +59,9 @@ def test_statistics_are_those_of_the_training_split_by_definition(
     np.testing.assert_allclose(store["mean"], mean, rtol=1e-12)
     np.testing.assert_allclose(store["std"], std, rtol=1e-10)
     np.testing.assert_allclose(store["std_step"], moments(steps, weights)[1], rtol=1e-10)
+    expected = train.mean(0) if mask is None else np.where(mask, train.mean(0), np.nan)
+    np.testing.assert_allclose(store["time_mean"], expected, rtol=1e-6)  # float32
+    assert store["time_mean"].dims == ("channel", "latitude", "longitude")
 
 
 def test_differences_do_not_cross_from_one_trajectory_to_the_next(tmp_path: Path) -> None:
@@ -79,6 +82,7 @@ def test_differences_do_not_cross_from_one_trajectory_to_the_next(tmp_path: Path
     np.testing.assert_allclose(store["mean"], mean, rtol=1e-12)
     np.testing.assert_allclose(store["std"], std, rtol=1e-10)
     np.testing.assert_allclose(store["std_step"], moments(steps, AREA)[1], rtol=1e-10)
+    np.testing.assert_allclose(store["time_mean"], train.mean((0, 1)), rtol=1e-6)  # float32
     assert "climatology" not in store
 
 
@@ -107,4 +111,4 @@ def test_a_single_year_has_no_climatology(tmp_path: Path) -> None:
 def test_a_store_without_a_training_split_has_no_statistics(tmp_path: Path) -> None:
     time = np.datetime64("2000-01", "M") + np.arange(3)
     store = series(tmp_path / "store", time, ["", "test", "test"], None)
-    assert not {"mean", "std", "std_step", "climatology"} & set(store)
+    assert not {"mean", "std", "std_step", "time_mean", "climatology"} & set(store)
