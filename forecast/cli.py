@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -67,8 +70,6 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    import logging
-
     from forecast import console
 
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
@@ -168,12 +169,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after `forecast`; those of the process if not given.
     """
+    try:
+        _main(arguments)
+    except SystemExit as end:
+        if arguments is None and isinstance(end.code, int) and end.code:
+            _leave(end.code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End the process after a failure, without waiting for the threads of libraries.
+
+    They may still compute or write what nobody wants any more: the interpreter would wait for some
+    of them, or abort because of others.
+    """
+    for child in multiprocessing.active_children():
+        child.terminate()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a closed pipe
+            stream.flush()
+    os._exit(code)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Wherever a global flag stands, it means the same.
     flags = [word for word in words if word in _GLOBAL_FLAGS]
     words = flags + [word for word in words if word not in _GLOBAL_FLAGS]
     try:
-        sys.exit(app(words, prog_name="forecast", standalone_mode=False) or 0)
+        code = app(words, prog_name="forecast", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # which typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
+        sys.exit(code)
     except _UsageError as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if not message:  # no command was given: the help is on the screen

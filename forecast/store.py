@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
+from configs.damage import damage_named, refuse_missing_chunks
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from forecast.memory import available_memory
@@ -50,10 +51,11 @@ class Store:
 
         Raises:
             FileNotFoundError: if there is nothing at the path.
-            ValueError: if it is no store, or one of another format version.
+            ValueError: if it is no store, one of another format version, or damaged.
         """
         self.path = Path(path)
-        with _open(self.path) as store:
+        with damage_named(self.path), _open(self.path) as store:
+            refuse_missing_chunks(self.path)
             self.attributes: dict[str, Any] = dict(store.attrs)
             self.grid = Grid.from_coordinates(store.latitude.values, store.longitude.values)
             self.channels = _variables(store, layout.CHANNEL)
@@ -118,13 +120,18 @@ class Store:
         return self.states(index, step, 1)[0]
 
     def states(self, index: int, step: int, count: int) -> Tensor:
-        """Consecutive states, float32 (count, c, nlat, nlon), in a mesh own rows; see `state`."""
+        """Consecutive states, float32 (count, c, nlat, nlon), in a mesh own rows; see `state`.
+
+        Raises:
+            ValueError: if the file that holds them is damaged.
+        """
         first = step if self.has_trajectories else index + step
-        where = (*[index] * self.has_trajectories, slice(first, first + count))
+        where = (*[int(index)] * self.has_trajectories, slice(first, first + count))
         if self.in_memory:
             fields = self._fields[where]
         else:
-            fields = self._fields[(*where, slice(None), self.rows)]
+            with damage_named(self.path, where):
+                fields = self._fields[(*where, slice(None), self.rows)]
         return torch.from_numpy(np.ascontiguousarray(fields))
 
     def valid_time(self, index: int, step: int = 0) -> np.datetime64:
@@ -169,8 +176,9 @@ class Store:
 
     @cached_property
     def _fields(self) -> Any:
-        array = zarr.open_array(self.path / layout.FIELDS, mode="r")
-        return array[..., self.rows, :] if self.in_memory else array
+        with damage_named(self.path, ()):
+            array = zarr.open_array(self.path / layout.FIELDS, mode="r")
+            return array[..., self.rows, :] if self.in_memory else array
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker process gets: it opens the fields itself."""
