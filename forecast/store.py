@@ -58,6 +58,7 @@ class Store:
             refuse_missing_chunks(self.path)
             self.attributes: dict[str, Any] = dict(store.attrs)
             self.grid = Grid.from_coordinates(store.latitude.values, store.longitude.values)
+            _check_order(self.path, store, self.grid)
             self.channels = _variables(store, layout.CHANNEL)
             self.time = store[layout.TIME].values.astype("datetime64[ns]")
             self.time_step = TimeStep.parse(self.attributes[layout.TIME_STEP])
@@ -215,6 +216,18 @@ def _open(path: Path) -> xr.Dataset:
             "make the store again"
         )
     return store
+
+
+def _check_order(path: Path, store: xr.Dataset, grid: Grid) -> None:
+    """Refuse fields that are not in the order of their grid, which are read as they lie."""
+    for name, expected in ((layout.LATITUDE, grid.latitude), (layout.LONGITUDE, grid.longitude)):
+        found, wanted = store[name].values, expected.numpy()
+        if np.abs(found - wanted).max() > 0.5 * np.abs(np.diff(wanted)).min():
+            raise ValueError(
+                f"{name} of {path} goes from {found[0]:g} to {found[-1]:g}; expected a store's "
+                f"order, from {wanted[0]:g} to {wanted[-1]:g}; put it in that order, or ingest "
+                "the files that it was made from"
+            )
 
 
 def _of_rows(values: xr.DataArray, rows: slice) -> xr.DataArray:

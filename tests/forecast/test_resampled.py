@@ -118,6 +118,21 @@ def test_the_operators_of_a_rotated_grid_are_the_same(make_store, tmp_path):
     assert torch.equal(there.step(state, time), forecaster.step(state, time))
 
 
+@pytest.mark.parametrize("name", ["latitude", "longitude"])
+def test_a_store_in_another_order_is_refused(make_store, tmp_path, name):
+    """Rolled by whole columns, or with the south first, its fields would be read out of place."""
+    path = make_store(tmp_path / "store.zarr")
+    store = xr.open_zarr(path, consolidated=False).load()
+    if name == "longitude":
+        degrees = (store.longitude + 180) % 360 - 180
+        turned = store.assign_coords(longitude=degrees).sortby("longitude")
+    else:
+        turned = store.sortby("latitude")
+    turned.drop_encoding().to_zarr(tmp_path / "turned.zarr", consolidated=False)
+    with pytest.raises(ValueError, match=f"{name} of .* goes from .* expected a store's order"):
+        Store(tmp_path / "turned.zarr")
+
+
 def test_a_masked_model_goes_along_with_a_rotated_grid(make_store, tmp_path):
     """Its fields stay where they are; mask and climatology are brought to them."""
     path = make_store(tmp_path / "store.zarr", "files", mask=True)
