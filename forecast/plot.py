@@ -59,12 +59,13 @@ def plot_map(
         projection: of the map.
         truth: store with the truth.
         anomaly: draw departures from the store's climatology, or from its mean if it has none.
-        centre: latitude and longitude of the middle of the map, degrees.
+        centre: latitude and longitude of the middle of the map, degrees; the latitude counts for
+            an orthographic map.
         coastlines: whether to draw them; if not given, where the data are of the Earth.
 
     Raises:
-        ValueError: if variable, lead time or start are not in the file, or file and store do not
-            fit.
+        ValueError: if variable, lead time or start are not in the file, the centre is not on the
+            sphere, or file and store do not fit.
         FileNotFoundError: if a file is not there.
         FileExistsError: if the output is.
     """
@@ -125,6 +126,12 @@ def coastline() -> list[Array]:
 
 
 def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection:
+    """The map's projection; only an orthographic one can be centred off the equator."""
+    if centre and not (abs(centre[0]) <= 90 and abs(centre[1]) <= 360):
+        raise ValueError(
+            f"centre {centre[0]:g} {centre[1]:g} is not on the sphere; expected a latitude of -90 "
+            "to 90 and then a longitude of -360 to 360, degrees"
+        )
     match projection:
         case "robinson":
             return ccrs.Robinson(central_longitude=centre[1] if centre else 0.0)
