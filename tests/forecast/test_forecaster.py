@@ -8,6 +8,7 @@ from forecast.rollout import rollout
 from forecast.store import Store
 from sphere_ops.grid import Grid, area_mean
 from sphere_ops.harmonics import RealSHT
+from sphere_ops.resample import resample
 
 BRANCHES = {"spectral": {"lmax": 8}, "integral": {"theta_cutoff": 1.2}}
 
@@ -145,19 +146,29 @@ def test_diagnostic_channels_are_predicted_and_not_fed_back(make_store, tmp_path
     torch.testing.assert_close(forecaster.step(state, time), forecaster.step(other, time))
 
 
-def test_on_another_grid_smooth_fields_are_stepped_alike(trajectories):
-    state, time = states(trajectories)
-    forecaster = build(trajectories, trained=False, static=("sin_latitude", "orography"))
-    fine = forecaster.on_grid(Grid.legendre_gauss(16, 32))
-    from sphere_ops.resample import resample
+# The rows of a coarse grid alias a part of what a GELU makes, and hold no edge of the orography:
+# 1e-2 to 4e-2 of the change with 8 rows, 3e-3 to 7e-3 with 24.
+@pytest.mark.parametrize(("nlat", "tolerance"), [(8, 8e-2), (24, 1e-2)])
+def test_on_another_grid_smooth_fields_are_stepped_alike(make_store, tmp_path, nlat, tolerance):
+    store = Store(make_store(tmp_path / "store.zarr", nlat=nlat, nlon=2 * nlat))
+    state, time = states(store)
+    branches = {**BRANCHES, "differential": {"order": 1}}
+    forecaster = build(store, branches=branches, static=("sin_latitude", "orography"))
+    grid = Grid.legendre_gauss(2 * nlat, 4 * nlat)
+    fine = forecaster.on_grid(grid)
 
-    there = resample(state, trajectories.grid, fine.grid)
-    torch.testing.assert_close(fine.step(there, time), there, rtol=1e-9, atol=1e-9)
-    assert fine.static.shape == (2, 16, 32)
-    for (name, a), (_, b) in zip(
-        forecaster.named_parameters(), fine.named_parameters(), strict=True
-    ):
-        assert a is b, name
+    def rms(x: torch.Tensor) -> torch.Tensor:
+        return area_mean(x.square(), store.grid).mean(0).sqrt()  # (channel,)
+
+    own = forecaster.step(state, time)
+    there = fine.step(resample(state, store.grid, grid), time)
+    change = rms(own - state)
+    assert (change > 0.2 * store.statistics["std"]).all()
+    assert (rms(resample(there, grid, store.grid) - own) < tolerance * change).all()
+    for name, a in forecaster.named_parameters():
+        assert a is fine.get_parameter(name), name
+    held = resample(forecaster.static, store.grid, store.grid)  # the degrees that both grids hold
+    torch.testing.assert_close(resample(fine.static, grid, store.grid), held, rtol=0, atol=1e-6)
 
 
 def test_sub_monthly_climatology_has_no_jump_at_the_turn_of_the_month(make_store, tmp_path):
