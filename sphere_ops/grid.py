@@ -12,9 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sphere_ops.dealing import Share
-from sphere_ops.mesh import current
-
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
 
 _NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds differ by 0.1 or more
@@ -167,54 +164,12 @@ class Grid:
         return f"{self.kind} {self.nlat}×{self.nlon}{first}"
 
 
-def own_rows(grid: Grid) -> slice:
-    """The rows of a field that this process has: all, unless it is in a mesh."""
-    return current().latitude.rows(grid.nlat)
-
-
-def own_shape(grid: Grid) -> tuple[int, int]:
-    """Shape of the rows of a field that this process has."""
-    return current().latitude.n_rows(grid.nlat), grid.nlon
-
-
-def area_mean(x: Tensor, grid: Grid) -> Tensor:
-    """Average over the sphere, weighted by cell area.
-
-    Args:
-        x: field of shape (..., nlat, nlon), any unit; in a mesh its own rows of it.
-        grid: the grid on which x is sampled.
-
-    Returns:
-        Mean of shape (...), in the unit of x; in a mesh of the whole field.
-
-    Raises:
-        ValueError: if the last two dimensions of x are not those of the grid.
-    """
-    check_on_grid(x, grid)
-    weights = grid.area_weights[own_rows(grid)].to(x)
-    return current().sum_rows((x * weights).sum(dim=(-2, -1)))
-
-
 def whole_number(name: str, value: int) -> int:
     """The value as an int, or a ValueError that names it."""
     try:
         return index(value)
     except TypeError as error:
         raise ValueError(f"{name} {value!r}; expected a whole number") from error
-
-
-def check_on_grid(x: Tensor, grid: Grid) -> None:
-    """Raise a ValueError if the last two dimensions of x are not those of the grid.
-
-    In a mesh they are those of this rank's rows.
-    """
-    share = current().latitude
-    if x.dim() < 2 or x.shape[-2] != share.n_rows(grid.nlat) or x.shape[-1] != grid.nlon:
-        part = "" if share == Share() else f" (rows {share.rows(grid.nlat)} of it on this rank)"
-        raise ValueError(
-            f"the last two dimensions of a field of shape {tuple(x.shape)} are not those of the "
-            f"grid {grid}{part}; resample the field or build the operator for its grid"
-        )
 
 
 @cache

@@ -30,7 +30,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def run_forecast() -> Iterator[Callable[..., int]]:
     """The command `forecast` in this process; returns its exit code."""
-    from forecast.cli import main
+    from forecast.cli.main import main
 
     handlers = logging.root.handlers[:]
 

@@ -86,7 +86,7 @@ def test_damage_beside_the_fields_is_named(
 def test_a_reader_of_batches_names_the_damaged_file(
     thread: Thread, store: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forecast.store._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("data_prep.store.reader._IN_MEMORY_BYTES", 0)
     spoil(store / "fields/c.0.0.0.0.0")
     words = ("train", "swe_smoke", "--data", store, "--out", tmp_path / "run")
     settings = ("model.spectral_limit=null", "training.workers=1", "tracking.enabled=false")

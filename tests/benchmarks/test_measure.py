@@ -5,8 +5,10 @@ import sys
 import pytest
 import torch
 
-from benchmarks import shallow_water, sphere_ops, task_a, training
-from benchmarks.measure import peak_memory, peak_of_process
+from benchmarks.accuracy import ablation as task_a
+from benchmarks.accuracy import shallow_water
+from benchmarks.speed import sphere_ops, training
+from benchmarks.speed.measure import peak_memory, peak_of_process
 
 MAIN = {
     "sphere_ops": sphere_ops.main,
@@ -16,7 +18,7 @@ MAIN = {
 }
 STEP = """
 import torch
-from benchmarks.measure import peak_memory
+from benchmarks.speed.measure import peak_memory
 
 def step():
     torch.ones(1 << 23)

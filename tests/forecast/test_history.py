@@ -6,19 +6,19 @@ import torch
 import xarray as xr
 import zarr
 
-from forecast.checkpoint import load_package, save_package
-from forecast.data import Windows
-from forecast.forecaster import Forecaster
-from forecast.inference import run_rollout
-from forecast.resampled import Resampled
-from forecast.rollout import rollout
-from forecast.served import ServedForecaster
-from forecast.starts import find_starts
-from forecast.store import Store
-from forecast.train import train
-from forecast.trainer import Trainer
+from data_prep.store.reader import Store
+from forecast.inference.forecast import run_rollout
+from forecast.inference.initial_times import find_starts
+from forecast.inference.mlflow_model import ServedForecaster
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package, save_package
+from forecast.model.resampling import Resampled
+from forecast.training.batches import Windows
+from forecast.training.train import train
+from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid
-from sphere_ops.resample import resample
+from sphere_ops.harmonics.resample import resample
 from tests.forecast.small_run import config
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 import xarray as xr
 
-from sphere_ops.grid import Grid, area_mean
+from sphere_ops.grid import Grid
+from sphere_ops.parallel.fields import area_mean
 from tests.sphere_ops.exact import KINDS, harmonic
 
 SHAPES = [(16, 32), (17, 31), (24, 20), (2, 4), (3, 5)]
