@@ -11,6 +11,9 @@ import netCDF4
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+_CHECKED = ZstdCodec(level=0, checksum=True)  # what zarr takes anyway, but for the checksum
 
 
 class Sink(Protocol):
@@ -133,6 +136,7 @@ class ZarrSink:
             name,
             shape=values.shape,
             dtype=values.dtype,
+            compressors=_CHECKED,
             dimension_names=dims,
             attributes={**attributes},
         )
@@ -152,8 +156,9 @@ class ZarrSink:
             name,
             shape=shape,
             dtype="f4",
-            chunks=(1, 1, rows, shape[3]),
-            shards=(1, held, rows, shape[3]),  # one file per flush
+            # One file for each flush, in one piece: reading costs by the number of pieces.
+            chunks=(1, held, rows, shape[3]),
+            compressors=_CHECKED,
             fill_value=float("nan"),
             dimension_names=dims,
             attributes={**attributes},
