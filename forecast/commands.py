@@ -109,15 +109,26 @@ def evaluate(
         list[str] | None,
         typer.Option(help="persistence or climatology; may be repeated; default: both."),
     ] = None,
+    climatology: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACKAGE|STORE",
+            help="Take climatology and means from here; default: from the store.",
+        ),
+    ] = None,
 ) -> None:
     """Score a forecast against the truth and the baselines, and print a table."""
     from forecast.console import progress
     from forecast.evaluate import evaluate as run
     from forecast.processes import all_processes
     from forecast.report import table
+    from sphere_ops.memory import keep_freed_memory
 
+    keep_freed_memory()
     with all_processes(latitude=1), progress("forecasts") as update:
-        scores = run(forecast, data, out, baselines=baseline, progress=update)
+        scores = run(
+            forecast, data, out, baselines=baseline, climatology=climatology, progress=update
+        )
     _say(table(scores))
     _say(f"scores: {out}")
 

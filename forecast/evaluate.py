@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,13 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from configs.layout import CHANNEL, CLIMATOLOGY, CONVENTIONS, INIT_TIME, LEAD_TIME
-from forecast import metrics
-from forecast.coordinates import TIME_STEP, TRAJECTORY_NUMBER
-from forecast.output import check_output, remove
+from configs.layout import CLIMATOLOGY
+from forecast.output import check_output
 from forecast.reader import ForecastFile
+from forecast.references import References
 from forecast.report import markdown
+from forecast.scores_file import SUMMED, make_dataset, write
+from forecast.scoring import Scorer, Scores, TrueState
 from forecast.store import Store
 from forecast.truth import Truth
 from sphere_ops.mesh import current
@@ -38,21 +37,24 @@ def evaluate(
     out: str | Path,
     *,
     baselines: Sequence[str] | None = None,
+    climatology: str | Path | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast, write the scores as CF netCDF and a summary in Markdown beside them.
 
-    Anomalies are departures from the store's monthly climatology of the training years, where it
-    has one; else from the training mean of the channel. Persistence then keeps the anomaly of
-    the initial state, else the state. Lead times whose valid time the store does not have are
-    left out; one at which a forecast had ended early has no score. The processes of a mesh share
-    the forecasts, along its data axis.
+    Anomalies are departures from the monthly climatology of the store's training years, where it
+    has one; else from the mean state of its training split. Without either there is no anomaly
+    correlation, unless `climatology` names a package or another store that has one. Persistence
+    keeps the anomaly of the initial state where there is a climatology, else the state. Lead
+    times whose valid time the store does not have are left out; one at which a forecast had ended
+    early has no score. The processes of a mesh share the forecasts, along its data axis.
 
     Args:
         forecast: forecast file.
         data: store with the truth: the one that the forecast started from.
         out: scores file, `.nc`; the summary has the suffix `.md`.
-        baselines: `persistence`, `climatology`; those that the store allows if not given.
+        baselines: `persistence`, `climatology`; those that there are if not given.
+        climatology: package or store with climatology and means, in place of the store's own.
         progress: called with (done, total, note) as the forecasts are scored.
 
     Returns:
@@ -60,17 +62,18 @@ def evaluate(
         lead_time), `skill` over (baseline, channel, lead_time), and more.
 
     Raises:
-        ValueError: if forecast and store do not fit, or nothing can be scored.
+        ValueError: if forecast and store do not fit, or one is damaged.
         FileNotFoundError: if one is not there.
         FileExistsError: if an output is.
     """
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     file, store = ForecastFile(forecast), Store(data)
+    store.in_memory = False  # a forecast needs few of the states, each of them once
     file.check_fits(store)
-    scores = score(file, store, baselines=baselines, progress=progress)
+    scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
     if current().is_first:
-        _write(scores, path)
+        write(scores, path)
         summary.write_text(markdown(scores), encoding="utf-8")
     return scores
 
@@ -80,185 +83,90 @@ def score(
     store: Store,
     *,
     baselines: Sequence[str] | None = None,
+    climatology: str | Path | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """The scores of an open forecast file; see `evaluate`."""
-    truth = Truth(file, store)
-    names = (MODEL, *_allowed(baselines, truth))
+    if climatology is None:
+        references = References.of_store(store, file)
+    else:
+        references = References.open(climatology, file)
+    truth = Truth(file, store, references)
+    names = (MODEL, *_allowed(baselines, references))
     n, k, c = len(file.init_time), len(file.steps), len(file.channel_names)
-    area = file.grid.area_weights.numpy()
-    sums = {m: np.zeros((len(names), c, k)) for m in _SUMMED}
+    scorer = Scorer(truth)
+    sums = {m: np.zeros((len(names), c, k)) for m in SUMMED}
     part = current().data
     own = range(n)[part.rank :: part.ranks]
     squared_error = np.zeros((n, len(names), c, k), dtype=np.float32)
     squared_error[own] = np.nan
     activity_of_truth, count = np.zeros((c, k)), np.zeros(k, dtype=np.int32)
-    block = max(1, _BLOCK_BYTES // (8 * c * file.grid.nlat * file.grid.nlon))
     for i in own:
-        truth.check_start(i)
-        for first in range(0, k, block):
-            known = truth.known(i, slice(first, first + block))
-            if not len(known):
-                continue
-            target, reference = truth.states(i, known), truth.reference(i, known)
-            span = slice(int(known[0]), int(known[-1]) + 1)
-            count[known] += 1
-            activity_of_truth[:, known] += metrics.anomaly_variance(
-                target, _where_known(reference, target), area
-            ).T
+        for position, state in _states(truth, i):
+            true = scorer.true(i, position)
+            if position == 0:
+                start = true
+            count[position] += 1
+            activity_of_truth[:, position] += true.activity
             for j, name in enumerate(names):
-                field = (
-                    file.states(i, span)[known - known[0]]
-                    if name == MODEL
-                    else truth.baseline(name, i, known)
-                )
-                pieces = _pieces(field, target, reference, area)
-                squared_error[i, j][:, known] = pieces["rmse"].T
-                for m in _SUMMED:
-                    sums[m][j][:, known] += pieces[m].T
+                scores = _scores(scorer, name, state, start, true)
+                squared_error[i, j, :, position] = scores["rmse"]
+                for m in SUMMED:
+                    sums[m][j, :, position] += scores[m]
+                if name == MODEL:
+                    file.check_complete(np.isfinite(scores["rmse"]), i, position)
         progress(i + 1, n, "")
     for sum_of_own in (count, activity_of_truth, squared_error, *sums.values()):
         current().sum_samples(torch.from_numpy(sum_of_own))  # in place
-    if not count.any():
-        raise ValueError(
-            f"store {store.path} has no state at any valid time of {file.path}; give the store "
-            "that the forecast started from, or forecast fewer steps"
-        )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = {m: total / np.where(count, count, np.nan) for m, total in sums.items()}
-        activity_of_truth = np.sqrt(activity_of_truth / np.where(count, count, np.nan))
+    known = np.where(count, count, np.nan)
+    means = {m: total / known for m, total in sums.items()}
+    activity_of_truth = np.sqrt(activity_of_truth / known)
     for m in ("rmse", "activity"):  # the root comes last
         means[m] = np.sqrt(means[m])
-    return _dataset(file, truth, names, means, squared_error, activity_of_truth, count)
+    return make_dataset(truth, names, means, squared_error, activity_of_truth, count)
 
 
-_SUMMED = {
-    "rmse": "Root mean square error",
-    "mae": "Mean absolute error",
-    "bias": "Mean error, forecast minus truth",
-    "acc": "Anomaly correlation coefficient",
-    "relative_l2": "Norm of the error over norm of the truth's anomaly",
-    "activity": "Standard deviation of the anomaly",
-}
-"""The scores that are means over the forecasts, the roots of two of them taken last."""
+def _states(truth: Truth, member: int) -> Iterator[tuple[int, Array]]:
+    """States of a forecast at the lead times that the store has, the initial state first.
+
+    Yields:
+        Position of the lead time, and the state (c, nlat, nlon).
+
+    Raises:
+        ValueError: if the forecast did not start from the store, or the file is damaged.
+    """
+    file = truth.file
+    n_positions, n_channels = len(file.steps), len(file.channel_names)
+    block = max(1, _BLOCK_BYTES // (4 * n_channels * file.grid.nlat * file.grid.nlon))
+    for first in range(0, n_positions, block):
+        known = truth.known(member, slice(first, first + block))
+        if first and not len(known):
+            continue
+        last = int(known[-1]) if len(known) else first
+        states = file.states(member, slice(first, last + 1))
+        if first == 0:
+            truth.check_start(member, states[0])
+            file.check_initial(states[0], member)
+        for position in known:
+            yield int(position), states[position - first]
 
 
-def _pieces(field: Array, target: Array, reference: Array, area: Array) -> dict[str, Array]:
-    """What is averaged over the forecasts, each (k, c)."""
-    return {
-        "rmse": metrics.squared_error(field, target, area),
-        "mae": metrics.absolute_error(field, target, area),
-        "bias": metrics.mean_error(field, target, area),
-        "acc": metrics.anomaly_correlation(field, target, reference, area),
-        "relative_l2": metrics.relative_error(field, target, reference, area),
-        "activity": metrics.anomaly_variance(field, _where_known(reference, target), area),
-    }
+def _scores(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Scores:
+    """Scores of the model's state, or of a baseline."""
+    if name == MODEL:
+        return scorer.model(state, true)
+    return scorer.persistence(start, true) if name == PERSISTENCE else scorer.climatology(true)
 
 
-def _where_known(reference: Array, target: Array) -> Array:
-    """The reference at every point, missing where the truth is."""
-    return np.where(np.isfinite(target), reference, np.nan)
-
-
-def _allowed(baselines: Sequence[str] | None, truth: Truth) -> tuple[str, ...]:
+def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[str, ...]:
     if baselines is None:
-        return BASELINES if truth.has_climatology else (PERSISTENCE,)
+        return BASELINES if references.climatology is not None else (PERSISTENCE,)
     for name in baselines:
         if name not in BASELINES:
             raise ValueError(f"unknown baseline {name!r}; expected {' or '.join(BASELINES)}")
-    if CLIMATOLOGY in baselines and not truth.has_climatology:
+    if CLIMATOLOGY in baselines and references.climatology is None:
         raise ValueError(
-            f"store {truth.store.path} has no climatology (it takes gridded files with at least "
-            "two years in the training split); compare with persistence alone"
+            f"{references.name} has no climatology (it takes gridded files with at least two years "
+            "in the training split); compare with persistence alone"
         )
     return tuple(baselines)
-
-
-def _dataset(
-    file: ForecastFile,
-    truth: Truth,
-    names: tuple[str, ...],
-    means: Mapping[str, Array],
-    squared_error: Array,
-    activity_of_truth: Array,
-    count: NDArray[np.int32],
-) -> xr.Dataset:
-    dims = ("forecast", CHANNEL, LEAD_TIME)
-    scores = xr.Dataset({m: (dims, means[m], {"long_name": _SUMMED[m]}) for m in _SUMMED})
-    for m in ("acc", "relative_l2"):
-        scores[m].attrs["units"] = "1"
-    if len(names) > 1:
-        skill = [metrics.skill(means["rmse"][0], of_baseline) for of_baseline in means["rmse"][1:]]
-        meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
-        scores["skill"] = (("baseline", *dims[1:]), np.stack(skill), meaning)
-        baseline = np.array(names[1:], dtype=object)
-        scores = scores.assign_coords(baseline=("baseline", baseline, {"long_name": "Baseline"}))
-    scores["activity_of_truth"] = (
-        dims[1:],
-        activity_of_truth,
-        {"long_name": "Standard deviation of the truth's anomaly"},
-    )
-    scores["squared_error"] = (
-        (file.member_dim, *dims),
-        squared_error,
-        {"long_name": "Mean squared error of each forecast"},
-    )
-    scores["n_forecasts"] = (
-        (LEAD_TIME,),
-        count,
-        {"long_name": "Number of forecasts scored", "units": "1"},
-    )
-    variables = [file.dataset[name] for name in file.channel_names]
-    scores = scores.assign_coords(
-        forecast=("forecast", np.array(names, dtype=object), {"long_name": "What was scored"}),
-        channel=(CHANNEL, np.array(file.channel_names, dtype=object), {"long_name": "Variable"}),
-        channel_long_name=(
-            CHANNEL,
-            np.array([v.attrs.get("long_name", v.name) for v in variables], dtype=object),
-            {"long_name": "Name of the variable"},
-        ),
-        channel_units=(
-            CHANNEL,
-            np.array([v.attrs.get("units", "1") for v in variables], dtype=object),
-            {"long_name": "Units of the variable, and of its rmse, mae, bias and activity"},
-        ),
-        lead_time=file.dataset[LEAD_TIME],
-        init_time=file.dataset[INIT_TIME],
-    )
-    if file.trajectory is not None:
-        scores = scores.assign_coords({TRAJECTORY_NUMBER: file.dataset[TRAJECTORY_NUMBER]})
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    start = "the state"
-    reference = "the training mean of the channel"
-    if truth.has_climatology:
-        start = "the anomaly of the initial state"
-        reference = "the store's monthly climatology of the training years"
-    scores.attrs = {
-        "Conventions": CONVENTIONS,
-        "title": f"Scores of the forecast {file.path.name}",
-        "source": str(file.dataset.attrs.get("source", "")),
-        "history": f"{now} forecast evaluate {file.path.name} against store "
-        f"{truth.store.path.name}",
-        "comment": "Means over the sphere are area-weighted; the root of rmse and activity comes "
-        f"after the mean over the forecasts. Anomalies are departures from {reference}; "
-        f"persistence keeps {start}. A lead time at which a forecast had ended early, being no "
-        "longer finite, has no score.",
-        TIME_STEP: file.time_step.label,
-    }
-    return scores
-
-
-def _write(scores: xr.Dataset, path: Path) -> None:
-    """Write beside the output and rename."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    # CF forbids missing values in coordinates, for which xarray would declare a fill value.
-    encoding: dict[Hashable, dict[str, Any]] = {
-        name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
-    }
-    encoding[INIT_TIME]["dtype"] = "f8"  # CF 1.8 has no 64-bit integers
-    try:
-        scores.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-        check_output(path, (".nc",))
-        partial.rename(path)
-    finally:
-        remove(partial)

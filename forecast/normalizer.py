@@ -88,13 +88,7 @@ class Normalizer(nn.Module):
         """What is subtracted at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
         if self.climatology is None:
             return self.mean[None, :, None, None]
-        month, share = _months(time, interpolate=not self.time_step.is_calendar)
-        device = self.climatology.device
-        first = self.climatology[torch.from_numpy(month).to(device)]
-        if not share.any():
-            return first
-        second = self.climatology[torch.from_numpy((month + 1) % 12).to(device)]
-        return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
+        return at_times(self.climatology, time, interpolate=not self.time_step.is_calendar)
 
     def baseline_of_order_one(self, time: Times) -> Tensor:
         """The climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
@@ -119,6 +113,26 @@ class Normalizer(nn.Module):
     def step_scale(self) -> Tensor:
         """Size of a one-step difference in normalised units, (c, 1, 1)."""
         return (self.std_step / self.std)[:, None, None]
+
+
+def at_times(climatology: Tensor, time: Times, interpolate: bool) -> Tensor:
+    """A monthly climatology at given times.
+
+    Args:
+        climatology: mean by calendar month, (12, c, nlat, nlon).
+        time: valid times (b,).
+        interpolate: between the middles of the months; else take the month itself.
+
+    Returns:
+        (b, c, nlat, nlon).
+    """
+    month, share = _months(time, interpolate)
+    device = climatology.device
+    first = climatology[torch.from_numpy(month).to(device)]
+    if not share.any():
+        return first
+    second = climatology[torch.from_numpy((month + 1) % 12).to(device)]
+    return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
 
 
 def _months(time: Times, interpolate: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,26 @@ class ForecastFile:
                 f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
                 "`forecast rollout`"
             )
+        try:
+            self._read_coordinates()
+        except Exception as error:  # the libraries raise many kinds for a damaged file
+            raise self.damaged(f"its coordinates make no sense ({error})") from error
+
+    def _read_coordinates(self) -> None:
+        """Set the attributes that say what the fields are."""
         data = self.dataset
         self.member_dim = TRAJECTORY if TRAJECTORY in data.dims else INIT_TIME
         self.grid = Grid.from_coordinates(data.latitude.values, data.longitude.values)
         self.channel_names = tuple(str(data.attrs[CHANNELS]).split())
+        absent = [name for name in self.channel_names if name not in data.variables]
+        if absent:
+            raise ValueError(f"there is no {', '.join(absent)}")
         self.time_step = TimeStep.parse(data.attrs[TIME_STEP])
         self.init_time = data[INIT_TIME].values.astype("datetime64[ns]")
         self.valid_time = data[VALID_TIME].values.astype("datetime64[ns]")
         self.steps = steps_of(data[LEAD_TIME], self.time_step)
+        if (np.diff(self.steps) <= 0).any():
+            raise ValueError("lead times do not increase")
         self.trajectory: NDArray[np.int64] | None = None
         if TRAJECTORY_NUMBER in data.variables:
             self.trajectory = data[TRAJECTORY_NUMBER].values.astype(np.int64)
@@ -67,18 +80,85 @@ class ForecastFile:
             self.last_step = data[LAST_STEP].values.astype(np.int64)
 
     def states(self, member: int, positions: slice) -> NDArray[np.floating[Any]]:
-        """Fields of one forecast at several lead times, (k, c, nlat, nlon)."""
-        return np.stack(
-            [self.dataset[name][member, positions].values for name in self.channel_names], axis=1
-        )
+        """Fields of one forecast at several lead times, (k, c, nlat, nlon).
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        fields = [self._read(name, member, positions) for name in self.channel_names]
+        return np.stack(fields, axis=1)
 
     def field(self, name: str, member: int, position: int) -> NDArray[np.floating[Any]]:
         """One field, (nlat, nlon).
 
         Raises:
-            ValueError: if the file has no such variable.
+            ValueError: if the file has no such variable, or is damaged.
         """
-        return self.dataset[self.check_variable(name)][member, position].values
+        return self._read(self.check_variable(name), member, position)
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """Where the model has values: those of the first initial state, (c, nlat, nlon).
+
+        Everywhere if the file does not begin with the initial state.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        finite = np.isfinite(self.states(0, slice(0, 1))[0])
+        if self.steps[0] > 0:
+            return np.ones_like(finite)
+        for name, has_values in zip(self.channel_names, finite.any((-2, -1)), strict=True):
+            if not has_values:
+                raise self.missing(name, 0, 0)
+        return finite
+
+    def check_initial(self, state: NDArray[np.floating[Any]], member: int) -> None:
+        """Refuse an initial state (c, nlat, nlon) that is missing elsewhere than the first one.
+
+        Raises:
+            ValueError: if a channel of either lacks points of the other.
+        """
+        finite = np.isfinite(state)
+        for lacking, points in ((member, self.mask & ~finite), (0, finite & ~self.mask)):
+            wrong = points.any((-2, -1))
+            if wrong.any() and self.steps[0] == 0:
+                raise self.missing(self.channel_names[int(np.argmax(wrong))], lacking, 0)
+
+    def check_complete(self, complete: NDArray[np.bool_], member: int, position: int) -> None:
+        """Refuse a state that is missing where it should not be.
+
+        Args:
+            complete: whether each channel has values where the model has some, (c,).
+            member: which forecast.
+            position: lead time; missing values are right once the forecast has ended.
+
+        Raises:
+            ValueError: if a channel is not complete.
+        """
+        if not complete.all() and self.steps[position] <= self.last_step[member]:
+            raise self.missing(self.channel_names[int(np.argmin(complete))], member, position)
+
+    def missing(self, name: str, member: int, position: int) -> ValueError:
+        """The error for values that are missing where the model has some."""
+        return self.damaged(
+            f"{name} of the forecast from {self.member_label(member)} has missing values at "
+            f"{self.lead_label(position)}, although it had not ended"
+        )
+
+    def damaged(self, reason: str) -> ValueError:
+        """The error for a damaged file."""
+        return ValueError(
+            f"forecast {self.path} is damaged: {reason}; copy it again, or make it again with "
+            "`forecast rollout`"
+        )
+
+    def _read(self, name: str, member: int, at: int | slice) -> NDArray[np.floating[Any]]:
+        try:
+            return self.dataset.variables[name][member, at].values
+        except Exception as error:  # the libraries raise many kinds for a damaged file
+            reason = f"{name} of the forecast from {self.member_label(member)} cannot be read"
+            raise self.damaged(f"{reason} ({error or type(error).__name__})") from error
 
     def check_variable(self, name: str) -> str:
         """The name, if the file has such a variable.

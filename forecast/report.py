@@ -10,6 +10,7 @@ import xarray as xr
 from configs.timestep import TimeStep
 from forecast.coordinates import TIME_STEP
 from forecast.reader import lead_label, steps_of
+from forecast.scores_file import NOTES
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
 """Lead times that a table shows, in steps: of any interval, and of months."""
@@ -43,7 +44,7 @@ def markdown(scores: xr.Dataset) -> str:
 
 
 def headline(scores: xr.Dataset) -> list[str]:
-    """One sentence per baseline and channel: up to which lead time the model beats it."""
+    """Up to which lead time the model beats each baseline in each channel, and notes."""
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
     sentences = []
@@ -68,7 +69,7 @@ def headline(scores: xr.Dataset) -> list[str]:
                     f"{lead[int(better.argmax())]} the first"
                 )
             sentences.append(f"{channel}: {says}")
-    return sentences
+    return sentences + scores.attrs.get(NOTES, "").splitlines()
 
 
 def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
