@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Under this key a store and a package carry theirs."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 3
+PACKAGE_VERSION: Final = 4
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
@@ -37,6 +37,9 @@ STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
 MEAN: Final = "mean"
 STD: Final = "std"
 STD_STEP: Final = "std_step"
+TIME_MEAN: Final = "time_mean"
+"""float32 (channel, latitude, longitude): the mean state of the training split; older stores have
+none."""
 CLIMATOLOGY: Final = "climatology"
 CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
@@ -54,6 +57,10 @@ PROVENANCE: Final = "provenance"
 
 WEIGHTS_FILE: Final = "model.safetensors"
 PACKAGE_FILE: Final = "package.json"
+DIGESTS: Final = "weights_sha256"
+"""List: the digest of the weights file, and that of the one that it replaced."""
+ROLLOUT: Final = "rollout"
+"""Defaults of a forecast: the `rollout` section of the configuration."""
 
 # --- the run folder -------------------------------------------------------------------------------
 

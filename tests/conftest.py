@@ -30,7 +30,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def run_forecast() -> Iterator[Callable[..., int]]:
     """The command `forecast` in this process; returns its exit code."""
-    from forecast.cli import main
+    from forecast.cli.main import main
 
     handlers = logging.root.handlers[:]
 
@@ -39,6 +39,7 @@ def run_forecast() -> Iterator[Callable[..., int]]:
             main([str(word) for word in words])
         # The command sends the log to the stderr of its time, which is not that of the next test.
         logging.root.handlers[:] = handlers
+        logging.captureWarnings(False)
         assert isinstance(caught.value.code, int)
         return caught.value.code
 

@@ -23,7 +23,7 @@ def test_sea_surface_temperature_is_forecast_with_skill(
     """Persistence is hard to beat for a month or two, climatology from then on."""
     store, run = tmp_path / "store.zarr", tmp_path / "run"
     forecast, scores, picture = (tmp_path / name for name in ("f.nc", "s.nc", "map.png"))
-    words = ("data", "ingest", "sst", data_folder / FILE, "--out", store, "--set", COARSER[0])
+    words = ("data", "ingest", "sst", data_folder / FILE, "--out", store, COARSER[0])
     assert run_forecast(*words) == 0
     assert run_forecast("train", "sst", "--data", store, "--out", run, *COARSER) == 0
     words = ("rollout", run / "best", "--data", store, "--out", forecast, "--steps", 6)

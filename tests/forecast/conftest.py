@@ -13,7 +13,7 @@ import pytest
 from configs.layout import SPLITS
 from configs.timestep import TimeStep
 from configs.variables import variable
-from data_prep.store import Contents, StoreWriter, Trajectories
+from data_prep.store.writer import Contents, StoreWriter, Trajectories
 from sphere_ops.grid import Grid
 
 

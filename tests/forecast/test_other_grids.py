@@ -8,15 +8,15 @@ import torch
 
 from configs.load import load_config
 from configs.schema import Config
-from data_prep.generate import generate_shallow_water
-from forecast.checkpoint import load_package
-from forecast.forecaster import Forecaster
-from forecast.resampled import Resampled
-from forecast.rollout import rollout
-from forecast.store import Store
-from forecast.train import train
-from sphere_ops.grid import area_mean
-from sphere_ops.resample import resample
+from data_prep.shallow_water.generate import generate_shallow_water
+from data_prep.store.reader import Store
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package
+from forecast.model.resampling import Resampled
+from forecast.training.train import train
+from sphere_ops.harmonics.resample import resample
+from sphere_ops.parallel.fields import area_mean
 
 SMALL = (
     "data.lmax=11",

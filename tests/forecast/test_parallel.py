@@ -14,9 +14,9 @@ import zarr
 from safetensors.torch import load_file
 
 from configs import layout
-from forecast.checkpoint import load_training_state
-from forecast.recorder import read_metrics
-from forecast.tracking import flatten
+from forecast.model.package import load_training_state
+from forecast.training.tracking.mlflow_tracker import flatten
+from forecast.training.tracking.recorder import read_metrics
 from tests.forecast import mesh_runs
 from tests.ranks import run
 

@@ -1,0 +1,178 @@
+"""The file formats of a forecast, each written piece by piece."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import netCDF4
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+_CHECKED = ZstdCodec(level=0, checksum=True)  # what zarr takes anyway, but for the checksum
+
+
+class Sink(Protocol):
+    """What the writer asks of a file format."""
+
+    def attributes(self, attributes: Mapping[str, str]) -> None:
+        """Set attributes of the file."""
+
+    def dims(self, dims: Mapping[str, int]) -> None:
+        """Define the dims, by name, in the order of the fields' dims."""
+
+    def coordinate(
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
+    ) -> None:
+        """Define a variable and write all of it."""
+
+    def field(
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        piece: tuple[int, int],
+        attributes: Mapping[str, str],
+    ) -> None:
+        """Define a float32 variable, missing everywhere.
+
+        Args:
+            name: of the variable.
+            dims: forecast, lead time, latitude, longitude.
+            piece: lead times and rows that are written at once.
+            attributes: of the variable.
+        """
+
+    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """Write a part of a field."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+class NetCDFSink:
+    """A netCDF4 file."""
+
+    def __init__(self, path: Path, *, new: bool) -> None:
+        """Create the file, by one process."""
+        assert new
+        self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
+
+    def attributes(self, attributes: Mapping[str, str]) -> None:
+        """See `Sink`."""
+        self._file.setncatts(dict(attributes))
+
+    def dims(self, dims: Mapping[str, int]) -> None:
+        """See `Sink`."""
+        for name, size in dims.items():
+            self._file.createDimension(name, size)
+
+    def coordinate(
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
+    ) -> None:
+        """See `Sink`."""
+        variable = self._file.createVariable(name, values.dtype, dims, fill_value=False)
+        variable.setncatts(dict(attributes))
+        variable[:] = values
+
+    def field(
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        piece: tuple[int, int],
+        attributes: Mapping[str, str],
+    ) -> None:
+        """See `Sink`."""
+        shape = [len(self._file.dimensions[d]) for d in dims]
+        variable = self._file.createVariable(
+            name,
+            "f4",
+            dims,
+            fill_value=np.float32("nan"),
+            chunksizes=(1, 1, *shape[2:]),
+            compression="zlib",
+            complevel=1,
+        )
+        variable.setncatts(dict(attributes))
+        # Fields are written once: a cache of many chunks per variable is memory for nothing.
+        variable.set_var_chunk_cache(size=2 * 4 * shape[2] * shape[3])
+
+    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """See `Sink`."""
+        self._file[name][index] = values
+
+    def close(self) -> None:
+        """See `Sink`."""
+        self._file.close()
+
+
+class ZarrSink:
+    """A zarr v3 group, consolidated."""
+
+    def __init__(self, path: Path, *, new: bool) -> None:
+        """Create the file, or open one that another process has created."""
+        self._path = path
+        self._group = (
+            zarr.create_group(path, zarr_format=3) if new else zarr.open_group(path, mode="r+")
+        )
+        self._dims: dict[str, int] = {}
+
+    def attributes(self, attributes: Mapping[str, str]) -> None:
+        """See `Sink`."""
+        self._group.attrs.update(dict(attributes))
+
+    def dims(self, dims: Mapping[str, int]) -> None:
+        """See `Sink`."""
+        self._dims = dict(dims)
+
+    def coordinate(
+        self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
+    ) -> None:
+        """See `Sink`."""
+        array = self._group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            compressors=_CHECKED,
+            dimension_names=dims,
+            attributes={**attributes},
+        )
+        array[:] = values
+
+    def field(
+        self,
+        name: str,
+        dims: tuple[str, ...],
+        piece: tuple[int, int],
+        attributes: Mapping[str, str],
+    ) -> None:
+        """See `Sink`."""
+        shape = tuple(self._dims[d] for d in dims)
+        held, rows = piece
+        self._group.create_array(
+            name,
+            shape=shape,
+            dtype="f4",
+            # One file for each flush, in one piece: reading costs by the number of pieces.
+            chunks=(1, held, rows, shape[3]),
+            compressors=_CHECKED,
+            fill_value=float("nan"),
+            dimension_names=dims,
+            attributes={**attributes},
+        )
+
+    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+        """See `Sink`."""
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        array[index] = values
+
+    def close(self) -> None:
+        """See `Sink`."""
+        with warnings.catch_warnings():
+            # Not in the specification yet, and yet what a plain xarray.open_zarr looks for.
+            warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+            zarr.consolidate_metadata(self._path)
