@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from configs.load import preset_names
-from tests.forecast.golden_runs import monthly_file
+from tests.forecast.training.golden_runs import monthly_file
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 
