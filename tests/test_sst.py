@@ -17,6 +17,7 @@ COARSER = (
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_sea_surface_temperature_is_forecast_with_skill(
     data_folder: Path, tmp_path: Path, run_forecast: Callable[..., int]
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_takes(store, tmp_path, capsys
 
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
 @pytest.mark.isa
+@pytest.mark.slow
 def test_a_compiled_network_trains_to_the_eager_result(store):
     opened = Store(store)
     batch = Windows(opened, "train", 1).batch([0, 7])
