@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,18 +112,18 @@ def _damaged_file(store: Path, fields: Where | None) -> Path | None:
     root = store / "zarr.json"
     if not root.is_file():
         return None
-    if _fails(lambda: zarr.open_group(store, mode="r")):
+    if _fails(partial(zarr.open_group, store, mode="r")):
         return root
     for metadata in sorted(store.glob("*/zarr.json")):
         folder = metadata.parent
-        if _fails(lambda folder=folder: zarr.open(folder, mode="r")):
+        if _fails(partial(zarr.open, folder, mode="r")):
             return metadata
         array = zarr.open(folder, mode="r")
         where = fields if folder.name == layout.FIELDS else ()
         if where is None or not isinstance(array, zarr.Array):
             continue
         for file, part in _chunks(array, where):
-            if _fails(lambda array=array, part=part: array[part]):
+            if _fails(partial(array.__getitem__, part)):
                 return file
     return None
 

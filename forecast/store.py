@@ -126,7 +126,8 @@ class Store:
             ValueError: if the file that holds them is damaged.
         """
         first = step if self.has_trajectories else index + step
-        where = (*[int(index)] * self.has_trajectories, slice(first, first + count))
+        trajectory = (int(index),) if self.has_trajectories else ()
+        where = (*trajectory, slice(first, first + count))
         if self.in_memory:
             fields = self._fields[where]
         else:
