@@ -129,7 +129,7 @@ def test_splits_too_short_for_statistics_are_refused(
 ) -> None:
     path, out = tmp_path / "in.nc", tmp_path / "store.zarr"
     series().isel(time=slice(3)).to_netcdf(path)
-    words = ("data", "ingest", "sst", path, "--out", out, "--set", f"data.splits={splits}")
+    words = ("data", "ingest", "sst", path, "--out", out, f"data.splits={splits}")
     assert fragment in refused(*words)
     assert list(tmp_path.iterdir()) == [path]
 

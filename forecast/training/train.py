@@ -11,9 +11,9 @@ import torch
 from configs import layout
 from configs.schema import Config
 from data_prep.store.reader import Store
-from forecast.model.bounds import check_bounds
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
+from forecast.training.bounds import check_bounds
 from forecast.training.display import dry_run_report, duration
 from forecast.training.memory import model_that_fits, told_what_would_fit
 from forecast.training.processes import training_mesh

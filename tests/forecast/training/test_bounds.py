@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from configs.load import load_config
-from forecast.model.bounds import check_bounds, least_activations, weights
 from forecast.model.build import build_network
+from forecast.training.bounds import check_bounds, least_activations, weights
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import integral_filters, smallest_cutoff
 from tests.thread import Thread

@@ -8,9 +8,10 @@ import torch
 
 from configs.model import IntegralBranch, ModelConfig
 from configs.schema import Config
-from forecast.training.memory import available_memory, what_would_fit
+from forecast.training.memory import what_would_fit
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import basis_size, has_empty_filter, smallest_cutoff
+from sphere_ops.memory import available_memory
 from sphere_ops.parallel.mesh import current
 
 _DERIVATIVES = {1: 2, 2: 5}
