@@ -15,8 +15,7 @@ from forecast.training.tracking.mlflow_tracker import MLflowTracker
 from forecast.training.tracking.recorder import Delivery, MetricsFile
 from forecast.training.tracking.tracker import RunDescription
 
-# The warnings are of mlflow.
-pytestmark = [pytest.mark.parallel, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.parallel, pytest.mark.filterwarnings("ignore")]  # mlflow's own
 
 _PATIENCE = 240.0
 """Seconds after which a server that does not answer has failed; it starts in about ten."""
