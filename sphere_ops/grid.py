@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
 from typing import Any, Literal, get_args
@@ -149,9 +149,19 @@ class Grid:
         degrees = self.nlat if self.kind == "legendre-gauss" else (self.nlat + 1) // 2
         return min(degrees, (self.nlon + 1) // 2)
 
+    def is_rotation_of(self, other: Grid) -> bool:
+        """Return True if the points are those of another grid, rotated about the Earth's axis."""
+        return replace(other, first_longitude=self.first_longitude) == self
+
+    def place(self, row: int, column: int) -> str:
+        """A point in words: "45 N 3 E"."""
+        latitude, longitude = float(self.latitude[row]), float(self.longitude[column])
+        return f"{abs(latitude):.4g} {'N' if latitude >= 0 else 'S'} {longitude:.5g} E"
+
     def __str__(self) -> str:
-        """The kind and size, as an error message shows them."""
-        return f"{self.kind} {self.nlat}×{self.nlon}"
+        """The kind and size, and the first longitude unless it is 0, for messages."""
+        first = f" from {self.first_longitude:g} E" if self.first_longitude else ""
+        return f"{self.kind} {self.nlat}×{self.nlon}{first}"
 
 
 def whole_number(name: str, value: int) -> int:

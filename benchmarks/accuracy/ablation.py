@@ -1,7 +1,8 @@
 """Task A: one hour of shallow water at T42 on 64×128, learned from 1,200 pairs in 1,500 steps.
 
     python -m benchmarks.accuracy.ablation --data STORE [--set ablation|best|mlp|stability]
-                                [--seeds 0 1 2] [--only NAME] [--half] [--steps N] [--device cuda] [--json FILE]
+                                           [--seeds 0 1 2] [--only NAME] [--half] [--steps N]
+                                           [--device cuda] [--json FILE]
 
 Trains every variant of a set from the preset `swe` and measures, on 24 unseen trajectories of 20
 steps, the relative L2 error after each step (area-weighted norm of the difference over that of the
@@ -9,7 +10,8 @@ truth, both less the mean of the training data and in its standard deviations; m
 then over trajectories), and how long a rollout of 1,000 steps stays within the range of the truth.
 The store is generated if it does not exist. `--half` is the same flow at half the resolution and
 twice the time step: T21 on 32×64, two hours, every truncation halved and every angle doubled, at a
-fifth of the cost. The JSON file is written after every run, and runs that it has are not repeated.
+fifth of the cost. The JSON file holds the errors of persistence too; it is written after every run,
+and runs that it has are not repeated.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.accuracy.ablation_errors import measure, transfer
+from benchmarks.accuracy.ablation_errors import measure, persistence, transfer
 from benchmarks.accuracy.ablation_variants import FULL, HALF, PRESET, SETS, Task, Variant
-from benchmarks.speed.measure import machine
+from benchmarks.speed.measure import machine, selected
 from configs.load import load_config
 from configs.schema import Config, ShallowWaterData
 from forecast.model.forecaster import Forecaster
@@ -119,12 +121,18 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path, help="results, written after every run")
     arguments = parser.parse_args()
+    every = SETS[arguments.set]()
+    names = selected(parser, arguments.only, [v.name for v in every])
+    variants = [v for v in every if v.name in names]
     keep_freed_memory()
     task = HALF if arguments.half else FULL
     if arguments.steps:
         task = Task(**asdict(task) | {"extra": (f"training.steps={arguments.steps}",)})
-    variants = [v for v in SETS[arguments.set]() if arguments.only in v.name]
     store, results = prepare(arguments.data, task), saved(arguments.json)
+    unchanged = persistence(store)
+    print(f"{'persistence':24} errors {_some(unchanged)}", flush=True)
+    if arguments.json is not None:
+        save(results, unchanged, task, arguments.json)
     for seed in arguments.seeds:
         for variant in variants:
             if any(r["name"] == variant.name and r["seed"] == seed for r in results):
@@ -133,7 +141,7 @@ def main() -> None:
             print(line(result), flush=True)
             results.append(asdict(result))
             if arguments.json is not None:
-                save(results, task, arguments.json)
+                save(results, unchanged, task, arguments.json)
 
 
 def prepare(path: Path, task: Task) -> Store:
@@ -149,10 +157,13 @@ def prepare(path: Path, task: Task) -> Store:
 
 def line(r: Result) -> str:
     """A run in a line."""
-    errors = " ".join(f"{r.errors[n - 1]:.4f}" for n in LEADS if n <= len(r.errors))
-    text = f"{r.name:24} seed {r.seed} {r.parameters:7d} parameters, errors {errors}, "
+    text = f"{r.name:24} seed {r.seed} {r.parameters:7d} parameters, errors {_some(r.errors)}, "
     text += f"leaves {r.leaves}, rms {max(r.rms):.2f}, loss {r.loss:.4f}, {r.seconds:.0f} s"
     return text + "".join(f", {grid} {ratio:.3f}" for grid, ratio in r.transfer.items())
+
+
+def _some(errors: Sequence[float]) -> str:
+    return " ".join(f"{errors[n - 1]:.4f}" for n in LEADS if n <= len(errors))
 
 
 def saved(path: Path | None) -> list[dict[str, Any]]:
@@ -163,10 +174,13 @@ def saved(path: Path | None) -> list[dict[str, Any]]:
     return runs
 
 
-def save(results: Sequence[dict[str, Any]], task: Task, path: Path) -> None:
-    """Write the runs, with the task and the machine that they come from."""
+def save(
+    results: Sequence[dict[str, Any]], unchanged: Sequence[float], task: Task, path: Path
+) -> None:
+    """Write the runs and persistence, with the task and the machine that they come from."""
     partial = path.with_name(f".{path.name}.partial")
-    content = {"machine": machine(), "task": asdict(task), "runs": list(results)}
+    content: dict[str, Any] = {"machine": machine(), "task": asdict(task)}
+    content |= {"persistence": list(unchanged), "runs": list(results)}
     text = json.dumps(content, indent=1)
     for number in ("NaN", "-Infinity", "Infinity"):  # of a rollout that blew up: no JSON
         text = text.replace(f" {number}", " null")

@@ -1,4 +1,4 @@
-"""How good a forecaster of Task A is: errors, long rollouts, other grids."""
+"""Errors of forecasters of Task A and of persistence, long rollouts, other grids."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from data_prep.store.reader import Store
 from forecast.inference.rollout import Model, rollout
 from forecast.model.forecaster import Forecaster
+from forecast.model.normalizer import Normalizer
 from forecast.model.resampling import Resampled
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
@@ -21,11 +22,11 @@ def measure(forecaster: Forecaster, store: Store, long: int, long_states: int) -
     truth = _test_states(store)
     low, high = truth.amin((0, 1, 3, 4)), truth.amax((0, 1, 3, 4))
     low, high = low - (high - low) / 2, high + (high - low) / 2
-    device = forecaster.static.device
+    device, normalizer = forecaster.static.device, forecaster.normalizer
     steps = truth.shape[1] - 1
     start = store.time[:1].repeat(len(truth))
     errors = [
-        float(relative_l2(forecaster, present.cpu(), truth[:, n]).mean())
+        float(relative_l2(normalizer, store.grid, present.cpu(), truth[:, n]).mean())
         for n, (_, present) in enumerate(
             rollout(forecaster, truth[:, 0].to(device), start, steps), start=1
         )
@@ -44,20 +45,29 @@ def measure(forecaster: Forecaster, store: Store, long: int, long_states: int) -
     area = store.grid.area_weights
 
     def size(x: Tensor) -> Tensor:
-        return (_normalised(forecaster, x).square() * area).sum((-2, -1)).mean(0).sqrt()
+        return (_normalised(normalizer, x).square() * area).sum((-2, -1)).mean(0).sqrt()
 
     rms = (size(state) / size(first[:, -1])).tolist()
     return {"errors": errors, "leaves": leaves, "rms": rms}
 
 
-def relative_l2(forecaster: Forecaster, prediction: Tensor, target: Tensor) -> Tensor:
+def persistence(store: Store) -> list[float]:
+    """Errors after each step of a forecast that stays at its initial state."""
+    truth, normalizer = _test_states(store), Normalizer.from_store(store, "mean")
+    return [
+        float(relative_l2(normalizer, store.grid, truth[:, 0], truth[:, n]).mean())
+        for n in range(1, truth.shape[1])
+    ]
+
+
+def relative_l2(normalizer: Normalizer, grid: Grid, prediction: Tensor, target: Tensor) -> Tensor:
     """Relative L2 error in normalised units, mean over channels, (b,)."""
-    area = forecaster.grid.area_weights
+    area = grid.area_weights
 
     def norm(x: Tensor) -> Tensor:
         return (x.square() * area).sum((-2, -1)).sqrt()
 
-    p, t = _normalised(forecaster, prediction), _normalised(forecaster, target)
+    p, t = _normalised(normalizer, prediction), _normalised(normalizer, target)
     return (norm(p - t) / norm(t)).mean(-1)
 
 
@@ -75,16 +85,15 @@ def transfer(forecaster: Forecaster, store: Store) -> dict[str, float]:
             models[", fields"] = Resampled(forecaster, grid)
         for how, model in models.items():
             ((_, prediction),) = rollout(model, fields[:, 0].to(there.static.device), start, 1)
-            error = relative_l2(there, prediction.cpu(), fields[:, 1]).mean()
+            error = relative_l2(there.normalizer, grid, prediction.cpu(), fields[:, 1]).mean()
             errors[f"{grid.nlat}×{grid.nlon}{how}"] = float(error)
     native = errors.pop(f"{own.nlat}×{own.nlon}")
     return {name: error / native for name, error in errors.items()}
 
 
-def _normalised(forecaster: Forecaster, state: Tensor) -> Tensor:
+def _normalised(normalizer: Normalizer, state: Tensor) -> Tensor:
     """A state on the CPU in standard deviations of the training data, float64."""
-    n = forecaster.normalizer
-    mean, std = n.mean.cpu().double(), n.std.cpu().double()
+    mean, std = normalizer.mean.cpu().double(), normalizer.std.cpu().double()
     return (state.double() - mean[:, None, None]) / std[:, None, None]
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.accuracy.ablation_table --errors ABLATION.json --times TRAINING.json
 
-A line for each row that `benchmarks.accuracy.ablation` saved: means of the errors over its seeds, and the step
-at which each seed's long rollout leaves the truth's range; with time and peak memory of a training
-step where `benchmarks.speed.training` has the row.
+A line for persistence and for each row that `benchmarks.accuracy.ablation` saved: means of the
+errors over its seeds, and the step at which each seed's long rollout leaves the truth's range; with
+time and peak memory of a training step where `benchmarks.speed.training` has the row.
 """
 
 from __future__ import annotations
@@ -26,17 +26,21 @@ _HEAD += " | leaves at step | size |"
 Costs = dict[str, dict[str, float]]
 
 
-def table(runs: Sequence[dict[str, Any]], costs: Costs) -> str:
+def table(runs: Sequence[dict[str, Any]], costs: Costs, persistence: Sequence[float] = ()) -> str:
     """The lines of the table.
 
     Args:
         runs: as `benchmarks.accuracy.ablation` saves them.
         costs: of each row `time` in ms and `memory` in MiB.
+        persistence: its errors after each step; without any it has no line.
     """
     seeds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         seeds[run["name"]].append(run)
     lines = [_HEAD, "|---" * 2 + "|---:" * (_HEAD.count("|") - 5) + "|---|---|"]
+    if persistence:
+        errors = [_error([persistence[lead - 1]]) for lead in LEADS]
+        lines.append(f"| {' | '.join(['persistence', *[''] * 4, *errors, '', ''])} |")
     for name, of in seeds.items():
         cost = [costs.get(name, {}).get(kind) for kind in ("time", "memory")]
         cells = [name, str(len(of)), f"{of[0]['parameters']:,}"]
@@ -87,8 +91,8 @@ def main() -> None:
     parser.add_argument("--errors", type=Path, required=True, help="results of ablation")
     parser.add_argument("--times", type=Path, required=True, help="results of speed.training")
     arguments = parser.parse_args()
-    runs = json.loads(arguments.errors.read_text())["runs"]
-    print(table(runs, step_costs(arguments.times)))
+    saved = json.loads(arguments.errors.read_text())
+    print(table(saved["runs"], step_costs(arguments.times), saved["persistence"]))
 
 
 if __name__ == "__main__":

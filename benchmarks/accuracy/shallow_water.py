@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.accuracy.shallow_water_physics import physics
+from benchmarks.accuracy.shallow_water_physics import TESTS
 from benchmarks.accuracy.shallow_water_run import Plan
-from benchmarks.speed.measure import Row, report
+from benchmarks.speed.measure import Row, report, selected
 from benchmarks.speed.shallow_water_solver import generator, speed
 from sphere_ops.memory import keep_freed_memory
 
@@ -38,16 +38,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="counted runs of each timing")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="torch_harmonics")
+    names = selected(parser, arguments.only, ["speed", "generator", *TESTS])
     keep_freed_memory()
     torch.set_grad_enabled(False)
 
     rows: list[Row] = []
-    if arguments.only in "speed":
+    if "speed" in names:
         rows += speed(3 if arguments.quick else arguments.runs, batch=8 if arguments.quick else 32)
-    if arguments.only in "generator":
+    if "generator" in names:
         rows += generator(50 if arguments.quick else 1000)
     plan = Plan(arguments.quick, arguments.figures, arguments.json or Path("shallow_water.json"))
-    for row in physics(plan, arguments.only):
+    for row in (row for name in names if name in TESTS for row in TESTS[name](plan)):
         print(f"{row.name} {row.shape}: {row.ours:.4g}", flush=True)
         rows.append(row)
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())

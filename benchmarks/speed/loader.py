@@ -28,6 +28,7 @@ from data_prep.store.reader import Store
 from data_prep.store.writer import Contents, StoreWriter
 from forecast.training.batches import Windows, batches
 from sphere_ops.grid import Grid
+from sphere_ops.memory import peak_memory
 
 LIMIT = 2**30
 _STORE_BYTES = 3 * LIMIT // 2
@@ -93,9 +94,7 @@ def _measure(name: str, path: Path) -> dict[str, float]:
     assert started is not None
     return {
         "share": busy / (time.perf_counter() - started - asked),
-        "taken": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        - before
-        + held_by_workers,
+        "taken": peak_memory() - before + held_by_workers,
     }
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
+
+# glibc raises its threshold when large blocks are freed, and then keeps them. One that is set
+# stays, so that every large tensor is given back and counted.
+_THRESHOLD = "MALLOC_MMAP_THRESHOLD_"
+_SMALLEST_MAPPED = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -92,9 +101,16 @@ def peak_memory(step: Callable[[], object], device: torch.device) -> float:
     """Bytes that one call of `step` needs at its peak, beyond what is held before it.
 
     On a CPU it is read from the kernel's account of the process, so that it holds whatever the
-    libraries allocate; glibc's allocator must give back what is freed then: start the process with
-    MALLOC_MMAP_THRESHOLD_ set.
+    libraries allocate. glibc must give back what is freed: see `peak_of_process`.
+
+    Raises:
+        RuntimeError: on a CPU if glibc may keep what is freed.
     """
+    if device.type != "cuda" and _THRESHOLD not in os.environ:
+        raise RuntimeError(
+            f"{_THRESHOLD} is not set, so that freed memory may not be given back; expected a "
+            "process that peak_of_process starts"
+        )
     step()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -109,11 +125,32 @@ def peak_memory(step: Callable[[], object], device: torch.device) -> float:
     return float(_status("VmHWM") - before)
 
 
+def peak_of_process(*words: str) -> float:
+    """Peak memory, MiB, that a process of `python` prints last, with the allocator as it must be.
+
+    Args:
+        words: of the command line; the process prints what `peak_memory` returns.
+    """
+    environment = {**os.environ, _THRESHOLD: str(_SMALLEST_MAPPED)}
+    command = [sys.executable, *words]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return float(out.stdout.split()[-1]) / 2**20
+
+
 def _status(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"{field} is not in /proc/self/status")
+
+
+def selected(parser: argparse.ArgumentParser, only: str, names: Iterable[str]) -> list[str]:
+    """Names that contain a text; the parser ends the program with an error if none does."""
+    names = list(names)
+    found = [name for name in names if only in name]
+    if not found:
+        parser.error(f"--only {only!r} is in none of the names; they are {'; '.join(names)}")
+    return found
 
 
 def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:

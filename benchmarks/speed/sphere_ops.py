@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,11 +21,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.speed.measure import Row, interleaved, peak_memory, relative_difference, report
+from benchmarks.speed.measure import (
+    Row,
+    interleaved,
+    peak_memory,
+    peak_of_process,
+    relative_difference,
+    report,
+    selected,
+)
 from benchmarks.speed.peer_layers import Case, InPrecision, layers
 from sphere_ops import Grid, InverseRealSHT, RealSHT
 from sphere_ops.memory import keep_freed_memory
 from sphere_ops.precision import ProductPrecision, set_product_precision
+
+_BRANCHES = ("integral", "block")
+_OPERATIONS = ("transforms", *_BRANCHES, "memory")
 
 
 def _cases(device: torch.device, transforms: bool) -> list[Case]:
@@ -66,6 +74,7 @@ def main() -> None:
         case = _cases(device, False)[arguments.case]
         print(_peak(arguments.peak, case, device, arguments.precision))
         return
+    names = selected(parser, arguments.only, _OPERATIONS)
     keep_freed_memory()
     runs = 5 if arguments.quick else arguments.runs
     precisions: tuple[ProductPrecision, ...] = ("float32",)
@@ -73,13 +82,13 @@ def main() -> None:
         precisions = ("float32", "tf32", "bf16")
     most = 1 if arguments.quick else None
     rows: list[Row] = []
-    if arguments.only in "transforms":
+    if "transforms" in names:
         for case in _cases(device, True)[:most]:
             rows += _transforms(case, runs, device)
-    for name in ("integral", "block"):
-        for case in _cases(device, False)[:most] if arguments.only in name else []:
+    for name in (name for name in _BRANCHES if name in names):
+        for case in _cases(device, False)[:most]:
             rows += _branches(name, case, runs, device, precisions)
-    if not arguments.no_memory and arguments.only in "memory":
+    if not arguments.no_memory and "memory" in names:
         for number, case in enumerate(_cases(device, False)[:most]):
             rows += [_memory(number, case, device, precision) for precision in precisions]
     report(rows, f"sphere_ops on {device}, {torch.get_num_threads()} threads", arguments.json)
@@ -183,13 +192,8 @@ def _branches(
 
 def _memory(number: int, case: Case, device: torch.device, precision: str) -> Row:
     def peak(side: str) -> float:
-        command = [sys.executable, "-m", "benchmarks.speed.sphere_ops", "--peak", side]
-        command += ["--case", str(number), "--device", str(device), "--precision", precision]
-        # glibc raises its threshold when large blocks are freed, and then keeps them: one that is
-        # set stays, so that every large tensor is given back and counted.
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
-        out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        return float(out.stdout.split()[-1]) / 2**20
+        command = ["-m", "benchmarks.speed.sphere_ops", "--peak", side, "--case", str(number)]
+        return peak_of_process(*command, "--device", str(device), "--precision", precision)
 
     ours = peak("ours")
     peers = {side: peak(side) for side in ("unfused", "fused")}

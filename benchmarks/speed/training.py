@@ -12,8 +12,6 @@ take: `benchmarks/speed/loader.py`.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,15 @@ import torch
 from torch import nn
 
 from benchmarks.accuracy.ablation_variants import FULL, Variant, ablation, second_order, small
-from benchmarks.speed.measure import Row, Timing, interleaved, peak_memory, report
+from benchmarks.speed.measure import (
+    Row,
+    Timing,
+    interleaved,
+    peak_memory,
+    peak_of_process,
+    report,
+    selected,
+)
 from configs.model import ModelConfig
 from configs.schema import Config
 from configs.timestep import TimeStep
@@ -59,17 +65,16 @@ def main() -> None:
     if arguments.peak:
         print(peak_memory(_step(arguments.peak, device), device))
         return
+    with_loader = [_LOADER] if device.type == "cpu" else []
+    every = [*(v.name for v in _variants()), *with_loader]
+    chosen = selected(parser, arguments.only, every)
+    names = [name for name in chosen if name != _LOADER]
     keep_freed_memory()
-    every = [v.name for v in _variants()]
-    names = [name for name in every if arguments.only in name]
-    with_loader = device.type == "cpu" and arguments.only in _LOADER
-    if not names and not with_loader:
-        parser.error(f"no row has {arguments.only!r} in its name; they are {_LOADER}, {every}")
     runs = 3 if arguments.quick else arguments.runs
     if arguments.quick:
         names = names[-4:]
     rows = _rows(names, runs, device, memory=not arguments.no_memory) if names else []
-    if with_loader:
+    if _LOADER in chosen:
         from benchmarks.speed.loader import loader_rows
 
         rows += loader_rows(ablation()[-1].name)
@@ -171,10 +176,8 @@ def _row(name: str, peer: str, times: dict[str, Timing]) -> Row:
 
 def _peak(name: str, device: torch.device) -> float:
     """Peak memory of a step in a fresh process, MiB."""
-    command = [sys.executable, "-m", "benchmarks.speed.training", "--peak", name]
-    command += ["--device", str(device)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(out.stdout.split()[-1]) / 2**20
+    command = ("-m", "benchmarks.speed.training", "--peak", name, "--device", str(device))
+    return peak_of_process(*command)
 
 
 def _memory_row(name: str, peer: str, peaks: dict[str, float]) -> Row:

@@ -131,6 +131,13 @@ def _format(path: Path) -> str:
     )
 
 
+def grib_names(path: Path) -> list[str]:
+    """Return the short names of the fields in a GRIB file, in alphabetical order."""
+    import cfgrib
+
+    return sorted({str(m["shortName"]) for _, m in cfgrib.FileStream(str(path)).items()})
+
+
 def _open_grib(path: Path, wanted: Collection[str]) -> list[xr.Dataset]:
     import cfgrib
 

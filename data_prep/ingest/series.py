@@ -15,7 +15,7 @@ from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.coordinates import pressure_levels
 from data_prep.ingest.fields import FileField, base_name, find_fields
-from data_prep.ingest.readers import Files
+from data_prep.ingest.readers import Files, grib_names
 from data_prep.ingest.regrid import FileGrid, Regridder
 from data_prep.ingest.times import Times
 from sphere_ops.grid import Grid
@@ -120,6 +120,8 @@ def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueErro
     """The error that says what the files do hold."""
     held: dict[str, set[float]] = {}
     for path in sources:
+        if not files[path]:  # a GRIB file with several kinds of levels, none of them wanted
+            held.update({name: set() for name in grib_names(path)})
         for dataset in files[path]:
             for key, array in dataset.data_vars.items():
                 if array.ndim >= 2 and not str(key).endswith(("_bnds", "_bounds")):
@@ -131,9 +133,13 @@ def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueErro
     ]
     what = f"{base_name(channel)} at {channel.level} hPa" if channel.level else channel.long_name
     return ValueError(
-        f"{channel.name} ({what}) is not in the files; they hold "
-        f"{'; '.join(described) or 'nothing'}; if one of these is it, say so with "
-        f"data.rename.NAME={channel.name}"
+        f"{channel.name} ({what}) is not in the files; "
+        + (
+            f"they have {'; '.join(described)}; if one of these is it, give "
+            f"data.rename.NAME={channel.name}"
+            if described
+            else "they have no variable on latitude and longitude; give other files"
+        )
     )
 
 

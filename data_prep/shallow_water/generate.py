@@ -6,8 +6,10 @@ import logging
 import math
 import time as clock
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import torch
@@ -74,6 +76,15 @@ def generate_shallow_water(
     """
     out = Path(out)
     refuse_existing(out)
+    try:
+        return _generate(config, out, progress)
+    except KeyboardInterrupt:
+        log.warning("interrupted; trajectories that are complete are kept, and the same command "
+                    "goes on from there")  # fmt: skip
+        raise
+
+
+def _generate(config: ShallowWaterData, out: Path, progress: Progress | None) -> Path:
     seconds(config.spin_up)  # refused now rather than in the first batch
     experiments, times, plans = _experiments(config), _times(config), plan(config)
     _check_steps(config, experiments, plans)
@@ -116,16 +127,23 @@ class _Run:
         def parts(batch: list[Plan]) -> Iterator[tuple[list[Plan], Block | Failure]]:
             experiment, seeds = experiments[batch[0].case], [p.seed for p in batch]
             block = self.writer.contents.times_per_shard
-            for part in solve(experiment, seeds, self.times, self.config, self.sampler, block):
+            for part in solve(
+                experiment, seeds, self.times, self.config, self.sampler, block, stopped
+            ):
                 yield batch, part
 
+        stopped = Event()
         batches = _batches(self.config, plans, len(self.times))
-        for batch, part in side_by_side(map(parts, batches), _n_threads(self.config)):
-            if isinstance(part, Failure):
-                plan = batch[part.member]
-                self._give_up(experiments[plan.case], plan, part)
-            else:
-                self._write([batch[member].index for member in part.members], part)
+        # Closed here, also after an error: a thread that still computed when the interpreter ends
+        # would abort the process.
+        threads = side_by_side(map(parts, batches), _n_threads(self.config), stopped)
+        with closing(threads) as solved:
+            for batch, part in solved:
+                if isinstance(part, Failure):
+                    plan = batch[part.member]
+                    self._give_up(experiments[plan.case], plan, part)
+                else:
+                    self._write([batch[member].index for member in part.members], part)
 
     def _write(self, indices: list[int], part: Block) -> None:
         """Write some times of some trajectories."""

@@ -20,7 +20,9 @@ class _Ended:
     error: BaseException | None = None
 
 
-def side_by_side(jobs: Iterable[Iterable[T]], n: int) -> Generator[T]:
+def side_by_side(
+    jobs: Iterable[Iterable[T]], n: int, stopped: threading.Event | None = None
+) -> Generator[T]:
     """What some iterables yield, n of them at a time, each in a thread with its share of torch's.
 
     Small tensors give torch's own threads little to share, while the code between its calls, and
@@ -29,6 +31,8 @@ def side_by_side(jobs: Iterable[Iterable[T]], n: int) -> Generator[T]:
     Args:
         jobs: iterables; each is worked off by one thread, in its order.
         n: number of threads.
+        stopped: set when no more items are wanted; a job that takes long to its next item looks at
+            it, and ends.
 
     Yields:
         What they yield, as it comes; little is made in advance of what is taken.
@@ -36,7 +40,8 @@ def side_by_side(jobs: Iterable[Iterable[T]], n: int) -> Generator[T]:
     Raises:
         BaseException: the first error of a job, after the others have come to their next item.
     """
-    waiting, taking, stopped = iter(jobs), threading.Lock(), threading.Event()
+    waiting, taking = iter(jobs), threading.Lock()
+    stopped = stopped or threading.Event()
     ready: Queue[T | _Ended] = Queue(maxsize=1)
     all_threads = torch.get_num_threads()
 

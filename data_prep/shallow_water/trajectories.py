@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 import torch
@@ -64,6 +65,7 @@ def solve(
     config: ShallowWaterData,
     sampler: Sampler,
     block: int,
+    stopped: Event | None = None,
 ) -> Iterator[Block | Failure]:
     """Solve the trajectories of some seeds.
 
@@ -74,20 +76,23 @@ def solve(
         config: spin-up and solver step.
         sampler: what is sampled, and where.
         block: number of times after which what is solved is handed out.
+        stopped: once it is set, nothing more is solved.
 
     Yields:
         Blocks in the order of time, and failures as they occur; a trajectory that has failed is in
         no later block, and not in that of its failure.
     """
-    batch = _Batch(experiment, seeds, config)
+    batch, stopped = _Batch(experiment, seeds, config), stopped or Event()
     moments = (times - _EPOCH) / np.timedelta64(1, "s")
     for start, end in _pieces(moments[0] - seconds(config.spin_up), moments[0]):
         yield from batch.advance(start, end, times[0])
+        if stopped.is_set():
+            return
     collected: list[Block] = []
     for i in range(len(times)):
         if i > 0:
             yield from batch.advance(moments[i - 1], moments[i], times[i])
-        if not batch.members:
+        if not batch.members or stopped.is_set():
             return
         collected.append(batch.sample(i, sampler))
         if i + 1 == len(times) or len(collected) == block:

@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from configs import layout
+from data_prep.store.damage import damage_named, refuse_missing_chunks
+
+CHECKSUM = Crc32cCodec()
+"""Last codec of every array: without one, most damaged chunks are read without an error."""
 
 
 def open_store(path: str | Path) -> zarr.Group:
@@ -17,11 +22,18 @@ def open_store(path: str | Path) -> zarr.Group:
 
     Raises:
         FileNotFoundError: if there is nothing at the path.
-        ValueError: if it is no store, or one of another format version.
+        ValueError: if it is no store, one of another format version, or damaged.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"store {path} does not exist; make one with `forecast data`")
+    with damage_named(path):
+        group = _opened(path)
+        refuse_missing_chunks(path)
+    return group
+
+
+def _opened(path: Path) -> zarr.Group:
     try:
         group = zarr.open_group(path, mode="r")
     except (OSError, ValueError, KeyError):
@@ -47,6 +59,7 @@ def put(
         name,
         shape=values.shape,
         dtype=str if text else values.dtype,
+        compressors=(ZstdCodec(), CHECKSUM),
         dimension_names=dims,
         attributes=attributes,
         fill_value=np.nan if values.dtype.kind == "f" else None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from configs import layout
-from data_prep.store.arrays import array, put
+from data_prep.store.arrays import CHECKSUM, array, put
 from data_prep.store.statistics import Moments, point_weights, train_series
 from sphere_ops.grid import Grid
 
@@ -35,6 +36,7 @@ def write_climatology(group: zarr.Group, grid: Grid) -> None:
         shape=(12, *state),
         chunks=(1, *state),
         dtype="float32",
+        compressors=(ZstdCodec(), CHECKSUM),
         fill_value=float("nan"),
         dimension_names=(layout.MONTH, layout.CHANNEL, layout.LATITUDE, layout.LONGITUDE),
         attributes={"long_name": "Mean by calendar month over the training split"},

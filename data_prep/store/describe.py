@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from configs import layout
 from data_prep.store.arrays import array, channel_attributes, open_store, strings, times
+from data_prep.store.damage import damage_named
 
 
 def describe(path: str | Path) -> str:
@@ -21,12 +22,21 @@ def describe(path: str | Path) -> str:
 
     Returns:
         Lines of text.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path.
+        ValueError: if it is no store, or a damaged one.
     """
     group = open_store(path)
+    with damage_named(Path(path)):
+        return _described(Path(path), group)
+
+
+def _described(path: Path, group: zarr.Group) -> str:
     attrs, time = group.attrs, times(group)
     fields = array(group, layout.FIELDS)
     lines = [
-        ("store", f"{path} ({_size(_bytes_on_disk(Path(path)))} on disk)"),
+        ("store", f"{path} ({_size(_bytes_on_disk(path))} on disk)"),
         ("title", attrs["title"]),
         ("source", attrs["source"]),
         ("grid", f"{attrs[layout.GRID_KIND]} {fields.shape[-2]}×{fields.shape[-1]}"),

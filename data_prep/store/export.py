@@ -13,6 +13,7 @@ import zarr
 
 from configs import layout
 from data_prep.store.arrays import array, channel_attributes, open_store, strings, times
+from data_prep.store.damage import damage_named
 from data_prep.store.output import refuse_existing
 
 _SPLIT_CODES = ("", *layout.SPLITS)
@@ -37,13 +38,15 @@ def export_netcdf(
 
     Raises:
         FileExistsError: if `out` exists.
+        ValueError: if the store is damaged.
     """
-    group, out = open_store(path), Path(out)
+    path, out = Path(path), Path(out)
+    group = open_store(path)
     refuse_existing(out)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        with netCDF4.Dataset(partial, "w", format="NETCDF4") as file:
-            _write(file, group, progress)
+        with damage_named(path), netCDF4.Dataset(partial, "w", format="NETCDF4") as file:
+            _write(file, group, path, progress)
         refuse_existing(out)
         os.rename(partial, out)
     finally:
@@ -51,7 +54,9 @@ def export_netcdf(
     return out
 
 
-def _write(file: netCDF4.Dataset, group: zarr.Group, progress: Callable[[int, int], None]) -> None:
+def _write(
+    file: netCDF4.Dataset, group: zarr.Group, path: Path, progress: Callable[[int, int], None]
+) -> None:
     """All of the file, in one pass over the fields."""
     keys = ("Conventions", "title", "source", "history", layout.TIME_STEP, layout.PROVENANCE)
     file.setncatts({key: group.attrs[key] for key in keys})
@@ -79,7 +84,8 @@ def _write(file: netCDF4.Dataset, group: zarr.Group, progress: Callable[[int, in
             _create(file, name, dims[-2:], attributes, sizes[-2:])[...] = static[c]
     total = int(np.prod(fields.shape[:-3]))
     for done, index in enumerate(np.ndindex(*fields.shape[:-3]), start=1):
-        state = np.asarray(fields[index])  # (c, h, w)
+        with damage_named(path, index):
+            state = np.asarray(fields[index])  # (c, h, w)
         for c, name in enumerate(names):
             file[name][index[::-1]] = state[c]
         progress(done, total)

@@ -16,6 +16,7 @@ from torch import Tensor
 from configs import layout
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from data_prep.store.damage import damage_named, refuse_missing_chunks
 from sphere_ops.grid import Grid
 from sphere_ops.memory import available_memory
 from sphere_ops.parallel.fields import own_rows
@@ -51,12 +52,14 @@ class Store:
 
         Raises:
             FileNotFoundError: if there is nothing at the path.
-            ValueError: if it is no store, or one of another format version.
+            ValueError: if it is no store, one of another format version, or damaged.
         """
         self.path = Path(path)
-        with _open(self.path) as store:
+        with damage_named(self.path), _open(self.path) as store:
+            refuse_missing_chunks(self.path)
             self.attributes: dict[str, Any] = dict(store.attrs)
             self.grid = Grid.from_coordinates(store.latitude.values, store.longitude.values)
+            _check_order(self.path, store, self.grid)
             self.channels = _variables(store, layout.CHANNEL)
             self.time = store[layout.TIME].values.astype("datetime64[ns]")
             self.time_step = TimeStep.parse(self.attributes[layout.TIME_STEP])
@@ -119,13 +122,19 @@ class Store:
         return self.states(index, step, 1)[0]
 
     def states(self, index: int, step: int, count: int) -> Tensor:
-        """Consecutive states, float32 (count, c, nlat, nlon), in a mesh own rows; see `state`."""
+        """Consecutive states, float32 (count, c, nlat, nlon), in a mesh own rows; see `state`.
+
+        Raises:
+            ValueError: if the file that holds them is damaged.
+        """
         first = step if self.has_trajectories else index + step
-        where = (*[index] * self.has_trajectories, slice(first, first + count))
+        trajectory = (int(index),) if self.has_trajectories else ()
+        where = (*trajectory, slice(first, first + count))
         if self.in_memory:
             fields = self._fields[where]
         else:
-            fields = self._fields[(*where, slice(None), self.rows)]
+            with damage_named(self.path, where):
+                fields = self._fields[(*where, slice(None), self.rows)]
         return torch.from_numpy(np.ascontiguousarray(fields))
 
     def valid_time(self, index: int, step: int = 0) -> np.datetime64:
@@ -170,8 +179,9 @@ class Store:
 
     @cached_property
     def _fields(self) -> Any:
-        array = zarr.open_array(self.path / layout.FIELDS, mode="r")
-        return array[..., self.rows, :] if self.in_memory else array
+        with damage_named(self.path, ()):
+            array = zarr.open_array(self.path / layout.FIELDS, mode="r")
+            return array[..., self.rows, :] if self.in_memory else array
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker process gets: it opens the fields itself."""
@@ -208,6 +218,18 @@ def _open(path: Path) -> xr.Dataset:
             "make the store again"
         )
     return store
+
+
+def _check_order(path: Path, store: xr.Dataset, grid: Grid) -> None:
+    """Refuse fields that are not in the order of their grid, which are read as they lie."""
+    for name, expected in ((layout.LATITUDE, grid.latitude), (layout.LONGITUDE, grid.longitude)):
+        found, wanted = store[name].values, expected.numpy()
+        if np.abs(found - wanted).max() > 0.5 * np.abs(np.diff(wanted)).min():
+            raise ValueError(
+                f"{name} of {path} goes from {found[0]:g} to {found[-1]:g}; expected a store's "
+                f"order, from {wanted[0]:g} to {wanted[-1]:g}; put it in that order, or ingest "
+                "the files that it was made from"
+            )
 
 
 def _of_rows(values: xr.DataArray, rows: slice) -> xr.DataArray:

@@ -17,6 +17,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Overrides, as training.steps=100."),
 ]
+ENDED_EARLY = 3
+"""Exit code of a rollout in which forecasts ended early, being no longer finite."""
+
 StoreOption = Annotated[Path, typer.Option("--data", metavar="STORE", help="Store to read.")]
 
 
@@ -72,12 +75,22 @@ def rollout(
             "and back, or discretise the operators there."
         ),
     ] = "fields",
+    fill: Annotated[
+        Literal["nearest"] | None,
+        typer.Option(
+            help="Fill points of the initial states that the model needs and the store's mask "
+            "leaves out."
+        ),
+    ] = None,
     latitude: Annotated[
         int | None,
         typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
     ] = None,
 ) -> None:
-    """Forecast with a trained model and write a CF file."""
+    """Forecast with a trained model and write a CF file.
+
+    Exit code 3: the file is there, and some of its forecasts ended early.
+    """
     from forecast.cli.console import progress
     from forecast.inference.forecast import run_rollout
     from forecast.training.processes import all_processes
@@ -85,7 +98,7 @@ def rollout(
 
     keep_freed_memory()
     with all_processes(latitude), progress("steps") as update:
-        run_rollout(
+        ended = run_rollout(
             package,
             data,
             out,
@@ -94,9 +107,12 @@ def rollout(
             n_steps=steps,
             every=every,
             transfer=transfer,
+            fill=fill,
             progress=update,
         )
     _say(f"forecast: {out}")
+    if ended:
+        raise typer.Exit(ENDED_EARLY)
 
 
 def evaluate(
@@ -151,7 +167,7 @@ def runs(
 ) -> None:
     """List the training runs that MLflow holds, the newest first, or compare some."""
     from forecast.training.tracking.comparison import compare, find_runs
-    from forecast.training.tracking.mlflow_tracker import list_runs
+    from forecast.training.tracking.mlflow_tracker import list_runs, page_hint
 
     found = list_runs(uri, experiment)
     if names:
@@ -162,6 +178,7 @@ def runs(
         shown = "not validated" if error is None else f"validation relative L2 {error:.4g}"
         line = f"{run.started:%Y-%m-%d %H:%M}  {run.run_id[:8]}  {run.status:<8}  {shown:<32}"
         typer.echo(f"{line}  {run.name}")
+    typer.echo(page_hint(uri), err=True)
 
 
 def doctor() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-_PACKAGES = ("forecast", "data_prep", "sphere_ops", "configs")
+OUR_PACKAGES = ("forecast", "data_prep", "sphere_ops", "configs")
 _LINE_EVERY = 10.0
 """Least interval of log lines that stand for a bar, in s."""
 
@@ -25,10 +25,13 @@ log = logging.getLogger(__name__)
 
 
 def configure(level: int) -> None:
-    """Send our log to stderr; foreign packages only where they warn.
+    """Send the log to stderr.
+
+    Other packages log from WARNING on. Their Python warnings are shown with DEBUG only: they
+    address programmers, and nothing of ours warns in that way.
 
     Args:
-        level: of our own packages: logging.WARNING (quiet), INFO or DEBUG (verbose).
+        level: Level of our own packages: logging.WARNING (quiet), INFO or DEBUG (verbose).
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -41,8 +44,12 @@ def configure(level: int) -> None:
             console=Console(stderr=True), show_path=False, show_level=False, markup=False
         )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for package in _PACKAGES:
+    for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(level)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(
+        logging.WARNING if level <= logging.DEBUG else logging.ERROR
+    )
 
 
 @contextmanager

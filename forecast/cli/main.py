@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -68,8 +71,6 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    import logging
-
     from forecast.cli import console
 
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
@@ -105,24 +106,28 @@ def data_swe(
 @data_app.command("ingest")
 def data_ingest(
     preset: Preset,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="netCDF, GRIB or zarr files.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... [KEY=VALUE]...",
+            help="netCDF, GRIB or zarr files, and overrides, as data.splits=null.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key; may be repeated."),
-    ] = None,
 ) -> None:
     """Read ERA5-style gridded files and write them to a store."""
-    from configs.load import load_config
+    from configs.load import is_override, load_config
 
-    config = load_config(preset, overrides or ()).data
+    overrides = [word for word in words if is_override(word)]
+    files = [Path(word) for word in words if word not in overrides]
+    config = load_config(preset, overrides).data
     if config.source != "files":
         raise ValueError(
             f"the data of {preset} come from the shallow-water solver, not from files; "
             "use `forecast data swe`, or a preset such as reanalysis"
         )
+    if not files:
+        raise ValueError("no input file is given; name netCDF, GRIB or zarr files after the preset")
     from data_prep.ingest.run import ingest
     from forecast.cli.console import progress
 
@@ -158,21 +163,52 @@ def data_export(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit.
 
-    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 130 interrupted.
+    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 3 a rollout that is
+    written and in which forecasts ended early, being no longer finite (one line for each), 130
+    interrupted.
 
     Args:
         arguments: the words after `forecast`; those of the process if not given.
     """
+    try:
+        _main(arguments)
+    except SystemExit as end:
+        if arguments is None and isinstance(end.code, int) and end.code:
+            _leave(end.code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End the process after a failure, without waiting for the threads of libraries.
+
+    They may still compute or write what nobody wants any more: the interpreter would wait for some
+    of them, or abort because of others.
+    """
+    for child in multiprocessing.active_children():
+        child.terminate()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a closed pipe
+            stream.flush()
+    os._exit(code)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Wherever a global flag stands, it means the same.
     flags = [word for word in words if word in _GLOBAL_FLAGS]
     words = flags + [word for word in words if word not in _GLOBAL_FLAGS]
     try:
-        sys.exit(app(words, prog_name="forecast", standalone_mode=False) or 0)
+        code = app(words, prog_name="forecast", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # which typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
+        sys.exit(code)
     except _UsageError as error:
         message = error.format_message()  # type: ignore[attr-defined]
         if not message:  # no command was given: the help is on the screen
             sys.exit(2)
+        if getattr(error, "option_name", None) == "--set":
+            message = "overrides are written as KEY=VALUE, without --set"
         _fail(f"{message.replace('Value error, ', '')} (try --help)")
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
@@ -184,9 +220,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "--debug" in flags:
             raise
         _fail(_one_line(error))
+    except (MemoryError, RuntimeError) as error:
+        from forecast.training.memory import is_out_of_memory
+
+        if "--debug" in flags or not is_out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({_one_line(error)}); make the grid, the truncation, the model or the "
+            "batch smaller"
+        )
 
 
-def _one_line(error: ValueError | OSError) -> str:
+def _one_line(error: Exception) -> str:
     """The message of an error without its line breaks."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror and error.filename is not None:

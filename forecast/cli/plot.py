@@ -48,7 +48,9 @@ def plot_map(
     ] = False,
     centre: Annotated[
         tuple[float, float] | None,
-        typer.Option(metavar="LAT LON", help="Middle of the map, degrees."),
+        typer.Option(
+            metavar="LAT LON", help="Middle of the map, degrees; LAT is for orthographic maps."
+        ),
     ] = None,
     coastlines: Annotated[
         bool | None, typer.Option(help="Draw coastlines; default: where the data are of the Earth.")

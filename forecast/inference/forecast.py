@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -18,50 +16,26 @@ import torch
 from torch import Tensor
 
 from configs import layout
-from configs.load import load_config
 from configs.schema import RolloutConfig
 from data_prep.store.output_paths import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.failures import Ended, first_failures
+from forecast.inference.initial_states import Fill, InitialStates
 from forecast.inference.initial_times import Start, find_starts
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
 from forecast.inference.writer import SUFFIXES
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_package
+from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import Resampled
-from sphere_ops.parallel.fields import own_shape
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 Transfer = Literal["fields", "operators"]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A forecast that stopped early because it was no longer finite.
-
-    Attributes:
-        start: its initial state, in words.
-        step: the model step whose state is not finite; the file has those before it.
-        channel: the first channel that is not finite.
-        lead: lead time of that step, in words.
-    """
-
-    start: str
-    step: int
-    channel: str
-    lead: str
-
-    def __str__(self) -> str:
-        """One sentence."""
-        return (
-            f"the forecast from {self.start} ended: {self.channel} is not finite at step "
-            f"{self.step} (lead time {self.lead}); what came before is kept"
-        )
 
 
 def run_rollout(
@@ -75,6 +49,7 @@ def run_rollout(
     every: int = 1,
     batch_size: int | None = None,
     transfer: Transfer = "fields",
+    fill: Fill | None = None,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[Ended, ...]:
@@ -90,12 +65,15 @@ def run_rollout(
         out: forecast file: `.nc` or `.zarr`.
         split: start from every time of this split, or from the first state of its trajectories.
         init_times: start at these valid times instead (of trajectories: in all of the split's).
-        n_steps: model steps; if not given, what the configuration in the package's run folder
-            says, or else the default.
+        n_steps: model steps; if not given, the package's default.
         every: write each `every`-th step.
         batch_size: forecasts that a process steps together; likewise.
         transfer: on another grid than that of training, whether the fields are resampled to the
-            training grid and back (see `Resampled`), or the operators discretised there.
+            training grid and back (see `Resampled`), or the operators discretised there. A model
+            with a mask whose grid is that of the store, rotated about the axis, takes its operators
+            along, since its fields cannot be shifted across the mask.
+        fill: "nearest" fills points of the initial states that the model needs and the store does
+            not have from the nearest points that have values.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -103,7 +81,8 @@ def run_rollout(
         The forecasts that ended early.
 
     Raises:
-        ValueError: if package and store do not fit, or a start is not in the store.
+        ValueError: if package and store do not fit, a start is not in the store, or the store has
+            no values at points where the model needs them and `fill` is not given.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is.
     """
@@ -116,7 +95,9 @@ def run_rollout(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained, source = _load(package, device)
     forecaster = _fitted(trained, store, transfer)
-    starts = find_starts(store, split, init_times, n_earlier=forecaster.n_earlier)
+    n_earlier = forecaster.n_earlier
+    starts = find_starts(store, split, init_times, n_earlier=n_earlier)
+    states = InitialStates(store, forecaster.channel_names, forecaster.mask, n_earlier, fill)
     parts = current().data.ranks
     batch_size = min(batch_size or settings.batch_size, -(-len(starts) // parts))
     axes = ForecastAxes(
@@ -134,12 +115,14 @@ def run_rollout(
         "history": f"{now} forecast rollout from store {store.path.name} ({len(starts)} starts, "
         f"{n_steps} steps of {store.time_step.label})",
     }
+    if states.comment:
+        attributes["comment"] = states.comment
     ended: list[Ended] = []
     with SharedWriter(out, axes, attributes, batch_size) as writer:
         for first in range(0, len(starts), batch_size * parts):
             batch = list(range(first, min(first + batch_size * parts, len(starts))))
             done, total = first * n_steps, len(starts) * n_steps
-            run = _Batch(forecaster, store, writer, [starts[i] for i in batch], batch)
+            run = _Batch(forecaster, states, writer, [starts[i] for i in batch], batch)
             tick = partial(_tick, progress, done, total, len(batch))
             ended += run.forecast(n_steps, every, tick)
     for one in ended if current().is_first else []:
@@ -153,30 +136,28 @@ class _Batch:
     def __init__(
         self,
         forecaster: Forecaster | Resampled,
-        store: Store,
+        states: InitialStates,
         writer: SharedWriter,
         starts: list[Start],
         members: list[int],
     ) -> None:
+        store = states.store
         self.forecaster, self.store, self.writer = forecaster, store, writer
         self.starts, self.members, self.mesh = starts, members, current()
         count = len(members)
         self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
         self.own = self.parts[self.mesh.data.rank]
         device = next(forecaster.parameters()).device
-        names = [store.channel_names.index(name) for name in forecaster.channel_names]
-        n, own_starts = forecaster.n_earlier, [starts[i] for i in self.own]
-        states = [store.states(i, s - n, n + 1)[:, names] for i, s in own_starts]
-        empty = torch.empty(0, n + 1, len(names), *own_shape(store.grid))
-        seen = (torch.stack(states) if states else empty).to(device)  # (b, n + 1, c, h, w)
+        own_starts = [starts[i] for i in self.own]
+        seen = states.read(own_starts).to(device)  # (b, n + 1, c, h, w)
         *earlier, self.state = seen.unbind(1)
         self.earlier = earlier[::-1]
-        self.valid = None if store.mask is None else store.mask[names].to(device)
-        for i, channel in self._failures(seen.sum(1)).items():
+        self.valid = None if states.valid is None else states.valid.to(device)
+        for i, (channel, place) in self._failures(seen.sum(1)).items():
             raise ValueError(
                 f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}"
-                f"{' or before' * bool(n)}; a forecast needs a complete initial state: declare a "
-                "mask when ingesting, or start from another time"
+                f"{' or before' * bool(states.n_earlier)} (first at {place}); a forecast needs a "
+                "complete initial state: declare a mask when ingesting, or start from another time"
             )
         times = [store.valid_time(*start) for start in own_starts]
         self.time = np.array(times, dtype="datetime64[ns]")
@@ -187,11 +168,11 @@ class _Batch:
         self._write(0, self.state, ended)
         for step, state in enumerate(self._states(n_steps), start=1):
             # A batch mate is untouched by another's overflow: nothing mixes forecasts.
-            for i, channel in self._failures(state).items():
+            for i, (channel, place) in self._failures(state).items():
                 if i not in ended:
                     lead = lead_label(self.forecaster.time_step, step)
                     start = self.store.describe(*self.starts[i])
-                    ended[i] = Ended(start, step, channel, lead)
+                    ended[i] = Ended(start, step, channel, lead, place)
                     self.writer.end(self.members[i], step - 1)
             tick(step)
             if len(ended) == len(self.members):
@@ -216,21 +197,11 @@ class _Batch:
         members = [[self.members[i] for i in part] for part in alive]
         self.writer.write(members, position, fields)
 
-    def _failures(self, state: Tensor) -> dict[int, str]:
-        """The first channel that is not finite of each forecast, of all coordinates, with one."""
-        finite = state.isfinite()
-        if self.valid is not None:
-            finite |= ~self.valid
-        broken = torch.zeros(len(self.members), state.shape[1], device=state.device)
-        broken[self.own.start : self.own.stop] = (~finite).any(-1).any(-1).float()  # (b, c)
-        everyones = self.mesh.sum_samples(self.mesh.sum_rows(broken)) > 0
-        if not everyones.any():
-            return {}
-        return {
-            i: self.forecaster.channel_names[int(np.argmax(row))]
-            for i, row in enumerate(everyones.cpu().numpy())
-            if row.any()
-        }
+    def _failures(self, state: Tensor) -> dict[int, tuple[str, str]]:
+        """Channel and place of each forecast that is not finite; see `first_failures`."""
+        grid, names = self.store.grid, self.forecaster.channel_names
+        found = first_failures(state, self.valid, grid, self.own, len(self.members))
+        return {i: (names[channel], place) for i, (channel, place) in found.items()}
 
 
 def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> None:
@@ -243,8 +214,7 @@ def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, st
     if not isinstance(package, str | Path):
         return package.eval().to(device), tool
     forecaster = load_package(package, device)
-    weights = _package_folder(Path(package)) / layout.WEIGHTS_FILE
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    digest = weights_digest(_package_folder(Path(package)))[:16]
     name = "/".join(Path(package).absolute().parts[-2:])
     return forecaster, f"{tool}, package {name} (sha256 {digest})"
 
@@ -256,11 +226,9 @@ def _package_folder(path: Path) -> Path:
 
 
 def _settings(package: str | Path | Forecaster) -> RolloutConfig:
-    """The defaults of the run that a package lies in."""
+    """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
     if isinstance(package, str | Path):
-        config = _package_folder(Path(package)).absolute().parent / layout.CONFIG_FILE
-        if config.is_file():
-            return load_config(config).rollout
+        return rollout_defaults(_package_folder(Path(package)))
     return RolloutConfig()
 
 
@@ -280,6 +248,7 @@ def _fitted(forecaster: Forecaster, store: Store, transfer: Transfer) -> Forecas
     if forecaster.grid == store.grid:
         return forecaster
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
-    if transfer == "fields":
+    rotated = store.grid.is_rotation_of(forecaster.grid)
+    if transfer == "fields" and (forecaster.mask is None or not rotated):
         return Resampled(forecaster, store.grid)
     return forecaster.on_grid(store.grid)

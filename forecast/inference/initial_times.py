@@ -53,7 +53,8 @@ def find_starts(
                 "the model sees too (model.history); name a later one with --init-time"
             )
         return [(int(i), 0) for i in indices if i >= n_earlier]
-    unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
+    # Not nanoseconds, which end in 2262: a later date would wrap around.
+    unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[s]"
     known = store.time.astype(unit)
     steps = []
     for text in init_times:
@@ -65,7 +66,7 @@ def find_starts(
             ) from None
         found = np.flatnonzero(known == time)
         if not len(found):
-            nearest = store.time[int(np.abs(store.time - time.astype(store.time.dtype)).argmin())]
+            nearest = store.time[int(np.abs(known - time).argmin())]
             raise ValueError(
                 f"{store.path} has no state at {text}; it has {_minute(store.time[0])} to "
                 f"{_minute(store.time[-1])} every {store.time_step.label} (nearest: "

@@ -243,7 +243,7 @@ class ForecastFile:
             ValueError: naming what differs.
         """
         facts: tuple[tuple[str, Callable[[Any], object]], ...] = (
-            ("the grid", lambda x: f"{x.grid} from {x.grid.first_longitude:g} E"),
+            ("the grid", lambda x: str(x.grid)),
             ("a time step of", lambda x: x.time_step.label),
         )
         for what, fact in facts:

@@ -19,7 +19,7 @@ from forecast.model.forcing import forcing_fields
 from forecast.model.limiter import SpectralLimiter
 from forecast.model.network import LocalSFNO
 from forecast.model.normalizer import Normalizer
-from forecast.model.static_inputs import nearest, static_inputs, static_on_grid
+from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import own_rows
@@ -137,7 +137,7 @@ class Forecaster(nn.Module):
         if config.spectral_limit is not None:
             fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
             limiter = SpectralLimiter.from_store(store, normalizer, fed_back, config.spectral_limit)
-        return cls(
+        forecaster = cls(
             config,
             store.grid,
             store.channels,
@@ -147,6 +147,9 @@ class Forecaster(nn.Module):
             store.mask,
             limiter=limiter,
         )
+        if config.baseline == "climatology":
+            forecaster.network.start_from(forecaster._damping())
+        return forecaster
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -203,18 +206,23 @@ class Forecaster(nn.Module):
         """The same forecaster on another grid; it shares the weights of this one.
 
         Positional inputs are computed there; other static fields and the climatology are
-        resampled, masks taken from the nearest point.
+        resampled, masks taken from the nearest point. With masks the climatology is interpolated.
         """
         normalizer = self.normalizer
+        mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
         if normalizer.climatology is not None:
+            climatology = (
+                resample(normalizer.climatology, self.grid, grid)
+                if self.mask is None or mask is None
+                else interpolated(normalizer.climatology, self.mask, self.grid, grid).where(mask, 0)
+            )
             normalizer = Normalizer(
                 normalizer.mean,
                 normalizer.std,
                 normalizer.std_step,
                 self.time_step,
-                resample(normalizer.climatology, self.grid, grid),
+                climatology,
             )
-        mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
         static = static_on_grid(self.config.static, self.static, self.grid, grid)
         other = Forecaster(
             self.config,
@@ -238,6 +246,17 @@ class Forecaster(nn.Module):
             name: current().gather_rows(tensor, self.grid.nlat) if name in BY_ROWS else tensor
             for name, tensor in self.state_dict().items()
         }
+
+    def _damping(self) -> Tensor:
+        """Weights of the present anomaly that make a step damped persistence, (c, prognostic).
+
+        With the ratio r of the one-step difference to the anomaly, the autocorrelation after one
+        step is 1 − r²/2, a change of −r/2 in the unit of the difference. Training alone finds it
+        late where no branch acts: the degrees beyond the spectral branch are a small part of the
+        error, and all degrees share the weight that damps them.
+        """
+        weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
+        return weights[:, self._prognostic]
 
     def _scaled(self, state: Tensor, time: Times) -> Tensor:
         """A state in normalised units, zero outside the mask."""

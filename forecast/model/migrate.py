@@ -3,6 +3,7 @@
 Version 2: the climatology, where it is the baseline, is an input of the network; the settings of
 the model name the MLP and the grid of the blocks.
 Version 3: a package may hold the largest power of every degree, which its rollouts keep to.
+Version 4: a package holds the digest of its weights and the defaults of its forecasts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from configs import layout
+from configs.schema import RolloutConfig
 
 Migration = Callable[[dict[str, Any], dict[str, Tensor]], None]
 """Changes the description and the tensors of a package to those of the next version."""
@@ -64,5 +66,14 @@ def _no_spectral_limit(description: dict[str, Any], tensors: dict[str, Tensor]) 
     description["model"]["spectral_limit"] = None
 
 
-MIGRATIONS: dict[int, Migration] = {1: _the_climatology_is_an_input, 2: _no_spectral_limit}
+def _built_in_defaults(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """To version 4: the defaults of a forecast were in the run folder, if the package was there."""
+    description[layout.ROLLOUT] = RolloutConfig().model_dump(mode="json")
+
+
+MIGRATIONS: dict[int, Migration] = {
+    1: _the_climatology_is_an_input,
+    2: _no_spectral_limit,
+    3: _built_in_defaults,
+}
 """What leads from each earlier version to the next."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -56,7 +57,7 @@ class Normalizer(nn.Module):
 
         Raises:
             ValueError: if the baseline is the climatology and the store has none, or if a channel
-                does not vary.
+                has no standard deviation or does not vary.
         """
         of = store.statistics
         names = (layout.MEAN, layout.STD, layout.STD_STEP)
@@ -77,6 +78,12 @@ class Normalizer(nn.Module):
             climatology = of[layout.CLIMATOLOGY].float().nan_to_num()
         mean, std, std_step = (of[name].float() for name in names)
         for name, s, d in zip(store.channel_names, std.tolist(), std_step.tolist(), strict=True):
+            if not (math.isfinite(s) and math.isfinite(d)):
+                raise ValueError(
+                    f"{store.path} has no standard deviation of {name!r} (standard deviation "
+                    f"{s:g}, of one step {d:g}): its training split has no two consecutive times, "
+                    "or a file of it is missing; make it again with a longer training split"
+                )
             if not (s > 0 and d > 0):
                 raise ValueError(
                     f"channel {name!r} of {store.path} does not change over the training split "

@@ -6,6 +6,7 @@ appears whole or not at all, so that a kill or a full disk leaves the last versi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from configs import layout
 from configs.model import ModelConfig
+from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.output_paths import cannot_write
@@ -34,12 +36,14 @@ from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
+_BUILT_IN = RolloutConfig()
 
 
 def save_package(
     forecaster: Forecaster,
     path: Path,
     *,
+    rollout: RolloutConfig = _BUILT_IN,
     training: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
@@ -50,6 +54,7 @@ def save_package(
     Args:
         forecaster: what to save.
         path: folder of the package.
+        rollout: defaults of its forecasts.
         training: how it was trained, as JSON can hold it.
         provenance: what it was trained on, likewise.
     """
@@ -62,6 +67,7 @@ def save_package(
         "channels": [asdict(v) for v in forecaster.channels],
         "grid": asdict(forecaster.grid),
         "time_step": forecaster.time_step.label,
+        layout.ROLLOUT: rollout.model_dump(mode="json"),
         "training": dict(training or {}),
         "provenance": dict(provenance or {}),
     }
@@ -82,8 +88,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
     path = Path(path)
     if (path / layout.PACKAGE / layout.PACKAGE_FILE).is_file():
         path = path / layout.PACKAGE
-    description = read_description(path)
-    tensors = _read_tensors(path / layout.WEIGHTS_FILE)
+    description, tensors = _read_package(path)
     try:
         migrate(description, tensors)
         config = ModelConfig.model_validate(description["model"])
@@ -150,6 +155,28 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return description
 
 
+def rollout_defaults(path: str | Path) -> RolloutConfig:
+    """Defaults of the forecasts of a package; the built-in ones for a package of before version 4.
+
+    Raises:
+        FileNotFoundError: if there is no package.
+        ValueError: if it is damaged.
+    """
+    values = read_description(path).get(layout.ROLLOUT, {})
+    try:
+        return RolloutConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(
+            f"{Path(path) / layout.PACKAGE_FILE} is damaged ({layout.ROLLOUT} holds {values}); "
+            "copy it again"
+        ) from error
+
+
+def weights_digest(path: str | Path) -> str:
+    """SHA-256 of the weights of a package, in hexadecimal."""
+    return _digest(Path(path) / layout.WEIGHTS_FILE)
+
+
 @dataclass
 class TrainingState:
     """A moment of a training run.
@@ -192,7 +219,9 @@ def load_training_state(run: Path) -> TrainingState | None:
     if not states:
         return None
     values = _read_json(states[-1] / _STATE)
-    return TrainingState(values.pop("step"), _read_tensors(states[-1] / _TENSORS), values)
+    tensors = _read_tensors(states[-1] / _TENSORS, values)
+    values.pop(layout.DIGESTS, None)
+    return TrainingState(values.pop("step"), tensors, values)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -241,13 +270,18 @@ def _write_folder(
         partial.mkdir(parents=True)
         contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         save_file(contiguous, partial / tensors_name)
-        (partial / values_name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+        files = (partial / tensors_name, path / tensors_name)
+        digests = [_digest(file) for file in files if file.exists()]
+        text = json.dumps({**values, layout.DIGESTS: digests}, indent=1)
+        (partial / values_name).write_text(text, encoding="utf-8")
         shutil.copymode(partial / values_name, partial / tensors_name)  # safetensors' is 0600
         for name in (tensors_name, values_name):
             with open(partial / name, "rb") as file:
                 os.fsync(file.fileno())
         if path.exists():
-            for name in (tensors_name, values_name):
+            # In this order, since the new description allows the old tensors, too: a kill between
+            # the two leaves a package that loads.
+            for name in (values_name, tensors_name):
                 os.replace(partial / name, path / name)
         else:
             os.rename(partial, path)
@@ -267,9 +301,32 @@ def _read_json(file: Path) -> dict[str, Any]:
     return values
 
 
-def _read_tensors(file: Path) -> dict[str, Tensor]:
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _read_package(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and tensors of a package, which a run may replace meanwhile."""
+    description = read_description(path)
+    try:
+        return description, _read_tensors(path / layout.WEIGHTS_FILE, description)
+    except ValueError:
+        again = read_description(path)
+        if again == description:
+            raise
+        return again, _read_tensors(path / layout.WEIGHTS_FILE, again)
+
+
+def _read_tensors(file: Path, values: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a file; the JSON beside it names their digest, unless an old program wrote it."""
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; copy the whole folder again")
+    if layout.DIGESTS in values and _digest(file) not in values[layout.DIGESTS]:
+        raise ValueError(
+            f"{file} is damaged (its SHA-256 is not the one that was written down); copy the whole "
+            "folder again"
+        )
     try:
         return load_file(file)
     except SafetensorError as error:

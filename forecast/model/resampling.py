@@ -15,7 +15,8 @@ class Resampled(nn.Module):
 
     For fields that both grids hold it forecasts what the forecaster does on its own grid, with that
     accuracy and at that cost. What only the finer grid holds is dropped in the first step: to see
-    it, discretise the operators there (`Forecaster.on_grid`).
+    it, discretise the operators there (`Forecaster.on_grid`). On a grid that is rotated about the
+    axis nothing is dropped (see `resample`).
 
     Attributes:
         grid: of the states.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep.store.reader import Store
+from forecast.model.fill import NearestFill
 from forecast.model.forcing import is_positional, positional_field
+from forecast.model.interpolate import at_points
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import area_mean, own_rows, own_shape
@@ -72,6 +75,31 @@ def nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
     """A field (..., nlat, nlon) at the nearest points of another grid."""
     field = current().gather_rows(field, grid.nlat, everywhere=True)
     row = (grid_out.latitude[:, None] - grid.latitude).abs().argmin(-1).to(field.device)
-    offset = (grid_out.longitude[:, None] - grid.longitude + 180) % 360 - 180
-    column = offset.abs().argmin(-1).to(field.device)
+    # Halfway between two columns it is the western one, for all columns alike.
+    place = (grid_out.longitude - grid.first_longitude) * grid.nlon / 360
+    column = (torch.ceil(place - 0.5 - 1e-6).long() % grid.nlon).to(field.device)
     return field[..., row[own_rows(grid_out)], :][..., column]
+
+
+def interpolated(field: Tensor, mask: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
+    """Interpolate a field with a mask to the points of another grid, by splines.
+
+    Points outside the mask take the value of the nearest one inside first: steps at the coasts
+    would come out as waves on both sides.
+
+    Args:
+        field: (..., c, nlat, nlon), in a mesh own rows.
+        mask: points that have values, bool (c, nlat, nlon), likewise.
+        grid: grid of both.
+        grid_out: grid of the result.
+
+    Returns:
+        (..., c, nlat_out, nlon_out), with values everywhere; in a mesh own rows.
+    """
+    mask = mask.cpu()
+    filled = NearestFill(mask, torch.ones_like(mask), grid)(field.cpu())
+    whole = current().gather_rows(filled, grid.nlat, everywhere=True).flatten(0, -3).numpy()
+    rows = grid_out.latitude[own_rows(grid_out)].numpy()
+    latitude, longitude = np.meshgrid(rows, grid_out.longitude.numpy(), indexing="ij")
+    values = np.stack([at_points(x, grid, latitude, longitude) for x in whole])
+    return torch.from_numpy(values).to(field).unflatten(0, field.shape[:-2])

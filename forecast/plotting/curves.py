@@ -11,39 +11,42 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL
+from configs.style import (
+    COLOURS,
+    INK,
+    SEQUENCE,
+    new_figure,
+    numbers,
+    picture_style,
+    plain_log_ticks,
+    power_of_ten,
+    pretty_units,
+    with_units,
+)
 from configs.timestep import TimeStep
 from data_prep.store.output_paths import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import ForecastFile, open_output, steps_of
-from forecast.plotting.figure import (
-    COLOURS,
-    FAINT,
-    INK,
-    SUFFIXES,
-    new_figure,
-    numbers,
-    power_of_ten,
-    pretty_units,
-    save,
-    with_units,
-)
-from forecast.verification import metrics
+from forecast.plotting.figure import SUFFIXES, save
+from forecast.plotting.mean_spectra import MeanSpectra, mean_spectra
 from forecast.verification.evaluate import MODEL
 from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]
 
 _MOST_CHANNELS = 6
-_MOST_FORECASTS = 32  # a mean spectrum does not change much beyond
 _BOOTSTRAP = 400
-_NOISE = 1e-10  # power, relative to the peak, that rounding in single precision may be behind
+_MODEL_WIDTH = 2.4  # points; the baselines' lines are thinner
+_TRUTH: dict[str, Any] = {"linewidth": 5, "alpha": 0.3, "solid_capstyle": "butt"}
 
 
+@picture_style()
 def plot_scores(
     scores: str | Path, out: str | Path, *, variables: Sequence[str] | None = None
 ) -> None:
@@ -81,7 +84,7 @@ def plot_scores(
             top.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
             if of_forecast.acc.notnull().any():
                 bottom.plot(lead, of_forecast.acc, **style)
-        top.set_title(str(of_channel.channel_long_name.item()), color=INK, fontsize=11)
+        top.set_title(str(of_channel.channel_long_name.item()))
         top.set_ylim(bottom=0)
         power = power_of_ten(top.get_ylim()[1])
         top.set_ylabel(with_units("rmse", units, power))
@@ -89,18 +92,21 @@ def plot_scores(
         bottom.set_ylabel("anomaly correlation")
         bottom.set_ylim(min(0.0, bottom.get_ylim()[0]), 1.02)
         bottom.set_xlabel(f"lead time [{unit}]")
+        if of_channel.acc.isnull().all():
+            words = "no climatology and no mean state\nto depart from"
+            bottom.text(0.5, 0.5, words, transform=bottom.transAxes, ha="center", va="center")
         for axes in (top, bottom):
-            _tidy(axes)
             axes.set_xlim(0, lead[-1])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
-    panels[0, 0].legend(frameon=False)
+    panels[0, 0].legend()
     n = int(data.n_forecasts.max())
     shade = ", shading: 95 % of resampled means" if n >= 5 else ""
     title = f"{data.attrs['title']}\n{n} forecast{'s' * (n != 1)}{shade}"
-    figure.suptitle(title, color=INK, fontsize=11)
+    figure.suptitle(title)
     save(figure, out)
 
 
+@picture_style()
 def plot_spectrum(
     forecast: str | Path,
     data: str | Path,
@@ -109,8 +115,9 @@ def plot_spectrum(
     variables: Sequence[str] | None = None,
     leads: Sequence[str | int] | None = None,
 ) -> None:
-    """Draw the mean power spectra of forecast and truth, and their ratio.
+    """Draw the mean power spectra of forecast and truth at the same lead times, and their ratio.
 
+    A lead time that the store does not have is drawn without truth and ratio.
     Fields that are missing somewhere are drawn as anomalies, zero where they are missing.
 
     Args:
@@ -132,90 +139,67 @@ def plot_spectrum(
     truth = Truth(file, store)
     chosen = _choose(list(file.channel_names), variables, file.path)
     positions = _lead_positions(file, leads)
-    of_forecast, of_truth = _mean_spectra(file, truth, positions)  # (k, c, l), (c, l)
+    spectra = mean_spectra(file, truth, positions)
     figure = new_figure(max(4.2 * len(chosen), 5.5), 6.6)
     panels = figure.subplots(
         2, len(chosen), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [2, 1]}
     )
-    degree = np.arange(1, of_truth.shape[-1])
-    colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(positions)))
     for column, name in enumerate(chosen):
         c = file.channel_names.index(name)
         attributes = file.dataset[name].attrs
         top, bottom = panels[:, column]
-        top.loglog(degree, of_truth[c, 1:], color=INK, linewidth=2.2, label="truth")
-        for k, position in enumerate(positions):
-            label = file.lead_label(position)
-            power, true = of_forecast[k, c, 1:], of_truth[c, 1:]
-            top.loglog(degree, power, color=colours[k], linewidth=1.4, label=label)
-            ratio = np.where(true > _NOISE * true.max(), power / true.clip(min=1e-300), np.nan)
-            bottom.semilogx(degree, ratio, color=colours[k], linewidth=1.4)
-        bottom.axhline(1, color=INK, linewidth=0.8)
-        _limit(top, bottom, of_truth[c, 1:], of_forecast[:, c, 1:])
+        _draw_spectra(top, bottom, spectra, c)
         masked = "" if truth.complete(c) else "\nanomaly, 0 where missing"
-        title = attributes.get("long_name", name) + masked
-        top.set_title(title, color=INK, fontsize=11)
+        top.set_title(attributes.get("long_name", name) + masked)
         units = pretty_units(attributes.get("units", "1"))
         squared = f"{units}²" if units.replace("°", "").isalpha() else f"({units})²"
         top.set_ylabel(f"power per degree [{squared}]" if units else "power per degree")
         bottom.set_ylabel("forecast / truth")
         bottom.set_xlabel("spherical-harmonic degree")
-        for axes in (top, bottom):
-            _tidy(axes)
-            axes.set_xlim(1, degree[-1])
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
-    panels[0, 0].legend(frameon=False, title="lead time")
-    n = min(len(file.init_time), _MOST_FORECASTS)
-    title = f"Mean power spectra of {file.path.name} ({n} of {len(file.init_time)} forecasts)"
-    figure.suptitle(title, color=INK, fontsize=11)
+    panels[0, 0].legend(**_legend_of_spectra(file, positions, spectra))
+    title = f"Mean power spectra of {file.path.name}"
+    drawn, n = int(spectra.n_forecasts.max()), len(file.init_time)
+    figure.suptitle(f"{title} ({drawn} of {n} forecast{'s' * (n != 1)})")
     save(figure, out)
 
 
-def _mean_spectra(
-    file: ForecastFile, truth: Truth, positions: Sequence[int]
-) -> tuple[Array, Array]:
-    """Spectra of the forecast at some lead times (k, c, l), and of the truth (c, l).
-
-    Forecasts that ended before a lead time are left out there.
-    """
-    n = len(file.init_time)
-    members = np.unique(np.linspace(0, n - 1, min(n, _MOST_FORECASTS)).round().astype(int))
-    lmax = file.grid.exact_lmax
-    shape = (len(positions), len(file.channel_names), lmax)
-    total, count = np.zeros(shape), np.zeros((len(positions), 1, 1))
-    total_of_truth, count_of_truth = np.zeros(shape[1:]), 0
-    for i in members:
-        alive = [k for k, p in enumerate(positions) if file.steps[p] <= file.last_step[i]]
-        of_alive = np.array([positions[k] for k in alive], dtype=np.int64)
-        states = [file.states(i, slice(p, p + 1)) for p in of_alive]
-        if states:
-            total[alive] += _spectra(np.concatenate(states), truth, i, of_alive)
-            count[alive] += 1
-        known = truth.known(i, slice(None))
-        if not len(known):
-            continue
-        if np.isin(positions, known).all():
-            known = np.array(positions, dtype=np.int64)
-        else:  # the forecast goes beyond the store
-            known = known[np.unique(np.linspace(0, len(known) - 1, 4).round().astype(int))]
-        total_of_truth += _spectra(truth.states(i, known), truth, i, known).sum(0)
-        count_of_truth += len(known)
-    if not count_of_truth:
-        raise ValueError(
-            f"store {truth.store.path} has no state at the lead times drawn of {file.path}; give "
-            "the store that the forecast started from, or shorter lead times"
-        )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return total / count, total_of_truth / count_of_truth
+def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None:
+    """Spectra of a channel, the truth as a broad pale line below the forecast, and their ratio."""
+    degree = np.arange(1, spectra.truth.shape[-1])
+    ratio = spectra.ratio[:, c, 1:]
+    for k, colour in enumerate(_lead_colours(len(ratio))):
+        if np.isfinite(ratio[k]).any():
+            top.loglog(degree, spectra.truth[k, c, 1:], color=colour, **_TRUTH)
+            bottom.semilogx(degree, ratio[k], color=colour)
+        top.loglog(degree, spectra.forecast[k, c, 1:], color=colour)
+    bottom.axhline(1, color=INK, linewidth=0.8)
+    powers = np.concatenate([spectra.truth[:, c, 1:], spectra.forecast[:, c, 1:]])
+    # Rounding noise below the spectrum, and a wild ratio, would fill the picture.
+    powers = powers[powers > spectra.negligible[c]]
+    if len(powers):
+        top.set_ylim(powers.min() / 3, powers.max() * 3)
+    bottom.set_ylim(0, float(np.clip(bottom.get_ylim()[1], 1.2, 3)))
+    for axes in (top, bottom):
+        axes.set_xlim(1, degree[-1])
+        plain_log_ticks(axes.xaxis)
 
 
-def _spectra(states: Array, truth: Truth, member: int, positions: NDArray[np.int64]) -> Array:
-    """Of states (k, c, nlat, nlon), masked channels as anomalies: (k, c, l)."""
-    complete = np.array([truth.complete(c) for c in range(states.shape[1])])[:, None, None]
-    anomaly = np.nan_to_num(states - truth.reference(member, positions))
-    return metrics.spectrum(np.where(complete, states, anomaly), truth.file.grid)
+def _legend_of_spectra(
+    file: ForecastFile, positions: Sequence[int], spectra: MeanSpectra
+) -> dict[str, Any]:
+    """Lead times by colour, with what they lack, and the truth's line."""
+    most, handles = spectra.n_forecasts.max(), []
+    for k, colour in enumerate(_lead_colours(len(positions))):
+        label, n = file.lead_label(positions[k]), int(spectra.n_forecasts[k])
+        label += "" if n == most else f", {n} forecast{'s' * (n != 1)}"
+        label += "" if np.isfinite(spectra.truth[k]).any() else ", no truth"
+        handles.append(Line2D([], [], color=colour, label=label))
+    handles.append(Line2D([], [], color=INK, label="truth, same lead time", **_TRUTH))
+    return {"handles": handles, "title": "forecast, lead time"}
+
+
+def _lead_colours(n: int) -> Array:
+    return colormaps[SEQUENCE](np.linspace(0.0, 0.85, n))
 
 
 def _lead_positions(file: ForecastFile, leads: Sequence[str | int] | None) -> list[int]:
@@ -276,22 +260,6 @@ def _interval(squared_error: Array) -> tuple[Array, Array]:
 
 def _style(label: str) -> dict[str, Any]:
     if label == MODEL:
-        return {"color": COLOURS[label], "linewidth": 2.4}
+        return {"color": COLOURS[label], "linewidth": _MODEL_WIDTH}
     # Dashes on top: where the two agree, both are seen.
-    return {"color": COLOURS.get(label, INK), "linewidth": 1.4, "linestyle": "--", "zorder": 3}
-
-
-def _limit(top: Axes, bottom: Axes, of_truth: Array, of_forecast: Array) -> None:
-    """Keep rounding noise below the spectrum, and a wild ratio, from filling the picture."""
-    powers = np.concatenate([of_truth[None], of_forecast])
-    powers = powers[powers > _NOISE * of_truth.max()]  # leaves out what is missing, too
-    if len(powers):
-        top.set_ylim(powers.min() / 3, powers.max() * 3)
-    bottom.set_ylim(0, float(np.clip(bottom.get_ylim()[1], 1.2, 3)))
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=9)
+    return {"color": COLOURS.get(label, INK), "linestyle": "--", "zorder": 3}

@@ -16,20 +16,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from configs.style import GRATICULE, INK, MISSING, new_figure, numbers, picture_style, with_units
 from data_prep.store.output_paths import check_output
 from forecast.inference.reader import ForecastFile
 from forecast.model.interpolate import at_points
 from forecast.plotting.coastlines import FILE
-from forecast.plotting.figure import (
-    FAINT,
-    INK,
-    SUFFIXES,
-    new_figure,
-    numbers,
-    power_of_ten,
-    save,
-    with_units,
-)
+from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.panels import Panel, long_name, make_panels, map_title, true_field
 from sphere_ops.grid import Grid
 
@@ -41,6 +33,7 @@ _CENTRE = (35.0, 0.0)  # of an orthographic map: a pole and the equator are in s
 _NATURAL_EARTH = "shapefiles/natural_earth/physical/ne_{}_coastline.shp"
 
 
+@picture_style()
 def plot_map(
     forecast: str | Path,
     variable: str,
@@ -66,12 +59,13 @@ def plot_map(
         projection: of the map.
         truth: store with the truth.
         anomaly: draw departures from the store's climatology, or from its mean if it has none.
-        centre: latitude and longitude of the middle of the map, degrees.
+        centre: latitude and longitude of the middle of the map, degrees; the latitude counts for
+            an orthographic map.
         coastlines: whether to draw them; if not given, where the data are of the Earth.
 
     Raises:
-        ValueError: if variable, lead time or start are not in the file, or file and store do not
-            fit.
+        ValueError: if variable, lead time or start are not in the file, the centre is not on the
+            sphere, or file and store do not fit.
         FileNotFoundError: if a file is not there.
         FileExistsError: if the output is.
     """
@@ -102,14 +96,14 @@ def plot_map(
         axes = figure.add_subplot(1, len(panels), i + 1, projection=crs)
         _draw(axes, file.grid, panel, crs, coastlines)
         if len(panels) > 1:
-            axes.set_title(panel.title, color=INK, fontsize=11)
+            axes.set_title(panel.title)
         drawn.append(axes)
     shared = drawn[:2] if len(panels) == 3 else drawn
     _colour_bar(figure, shared, panels[0], crs)
     if len(panels) == 3:
         _colour_bar(figure, drawn[2:], panels[2], crs)
     title = map_title(file, long_name(file, variable, anomaly), member, position)
-    figure.suptitle(title, color=INK, fontsize=12)
+    figure.suptitle(title)
     save(figure, out)
 
 
@@ -132,6 +126,12 @@ def coastline() -> list[Array]:
 
 
 def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection:
+    """The map's projection; only an orthographic one can be centred off the equator."""
+    if centre and not (abs(centre[0]) <= 90 and abs(centre[1]) <= 360):
+        raise ValueError(
+            f"centre {centre[0]:g} {centre[1]:g} is not on the sphere; expected a latitude of -90 "
+            "to 90 and then a longitude of -360 to 360, degrees"
+        )
     match projection:
         case "robinson":
             return ccrs.Robinson(central_longitude=centre[1] if centre else 0.0)
@@ -153,14 +153,14 @@ def _size(projection: str, npanels: int) -> tuple[float, float]:
 
 
 def _draw(axes: GeoAxes, grid: Grid, panel: Panel, crs: ccrs.Projection, coastlines: bool) -> None:
-    axes.set_facecolor("#e8e8e8")  # shows where a field is missing
+    axes.set_facecolor(MISSING)
     (x0, x1), (y0, y1) = crs.x_limits, crs.y_limits
     axes.imshow(
         on_map(panel.field, grid, crs),
         origin="upper",
         extent=(x0, x1, y0, y1),
         transform=crs,
-        cmap=colormaps[panel.colours],
+        cmap=colormaps[panel.style.colours],
         norm=Normalize(panel.low, panel.high),
         interpolation="nearest",
     )
@@ -169,26 +169,24 @@ def _draw(axes: GeoAxes, grid: Grid, panel: Panel, crs: ccrs.Projection, coastli
         axes.plot(*_coastline_on_map(crs), color=INK, linewidth=0.6)
     lines = axes.gridlines(
         draw_labels=isinstance(crs, ccrs.PlateCarree),
-        color=FAINT,
-        linewidth=0.4,
-        alpha=0.6,
+        color=panel.style.graticule,
+        **GRATICULE,
         xlocs=range(-180, 181, 60),
         ylocs=range(-90, 91, 30),
     )
     lines.top_labels = lines.right_labels = False
-    lines.xlabel_style = lines.ylabel_style = {"size": 8, "color": INK}
+    lines.xlabel_style = lines.ylabel_style = {"size": 8}
     axes.spines["geo"].set(linewidth=0.8, edgecolor=INK)
 
 
 def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: Panel, crs: Any) -> None:
-    power = power_of_ten(max(abs(panel.low), abs(panel.high)))
     bar = figure.colorbar(
-        ScalarMappable(Normalize(panel.low, panel.high), panel.colours),
+        ScalarMappable(Normalize(panel.low, panel.high), panel.style.colours),
         ax=axes,
         orientation="horizontal",
         extend=panel.extend,
-        label=with_units(panel.quantity, panel.units, power),
-        format=numbers(power),
+        label=with_units(panel.quantity, panel.units, panel.power),
+        format=numbers(panel.power),
         shrink=0.7 / len(axes) + 0.05,
         aspect=30,
         pad=0.08 if isinstance(crs, ccrs.PlateCarree) else 0.04,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.style import ERRORS, SIGNED, VALUES, MapStyle, power_of_ten, quantity
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile, time_label
-from forecast.plotting.figure import colour_range, is_signed, pretty_units
+from forecast.plotting.figure import colour_range, is_signed
 from forecast.verification import metrics
 from forecast.verification.truth import Truth
 
@@ -29,7 +30,12 @@ class Panel:
     low: float
     high: float
     extend: str
-    colours: str
+    style: MapStyle
+
+    @property
+    def power(self) -> int:
+        """Power of ten in the label of the colour bar."""
+        return power_of_ten(max(abs(self.low), abs(self.high)))
 
 
 def make_panels(
@@ -41,16 +47,17 @@ def make_panels(
     *_, last = fields.values()
     signed = anomaly or is_signed(attributes.get("standard_name", ""), last)
     limits = colour_range(list(fields.values()), signed)
-    colours = "RdBu_r" if signed else "viridis"
-    panels = [Panel(title, f, name, units, *limits, colours) for title, f in fields.items()]
+    style = SIGNED if signed else VALUES
+    panels = [Panel(title, f, name, units, *limits, style) for title, f in fields.items()]
     if len(fields) == 2:
         field, truth = fields.values()
         error = field - truth
         area = file.grid.area_weights.numpy()
         rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
-        title = f"Forecast − truth (rmse {f'{rmse:.2g} {pretty_units(units)}'.strip()})"
-        limits = colour_range([error], True)
-        panels.append(Panel(title, error, "Forecast − truth", units, *limits, "PuOr_r"))
+        limits, name = colour_range([error], True), "Forecast − truth"
+        panel = Panel(name, error, name, units, *limits, ERRORS)
+        title = f"{name} (rmse {quantity(rmse, units, panel.power)})"
+        panels.append(replace(panel, title=title))
     return panels
 
 

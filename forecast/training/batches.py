@@ -126,7 +126,8 @@ def batches(
         parts: number of shares.
 
     Raises:
-        ValueError: if there are fewer windows than a batch holds, or the shares are not equal.
+        ValueError: if there are fewer windows than a batch holds, the shares are not equal, or a
+            file of the store is damaged.
     """
     if batch_size % parts:
         raise ValueError(
@@ -144,13 +145,17 @@ def batches(
             batch = windows.batch(chosen)
             yield batch.pin_memory() if pin_memory else batch
         return
-    yield from DataLoader(
+    loader = DataLoader(
         _Batches(windows, list(indices)),
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=2 if workers else None,
     )
+    try:
+        yield from loader
+    except ValueError as error:  # of a worker: its traceback, the message in the last line
+        raise ValueError(str(error).splitlines()[-1].removeprefix("ValueError: ")) from error
 
 
 class _Batches(Dataset[Batch]):

@@ -243,7 +243,11 @@ class Run:
             "torch": torch.__version__,
         }
         save_package(
-            self.trainer.averaged(), self.out / name, training=summary, provenance=provenance
+            self.trainer.averaged(),
+            self.out / name,
+            rollout=self.config.rollout,
+            training=summary,
+            provenance=provenance,
         )
 
     def _validation_windows(self) -> Windows | None:

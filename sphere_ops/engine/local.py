@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from sphere_ops.engine.plan import Tables
-from sphere_ops.engine.zonal import Rows, cached, mix, mixed_outer, pieces
+from sphere_ops.engine.zonal import Rows, cached, mixed_outer, pieces
 
 # Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
 _CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
@@ -53,11 +54,11 @@ def add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) -
                 out = y[part, b, inner].view(last - first, rows_out.padded, -1)
                 written = add
                 if t.real is not None:
-                    v = mix(z[part, b, start:stop], w_real)
+                    v = linear(z[part, b, start:stop], w_real)
                     t.real.apply(v, first, out, written, 1)
                     written = True
                 if t.imag is not None:
-                    v = mix(z[1 - part, b, start:stop], w_imag)
+                    v = linear(z[1 - part, b, start:stop], w_imag)
                     t.imag.apply(v, first, out, written, -1 if part == 0 else 1)
 
 

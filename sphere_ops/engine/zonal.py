@@ -192,29 +192,6 @@ def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> Non
         torch.bmm(a, b, out=out)
 
 
-def mix(a: Tensor, weight: Tensor) -> Tensor:
-    """Matrix product a (..., c) with weight (o, c): (..., o).
-
-    On a CPU, in float32 and bfloat16, oneDNN is two to three times as fast as the BLAS behind
-    `torch.matmul` for these tall, narrow matrices.
-    """
-    if _onednn(a):
-        flat = a.reshape(-1, a.shape[-1])
-        out = torch.ops.mkldnn._linear_pointwise(flat, weight, None, "none", [], "")
-        return out.view(*a.shape[:-1], len(weight))
-    return torch.matmul(a, weight.mT)
-
-
 def mixed_outer(a: Tensor, b: Tensor) -> Tensor:
     """Sum over rows of the outer products of a (rows, c) and b (rows, o): (c, o)."""
     return (b.t() @ a).t()  # the narrower operand first: a little faster on a CPU
-
-
-def _onednn(a: Tensor) -> bool:
-    fits = a.dtype in (torch.float32, torch.bfloat16) and a.numel() > 0
-    return a.device.type == "cpu" and fits and _HAS_ONEDNN
-
-
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
-    torch.ops.mkldnn, "_linear_pointwise"
-)

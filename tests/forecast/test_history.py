@@ -137,7 +137,9 @@ def test_starts_without_a_past_are_left_out_or_refused(stores):
 def test_a_missing_value_before_the_initial_state_is_refused(make_store, tmp_path):
     path = make_store(tmp_path / "store.zarr")
     zarr.open_group(path)["fields"][5, 0, 2, 3, 4] = np.nan
-    with pytest.raises(ValueError, match="values of divergence at trajectory 5, .* or before; a"):
+    with pytest.raises(
+        ValueError, match="divergence at trajectory 5, .* or before .first at .*; a"
+    ):
         run_rollout(trained(Store(path), 2), path, tmp_path / "f.nc", n_steps=2)
 
 

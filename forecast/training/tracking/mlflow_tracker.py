@@ -30,6 +30,8 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 _METRICS_PER_CALL = 1000  # what MLflow takes at once
 _PARAMETERS_PER_CALL = 100
 _LONGEST_PARAMETER = 6000
+_RUNS_PAGE = "#/experiments?workflowType=machine_learning"
+"""Address within MLflow's page, which opens on its view of language models without it."""
 
 
 class MLflowTracker:
@@ -183,6 +185,19 @@ class RunSummary:
     started: datetime
     metrics: dict[str, float]
     parameters: dict[str, str]
+
+
+def page_hint(uri: str | None = None) -> str:
+    """Return how to see the runs of a tracking store in a browser.
+
+    Args:
+        uri: URI of the tracking store; `sqlite:///mlflow.db` if not given.
+    """
+    uri = uri or DEFAULT_URI
+    if urlsplit(uri).scheme in ("http", "https"):
+        return f"in a browser: {uri.rstrip('/')}/{_RUNS_PAGE}"
+    command = f"mlflow ui --backend-store-uri {uri}"
+    return f"in a browser: {command}, then http://127.0.0.1:5000/{_RUNS_PAGE}"
 
 
 def list_runs(uri: str | None = None, experiment: str | None = None) -> list[RunSummary]:

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.accuracy import ablation as task_a
 from benchmarks.accuracy.ablation import prepare
-from benchmarks.accuracy.ablation_errors import measure, relative_l2, transfer
+from benchmarks.accuracy.ablation_errors import measure, persistence, relative_l2, transfer
 from benchmarks.accuracy.ablation_variants import Task, Variant
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Store
@@ -40,43 +40,44 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def persistence(store: Store) -> Forecaster:
-    """An untrained forecaster: its last layer is zero."""
+def untrained(store: Store) -> Forecaster:
+    """A forecaster whose last layer is zero: it is persistence."""
     return Forecaster.from_store(VARIANT.config(TINY).model, store)
 
 
-def test_the_error_of_persistence_is_its_definition(store: Store, persistence: Forecaster) -> None:
+def test_the_error_of_persistence_is_its_definition(store: Store, untrained: Forecaster) -> None:
     states = torch.stack([store.states(i, 0, 7) for i in store.split_indices("test")]).double()
     mean, std = (store.statistics[k][:, None, None] for k in ("mean", "std"))
     scaled, area = (states - mean) / std, store.grid.area_weights
     difference = ((scaled[:, 0] - scaled[:, 5]) ** 2 * area).sum((-2, -1)).sqrt()
     expected = (difference / (scaled[:, 5] ** 2 * area).sum((-2, -1)).sqrt()).mean()
-    found = measure(persistence, store, 8, 4)
+    assert persistence(store)[4] == pytest.approx(float(expected), rel=1e-6)
+    found = measure(untrained, store, 8, 4)
     assert found["errors"][4] == pytest.approx(float(expected), rel=1e-4)  # float32 states
-    assert len(found["errors"]) == 6
+    assert len(found["errors"]) == len(persistence(store)) == 6
     assert found["leaves"] is None
 
 
 def test_a_forecast_that_grows_leaves_the_range_of_the_truth(
-    store: Store, persistence: Forecaster
+    store: Store, untrained: Forecaster
 ) -> None:
     def growing(state: torch.Tensor, time: np.ndarray) -> torch.Tensor:
         return state * torch.tensor([1.0, 1.1, 1.1])[:, None, None]
 
-    persistence.step = growing  # type: ignore[method-assign]
-    leaves = measure(persistence, store, 40, 4)["leaves"]
+    untrained.step = growing  # type: ignore[method-assign]
+    leaves = measure(untrained, store, 40, 4)["leaves"]
     assert 3 <= leaves <= 20  # by when 1.1ⁿ takes some value twice as far from the middle
 
 
-def test_the_truth_has_no_error(store: Store, persistence: Forecaster) -> None:
+def test_the_truth_has_no_error(store: Store, untrained: Forecaster) -> None:
     state = store.states(0, 0, 1)
-    assert float(relative_l2(persistence, state, state)) == 0
+    assert float(relative_l2(untrained.normalizer, store.grid, state, state)) == 0
 
 
 def test_the_change_of_the_truth_is_the_same_on_a_finer_grid(
-    store: Store, persistence: Forecaster
+    store: Store, untrained: Forecaster
 ) -> None:
-    ratios = transfer(persistence, store)
+    ratios = transfer(untrained, store)
     assert set(ratios) == {"24×48", "6×12", "24×48, fields", "6×12, fields"}
     # The quadrature of both is exact for squares of what the fields hold.
     for way in ("24×48", "24×48, fields"):
@@ -88,14 +89,18 @@ def test_runs_are_reproducible_and_not_repeated(
 ) -> None:
     monkeypatch.setattr(task_a, "FULL", TINY)
     monkeypatch.setattr(task_a, "SETS", {"ablation": lambda: [VARIANT]})
-    saved = []
+    saved, unchanged = [], []
     for name in ("first", "second", "first"):
         out = tmp_path / f"{name}.json"
         arguments = ["task_a", "--data", str(tmp_path / "store"), "--json", str(out)]
         monkeypatch.setattr("sys.argv", [*arguments, "--seeds", "3", "--device", "cpu"])
         task_a.main()
-        saved.append(json.loads(out.read_text())["runs"])
-    assert len(capsys.readouterr().out.splitlines()) == 2
+        content = json.loads(out.read_text())
+        saved.append(content["runs"])
+        unchanged.append(content["persistence"])
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown] == [*["persistence", "one"] * 2, "persistence"]
+    assert unchanged[0] == unchanged[2] == persistence(Store(tmp_path / "store"))
     assert len(saved[0]) == 1 and saved[0][0]["seed"] == 3
     assert saved[0][0]["errors"] == saved[1][0]["errors"]
     assert saved[0] == saved[2]

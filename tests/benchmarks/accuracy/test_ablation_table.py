@@ -30,9 +30,11 @@ def test_a_line_for_each_row_with_the_means_of_its_seeds(tmp_path: Path) -> None
         run("64 none", 0.04, None, 1.0, 1.0),
         run("16 none", None, 9, None, 2.0),
     ]
-    head, rule, *lines = table(runs, step_costs(times)).splitlines()
+    unchanged = [0.885, *[1.0] * 3, 1.122, *[1.2] * 14, 1.409]
+    head, rule, *lines = table(runs, step_costs(times), unchanged).splitlines()
     assert head.count("|") == rule.count("|") == 11
     assert lines == [
+        "| persistence |  |  |  |  | 0.885 | 1.122 | 1.409 |  |  |",
         "| 16 both, second order | 2 | 1,234 | 100 | 120 | 0.0200 | 0.0200 | 0.200 | never, 869 "
         "| 2.0 to 12.6 |",
         "| 64 none | 1 | 1,234 |  |  | 0.0200 | 0.0200 | 0.0400 | never | 1.0 |",

@@ -70,8 +70,15 @@ def test_variable_that_is_not_there_is_told_what_is(
 ) -> None:
     data = gridded(GRID, units="Pa", sp=1e5, msl=1e5)
     text = refused([save(data)])
-    assert "t2m (Temperature at 2 m) is not in the files; they hold msl; sp" in text
+    assert "t2m (Temperature at 2 m) is not in the files; they have msl; sp" in text
     assert "data.rename.NAME=t2m" in text
+
+
+def test_files_without_fields_are_said_to_have_none(
+    refused: Refused, gridded: Gridded, save: Save
+) -> None:
+    series = gridded(GRID, t=250.0).t.mean(("latitude", "longitude")).to_dataset(name="t")
+    assert "no variable on latitude and longitude" in refused([save(series)])
 
 
 def test_level_that_is_not_there_is_told_which_are(
@@ -83,7 +90,7 @@ def test_level_that_is_not_there_is_told_which_are(
         .assign_coords(level=("level", [850, 1000], {"units": "millibars"}))
     )
     text = refused([save(data)], FilesData(variables=("t500",)))
-    assert "t500 (t at 500 hPa) is not in the files; they hold t (at 850, 1000 hPa)" in text
+    assert "t500 (t at 500 hPa) is not in the files; they have t (at 850, 1000 hPa)" in text
 
 
 def test_two_variables_that_could_be_meant(refused: Refused, gridded: Gridded, save: Save) -> None:

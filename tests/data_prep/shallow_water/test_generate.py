@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,6 +120,24 @@ def test_threads_make_the_same_trajectories(store: Path, tmp_path: Path) -> None
     assert differences(opened(store), other).max() < 1e-5
 
 
+def test_an_interruption_tells_the_way_on_and_no_thread_computes_after_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(done: int, total: int, note: str) -> None:
+        raise KeyboardInterrupt
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            generate_shallow_water(config(batch_size=8), tmp_path / "b.zarr", progress=interrupt)
+        solving = [t.name for t in threading.enumerate() if "work" in t.name]
+    finally:
+        torch.set_num_threads(threads)
+    assert caught.traceback and not solving  # even while the traceback holds the frames of the run
+    assert "are kept, and the same command goes on from there" in caplog.text
+
+
 class Killed(Exception):
     """Stands for a kill in the middle."""
 
@@ -141,6 +160,7 @@ def test_a_generation_that_was_stopped_goes_on_without_loss(store: Path, tmp_pat
     assert np.isfinite(opened(out, "diagnostics")["energy"].values).all()
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_at_most_its_batch(store: Path, tmp_path: Path) -> None:
     """kill -9 at some moment, as often as it takes."""
     out = tmp_path / "b.zarr"

@@ -113,3 +113,21 @@ def test_data_commands_want_their_kind_of_preset(refused: Refused, tmp_path: Pat
     out = str(tmp_path / "store.zarr")
     assert "forecast data ingest" in refused("data", "swe", "sst", "--out", out)
     assert "forecast data swe" in refused("data", "ingest", "swe", "a.nc", "--out", out)
+
+
+def test_a_process_that_failed_ends_while_threads_of_libraries_still_run() -> None:
+    """Without its own end the interpreter would join the thread, and kill the one that computes."""
+    code = (
+        "import threading, time, forecast.cli.main;"
+        "threading.Thread(target=time.sleep, args=[60]).start();"
+        "print('begun', flush=True);"
+        "forecast.cli.main.main()"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "data", "info", "absent.zarr"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert time.perf_counter() - start < 30
+    assert (done.returncode, done.stdout) == (2, "begun\n")
+    assert done.stderr.startswith("error: store absent.zarr does not exist")

@@ -1,9 +1,11 @@
 """Progress where there is no terminal: few lines, the last one always."""
 
 import logging
+import warnings
 
 import pytest
 
+from forecast.cli import console
 from forecast.cli.console import progress
 
 
@@ -25,3 +27,21 @@ def test_quiet_means_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "forecast"), progress("steps") as update:
         update(1, 1)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("level", "shown"), [(logging.INFO, False), (logging.DEBUG, True)])
+def test_warnings_of_libraries_are_shown_to_those_who_ask_for_more(
+    level: int, shown: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
+    levels = {name: logging.getLogger(name).level for name in console.OUR_PACKAGES}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            console.configure(level)
+            warnings.warn("an input example was not provided", UserWarning, stacklevel=1)
+    finally:
+        logging.captureWarnings(False)
+        for name, before in levels.items():
+            logging.getLogger(name).setLevel(before)
+    assert ("input example" in capsys.readouterr().err) is shown

@@ -147,6 +147,10 @@ def test_starts_are_found_by_date(masked_store, store):
     assert find_starts(Store(store), init_times=["2000-01-01 02:00"]) == [(5, 2)]
     with pytest.raises(ValueError, match=r"no state at 2010-01; it has 2000-01-01.*nearest"):
         find_starts(series, init_times=["2010-01"])
+    for store_of in (series, Store(store)):  # beyond the range of nanoseconds too
+        last = str(store_of.time[-1].astype("M8[m]"))
+        with pytest.raises(ValueError, match=rf"no state at 3000-01;.*nearest: {last}"):
+            find_starts(store_of, init_times=["3000-01"])
     with pytest.raises(ValueError, match="'soon' is not a date"):
         find_starts(series, init_times=["soon"])
 

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from configs import layout
+from configs.schema import RolloutConfig
 from forecast.model import migrate
-from forecast.model.package import load_package, save_package
+from forecast.model.package import load_package, rollout_defaults, save_package
 
 VERSION_1 = Path(__file__).parents[1] / "packages/version_1"
 """A package written when the climatology was no input yet, and one step that its program made."""
@@ -22,6 +23,13 @@ def test_a_package_of_version_1_makes_the_forecast_that_it_made_then():
         following = forecaster.step(torch.from_numpy(step["state"]), step["time"])
     expected = torch.from_numpy(step["following"])
     torch.testing.assert_close(following, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_a_package_of_version_1_has_the_built_in_defaults_of_a_forecast(tmp_path):
+    package = tmp_path / "run/best"
+    shutil.copytree(VERSION_1, package)
+    (tmp_path / "run/config.yaml").write_text("rollout: {n_steps: 7}")
+    assert rollout_defaults(package) == RolloutConfig()
 
 
 def test_a_migrated_package_is_saved_as_one_of_today(tmp_path):

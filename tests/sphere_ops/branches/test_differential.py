@@ -108,6 +108,7 @@ def test_a_pole_row_is_one_point_seen_from_every_meridian():
 
 
 @pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.isa
 def test_derivatives_of_the_layer_are_those_of_the_stencils(order):
     grid = Grid.cell_centred(12, 21)
     x = torch.randn(2, 3, *grid.shape, dtype=torch.float64)

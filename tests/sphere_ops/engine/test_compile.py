@@ -70,6 +70,7 @@ def test_another_batch_size_is_computed_too():
         torch.testing.assert_close(compiled(x), net(x), rtol=0, atol=1e-5)
 
 
+@pytest.mark.isa
 def test_autocast_around_a_compiled_model():
     grid = Grid.legendre_gauss(7, 13)
     net = model(grid)
@@ -99,6 +100,7 @@ def test_the_transforms_compile_in_one_graph():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a compiler")
+@pytest.mark.isa
 def test_the_default_backend_fuses_what_is_around_the_layers():
     """Only forward, to compile one kernel: backward graphs are those of the test above."""
     grid = Grid.legendre_gauss(8, 14)

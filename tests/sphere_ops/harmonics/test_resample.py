@@ -66,10 +66,36 @@ def test_it_is_differentiable():
     assert torch.autograd.gradcheck(lambda x: resample(x, grid, grid_out), (x,))
 
 
+@pytest.mark.parametrize("shape", [(9, 18), (8, 15)])
+def test_a_rotation_about_the_axis_drops_nothing(shape):
+    """Noise in every row, of all wavenumbers that a row can hold: no degree is too high."""
+    grid, rotated = (Grid("cell-centred", *shape, first) for first in (0.0, 7.5))
+    generator = torch.Generator().manual_seed(0)
+    m = torch.arange((shape[1] + 1) // 2)
+    size = (2, shape[0], 1, len(m))
+    cosines, sines = (torch.randn(size, generator=generator).double() for _ in range(2))
+
+    def sample(grid: Grid) -> torch.Tensor:
+        angle = torch.deg2rad(grid.longitude)[:, None] * m
+        return (cosines * torch.cos(angle) + sines * torch.sin(angle)).sum(-1)
+
+    found = resample(sample(grid), grid, rotated)
+    torch.testing.assert_close(found, sample(rotated), rtol=0, atol=1e-10)
+    back = resample(found, rotated, grid)
+    torch.testing.assert_close(back, sample(grid), rtol=0, atol=1e-10)
+
+
+def test_on_the_same_grid_a_field_is_itself():
+    x = torch.randn(2, 9, 18)
+    assert torch.equal(resample(x, Grid.cell_centred(9, 18), Grid.cell_centred(9, 18)), x)
+
+
 def test_the_wrong_grid_or_truncation_is_refused():
     grid, grid_out = Grid.equiangular(8, 16), Grid.legendre_gauss(16, 32)
     with pytest.raises(ValueError, match=r"\(16, 32\).*equiangular 8×16"):
         resample(torch.zeros(16, 32), grid, grid_out)
+    with pytest.raises(ValueError, match=r"\(16, 32\).*equiangular 8×16"):
+        resample(torch.zeros(16, 32), grid, Grid("equiangular", 8, 16, 11.25))
     for lmax in (0, 9, 17):
         with pytest.raises(ValueError, match=f"lmax {lmax} "):
             resample(torch.zeros(8, 16), grid, grid_out, lmax=lmax)

@@ -229,6 +229,7 @@ def test_tables_follow_the_type_of_the_input():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.isa
 def test_half_precision_is_transformed_in_single(dtype):
     x = torch.randn(2, *GRID.shape).to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):
