@@ -2,9 +2,9 @@
 
 Fields are (..., nlat, nlon) with the forecasts' starts (`init_time`) as the first dim; area weights
 are (nlat, 1) and need no normalisation. Points where the truth is missing (NaN) are left out;
-a forecast that is missing where the truth is not makes the score missing: nothing is gained by
-blowing up. Functions of one pair of fields come first; those that end in the mean over
-`init_time` are built of them, and the root comes last.
+a forecast that is missing where the truth is not makes the score missing. Functions of one pair of
+fields come first; those that end in the mean over `init_time` are built of them, and the root comes
+last. They are the definitions; `scoring` computes the same with fewer passes over the fields.
 """
 
 from __future__ import annotations
