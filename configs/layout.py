@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Under this key a store and a package carry theirs."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 3
+PACKAGE_VERSION: Final = 4
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
@@ -57,6 +57,10 @@ PROVENANCE: Final = "provenance"
 
 WEIGHTS_FILE: Final = "model.safetensors"
 PACKAGE_FILE: Final = "package.json"
+DIGESTS: Final = "weights_sha256"
+"""List: the digest of the weights file, and that of the one that it replaced."""
+ROLLOUT: Final = "rollout"
+"""Defaults of a forecast: the `rollout` section of the configuration."""
 
 # --- the run folder -------------------------------------------------------------------------------
 

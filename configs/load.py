@@ -74,6 +74,14 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
         raise ValueError(_explain(error, str(name_or_path))) from None
 
 
+def is_override(word: str) -> bool:
+    """Return whether a word of a command line is an override, KEY=VALUE, rather than a path.
+
+    A file whose name has that form counts as a path.
+    """
+    return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not Path(word).exists()
+
+
 def dump_config(config: BaseModel) -> str:
     """The YAML text that loads back to the same configuration (or section of one)."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -103,7 +111,10 @@ def _read(name_or_path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file; give a configuration in YAML") from None
     if not isinstance(tree, dict):
-        raise ValueError(f"{path} holds {_shown(tree)}; expected sections such as `data:`")
+        raise ValueError(
+            f"{path} is {'empty' if tree is None else _shown(tree)}; expected sections such as "
+            "`data:`"
+        )
     return tree
 
 
@@ -123,7 +134,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
         node = _child(node, part, key)
         if not isinstance(node, dict | list):
             holder = ".".join(parents[: i + 1])
-            raise ValueError(f"override {key}: {holder} holds {_shown(node)} and has no keys")
+            raise ValueError(f"override {key}: {holder} is {_shown(node)} and has no keys")
     if isinstance(node, list):
         node[_index(node, last, key)] = value
     else:

@@ -44,4 +44,5 @@ Done in $((SECONDS - started)) s. In the folder demo:
   vorticity_orthographic.png, vorticity_robinson.png, skill.png, spectrum.png
 The training run in MLflow's page:
   ${forecast%forecast}mlflow ui --backend-store-uri sqlite:///demo/mlflow.db
+  then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning
 END

@@ -1,7 +1,8 @@
-"""Make the coastline that the package ships, from the npm package `world-atlas`.
+r"""Make the coastline that the package ships, from the npm package `world-atlas`.
 
     npm pack world-atlas && tar xzf world-atlas-*.tgz
-    python docs/make_coastlines.py package/land-110m.json forecast/coastlines/coastline_110m.npz
+    python docs/make_coastlines.py package/land-110m.json \
+        forecast/plotting/coastlines/coastline_110m.npz
 
 The file is TopoJSON of Natural Earth's land at 1:110 m (public domain). Its arcs are the coast, and
 also the frame of the map: the date line through Russia and Antarctica, and the South Pole.

@@ -10,18 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forecast.checkpoint import load_package
-    from forecast.forecaster import Forecaster
-    from forecast.model import LocalSFNO
-    from forecast.store import Store
+    from data_prep.store.reader import Store
+    from forecast.model.forecaster import Forecaster
+    from forecast.model.network import LocalSFNO
+    from forecast.model.package import load_package
 
 __all__ = ["Forecaster", "LocalSFNO", "Store", "load_package"]
 
 _HOMES = {
-    "Forecaster": "forecast.forecaster",
-    "LocalSFNO": "forecast.model",
-    "Store": "forecast.store",
-    "load_package": "forecast.checkpoint",
+    "Forecaster": "forecast.model.forecaster",
+    "LocalSFNO": "forecast.model.network",
+    "Store": "data_prep.store.reader",
+    "load_package": "forecast.model.package",
 }
 
 

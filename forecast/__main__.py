@@ -1,5 +1,5 @@
 """`python -m forecast` is the command `forecast`."""
 
-from forecast.cli import main
+from forecast.cli.main import main
 
 main()

@@ -1,9 +1,12 @@
 """Operators on the sphere: grids, transforms and the three branches; torch only."""
 
-from sphere_ops.block import LocalSphericalConv
-from sphere_ops.differential import DifferentialConv
-from sphere_ops.grid import Grid, area_mean
-from sphere_ops.harmonics import (
+from sphere_ops.branches.block import LocalSphericalConv
+from sphere_ops.branches.differential import DifferentialConv
+from sphere_ops.branches.integral import IntegralConv
+from sphere_ops.branches.spectral import SpectralConv
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.resample import resample
+from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
     InverseRealVectorSHT,
     RealSHT,
@@ -15,9 +18,7 @@ from sphere_ops.harmonics import (
     vorticity_divergence_from_wind,
     wind_from_vorticity_divergence,
 )
-from sphere_ops.integral import IntegralConv
-from sphere_ops.resample import resample
-from sphere_ops.spectral import SpectralConv
+from sphere_ops.parallel.fields import area_mean
 
 __all__ = [
     "DifferentialConv",

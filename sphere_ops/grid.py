@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
 from typing import Any, Literal, get_args
@@ -11,9 +11,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
-
-from sphere_ops.dealing import Share
-from sphere_ops.mesh import current
 
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
 
@@ -152,37 +149,19 @@ class Grid:
         degrees = self.nlat if self.kind == "legendre-gauss" else (self.nlat + 1) // 2
         return min(degrees, (self.nlon + 1) // 2)
 
+    def is_rotation_of(self, other: Grid) -> bool:
+        """Return True if the points are those of another grid, rotated about the Earth's axis."""
+        return replace(other, first_longitude=self.first_longitude) == self
+
+    def place(self, row: int, column: int) -> str:
+        """A point in words: "45 N 3 E"."""
+        latitude, longitude = float(self.latitude[row]), float(self.longitude[column])
+        return f"{abs(latitude):.4g} {'N' if latitude >= 0 else 'S'} {longitude:.5g} E"
+
     def __str__(self) -> str:
-        """The kind and size, as an error message shows them."""
-        return f"{self.kind} {self.nlat}×{self.nlon}"
-
-
-def own_rows(grid: Grid) -> slice:
-    """The rows of a field that this process has: all, unless it is in a mesh."""
-    return current().latitude.rows(grid.nlat)
-
-
-def own_shape(grid: Grid) -> tuple[int, int]:
-    """Shape of the rows of a field that this process has."""
-    return current().latitude.n_rows(grid.nlat), grid.nlon
-
-
-def area_mean(x: Tensor, grid: Grid) -> Tensor:
-    """Average over the sphere, weighted by cell area.
-
-    Args:
-        x: field of shape (..., nlat, nlon), any unit; in a mesh its own rows of it.
-        grid: the grid on which x is sampled.
-
-    Returns:
-        Mean of shape (...), in the unit of x; in a mesh of the whole field.
-
-    Raises:
-        ValueError: if the last two dimensions of x are not those of the grid.
-    """
-    check_on_grid(x, grid)
-    weights = grid.area_weights[own_rows(grid)].to(x)
-    return current().sum_rows((x * weights).sum(dim=(-2, -1)))
+        """The kind and size, and the first longitude unless it is 0, for messages."""
+        first = f" from {self.first_longitude:g} E" if self.first_longitude else ""
+        return f"{self.kind} {self.nlat}×{self.nlon}{first}"
 
 
 def whole_number(name: str, value: int) -> int:
@@ -191,20 +170,6 @@ def whole_number(name: str, value: int) -> int:
         return index(value)
     except TypeError as error:
         raise ValueError(f"{name} {value!r}; expected a whole number") from error
-
-
-def check_on_grid(x: Tensor, grid: Grid) -> None:
-    """Raise a ValueError if the last two dimensions of x are not those of the grid.
-
-    In a mesh they are those of this rank's rows.
-    """
-    share = current().latitude
-    if x.dim() < 2 or x.shape[-2] != share.n_rows(grid.nlat) or x.shape[-1] != grid.nlon:
-        part = "" if share == Share() else f" (rows {share.rows(grid.nlat)} of it on this rank)"
-        raise ValueError(
-            f"the last two dimensions of a field of shape {tuple(x.shape)} are not those of the "
-            f"grid {grid}{part}; resample the field or build the operator for its grid"
-        )
 
 
 @cache

@@ -10,13 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sphere_ops.grid import Grid, own_rows
+from sphere_ops.grid import Grid
 
 SOLAR_CONSTANT: Final = 1361.0
 """W m-2 at the mean distance from the Sun."""
 
 
-def insolation(time: NDArray[np.datetime64], grid: Grid, daily_mean: bool = False) -> Tensor:
+def insolation(
+    time: NDArray[np.datetime64],
+    grid: Grid,
+    daily_mean: bool = False,
+    rows: slice = slice(None),
+) -> Tensor:
     """Insolation at the top of the atmosphere.
 
     With declination δ, hour angle H and distance r of the Sun,
@@ -28,13 +33,14 @@ def insolation(time: NDArray[np.datetime64], grid: Grid, daily_mean: bool = Fals
         time: UTC, datetime64 (t,).
         grid: where.
         daily_mean: average over the 24 hours around each time, with the Sun held where it is then.
+        rows: Rows of the grid to compute; all by default.
 
     Returns:
-        W m-2, (t, nlat, nlon) float64; in a mesh own rows.
+        W m-2, (t, rows, nlon) float64.
     """
     time = np.atleast_1d(np.asarray(time, dtype="datetime64[ns]"))
     declination, distance, equation_of_time = _sun(time)
-    latitude = torch.deg2rad(grid.latitude[own_rows(grid)])[None, :, None]
+    latitude = torch.deg2rad(grid.latitude[rows])[None, :, None]
     sines = torch.sin(latitude) * torch.sin(declination)[:, None, None]  # (t, h, 1)
     cosines = (torch.cos(latitude) * torch.cos(declination)[:, None, None]).clamp(min=1e-12)
     strength = (SOLAR_CONSTANT / distance**2)[:, None, None]

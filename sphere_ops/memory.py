@@ -1,11 +1,17 @@
-"""A start-up setting of the C library's allocator that spares large tensors their page faults."""
+"""Memory of this process: available, peak, and the allocator's setting for large tensors."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import sys
+from pathlib import Path
 
+import psutil
+import torch
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _SWITCH = "SPHERE_OPS_KEEP_MEMORY"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # of torch, which reads it at its first allocation
@@ -34,3 +40,43 @@ def keep_freed_memory() -> bool:
         return False
     largest = 2**31 - 1
     return bool(mallopt(_M_MMAP_THRESHOLD, largest) and mallopt(_M_TRIM_THRESHOLD, largest))
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: what the machine has, and what its limits leave."""
+    process = psutil.Process().memory_info()
+    left = [psutil.virtual_memory().available, *_left_to_the_control_group()]
+    # Only Linux accounts for both, and tells the second.
+    for limit, taken in (
+        (resource.RLIMIT_AS, process.vms),
+        (resource.RLIMIT_DATA, getattr(process, "data", None)),
+    ):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY and taken is not None:
+            left.append(soft - taken)
+    return max(0, min(left))
+
+
+def peak_memory() -> float:
+    """Largest memory of this process so far in bytes: of the GPU where there is one."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def _left_to_the_control_group() -> list[int]:
+    """What a container may still take, where it has a limit.
+
+    The cache of files that were read counts as taken, though it is given back when it is wanted.
+    """
+    try:
+        most = (_CONTROL_GROUPS / "memory.max").read_text().strip()
+        now = int((_CONTROL_GROUPS / "memory.current").read_text())
+        taken = dict(
+            line.split() for line in (_CONTROL_GROUPS / "memory.stat").read_text().splitlines()
+        )
+    except (OSError, ValueError):
+        return []
+    cache = int(taken.get("inactive_file", 0)) + int(taken.get("active_file", 0))
+    return [] if most == "max" else [int(most) - now + cache]

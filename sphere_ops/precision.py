@@ -17,7 +17,8 @@ def set_product_precision(precision: ProductPrecision) -> None:
     """Choose the precision of the branches' products for float32 fields.
 
     Relative to float32 the result of a layer differs by about 1e-7 (float32), 3e-4 (tf32, on GPUs
-    that have it; float32 elsewhere) or 4e-3 (bf16). Fields in float64 are computed in float64.
+    that have it; float32 elsewhere) or 4e-3 (bf16). Fields in float64 are computed in float64. On a
+    CPU without bfloat16 instructions, bf16 is several times slower than float32.
 
     Args:
         precision: "float32", "tf32" or "bf16".

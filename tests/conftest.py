@@ -14,8 +14,10 @@ import pytest
 from tests.thread import Thread
 
 os.environ.setdefault("MPLBACKEND", "agg")
-# Before torch: where other programs compute too, threads that spin cost ten times the time.
+# Before torch: where other programs compute too, threads that spin cost ten times the time. The
+# tensors of tests are too small for two threads, and other tests run in a process beside this one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def run_forecast() -> Iterator[Callable[..., int]]:
     """The command `forecast` in this process; returns its exit code."""
-    from forecast.cli import main
+    from forecast.cli.main import main
 
     handlers = logging.root.handlers[:]
 
@@ -39,6 +41,7 @@ def run_forecast() -> Iterator[Callable[..., int]]:
             main([str(word) for word in words])
         # The command sends the log to the stderr of its time, which is not that of the next test.
         logging.root.handlers[:] = handlers
+        logging.captureWarnings(False)
         assert isinstance(caught.value.code, int)
         return caught.value.code
 

@@ -15,7 +15,7 @@ _PRELOADED = [
     "torch._dynamo",
     "torch_harmonics.filter_basis",
     "torch_harmonics.legendre",
-    "tests.sphere_ops.mesh_cases",
+    "tests.sphere_ops.parallel.mesh_cases",
     "tests.forecast.mesh_runs",
 ]
 

@@ -111,10 +111,27 @@ BAD_FILES: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], tuple[str, ...], 
     "duplicate in time": (lambda d: d.isel(time=[0, 1, 1, 2]), (), "duplicate"),
     "missing values and no mask": (
         lambda d: d.where(d.lat < 80),
-        ("--set", "data.mask=[]"),
+        ("data.mask=[]",),
         "mask",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("splits", "fragment"),
+    [
+        ("{train: 0.6, validation: 0.2, test: 0.2}", "data.splits.validation is 0.2 of 3 times"),
+        ("{train: 0.4, validation: 0.3, test: 0.3}", "data.splits.train holds 1 of the 3 times"),
+    ],
+)
+def test_splits_too_short_for_statistics_are_refused(
+    splits: str, fragment: str, refused: Refused, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "in.nc", tmp_path / "store.zarr"
+    series().isel(time=slice(3)).to_netcdf(path)
+    words = ("data", "ingest", "sst", path, "--out", out, f"data.splits={splits}")
+    assert fragment in refused(*words)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -126,6 +143,38 @@ def test_a_bad_file_is_refused_and_leaves_nothing(
     spoil(series()).to_netcdf(path)
     years = "data.splits={train: {first: 2000, last: 2000}, validation: {first: 2001-01, last: "
     years += "2001-06}, test: {first: 2001-07, last: 2001-12}}"
-    line = refused("data", "ingest", "sst", path, "--out", out, "--set", years, *settings)
+    line = refused("data", "ingest", "sst", path, "--out", out, years, *settings)
     assert fragment in line
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_option_of_other_tools_for_overrides_is_told_the_syntax(
+    refused: Refused, tmp_path: Path
+) -> None:
+    out = tmp_path / "store.zarr"
+    for words in (
+        ("data", "ingest", "sst", "in.nc", "--out", out, "--set", "data.splits=null"),
+        ("data", "swe", "swe_smoke", "--out", out, "--set", "data.lmax=11"),
+        ("train", "swe_smoke", "--data", out, "--out", out, "--set", "training.steps=1"),
+    ):
+        assert "KEY=VALUE" in refused(*words), words
+
+
+def test_a_misspelt_override_among_files_is_no_path(refused: Refused, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.nc", tmp_path / "store.zarr"
+    series().to_netcdf(path)
+    line = refused("data", "ingest", "sst", path, "data.split=null", "--out", out)
+    assert "unknown key data.split" in line and "splits" in line
+    line = refused("data", "ingest", "sst", "data.splits=null", "--out", out)
+    assert "no input file" in line
+
+
+def test_a_file_whose_name_has_an_equals_sign_is_a_file(
+    run_forecast: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    series().to_netcdf("run=1.nc")
+    assert (
+        run_forecast("data", "ingest", "sst", "run=1.nc", "data.splits=null", "--out", "s.zarr")
+        == 0
+    )

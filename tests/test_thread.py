@@ -93,6 +93,17 @@ def test_a_forecast_starts_from_the_truth_and_conserves_mass(thread: Thread) -> 
     assert np.abs(mean - mean[:, :1]).max() < 1e-4 * spread
 
 
+def test_a_package_that_was_moved_forecasts_the_same(
+    thread: Thread, run_forecast: Run, tmp_path: Path
+) -> None:
+    package, out = tmp_path / "elsewhere", tmp_path / "forecast.nc"
+    shutil.copytree(thread.run / "best", package)
+    (tmp_path / "config.yaml").write_text("rollout: {n_steps: 1}")  # of something else
+    assert run_forecast("rollout", package, "--data", thread.store, "--out", out) == 0
+    ours, theirs = (xr.open_dataset(p, decode_timedelta=True) for p in (out, thread.forecast))
+    xr.testing.assert_identical(ours.drop_attrs(), theirs.drop_attrs())
+
+
 def test_netcdf_and_zarr_forecasts_are_the_same(
     thread: Thread, run_forecast: Run, tmp_path: Path
 ) -> None:
@@ -226,7 +237,7 @@ def test_a_store_without_splits_gives_initial_states(
 ) -> None:
     made, starts = trained_on_reanalysis, tmp_path / "starts.zarr"
     words = ("data", "ingest", "reanalysis_smoke", made.file, "--out", starts)
-    assert run_forecast(*words, "--set", "data.splits=null") == 0
+    assert run_forecast(*words, "data.splits=null") == 0
     forecasts = {}
     for store in (made.store, starts):
         forecasts[store] = tmp_path / f"{store.name}.nc"
@@ -244,7 +255,7 @@ def test_a_store_without_splits_is_not_trained_on(
     file, store, run = (tmp_path / name for name in ("era5.nc", "store.zarr", "run"))
     reanalysis().to_netcdf(file)
     words = ("data", "ingest", "reanalysis_smoke", file, "--out", store)
-    assert run_forecast(*words, "--set", "data.splits=null") == 0
+    assert run_forecast(*words, "data.splits=null") == 0
     line = refused("train", "reanalysis_smoke", "--data", store, "--out", run)
     assert "no training split" in line
     assert not run.exists()

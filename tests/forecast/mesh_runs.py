@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from configs.schema import Config
-from forecast.checkpoint import load_training_state, save_training_state
-from forecast.data import Batch, Windows, batches
-from forecast.evaluate import evaluate
-from forecast.forecaster import Forecaster
-from forecast.inference import run_rollout
-from forecast.optim import WeightAverage
-from forecast.processes import all_processes, training_mesh
-from forecast.store import Store
-from forecast.train import train
-from forecast.trainer import Trainer
-from sphere_ops.launch import world
-from sphere_ops.mesh import current
+from data_prep.store.reader import Store
+from forecast.inference.forecast import run_rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_training_state, save_training_state
+from forecast.training.batches import Batch, Windows, batches
+from forecast.training.optimizer import WeightAverage
+from forecast.training.processes import all_processes, training_mesh
+from forecast.training.train import train
+from forecast.training.trainer import Trainer
+from forecast.verification.evaluate import evaluate
+from sphere_ops.parallel.launch import world
+from sphere_ops.parallel.mesh import current
 from tests.forecast.small_run import BASE, config
 from tests.forecast.stand_in import Turning
 

@@ -6,8 +6,8 @@ import signal
 import torch
 
 from configs.schema import Config
-from forecast.checkpoint import load_package
-from forecast.trainer import Trainer
+from forecast.model.package import load_package
+from forecast.training.trainer import Trainer
 
 BASE = {
     "data": {

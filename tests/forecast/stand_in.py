@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forecast.store import Store
+from data_prep.store.reader import Store
 
 TURN = 0.25
 """Eastward turn of the synthetic fields per step, radians."""

@@ -6,19 +6,19 @@ import torch
 import xarray as xr
 import zarr
 
-from forecast.checkpoint import load_package, save_package
-from forecast.data import Windows
-from forecast.forecaster import Forecaster
-from forecast.inference import run_rollout
-from forecast.resampled import Resampled
-from forecast.rollout import rollout
-from forecast.served import ServedForecaster
-from forecast.starts import find_starts
-from forecast.store import Store
-from forecast.train import train
-from forecast.trainer import Trainer
+from data_prep.store.reader import Store
+from forecast.inference.forecast import run_rollout
+from forecast.inference.initial_times import find_starts
+from forecast.inference.mlflow_model import ServedForecaster
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package, save_package
+from forecast.model.resampling import Resampled
+from forecast.training.batches import Windows
+from forecast.training.train import train
+from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid
-from sphere_ops.resample import resample
+from sphere_ops.harmonics.resample import resample
 from tests.forecast.small_run import config
 
 
@@ -137,7 +137,9 @@ def test_starts_without_a_past_are_left_out_or_refused(stores):
 def test_a_missing_value_before_the_initial_state_is_refused(make_store, tmp_path):
     path = make_store(tmp_path / "store.zarr")
     zarr.open_group(path)["fields"][5, 0, 2, 3, 4] = np.nan
-    with pytest.raises(ValueError, match="values of divergence at trajectory 5, .* or before; a"):
+    with pytest.raises(
+        ValueError, match="divergence at trajectory 5, .* or before .first at .*; a"
+    ):
         run_rollout(trained(Store(path), 2), path, tmp_path / "f.nc", n_steps=2)
 
 

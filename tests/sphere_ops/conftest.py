@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sphere_ops import plan
+from sphere_ops.engine import plan
 
 
 @pytest.fixture(autouse=True)

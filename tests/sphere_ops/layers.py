@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from sphere_ops import LocalSphericalConv
 from sphere_ops.grid import Grid
-from tests.sphere_ops.test_against_reference import CASES
+from tests.sphere_ops.branches.test_against_reference import CASES
 
 GRID = Grid.legendre_gauss(9, 16)
 

@@ -15,10 +15,10 @@ from scipy.special import sph_legendre_p
 from torch import Tensor, nn
 
 from sphere_ops import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
-from sphere_ops.disco import integral_filters
-from sphere_ops.filters import BandedFilters
 from sphere_ops.grid import Grid
-from sphere_ops.stencils import differential_filters
+from sphere_ops.kernels.disco import integral_filters
+from sphere_ops.kernels.filters import BandedFilters
+from sphere_ops.kernels.stencils import differential_filters
 
 
 def convolve(layer: nn.Module, x: Tensor, grid: Grid, grid_out: Grid) -> Tensor:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.block import LocalSphericalConv
+from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.grid import Grid
-from sphere_ops.harmonics import InverseRealSHT, RealSHT
+from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
 from sphere_ops.precision import set_product_precision
-from tests.sphere_ops.test_against_reference import CASES
+from tests.sphere_ops.branches.test_against_reference import CASES
 
 pytestmark = [
     pytest.mark.cuda,

@@ -5,7 +5,8 @@ import pytest
 import torch
 import xarray as xr
 
-from sphere_ops.grid import Grid, area_mean
+from sphere_ops.grid import Grid
+from sphere_ops.parallel.fields import area_mean
 from tests.sphere_ops.exact import KINDS, harmonic
 
 SHAPES = [(16, 32), (17, 31), (24, 20), (2, 4), (3, 5)]
@@ -72,6 +73,19 @@ def test_grids_are_values():
     from_numpy = Grid("legendre-gauss", np.int64(8), np.int32(16), np.float32(0.0))
     assert from_numpy == grid and type(from_numpy.nlat) is int
     assert type(from_numpy.first_longitude) is float
+
+
+def test_grids_that_differ_in_the_first_longitude_are_told_apart():
+    grid, rotated = Grid.cell_centred(90, 180), Grid("cell-centred", 90, 180, 1.0)
+    assert (str(grid), str(rotated)) == ("cell-centred 90×180", "cell-centred 90×180 from 1 E")
+    assert rotated.is_rotation_of(grid) and grid.is_rotation_of(rotated)
+    assert not rotated.is_rotation_of(Grid.cell_centred(90, 179))
+    assert not rotated.is_rotation_of(Grid.equiangular(90, 180))
+
+
+def test_a_point_is_named_by_its_latitude_and_longitude():
+    grid = Grid("cell-centred", 90, 180, 1.0)
+    assert (grid.place(0, 179), grid.place(89, 0)) == ("89 N 359 E", "89 S 1 E")
 
 
 @pytest.mark.parametrize(

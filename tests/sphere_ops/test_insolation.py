@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sphere_ops.grid import Grid, area_mean
+from sphere_ops.grid import Grid
 from sphere_ops.insolation import SOLAR_CONSTANT, insolation
+from sphere_ops.parallel.fields import area_mean
 
 GRID = Grid.legendre_gauss(48, 96)
 SOLSTICE = np.array(["2001-06-21T12:00", "2001-12-21T12:00"], dtype="datetime64[ns]")

@@ -1,0 +1,196 @@
+"""Time per training step of every row of the ablation beside torch-harmonics' models; the loader.
+
+    python -m benchmarks.speed.training [--quick] [--json FILE] [--device cuda] [--only NAME]
+
+All models do the same step: forward, loss, backward, clipping and AdamW on a batch of 4 windows of
+random fields at 64×128, in one process, in turn; minima and medians of these. The peers are
+torch-harmonics' example models SFNO and LSNO with 32 channels and 4 layers, as they come, in place
+of our network. `--only loader` is the loader alone, on a store larger than the memory that it may
+take: `benchmarks/speed/loader.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.accuracy.ablation_variants import FULL, Variant, ablation, second_order, small
+from benchmarks.speed.measure import (
+    Row,
+    Timing,
+    interleaved,
+    peak_memory,
+    peak_of_process,
+    report,
+    selected,
+)
+from configs.model import ModelConfig
+from configs.schema import Config
+from configs.timestep import TimeStep
+from configs.variables import variable
+from forecast.model.forcing import positional_field
+from forecast.model.forecaster import Forecaster
+from forecast.model.normalizer import Normalizer
+from forecast.training.batches import Batch
+from forecast.training.trainer import Trainer
+from sphere_ops.grid import Grid
+from sphere_ops.memory import keep_freed_memory
+
+BATCH = 4
+_CHANNELS, _LAYERS, _GRID = 32, 4, (64, 128)
+_PEERS = ("SFNO", "LSNO")
+_LOADER = "loader"
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few runs and rows")
+    parser.add_argument("--json", type=Path, help="save the rows here")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--no-memory", action="store_true", help="leave the memory rows out")
+    parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", module="torch_harmonics")
+    device = torch.device(arguments.device)
+    if arguments.peak:
+        print(peak_memory(_step(arguments.peak, device), device))
+        return
+    with_loader = [_LOADER] if device.type == "cpu" else []
+    every = [*(v.name for v in _variants()), *with_loader]
+    chosen = selected(parser, arguments.only, every)
+    names = [name for name in chosen if name != _LOADER]
+    keep_freed_memory()
+    runs = 3 if arguments.quick else arguments.runs
+    if arguments.quick:
+        names = names[-4:]
+    rows = _rows(names, runs, device, memory=not arguments.no_memory) if names else []
+    if _LOADER in chosen:
+        from benchmarks.speed.loader import loader_rows
+
+        rows += loader_rows(ablation()[-1].name)
+    title = f"one training step on {device}, float32, {torch.get_num_threads()} threads"
+    report(rows, title, arguments.json)
+
+
+def _variants() -> list[Variant]:
+    return [*ablation(), *second_order(), *small()]
+
+
+def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:
+    """Time, and memory if asked for, of some rows beside the peers."""
+    steps = {name: _step(name, device) for name in (*names, *_PEERS)}
+    times = interleaved(steps, runs, device)
+    rows = [_row(name, peer, times) for name in names for peer in _PEERS]
+    if memory:
+        peaks = {name: _peak(name, device) for name in (*names, *_PEERS)}
+        rows += [_memory_row(name, peer, peaks) for name in names for peer in _PEERS]
+    return rows
+
+
+def training_step(name: str, device: torch.device) -> Callable[[Batch], object]:
+    """One training step of a row of the ablation, or of a peer."""
+    variant = next((v for v in _variants() if v.name == name), Variant(name))
+    config = variant.config(FULL)
+    trainer = Trainer(_forecaster(name, config).to(device), config.training)
+    if name in _PEERS:  # torch's fused AdamW takes no complex weights
+        trainer.optimizer = torch.optim.AdamW(trainer.forecaster.parameters())
+    return lambda batch: trainer.step([batch], 1)
+
+
+def _step(name: str, device: torch.device) -> Callable[[], object]:
+    """The same on random fields."""
+    step, batch = training_step(name, device), _random_batch(Grid.legendre_gauss(*_GRID), device)
+    return lambda: step(batch)
+
+
+def _forecaster(name: str, config: Config) -> Forecaster:
+    """A forecaster of the shallow-water channels; a peer takes the place of its network."""
+    model: ModelConfig = config.model
+    grid_config = config.data.grid
+    assert grid_config is not None
+    grid = Grid.of(grid_config.kind, grid_config.nlat, grid_config.nlon)
+    channels = tuple(variable(v) for v in config.data.variables)
+    ones, step = torch.ones(len(channels)), TimeStep.parse(config.data.time_step)
+    static = torch.stack([positional_field(n, grid).float() for n in model.static])
+    forecaster = Forecaster(
+        model, grid, channels, step, Normalizer(0 * ones, ones, ones, step), static
+    )
+    if name in _PEERS:
+        forecaster.network = cast(Any, _peer)(
+            name, grid, len(channels) + len(static), len(channels)
+        )
+        forecaster.filter = None
+    return forecaster
+
+
+def _peer(name: str, grid: Grid, in_channels: int, out_channels: int) -> nn.Module:
+    from torch_harmonics.examples.models import (
+        LocalSphericalNeuralOperator,
+        SphericalFourierNeuralOperator,
+    )
+
+    kind = SphericalFourierNeuralOperator if name == "SFNO" else LocalSphericalNeuralOperator
+    network: nn.Module = kind(
+        img_size=grid.shape,
+        grid=grid.kind,
+        grid_internal=grid.kind,
+        scale_factor=1,
+        in_chans=in_channels,
+        out_chans=out_channels,
+        embed_dim=_CHANNELS,
+        num_layers=_LAYERS,
+    )
+    return network
+
+
+def _random_batch(grid: Grid, device: torch.device) -> Batch:
+    fields = torch.randn(BATCH, 2, 3, *grid.shape, device=device)
+    start = np.full(BATCH, np.datetime64("2000-01-01", "ns"))
+    return Batch(fields, start, np.zeros((BATCH, 2), dtype=np.int64))
+
+
+def _row(name: str, peer: str, times: dict[str, Timing]) -> Row:
+    ours, theirs = times[name], times[peer]
+    return Row(
+        f"training step, {name}",
+        f"{BATCH}×3×64×128",
+        1e3 * ours.minimum,
+        1e3 * theirs.minimum,
+        f"torch-harmonics {peer}",
+        theirs.minimum / ours.minimum,
+        "ms",
+        ours_median=1e3 * ours.median,
+        peer_median=1e3 * theirs.median,
+    )
+
+
+def _peak(name: str, device: torch.device) -> float:
+    """Peak memory of a step in a fresh process, MiB."""
+    command = ("-m", "benchmarks.speed.training", "--peak", name, "--device", str(device))
+    return peak_of_process(*command)
+
+
+def _memory_row(name: str, peer: str, peaks: dict[str, float]) -> Row:
+    return Row(
+        f"peak memory of a step, {name}",
+        f"{BATCH}×3×64×128",
+        peaks[name],
+        peaks[peer],
+        f"torch-harmonics {peer}",
+        peaks[peer] / peaks[name],
+        "MiB",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""ERA5-style files into the training store, block by block in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs import layout
+from configs.load import dump_config
+from configs.schema import FilesData, SplitFractions, SplitRanges
+from configs.timestep import TimeStep
+from configs.variables import Variable, variable
+from data_prep.ingest.fields import find_fields, names_of
+from data_prep.ingest.readers import Files
+from data_prep.ingest.series import Regridding, Series, common_time, find_series, not_found
+from data_prep.ingest.times import Times
+from data_prep.store.contents import Contents
+from data_prep.store.writer import StoreWriter, refuse_existing
+from sphere_ops.grid import Grid
+
+_MOUNTAINS = (2000.0, 9000.0)  # m; a global orography's highest point is between them
+
+
+def ingest(
+    paths: Sequence[str | Path],
+    config: FilesData,
+    out: str | Path,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Make a training store from gridded files.
+
+    Args:
+        paths: netCDF, GRIB or zarr; variables and times may be spread over them in any way.
+        config: what to take from them and how.
+        out: where the store will be.
+        progress: called with the numbers of times written and of all times.
+
+    Returns:
+        The path of the store.
+
+    Raises:
+        ValueError: if the files do not hold what the configuration asks for, or hold it with
+            gaps, duplicates, unknown units, undeclared missing values or on no global grid.
+        FileNotFoundError: if an input does not exist.
+        FileExistsError: if the output does.
+    """
+    out, sources = Path(out), [Path(path) for path in paths]
+    refuse_existing(out)
+    channels = [variable(name) for name in config.variables]
+    statics = [variable(name) for name in config.static]
+    _check_names(config, channels, statics)
+    step = TimeStep.parse(config.time_step)
+    wanted = set().union(*(names_of(v, config) for v in (*channels, *statics)))
+    with Files(wanted) as files:
+        series = [find_series(files, sources, channel, config) for channel in channels]
+        time = common_time(series, step)
+        split = _split(time, config.splits)
+        grid = _target_grid(series, config)
+        to_grid = Regridding(grid)
+        first = np.concatenate([one.read(files, slice(0, 1), to_grid) for one in series])
+        mask = _mask(first, config)
+        used = sorted({field.path for one in series for field in one.fields})
+        contents = Contents(
+            grid=grid,
+            channels=tuple(channels),
+            time=time,
+            time_step=step.label,
+            split=split.tolist(),
+            title=f"Training store of {', '.join(config.variables)}",
+            source=_source(files, used),
+            configuration=dump_config(config),
+            sources=[_origin(path) for path in used],
+            static={v: _static(files, sources, v, config, to_grid) for v in statics},
+            mask=mask,
+        )
+        with StoreWriter(out, contents) as writer:
+            for times in writer.blocks():
+                block = np.empty((times.stop - times.start, *first.shape), dtype=np.float32)
+                for c, one in enumerate(series):
+                    block[:, c] = one.read(files, times, to_grid)
+                    _check_missing(block[:, c], None if mask is None else mask[c], one, times)
+                writer.write_times(times, block)
+                progress(times.stop, len(time))
+            return writer.finalise()
+
+
+def _check_names(config: FilesData, channels: list[Variable], statics: list[Variable]) -> None:
+    """Refuse channels in the wrong place of the configuration."""
+    for channel in channels:
+        if channel.role in ("static", "forcing"):
+            raise ValueError(
+                f"{channel.name} in data.variables is a {channel.role} field; name it in "
+                f"{'data.static' if channel.role == 'static' else 'model.forcing'} instead"
+            )
+    for static in statics:
+        if static.role != "static" or not static.standard_name:
+            raise ValueError(
+                f"{static.name} in data.static is no static field of files; expected "
+                "orography or land_fraction (what follows from the grid goes into model.static)"
+            )
+    if strangers := set(config.mask) - set(config.variables):
+        raise ValueError(
+            f"data.mask names {', '.join(sorted(strangers))}, expected only data.variables: "
+            f"{', '.join(config.variables)}"
+        )
+    if not config.variables or len(set(config.variables)) < len(config.variables):
+        raise ValueError(f"data.variables names one twice: {', '.join(config.variables)}")
+
+
+def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[np.str_]:
+    """The split of each time."""
+    split = np.full(len(time), "", dtype="U10")
+    if ranges is None:
+        return split
+    if isinstance(ranges, SplitFractions):
+        fractions = [getattr(ranges, name) for name in layout.SPLITS]
+        edges = np.rint(np.cumsum([0.0, *fractions]) * len(time)).astype(int)
+        for name, first, end in zip(layout.SPLITS, edges, edges[1:], strict=False):
+            split[first:end] = name
+        _check_lengths(split, ranges)
+        return split
+    for name in layout.SPLITS:
+        limits = getattr(ranges, name)
+        try:
+            start, last = np.datetime64(limits.first), np.datetime64(limits.last)
+            end = last + 1  # of its own unit: the end of the year, month, day, ...
+        except ValueError:
+            raise ValueError(
+                f"data.splits.{name} from {limits.first!r} to {limits.last!r}: expected dates such "
+                "as 1950, 1950-07 or 1950-07-01T06"
+            ) from None
+        inside = (time >= start) & (time < end)
+        if not inside.any():
+            raise ValueError(
+                f"data.splits.{name} from {limits.first} to {limits.last} holds no time of the "
+                f"files, which run from {_day(time[0])} to {_day(time[-1])}; change it, or leave "
+                "out the splits with data.splits=null"
+            )
+        if (taken := split[inside & (split != "")]).size:
+            raise ValueError(
+                f"data.splits.{name} from {limits.first} to {limits.last} overlaps with "
+                f"{taken[0]}; a time belongs to one split only"
+            )
+        split[inside] = name
+    _check_lengths(split, ranges)
+    return split
+
+
+def _check_lengths(split: NDArray[np.str_], splits: SplitRanges | SplitFractions) -> None:
+    """Refuse splits that are asked for and empty, or too short for the statistics of one step."""
+    way_out = "give more times, or leave out the splits with data.splits=null"
+    for name in layout.SPLITS:
+        if getattr(splits, name) and not (split == name).any():
+            raise ValueError(
+                f"data.splits.{name} is {getattr(splits, name):g} of {len(split)} times, which is "
+                f"none; {way_out}"
+            )
+    train = np.flatnonzero(split == "train")
+    if not (np.diff(train) == 1).any():
+        raise ValueError(
+            f"data.splits.train holds {len(train)} of the {len(split)} times; the statistics of "
+            f"one step take two in succession; {way_out}"
+        )
+
+
+def _target_grid(series: list[Series], config: FilesData) -> Grid:
+    """The grid of the store: the configuration's, or the one that all files share."""
+    found = [field for one in series for field in one.fields]
+    first = found[0].grid.grid
+    if config.grid is not None:
+        wanted = Grid.of(config.grid.kind, config.grid.nlat, config.grid.nlon)
+        # The same points but for a shift in longitude: nothing is gained by interpolating.
+        same = first is not None and (first.kind, first.shape) == (wanted.kind, wanted.shape)
+        return first if same and first is not None else wanted
+    assert first is not None
+    for field in found:
+        if field.grid.grid != first:
+            raise ValueError(
+                f"{field.path} is on {field.grid.grid} and {found[0].path} on {first}; set "
+                "data.grid to bring them onto one grid"
+            )
+    return first
+
+
+def _mask(first: NDArray[np.float32], config: FilesData) -> NDArray[np.bool_] | None:
+    """Where channels have values at the first time; all of them where no mask is declared."""
+    if not config.mask:
+        return None
+    mask = np.ones(first.shape, dtype=bool)
+    for c, name in enumerate(config.variables):
+        if name in config.mask:
+            mask[c] = np.isfinite(first[c])
+            if not mask[c].any():
+                raise ValueError(f"{name} has no value at all at the first time; check the files")
+    return mask
+
+
+def _check_missing(
+    fields: NDArray[np.float32], mask: NDArray[np.bool_] | None, one: Series, times: slice
+) -> None:
+    """Refuse missing values that no constant mask explains."""
+    valid = np.True_ if mask is None else mask
+    wrong = np.isfinite(fields) != valid  # (n, h, w)
+    if not wrong.any():
+        return
+    t = int(wrong.any(axis=(-2, -1)).argmax())
+    name, count = one.channel.name, int(wrong[t].sum())
+    path = one.fields[one.field[times][t]].path
+    where = f"{name} at {np.datetime_as_string(one.time[times][t], 's')} in {path}"
+    if mask is None or mask.all():
+        raise ValueError(
+            f"{where} has {count} missing values; if they are missing at all times (land), declare "
+            f"data.mask=[{name}], otherwise fill them first"
+        )
+    raise ValueError(
+        f"{where} is missing at other points than at the first time ({count} of them); a mask has "
+        "to be constant in time, so fill what comes and goes first"
+    )
+
+
+def _static(
+    files: Files, sources: list[Path], static: Variable, config: FilesData, to_grid: Regridding
+) -> NDArray[np.floating]:
+    """A time-independent field on the target grid, (nlat, nlon)."""
+    for path in sources:
+        for field in find_fields(files, path, static, config, exact_grid=False):
+            values = field.read(files, np.zeros(1, dtype=np.intp))
+            values = to_grid(values, field.grid, static)[0]
+            if not np.isfinite(values).all():
+                raise ValueError(f"{path}: static field {field.name} has missing values")
+            low, high = _MOUNTAINS
+            if static.name == "orography" and not field.convert.is_identity:
+                top = float(values.max())
+                if not low <= top <= high:
+                    raise ValueError(
+                        f"{path}: {field.name} reaches {top:.0f} m after its units were converted, "
+                        f"expected {low:.0f} to {high:.0f} m; if the units in the file are wrong "
+                        f"give data.units.{field.name}=m"
+                    )
+            return values
+    raise not_found(files, sources, static)
+
+
+def _source(files: Files, used: list[Path]) -> str:
+    """What the files say of themselves."""
+    titles = [str(ds.attrs.get("title") or path.name) for path in used for ds in files[path]]
+    return "; ".join(list(dict.fromkeys(titles))[:3])
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """Name, size and age of a file, for the provenance."""
+    parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    size = sum(part.stat().st_size for part in parts)
+    return {"name": path.name, "size": size, "modified": modified}
+
+
+def _day(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, "D"))

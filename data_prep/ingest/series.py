@@ -1,0 +1,162 @@
+"""A channel over all files: its times in order, read onto one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.schema import FilesData
+from configs.timestep import TimeStep
+from configs.variables import Variable
+from data_prep.ingest.coordinates import pressure_levels
+from data_prep.ingest.fields import FileField, base_name, find_fields
+from data_prep.ingest.readers import Files, grib_names
+from data_prep.ingest.regrid import FileGrid, Regridder
+from data_prep.ingest.times import Times
+from sphere_ops.grid import Grid
+
+_VECTORS = frozenset({"eastward_wind", "northward_wind"})
+_READ_BYTES = 64 * 2**20
+
+
+class Regridding:
+    """The way from every grid that files have to one grid."""
+
+    def __init__(self, target: Grid) -> None:
+        """Know none of the files' grids yet."""
+        self.target = target
+        self._known: dict[Any, Regridder | None] = {}
+
+    def __call__(
+        self, fields: NDArray[np.floating], source: FileGrid, channel: Variable
+    ) -> NDArray[np.floating]:
+        """Bring fields (n, nlat, nlon) in the house order onto the target grid."""
+        key = (source.latitude.tobytes(), source.nlon, source.first_longitude)
+        if key not in self._known:
+            same = source.grid == self.target
+            self._known[key] = None if same else Regridder(source, self.target)
+        regridder = self._known[key]
+        if regridder is None:
+            return fields
+        return regridder(fields, vector=channel.standard_name in _VECTORS)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A channel over all files.
+
+    Attributes:
+        channel: the channel.
+        fields: where it was found.
+        time: all its times in order, datetime64[s] (n,).
+        field: for each time, which of `fields` has it, (n,).
+        index: for each time, which of that field's times it is, (n,).
+    """
+
+    channel: Variable
+    fields: Sequence[FileField]
+    time: Times
+    field: NDArray[np.intp]
+    index: NDArray[np.intp]
+
+    def read(self, files: Files, times: slice, to_grid: Regridding) -> NDArray[np.float32]:
+        """Read some times onto one grid.
+
+        Args:
+            files: the open files.
+            times: which.
+            to_grid: the grid of the result.
+
+        Returns:
+            (n, nlat, nlon) in the channel's units, missing values NaN.
+        """
+        which, index = self.field[times], self.index[times]
+        out = np.empty((len(which), *to_grid.target.shape), dtype=np.float32)
+        for number in np.unique(which):
+            field = self.fields[number]
+            # A file's grid may be far finer than the store's: read what fits, not all at once.
+            n = max(1, _READ_BYTES // (8 * field.grid.nlat * field.grid.nlon))
+            here = np.flatnonzero(which == number)
+            for part in np.split(here, range(n, len(here), n)):
+                out[part] = to_grid(field.read(files, index[part]), field.grid, self.channel)
+        return out
+
+
+def find_series(files: Files, sources: list[Path], channel: Variable, config: FilesData) -> Series:
+    """Find a channel in all files and put its times in order.
+
+    Raises:
+        ValueError: if no file holds it, or two hold it at the same time.
+    """
+    exact = config.grid is None
+    fields = [
+        field
+        for path in sources
+        for field in find_fields(files, path, channel, config, exact_grid=exact)
+    ]
+    if not fields:
+        raise not_found(files, sources, channel)
+    time = np.concatenate([field.time for field in fields])
+    which = np.concatenate([np.full(len(f.time), i, np.intp) for i, f in enumerate(fields)])
+    index = np.concatenate([np.arange(len(f.time)) for f in fields])
+    order = np.argsort(time, kind="stable")
+    time, which, index = time[order], which[order], index[order]
+    twice = np.flatnonzero(time[1:] == time[:-1])
+    if len(twice):
+        where = sorted({str(fields[which[k]].path) for k in (twice[0], twice[0] + 1)})
+        raise ValueError(
+            f"{channel.name} is there twice at {np.datetime_as_string(time[twice[0]], 's')} (in "
+            f"{' and '.join(where)}), a duplicate on the time axis; give each time once"
+        )
+    return Series(channel, fields, time, which, index)
+
+
+def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueError:
+    """The error that says what the files do hold."""
+    held: dict[str, set[float]] = {}
+    for path in sources:
+        if not files[path]:  # a GRIB file with several kinds of levels, none of them wanted
+            held.update({name: set() for name in grib_names(path)})
+        for dataset in files[path]:
+            for key, array in dataset.data_vars.items():
+                if array.ndim >= 2 and not str(key).endswith(("_bnds", "_bounds")):
+                    levels = pressure_levels(dataset, str(key))[1]
+                    held.setdefault(str(key), set()).update(np.round(levels, 4).tolist())
+    described = [
+        f"{name} (at {', '.join(f'{level:g}' for level in sorted(levels))} hPa)" if levels else name
+        for name, levels in sorted(held.items())
+    ]
+    what = f"{base_name(channel)} at {channel.level} hPa" if channel.level else channel.long_name
+    return ValueError(
+        f"{channel.name} ({what}) is not in the files; "
+        + (
+            f"they have {'; '.join(described)}; if one of these is it, give "
+            f"data.rename.NAME={channel.name}"
+            if described
+            else "they have no variable on latitude and longitude; give other files"
+        )
+    )
+
+
+def common_time(series: list[Series], step: TimeStep) -> Times:
+    """The times of all channels.
+
+    Raises:
+        ValueError: if they differ between channels, or are not a step apart.
+    """
+    time = series[0].time
+    for one in series[1:]:
+        alone = np.setxor1d(time, one.time)
+        if len(alone):
+            has, lacks = (series[0], one) if alone[0] in time else (one, series[0])
+            raise ValueError(
+                f"{lacks.channel.name} has no field at {np.datetime_as_string(alone[0], 's')} "
+                f"where {has.channel.name} has one; give files of the same times for all variables"
+            )
+    step.check(time)
+    return time

@@ -1,0 +1,78 @@
+"""Diagnostics of all trajectories: collected while they are solved, then a group of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from configs import layout
+from data_prep.shallow_water.diagnostics import INTEGRALS
+from data_prep.store.arrays import array, put
+
+GROUP = "diagnostics"
+_SPECTRUM = "kinetic_energy"
+_DEGREE = "degree"
+
+
+class DiagnosticsRecord:
+    """Keeps a small file for each part of a batch, until all of them go into the store.
+
+    Args:
+        folder: of the files.
+        n_trajectories: in the store.
+        n_times: of each.
+        lmax: degrees of the spectrum.
+    """
+
+    def __init__(self, folder: Path, n_trajectories: int, n_times: int, lmax: int) -> None:
+        self._folder, self._shape = folder, (n_trajectories, n_times, len(INTEGRALS) + lmax)
+
+    def write(
+        self,
+        indices: Sequence[int],
+        start: int,
+        integrals: NDArray[np.float64],
+        spectrum: NDArray[np.float64],
+    ) -> None:
+        """Keep some times of some trajectories.
+
+        Args:
+            indices: of the trajectories.
+            start: first of the times.
+            integrals: (trajectory, time, 4).
+            spectrum: (trajectory, time, lmax).
+        """
+        path = self._folder / f"{indices[0]}-{start}.npz"
+        unfinished = path.with_suffix(".partial")
+        with unfinished.open("wb") as file:
+            values = np.concatenate((integrals, spectrum), axis=-1)
+            np.savez(file, indices=np.asarray(indices), values=values)
+        unfinished.replace(path)
+
+    def read(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Integrals (trajectory, time, 4) and spectra (trajectory, time, lmax); NaN for none."""
+        values = np.full(self._shape, np.nan)
+        for path in self._folder.glob("*.npz"):
+            start = int(path.stem.split("-")[1])
+            with np.load(path) as part:
+                stop = start + part["values"].shape[1]
+                values[part["indices"], start:stop] = part["values"]
+        return values[..., : len(INTEGRALS)], values[..., len(INTEGRALS) :]
+
+    def put(self, store: zarr.Group) -> None:
+        """Write all of them into a group of the store; read with xarray by its name."""
+        group = store.require_group(GROUP)
+        dims = (layout.TRAJECTORY, layout.TIME)
+        time = array(store, layout.TIME)
+        put(group, layout.TIME, (layout.TIME,), time[...], **dict(time.attrs))
+        integrals, spectrum = self.read()
+        degree = np.arange(spectrum.shape[-1])
+        put(group, _DEGREE, (_DEGREE,), degree, long_name="Degree of the harmonics")
+        for i, (name, (long_name, units)) in enumerate(INTEGRALS.items()):
+            put(group, name, dims, integrals[..., i], long_name=long_name, units=units)
+        put(group, _SPECTRUM, (*dims, _DEGREE), spectrum,
+            long_name="Kinetic energy of each degree", units="m2 s-2")  # fmt: skip

@@ -1,0 +1,285 @@
+"""The shallow-water equations on a rotating sphere, spectral in space, many states at a time.
+
+In vorticity ζ, divergence δ and layer geopotential φ = Φ̄ + φ', with wind V, surface geopotential
+Φ_s, kinetic energy K = |V|²/2 and the linear operator L of `linear_waves` (gravity waves, rotation,
+damping),
+
+    ∂ζ/∂t = L_ζ − ∇·(ζV)
+    ∂δ/∂t = L_δ + k·∇×(ζV) − ∇²(K + Φ_s)
+    ∂φ/∂t = L_φ − ∇·(φ'V)
+
+plus a forcing. L is propagated exactly; the rest is integrated by a fourth-order Runge-Kutta method
+in the variables that L and the tendency at the start of the step leave constant (an integrating
+factor with a constant forcing, cf. Krogstad 2005), so that steady states stay exactly steady.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from data_prep.shallow_water.linear_waves import Damping, LinearWaves, Propagator, coupling
+from data_prep.shallow_water.planet import Setting, quadratic_grid
+from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
+
+VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
+
+COURANT_LIMIT = 1.5  # a jet runs at 1.5 and breaks at 1.8, at T42
+# Of the depth's share alone, near which the shortest gravity waves turn by π in a step, so that a
+# deviating depth makes them grow. A mountain runs at 0.52 (T42); at 0.58 (T42, T63) it has noise of
+# twice the wind after 15 days, diffusion or not, and at 0.93 (T170) values that are not finite.
+DEPTH_LIMIT = 0.55
+_COURANT_CHOSEN = 0.7  # error of a step chosen from the flow: below 1e-5 of a balanced flow
+_DEPTH_CHOSEN = 0.5
+_WAVE_ANGLE_CHOSEN = 4.0  # largest turn of a gravity wave in a step, radians: unbalanced flows
+
+
+class ShallowWater:
+    """The solver: tendencies, steps and the choice of the step.
+
+    A state holds the coefficients of ζ, δ and φ − Φ̄, (..., 3, lmax, lmax), complex.
+
+    Args:
+        lmax: triangular truncation, exclusive.
+        setting: what acts on the states.
+        dtype: float64 or float32.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        lmax: int,
+        setting: Setting,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.lmax, self.setting = lmax, setting
+        self.grid = quadratic_grid(lmax)
+        self.dtype, self.device = dtype, torch.device(device)
+        self.complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+        self._synthesis = InverseRealSHT(self.grid, lmax=lmax + 1, mmax=lmax).to(self.device)
+        self._analysis = RealSHT(self.grid, lmax=lmax + 1, mmax=lmax).to(self.device)
+        self._build_tables()
+        self.waves = self._linear_waves()
+        self._propagators: dict[float, Propagator] = {}
+
+    def tendency(self, state: Tensor, time: float) -> Tensor:
+        """All of ∂/∂t but L, at a time in s: (..., 3, lmax, lmax)."""
+        out = self._transport(state, self._explicit_coriolis)
+        if self._surface is not None:
+            out[..., DIVERGENCE, :, :] += self._surface
+        if self.setting.frozen_wind:
+            out[..., :GEOPOTENTIAL, :, :] = 0
+        if self.setting.forcing is not None:
+            out = out + self.setting.forcing(time).to(device=self.device, dtype=self.complex_dtype)
+        return out
+
+    def step(self, state: Tensor, time: float, dt: float) -> Tensor:
+        """The state after one step of dt (s) from a time (s).
+
+        With S(x) = e^{hL/2} x + ∫₀^{h/2} e^{sL} ds N₀, the flow of L and the tendency N₀ at the
+        start: four stages in the variables that S leaves constant.
+        """
+        half = self._propagator(dt / 2)
+        start = self.tendency(state, time)
+        drift = half.accumulate(start)
+        middle = half.propagate(state) + drift
+        k2 = self.tendency(middle, time + dt / 2) - start
+        k3 = self.tendency(torch.add(middle, k2, alpha=dt / 2), time + dt / 2) - start
+        ends = torch.stack((torch.add(middle, k3, alpha=dt), middle.add_(k2 + k3, alpha=dt / 3)))
+        last, end = half.propagate(ends) + drift
+        k4 = self.tendency(last, time + dt) - start
+        return torch.add(end, k4, alpha=dt / 6)
+
+    def advance(self, state: Tensor, time: float, duration: float, n_steps: int) -> Tensor:
+        """The state after n_steps equal steps that fill a duration (s) from a time (s)."""
+        dt = duration / n_steps
+        for i in range(n_steps):
+            state = self.step(state, time + i * dt, dt)
+        return state
+
+    def courant_rates(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Courant number of a step of 1 s, and the depth's share of it, (...,) each.
+
+        What is not propagated exactly limits a step: the wind, and the change of the speed of
+        gravity waves where the layer is not Φ̄ deep, in shortest resolved wavelengths, and a
+        Coriolis force about a tilted axis.
+        """
+        planet = self.setting.planet
+        _, phi, east, north = self.flow(state).unbind(-3)
+        per_speed = math.sqrt(self.lmax * (self.lmax - 1)) / planet.radius
+        wind = (east**2 + north**2).amax(dim=(-2, -1)).sqrt() * per_speed
+        if self.setting.frozen_wind:
+            return wind, torch.zeros_like(wind)
+        gain = phi.abs().amax(dim=(-2, -1)) / (2 * math.sqrt(self.setting.mean_geopotential))
+        depth = gain * per_speed
+        tilted = 2 * planet.rotation if planet.axis_tilt else 0.0
+        return wind + depth + tilted, depth
+
+    def steps_for(self, state: Tensor, duration: float) -> Tensor:
+        """Number of steps in a duration (s) that resolves the flow, (...,) int64.
+
+        Of each state alone, from a short list, so that states of one batch share steps.
+        """
+        courant, depth = self.courant_rates(state)
+        courant = torch.maximum(courant / _COURANT_CHOSEN, depth / _DEPTH_CHOSEN) * duration
+        waves = math.sqrt(max(self.setting.mean_geopotential, 0.0) * self.lmax * (self.lmax - 1))
+        angle = waves / self.setting.planet.radius * duration / _WAVE_ANGLE_CHOSEN
+        if self.setting.frozen_wind:
+            angle = 0.0
+        needed = torch.where(courant.isfinite(), courant, 1.0).clamp(min=angle)
+        octave = 2.0 ** torch.log2(needed.clamp(min=1)).floor()
+        return (octave * torch.where(needed <= octave, 1.0, torch.where(needed <= 1.5 * octave,
+                1.5, 2.0))).ceil().long()  # fmt: skip
+
+    def longest_step(self, state: Tensor) -> float:
+        """The longest step (s) that is stable for these states, as far as they tell."""
+        courant, depth = (float(rate.amax()) for rate in self.courant_rates(state))
+        return 1 / max(courant / COURANT_LIMIT, depth / DEPTH_LIMIT, 1e-30)
+
+    def check_step(self, state: Tensor, dt: float) -> None:
+        """Refuse a step (s) that cannot be stable for these states.
+
+        Raises:
+            ValueError: with a step that works.
+        """
+        longest = self.longest_step(state)
+        if dt <= longest:
+            return
+        courant, depth = (float(rate.amax()) * dt for rate in self.courant_rates(state))
+        works = 0.9 * longest
+        works = math.floor(works) if works >= 2 else float(f"{works:.2g}")
+        raise ValueError(
+            f"a solver step of {dt:g} s has Courant number {courant:.2f} on this flow, {depth:.2f} "
+            f"of it for its depth, where {COURANT_LIMIT:g} and {DEPTH_LIMIT:g} are stable; a "
+            f"step of {works:g} s works, or leave solver_dt out and it is chosen"
+        )
+
+    def on_grid(self, coeffs: Tensor) -> Tensor:
+        """Fields of coefficients (..., lmax, lmax) on the solver's grid."""
+        return self._synthesis(torch.nn.functional.pad(coeffs, (0, 0, 0, 1)))
+
+    def coefficients(self, fields: Tensor) -> Tensor:
+        """Coefficients (..., lmax, lmax) of fields on the solver's grid."""
+        fields = fields.to(device=self.device, dtype=self.dtype)
+        return self._analysis(fields)[..., : self.lmax, :].contiguous()
+
+    def layer(self, state: Tensor) -> Tensor:
+        """Geopotential φ of the layer on the solver's grid, m² s⁻², (..., nlat, nlon)."""
+        return self.on_grid(state[..., GEOPOTENTIAL, :, :]) + self.setting.mean_geopotential
+
+    def wind(self, state: Tensor) -> Tensor:
+        """Eastward and northward wind on the solver's grid, m s⁻¹, (..., 2, nlat, nlon)."""
+        return self._synthesis(self._wind_times_cosine(state)) / self._cosine
+
+    def flow(self, state: Tensor) -> Tensor:
+        """Vorticity, φ − Φ̄, eastward and northward wind on the grid, (..., 4, nlat, nlon)."""
+        fields = self._flow_times_cosine(state)
+        fields[..., 2:, :, :] /= self._cosine
+        return fields
+
+    def balanced_geopotential(self, state: Tensor) -> Tensor:
+        """Coefficients of φ − Φ̄ at which ∂δ/∂t is 0 but for damping and forcing; mean 0.
+
+        Args:
+            state: (..., 3, lmax, lmax), of which the geopotential is not used.
+        """
+        state = state.clone()
+        state[..., GEOPOTENTIAL, :, :] = 0
+        coriolis = self.setting.planet.coriolis(self.grid).to(self._cosine)
+        rate = self._transport(state, coriolis)[..., DIVERGENCE, :, :]
+        if self._surface is not None:
+            rate = rate + self._surface
+        return -rate * torch.where(self._laplacian > 0, 1 / self._laplacian.clamp(min=1e-30), 0.0)
+
+    def _transport(self, state: Tensor, planetary: Tensor) -> Tensor:
+        """−∇·(qV), k·∇×(qV) − ∇²K and −∇·(φ'V) with q = ζ + a planetary vorticity."""
+        n = self.lmax
+        zeta, phi, u, v = self._flow_times_cosine(state).unbind(-3)
+        q = zeta + planetary
+        east, north = u * self._per_cosine2, v * self._per_cosine2
+        products = (q * east, q * north, phi * east, phi * north, (u * east + v * north) / 2)
+        spectra = self._analysis(torch.stack(products, dim=-3))
+        fluxes, kinetic = spectra[..., :4, :, :], spectra[..., 4, :n, :]
+        along = self._zonal * fluxes[..., :n, :]
+        below = torch.nn.functional.pad(fluxes[..., : n - 1, :], (0, 0, 1, 0))
+        across = self._from_below * below + self._from_above * fluxes[..., 1:, :]
+        out = torch.empty_like(state)
+        out[..., VORTICITY, :, :] = across[..., 1, :, :] - along[..., 0, :, :]
+        out[..., DIVERGENCE, :, :] = (
+            along[..., 1, :, :] + across[..., 0, :, :] + self._laplacian * kinetic
+        )
+        out[..., GEOPOTENTIAL, :, :] = across[..., 3, :, :] - along[..., 2, :, :]
+        return out
+
+    def _flow_times_cosine(self, state: Tensor) -> Tensor:
+        """ζ, φ − Φ̄, u cos φ and v cos φ on the grid, (..., 4, nlat, nlon)."""
+        scalars = torch.nn.functional.pad(state[..., ::2, :, :], (0, 0, 0, 1))
+        return self._synthesis(torch.cat((scalars, self._wind_times_cosine(state)), dim=-3))
+
+    def _wind_times_cosine(self, state: Tensor) -> Tensor:
+        """Coefficients of u cos φ and v cos φ, (..., 2, lmax + 1, lmax)."""
+        flow = torch.nn.functional.pad(state[..., :2, :, :], (0, 0, 1, 2))  # l = −1 ... lmax + 1
+        along = self._wind_zonal * flow[..., 1:-1, :]
+        across = self._wind_above * flow[..., 2:, :] + self._wind_below * flow[..., :-2, :]
+        u = along[..., 1, :, :] + across[..., 0, :, :]
+        v = along[..., 0, :, :] - across[..., 1, :, :]
+        return torch.stack((u, v), dim=-3)
+
+    def _build_tables(self) -> None:
+        n, planet = self.lmax, self.setting.planet
+        like = torch.empty(0, device=self.device, dtype=self.dtype)
+        a = planet.radius
+        eps = coupling(n + 2, n)
+        degree = torch.arange(n + 1, dtype=torch.float64)[:, None]
+        order = torch.arange(n, dtype=torch.float64)
+        eigenvalue = degree * (degree + 1)
+        safe = degree.clamp(min=1)
+        self._wind_zonal = (-1j * a * order / eigenvalue.clamp(min=1)).to(
+            device=self.device, dtype=self.complex_dtype
+        )
+        self._wind_above = (a * eps[1:] / (degree + 1)).to(like)
+        self._wind_below = (-a * eps[:-1] / safe).to(like)
+        self._zonal = (1j * order / a).to(device=self.device, dtype=self.complex_dtype)
+        self._from_below = ((degree + 1) * eps[:-1] / a)[:n].to(like)
+        self._from_above = (-degree * eps[1:] / a)[:n].to(like)
+        self._laplacian = (eigenvalue[:n] / a**2).to(like)
+        self._cosine = torch.sin(self.grid.colatitude)[:, None].to(like)
+        self._per_cosine2 = 1 / self._cosine.square()
+        tilted = planet.axis_tilt != 0
+        coriolis = planet.coriolis(self.grid) if tilted else torch.zeros(self.grid.shape)
+        self._explicit_coriolis = coriolis.to(like)
+        surface = self.setting.orography
+        self._surface = (
+            None
+            if surface is None
+            else self._laplacian * surface.to(device=self.device, dtype=self.complex_dtype)
+        )
+
+    def _linear_waves(self) -> LinearWaves:
+        s, n = self.setting, self.lmax
+        degree = torch.arange(n, dtype=torch.float64)
+        viscous = s.viscosity * degree * (degree + 1) / s.planet.radius**2
+        flow = viscous * (degree > 1) + s.drag
+        if s.hyperdiffusion is not None:
+            flow = flow + s.hyperdiffusion.rate(n)
+        zonal = torch.zeros(n, n, dtype=torch.float64)
+        zonal[1:, 0] = s.zonal_relaxation
+        moving, layer = flow[:, None] + zonal, viscous[:, None] + zonal
+        return LinearWaves(
+            self.lmax,
+            radius=s.planet.radius,
+            rotation=0.0 if s.planet.axis_tilt or s.frozen_wind else s.planet.rotation,
+            mean_geopotential=0.0 if s.frozen_wind else s.mean_geopotential,
+            damping=Damping(moving, moving, layer),
+            gravity=not s.frozen_wind,
+        )
+
+    def _propagator(self, duration: float) -> Propagator:
+        if duration not in self._propagators:
+            self._propagators[duration] = self.waves.propagator(
+                duration, self.complex_dtype, self.device
+            )
+        return self._propagators[duration]

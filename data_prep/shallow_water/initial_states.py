@@ -1,0 +1,183 @@
+"""Initial states of the cases, as coefficients of vorticity, divergence and φ − Φ̄.
+
+Williamson et al. (1992, J. Comput. Phys. 102, 211-224) number the standard tests; the jet is that
+of Galewsky, Scott and Polvani (2004, Tellus A 56, 429-440); the random states are those of the SFNO
+paper (Bonev et al. 2023, arXiv 2306.03838), drawn isotropically and the same at every truncation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, VORTICITY, ShallowWater
+from data_prep.shallow_water.forced_climate import Climate
+from sphere_ops.harmonics.transforms import power_spectrum
+
+Values = Mapping[str, float]
+
+_EQUINOX = 80 * 86400.0  # s since 1970
+_NOISE_DEGREES = 12
+
+
+def random(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
+    """Independent Gaussian coefficients of degrees 1 to the cutoff, for all three fields."""
+    planet, phi = solver.setting.planet, solver.setting.mean_geopotential
+    state = _gaussian(solver.lmax, values["cutoff"], generator)
+    state[:GEOPOTENTIAL] *= values["mach"] * math.sqrt(phi) / planet.radius
+    state[GEOPOTENTIAL] *= planet.gravity * values["height_amplitude"]
+    return _on_surface(solver, state)
+
+
+def random_balanced(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
+    """The vorticity of `random`, no divergence, and the height in nonlinear balance."""
+    state = random(solver, {**values, "height_amplitude": 0.0}, generator)
+    state[DIVERGENCE] = 0
+    return _balanced(solver, state)
+
+
+def cosine_bell(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
+    """A bell of height (Williamson 1) in the wind of `solid_rotation`."""
+    latitude, longitude = _coordinates(solver)
+    place = math.radians(values["bell_latitude"]), math.radians(values["bell_longitude"])
+    cosine = math.sin(place[0]) * torch.sin(latitude) + math.cos(place[0]) * torch.cos(
+        latitude
+    ) * torch.cos(longitude - place[1])
+    share = torch.arccos(cosine.clamp(-1, 1)) / math.radians(values["bell_radius"])
+    bell = values["bell_height"] / 2 * (1 + torch.cos(math.pi * share)) * (share < 1)
+    vorticity = 2 * values["wind"] / solver.setting.planet.radius * _sine_about_axis(solver)
+    fields = (vorticity, torch.zeros_like(vorticity), solver.setting.planet.gravity * bell)
+    return solver.coefficients(torch.stack(fields))
+
+
+def solid_rotation(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
+    """Solid rotation about the planet's axis, and the surface in balance with it.
+
+    With wind u₀ at the equator Φ = Φ₀ − (aΩu₀ + u₀²/2) s², s the sine of the latitude about the
+    axis; `mean_height` is Φ₀ / g (Williamson 2 and 5).
+    """
+    setting, wind = solver.setting, values["wind"]
+    planet, sine = setting.planet, _sine_about_axis(solver)
+    deviation = -(planet.radius * planet.rotation * wind + wind**2 / 2) * sine**2
+    top = planet.gravity * values["mean_height"] - setting.mean_geopotential
+    vorticity = 2 * wind / planet.radius * sine
+    state = solver.coefficients(torch.stack((vorticity, torch.zeros_like(sine), top + deviation)))
+    return _on_surface(solver, state, mean_too=True)
+
+
+def rossby_haurwitz(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
+    """A Rossby-Haurwitz wave of wavenumber R with the geopotential of Williamson 6."""
+    planet = solver.setting.planet
+    a, omega = planet.radius, planet.rotation
+    w, k, r = values["zonal_rate"], values["wave_rate"], values["wavenumber"]
+    if r != int(r) or not 1 <= r < solver.lmax / 2 - 1:
+        raise ValueError(
+            f"wavenumber {r:g}; expected a whole number that the truncation {solver.lmax} resolves "
+            "with its double"
+        )
+    latitude, longitude = _coordinates(solver)
+    c, s = torch.cos(latitude), torch.sin(latitude)
+    vorticity = 2 * w * s - k * s * c**r * (r**2 + 3 * r + 2) * torch.cos(r * longitude)
+    zonal = w / 2 * (2 * omega + w) * c**2 + k**2 / 4 * c ** (2 * r) * (
+        (r + 1) * c**2 + (2 * r**2 - r - 2) - 2 * r**2 / c**2
+    )
+    first = (
+        2
+        * (omega + w)
+        * k
+        / ((r + 1) * (r + 2))
+        * c**r
+        * ((r**2 + 2 * r + 2) - (r + 1) ** 2 * c**2)
+    )
+    second = k**2 / 4 * c ** (2 * r) * ((r + 1) * c**2 - (r + 2))
+    phi = a**2 * (zonal + first * torch.cos(r * longitude) + second * torch.cos(2 * r * longitude))
+    return solver.coefficients(torch.stack((vorticity, torch.zeros_like(phi), phi)))
+
+
+def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
+    """A mid-latitude jet in balance, and a bump of height that sets off its instability."""
+    latitude, longitude = _coordinates(solver)
+    south, north = math.pi / 7, math.pi / 2 - math.pi / 7
+    inside = (latitude > south) & (latitude < north)
+    product = torch.where(inside, (latitude - south) * (latitude - north), -1.0)
+    peak = math.exp(-4 / (north - south) ** 2)
+    wind = torch.where(inside, values["wind"] / peak * torch.exp(1 / product), 0.0)
+    # ζ = −(1/(a cos φ)) ∂(u cos φ)/∂φ
+    slope = -(2 * latitude - south - north) / product**2
+    vorticity = wind * (torch.tan(latitude) - slope) / solver.setting.planet.radius
+    zero = torch.zeros_like(vorticity)
+    state = _balanced(solver, solver.coefficients(torch.stack((vorticity, zero, zero))))
+
+    east = torch.deg2rad(torch.rad2deg(longitude) - values["bump_longitude"] + 180) % (2 * math.pi)
+    share_east = (east - math.pi) / math.radians(values["bump_width_longitude"])
+    north_of_it = latitude - math.radians(values["bump_latitude"])
+    share_north = north_of_it / math.radians(values["bump_width_latitude"])
+    shape = torch.exp(-(share_east**2) - share_north**2)
+    bump = values["bump_height"] * torch.cos(latitude) * shape
+    state[GEOPOTENTIAL] += solver.coefficients(solver.setting.planet.gravity * bump)
+    return state
+
+
+def perturbed_climate(
+    solver: ShallowWater, values: Values, generator: np.random.Generator
+) -> Tensor:
+    """The jets of the forced climate at an equinox, and weak random vorticity."""
+    climate = solver.setting.forcing
+    assert isinstance(climate, Climate)
+    state = climate.target(_EQUINOX)
+    noise = _gaussian(solver.lmax, _NOISE_DEGREES, generator)[0]
+    state[VORTICITY] += values["noise"] / power_spectrum(noise).sum().sqrt() * noise
+    return state
+
+
+def _on_surface(solver: ShallowWater, state: Tensor, mean_too: bool = False) -> Tensor:
+    """Take the surface from a state of the free surface: φ = Φ − Φ_s."""
+    orography = solver.setting.orography
+    if orography is not None:
+        mean = state[GEOPOTENTIAL, 0, 0].clone()
+        state[GEOPOTENTIAL] -= orography.to(state)
+        if not mean_too:
+            state[GEOPOTENTIAL, 0, 0] = mean
+    return state
+
+
+def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tensor:
+    """Three fields of coefficients with variance 4π / (L(L+1)), L the cutoff, (3, lmax, lmax).
+
+    Degree by degree, so that a truncation draws the same low degrees as any other.
+    """
+    if cutoff < 2 or cutoff != int(cutoff):
+        raise ValueError(f"cutoff {cutoff:g}; expected a whole number of degrees, at least 2")
+    state = np.zeros((3, lmax, lmax), dtype=np.complex128)
+    degree, order = (x[1:] for x in np.tril_indices(min(lmax, int(cutoff))))
+    # A degree draws three fields in turn, of 2l + 1 numbers each: real parts, then imaginary ones.
+    first = 3 * (degree**2 - 1) + np.arange(3)[:, None] * (2 * degree + 1)
+    draw = generator.standard_normal(3 * (degree[-1] + 1) ** 2 - 3)
+    half = draw / math.sqrt(2)
+    wave = half[first + order] + 1j * half[first + order + degree]
+    state[:, degree, order] = np.where(order > 0, wave, draw[first])
+    return torch.from_numpy(state) * math.sqrt(4 * math.pi / (cutoff * (cutoff + 1)))
+
+
+def _balanced(solver: ShallowWater, state: Tensor) -> Tensor:
+    state = state.to(device=solver.device, dtype=solver.complex_dtype)
+    state[VORTICITY, 0, 0] = 0  # what the grid sees of a sharp jet need not have mean 0
+    state[GEOPOTENTIAL] = solver.balanced_geopotential(state)
+    return state
+
+
+def _coordinates(solver: ShallowWater) -> tuple[Tensor, Tensor]:
+    """Latitude and longitude of the solver's grid, radians, (nlat, nlon) each."""
+    latitude, longitude = torch.meshgrid(
+        torch.deg2rad(solver.grid.latitude), torch.deg2rad(solver.grid.longitude), indexing="ij"
+    )
+    return latitude, longitude
+
+
+def _sine_about_axis(solver: ShallowWater) -> Tensor:
+    """Sine of the latitude about the planet's axis, (nlat, nlon)."""
+    return solver.setting.planet.sine_about_axis(solver.grid)

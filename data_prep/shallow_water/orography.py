@@ -1,0 +1,51 @@
+"""The height of the surface from a file, as the solver wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from configs.schema import FilesData
+from configs.variables import VARIABLES
+from data_prep.ingest.fields import Unclear, find_fields
+from data_prep.ingest.readers import Files
+from data_prep.ingest.regrid import Regridder
+from data_prep.shallow_water.physics import analysed
+from data_prep.shallow_water.planet import quadratic_grid
+
+
+def read_surface(path: Path, lmax: int) -> Tensor:
+    """Coefficients of the height of the surface in a file, m, (lmax, lmax); the sea counts as 0.
+
+    Args:
+        path: file of any format that `forecast data ingest` reads, on any global grid.
+        lmax: truncation, exclusive.
+
+    Raises:
+        ValueError: if the file has no orography, or not on a global grid, or with missing values.
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"orography file {path} does not exist")
+    orography = VARIABLES["orography"]
+    config = FilesData(variables=(orography.name,))
+    with Files({orography.name, *orography.aliases}) as files:
+        try:
+            found = find_fields(files, path, orography, config, exact_grid=False)
+        except Unclear as error:
+            raise ValueError(
+                f"{error.reason}; the solver reads one field of heights in m: put it in a file of "
+                "its own, with units 'm'"
+            ) from None
+        if not found:
+            names = ", ".join((orography.name, *orography.aliases))
+            raise ValueError(
+                f"{path} has no orography; expected one variable of the names {names}, in m"
+            )
+        height = found[0].read(files, np.arange(max(1, len(found[0].time))))[:1]
+    grid = quadratic_grid(lmax)
+    if not np.isfinite(height).all():
+        raise ValueError(f"the orography of {path} has missing values; fill them first")
+    return analysed(Regridder(found[0].grid, grid)(np.maximum(height, 0))[0], lmax)

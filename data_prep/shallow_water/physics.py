@@ -1,0 +1,159 @@
+"""What acts on the states of each case: planet, layer, orography and damping, from numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.shallow_water.forced_climate import Climate, mountains
+from data_prep.shallow_water.planet import Hyperdiffusion, Planet, Setting, quadratic_grid
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.transforms import RealSHT
+
+Values = Mapping[str, float]
+
+
+def planet(**constants: float) -> dict[str, float]:
+    """Constants of a planet, and others."""
+    earth = Planet()
+    return {
+        "radius": earth.radius,
+        "rotation": earth.rotation,
+        "gravity": earth.gravity,
+        **constants,
+    }
+
+
+def deep(*, mean_height: float, hyperdiffusion_hours: float) -> dict[str, float]:
+    """Constants of a planet with a layer and what diffuses in it."""
+    return planet(
+        mean_height=mean_height,
+        hyperdiffusion_hours=hyperdiffusion_hours,
+        hyperdiffusion_power=8.0,
+        viscosity=0.0,
+    )
+
+
+def layer(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+    """A layer over whatever surface, free of forcing.
+
+    Args:
+        values: constants of the case; `mean_height` is that of the free surface.
+        lmax: truncation, exclusive.
+        surface: coefficients of its height, m; None for a flat one.
+    """
+    return _over(values, surface)
+
+
+def mountain(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+    """A layer over one conical mountain: height in m, place and radius in degrees."""
+    return _over(values, analysed(cone(quadratic_grid(lmax), values), lmax))
+
+
+def tilted(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+    """A layer on a planet whose axis is at an angle α (degrees) to that of the grid."""
+    return Setting(_planet(values), values["gravity"] * values["mean_height"])
+
+
+def advection(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+    """A given wind that carries the height."""
+    return Setting(_planet(values), mean_geopotential=0.0, frozen_wind=True)
+
+
+def forced(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+    """A climate: jets and sunlight that force the layer over mountains, and drag.
+
+    The mountains are ours, times `mountain_scale`, unless a surface is given.
+    """
+    if surface is None:
+        height = values["mountain_scale"] * mountains(quadratic_grid(lmax)).numpy()
+        surface = analysed(height, lmax)
+    return _over(
+        values,
+        surface,
+        drag=_rate(values, "drag_days"),
+        zonal_relaxation=_rate(values, "relaxation_days"),
+        forcing=Climate(
+            lmax,
+            _planet(values),
+            values["gravity"] * surface,
+            mean_geopotential=values["gravity"] * values["mean_height"],
+            jet_speed=values["jet_speed"],
+            jet_latitude=values["jet_latitude"],
+            jet_width=values["jet_width"],
+            season=values["season"],
+            relaxation=_rate(values, "relaxation_days"),
+            heating=values["gravity"] * values["daily_heating"] / 86400,
+        ),
+    )
+
+
+def cone(grid: Grid, values: Values) -> np.ndarray:
+    """Height of a mountain (1 − r/R), r in degrees of latitude and longitude, m (nlat, nlon)."""
+    latitude = grid.latitude.numpy()[:, None] - values["mountain_latitude"]
+    longitude = (grid.longitude.numpy()[None, :] - values["mountain_longitude"] + 180) % 360 - 180
+    distance = np.minimum(np.hypot(latitude, longitude), values["mountain_radius"])
+    return values["mountain_height"] * (1 - distance / values["mountain_radius"])
+
+
+def analysed(height: np.ndarray, lmax: int) -> Tensor:
+    """Coefficients (lmax, lmax) of a field on the solver's grid."""
+    transform = RealSHT(quadratic_grid(lmax), lmax=lmax, mmax=lmax)
+    return transform(torch.from_numpy(np.ascontiguousarray(height, dtype=np.float64)))
+
+
+def _over(values: Values, surface: Tensor | None, **more: object) -> Setting:
+    """A layer whose mean depth is that of the free surface less that of the ground."""
+    depth = values["mean_height"]
+    if surface is not None:
+        depth -= float(surface[0, 0].real) / math.sqrt(4 * math.pi)
+    if depth <= 0:
+        raise ValueError(
+            f"mean_height {values['mean_height']:g} m leaves a layer {depth:g} m deep; expected a "
+            "positive depth above the mean of the surface"
+        )
+    return Setting(
+        _planet(values),
+        mean_geopotential=values["gravity"] * depth,
+        hyperdiffusion=_hyperdiffusion(values),
+        viscosity=_not_negative(values, "viscosity"),
+        orography=None if surface is None else values["gravity"] * surface,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _planet(values: Values) -> Planet:
+    for key in ("radius", "gravity"):
+        if values[key] <= 0:
+            raise ValueError(f"{key} is {values[key]:g}; expected a positive number")
+    return Planet(
+        values["radius"],
+        values["rotation"],
+        values["gravity"],
+        math.radians(values.get("alpha", 0.0)),
+    )
+
+
+def _hyperdiffusion(values: Values) -> Hyperdiffusion | None:
+    power = int(values["hyperdiffusion_power"])
+    if power not in (4, 8):
+        raise ValueError(f"hyperdiffusion_power is {power}; expected a power of ∇ of 4 or 8")
+    hours = _not_negative(values, "hyperdiffusion_hours")
+    return Hyperdiffusion(hours, power) if hours else None
+
+
+def _rate(values: Values, key: str) -> float:
+    """1 / a time in days, s⁻¹."""
+    if values[key] <= 0:
+        raise ValueError(f"{key} is {values[key]:g}; expected a positive number of days")
+    return 1 / (86400 * values[key])
+
+
+def _not_negative(values: Values, key: str) -> float:
+    if values[key] < 0:
+        raise ValueError(f"{key} is {values[key]:g}; expected a number of at least 0")
+    return values[key]

@@ -1,0 +1,70 @@
+"""States of the solver as fields on any grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, VORTICITY
+from data_prep.shallow_water.planet import Setting
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.transforms import (
+    InverseRealSHT,
+    InverseRealVectorSHT,
+    wind_from_vorticity_divergence,
+)
+
+CHANNELS = ("geopotential", "vorticity", "divergence", "eastward_wind", "northward_wind")
+"""What a state can be sampled as."""
+
+
+class Sampler:
+    """Samples states spectrally: no interpolation, whatever the grid.
+
+    Degrees and orders that the grid cannot hold are left out.
+
+    Args:
+        grid: where.
+        lmax: truncation of the states, exclusive.
+        variables: what, of CHANNELS.
+    """
+
+    def __init__(self, grid: Grid, lmax: int, variables: Sequence[str]) -> None:
+        self.grid, self.variables = grid, tuple(variables)
+        self._lmax = min(lmax, grid.nlat)
+        self._mmax = min(self._lmax, (grid.nlon + 1) // 2)
+        self._inverse = InverseRealSHT(grid, lmax=self._lmax, mmax=self._mmax)
+        self._inverse_vector = InverseRealVectorSHT(grid, lmax=self._lmax, mmax=self._mmax)
+
+    def scalar(self, coeffs: Tensor) -> Tensor:
+        """Field (..., nlat, nlon) of coefficients (..., lmax, lmax)."""
+        return self._inverse(self._kept(coeffs))
+
+    def __call__(self, state: Tensor, setting: Setting) -> Tensor:
+        """Fields of states (..., 3, lmax, lmax) in physical units, (..., channel, nlat, nlon)."""
+        vorticity, divergence, layer = (
+            state[..., i, :, :] for i in (VORTICITY, DIVERGENCE, GEOPOTENTIAL)
+        )
+        surface = layer if setting.orography is None else layer + setting.orography.to(layer)
+        scalars = {"geopotential": surface, "vorticity": vorticity, "divergence": divergence}
+        names = [name for name in self.variables if name in scalars]
+        fields: dict[str, Tensor] = {}
+        if names:
+            stacked = self.scalar(torch.stack([scalars[name] for name in names], dim=-3))
+            fields |= dict(zip(names, stacked.unbind(-3), strict=True))
+        if "geopotential" in fields:
+            fields["geopotential"] = fields["geopotential"] + setting.mean_geopotential
+        if len(names) < len(self.variables):
+            wind = wind_from_vorticity_divergence(
+                self._inverse_vector,
+                self._kept(vorticity),
+                self._kept(divergence),
+                setting.planet.radius,
+            )
+            fields["eastward_wind"], fields["northward_wind"] = wind.unbind(-3)
+        return torch.stack([fields[name] for name in self.variables], dim=-3)
+
+    def _kept(self, coeffs: Tensor) -> Tensor:
+        return coeffs[..., : self._lmax, : self._mmax].contiguous()

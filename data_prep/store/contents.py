@@ -1,0 +1,181 @@
+"""What a store holds, and an empty store of it on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from configs import layout
+from configs.variables import Variable
+from data_prep.store.arrays import CHECKSUM, put
+from data_prep.store.provenance import provenance
+from sphere_ops.grid import Grid
+
+_SHARD_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """What tells the trajectories of a store apart.
+
+    Attributes:
+        seed: seed of each initial state, int64 (n,).
+        case: name of each one's case, n of them.
+    """
+
+    seed: NDArray[np.int64]
+    case: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store will hold, known before its fields are.
+
+    Attributes:
+        grid: the grid of all fields.
+        channels: the channels, in the order of the fields.
+        time: valid times, datetime64 (n,); of trajectories, the times that all of them share.
+        time_step: interval of the times as written in the configuration ("6h", "1mo").
+        split: "train", "validation", "test" or "" for each trajectory, or for each time.
+        title: what the store is, in a few words.
+        source: where its values come from, in a few words (CF `source`).
+        configuration: YAML text of the configuration's data section.
+        sources: files or settings that it is made from; anything that JSON can hold.
+        trajectories: seeds and cases; None for a store of one series of times.
+        static: name to field (nlat, nlon) of what does not change in time.
+        mask: True where a channel has values, (channel, nlat, nlon); None if all have everywhere.
+        radius: of the sphere in m, where a length means something.
+    """
+
+    grid: Grid
+    channels: tuple[Variable, ...]
+    time: NDArray[np.datetime64]
+    time_step: str
+    split: Sequence[str]
+    title: str
+    source: str
+    configuration: str
+    sources: Sequence[dict[str, Any]] = ()
+    trajectories: Trajectories | None = None
+    static: dict[Variable, NDArray[np.floating]] = field(default_factory=dict)
+    mask: NDArray[np.bool_] | None = None
+    radius: float | None = None
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions of the fields."""
+        dims = (layout.TIME, layout.CHANNEL, layout.LATITUDE, layout.LONGITUDE)
+        return dims if self.trajectories is None else (layout.TRAJECTORY, *dims)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the fields."""
+        shape = (len(self.time), len(self.channels), *self.grid.shape)
+        return shape if self.trajectories is None else (len(self.trajectories.seed), *shape)
+
+    @property
+    def times_per_shard(self) -> int:
+        """Times in one file of the store; a writer owns whole ones."""
+        state = 4 * len(self.channels) * self.grid.nlat * self.grid.nlon
+        return min(len(self.time), max(1, _SHARD_BYTES // state))
+
+
+def create_empty(path: Path, contents: Contents) -> zarr.Group:
+    """An empty store: everything but the fields and what is computed over them."""
+    grid, channels, dims = contents.grid, contents.channels, contents.dims
+    group = zarr.open_group(path, mode="w-", zarr_format=3)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    group.attrs.update(
+        {
+            "Conventions": layout.CONVENTIONS,
+            "title": contents.title,
+            "source": contents.source,
+            "history": f"{now} made by sphere-forecast",
+            layout.FORMAT_VERSION: layout.STORE_VERSION,
+            layout.GRID_KIND: grid.kind,
+            layout.TIME_STEP: contents.time_step,
+            layout.CONFIGURATION: contents.configuration,
+            layout.PROVENANCE: provenance(contents.sources),
+        }
+    )
+    if contents.radius is not None:
+        group.attrs[layout.RADIUS] = contents.radius
+
+    _put_axes(group, contents)
+    _put_table(group, layout.CHANNEL, layout.CHANNEL_ATTRIBUTES, channels)
+    about = [f"{layout.CHANNEL}_{a}" for a in layout.CHANNEL_ATTRIBUTES] + [layout.SPLIT]
+    if contents.trajectories is not None:
+        about += [layout.SEED, layout.CASE]
+    lead = (1,) * (len(dims) - 4)
+    state = (len(channels), *grid.shape)
+    file = (*lead, contents.times_per_shard, *state)
+    # Both states of a pair are always read together: one piece, which costs half as much to write.
+    pairs = bool(lead) and len(contents.time) == 2
+    group.create_array(
+        layout.FIELDS,
+        shape=contents.shape,
+        chunks=file if pairs else (*lead, 1, *state),
+        shards=None if pairs else file,
+        dtype="float32",
+        # Of the codecs tried, the one that costs training the least: 0.79 ms to read a state
+        # that takes 0.66 ms uncompressed, at about half the size.
+        compressors=(BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), CHECKSUM),
+        fill_value=float("nan"),
+        # One file for each piece, and not four folders around it.
+        chunk_key_encoding={"name": "default", "separator": "."},
+        dimension_names=dims,
+        attributes={"long_name": "Fields of all channels", "coordinates": " ".join(about)},
+    )
+    if contents.static:
+        names = tuple(contents.static)
+        _put_table(group, layout.CHANNEL_STATIC, layout.STATIC_ATTRIBUTES, names)
+        about = [f"{layout.CHANNEL_STATIC}_{a}" for a in layout.STATIC_ATTRIBUTES]
+        values = np.stack([contents.static[v] for v in names]).astype(np.float32)
+        put(group, layout.STATIC, (layout.CHANNEL_STATIC, *dims[-2:]), values,
+            long_name="Time-independent fields", coordinates=" ".join(about))  # fmt: skip
+    if contents.mask is not None:
+        put(group, layout.MASK, dims[-3:], contents.mask.astype(np.int8),
+            long_name="Where a channel has values", flag_values=[0, 1],
+            flag_meanings="missing valid")  # fmt: skip
+    return group
+
+
+def _put_axes(group: zarr.Group, contents: Contents) -> None:
+    grid = contents.grid
+    time = contents.time.astype("datetime64[s]").astype(np.int64)
+    put(group, layout.TIME, (layout.TIME,), time, standard_name="time", long_name="Valid time",
+        axis="T", units="seconds since 1970-01-01", calendar="proleptic_gregorian")  # fmt: skip
+    for name, values, units, axis in (
+        (layout.LATITUDE, grid.latitude, "degrees_north", "Y"),
+        (layout.LONGITUDE, grid.longitude, "degrees_east", "X"),
+    ):
+        put(group, name, (name,), values.numpy(), standard_name=name,
+            long_name=name.capitalize(), units=units, axis=axis)  # fmt: skip
+    along = layout.TIME if contents.trajectories is None else layout.TRAJECTORY
+    put(group, layout.SPLIT, (along,), np.array(contents.split, dtype=str),
+        long_name="Split that it belongs to")  # fmt: skip
+    if contents.trajectories is not None:
+        n = len(contents.trajectories.seed)
+        put(group, layout.TRAJECTORY, (along,), np.arange(n), long_name="Trajectory")
+        put(group, layout.SEED, (along,), contents.trajectories.seed.astype(np.int64),
+            long_name="Seed of the initial state")  # fmt: skip
+        put(group, layout.CASE, (along,), np.array(contents.trajectories.case, dtype=str),
+            long_name="Case of the solver")  # fmt: skip
+
+
+def _put_table(
+    group: zarr.Group, dim: str, attributes: tuple[str, ...], variables: Sequence[Variable]
+) -> None:
+    """The names of channels, and what the table says of each."""
+    put(group, dim, (dim,), np.array([v.name for v in variables]), long_name="Short name")
+    for attribute in attributes:
+        values = np.array([getattr(v, attribute) for v in variables])
+        put(group, f"{dim}_{attribute}", (dim,), values, long_name=attribute.replace("_", " "))

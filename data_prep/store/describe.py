@@ -1,0 +1,110 @@
+"""A store in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from configs import layout
+from data_prep.store.arrays import array, channel_attributes, open_store, strings, times
+from data_prep.store.damage import damage_named
+
+
+def describe(path: str | Path) -> str:
+    """Say what a store holds: grid, channels and their statistics, times, splits, origin.
+
+    Args:
+        path: the store.
+
+    Returns:
+        Lines of text.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path.
+        ValueError: if it is no store, or a damaged one.
+    """
+    group = open_store(path)
+    with damage_named(Path(path)):
+        return _described(Path(path), group)
+
+
+def _described(path: Path, group: zarr.Group) -> str:
+    attrs, time = group.attrs, times(group)
+    fields = array(group, layout.FIELDS)
+    lines = [
+        ("store", f"{path} ({_size(_bytes_on_disk(path))} on disk)"),
+        ("title", attrs["title"]),
+        ("source", attrs["source"]),
+        ("grid", f"{attrs[layout.GRID_KIND]} {fields.shape[-2]}×{fields.shape[-1]}"),
+        ("time", f"{_date(time[0])} to {_date(time[-1])}, {len(time)} times, one every "
+                 f"{attrs[layout.TIME_STEP]}"),
+    ]  # fmt: skip
+    split = strings(group, layout.SPLIT)
+    if layout.TRAJECTORY in group:
+        cases = sorted(set(strings(group, layout.CASE)))
+        lines.append(("trajectories", f"{len(split)}, cases {', '.join(cases)}"))
+    parts = [_split_line(group, split, time, name) for name in layout.SPLITS]
+    lines.append(("splits", "; ".join(part for part in parts if part) or "none"))
+    if layout.STATIC in group:
+        lines.append(("static", ", ".join(strings(group, layout.CHANNEL_STATIC))))
+    if layout.CLIMATOLOGY in group:
+        lines.append(("climatology", "by calendar month"))
+    origin = json.loads(str(attrs[layout.PROVENANCE]))
+    names = [str(source.get("name", "settings")) for source in origin["sources"]]
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        lines.append(("made from", ", ".join(names[:5]) + more))
+    made_by = origin["packages"].get("sphere-forecast", "unknown")
+    lines.append(("made by", f"sphere-forecast {made_by}; {attrs['history']}"))
+    width = max(len(name) for name, _ in lines)
+    head = [f"{name:<{width}}  {' '.join(str(value).split())}" for name, value in lines]
+    return "\n".join([*head, "", *_channel_table(group)])
+
+
+def _channel_table(group: zarr.Group) -> list[str]:
+    """A line per channel: what it is, and its statistics where there are some."""
+    names, shown = strings(group, layout.CHANNEL), (layout.MEAN, layout.STD, layout.STD_STEP)
+    present = [name for name in shown if name in group]
+    masked = [False] * len(names)
+    if layout.MASK in group:
+        masked = [not channel.all() for channel in np.asarray(array(group, layout.MASK)[...])]
+    rows = [("channel", "units", *(name.replace("_", " ") for name in present), "")]
+    for c, name in enumerate(names):
+        values = [f"{float(np.asarray(array(group, key)[...])[c]):.4g}" for key in present]
+        note = " (masked)" if masked[c] else ""
+        about = channel_attributes(group, layout.CHANNEL, c)
+        rows.append((name, about["units"], *values, about["long_name"] + note))
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return ["  ".join(f"{v:<{w}}" for v, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows]  # fmt: skip
+
+
+def _split_line(
+    group: zarr.Group, split: list[str], time: NDArray[np.datetime64], name: str
+) -> str:
+    index = [i for i, of in enumerate(split) if of == name]
+    if not index:
+        return ""
+    if layout.TRAJECTORY in group:
+        return f"{name} {len(index)}"
+    return f"{name} {len(index)} ({_date(time[index[0]])} to {_date(time[index[-1]])})"
+
+
+def _date(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, "s")).removesuffix("T00:00:00")
+
+
+def _bytes_on_disk(path: Path) -> int:
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+
+
+def _size(n: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} GB"

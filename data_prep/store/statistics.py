@@ -1,0 +1,146 @@
+"""Statistics of a store's training split, streamed in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from configs import layout
+from data_prep.store.arrays import array, put
+from sphere_ops.grid import Grid
+
+_SLAB_BYTES = 2**25  # of the states that are read in one call
+
+
+class Moments:
+    """Running area-weighted mean and standard deviation of each channel.
+
+    Blocks are merged by Chan's formula, so that a mean far from 0 costs no digits.
+    """
+
+    def __init__(self, weights: NDArray[np.float64]) -> None:
+        """Start with nothing.
+
+        Args:
+            weights: weight of each point, (channel, nlat, nlon); 0 where there is no value.
+        """
+        self._weights, self._outside = weights, weights == 0
+        self._total = weights.sum(axis=(-2, -1))
+        n = len(weights)
+        self._count, self._mean, self._square = 0, np.zeros(n), np.zeros(n)
+
+    def add(self, fields: NDArray[np.floating]) -> None:
+        """Take in the fields of one time, (channel, nlat, nlon)."""
+        values = fields.astype(np.float64)
+        np.copyto(values, 0.0, where=self._outside)
+        mean = np.einsum("chw,chw->c", values, self._weights) / self._total
+        values -= mean[:, None, None]  # from here on deviations
+        square = np.einsum("chw,chw,chw->c", values, values, self._weights) / self._total
+        n, self._count = self._count, self._count + 1
+        shift = mean - self._mean
+        self._mean = self._mean + shift / self._count
+        self._square = self._square + square + shift**2 * (n / self._count)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over area and time, (channel,); NaN if nothing was added."""
+        return self._mean if self._count else np.full_like(self._mean, np.nan)
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation over area and time, (channel,); NaN if nothing was added."""
+        if not self._count:
+            return np.full_like(self._square, np.nan)
+        return np.sqrt(self._square / self._count)
+
+
+def point_weights(group: zarr.Group, grid: Grid) -> NDArray[np.float64]:
+    """Weight of each point in a mean, (channel, nlat, nlon): its area, or 0 outside the mask."""
+    area = np.broadcast_to(grid.area_weights.numpy(), grid.shape)
+    n = array(group, layout.FIELDS).shape[-3]
+    if layout.MASK in group:
+        return area * np.asarray(array(group, layout.MASK)[...])
+    return np.broadcast_to(area, (n, *grid.shape))
+
+
+def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:
+    """Walk over the training split in the order of time.
+
+    Yields:
+        The index of each state of the fields: (trajectory, time) or (time,).
+    """
+    fields = array(group, layout.FIELDS)
+    train = np.flatnonzero(np.asarray(array(group, layout.SPLIT)[...]) == "train").tolist()
+    if fields.ndim == 4:
+        yield from ((time,) for time in train)
+    else:
+        yield from ((member, time) for member in train for time in range(fields.shape[1]))
+
+
+def train_states(group: zarr.Group) -> Iterator[tuple[tuple[int, ...], NDArray[np.floating]]]:
+    """The states of `train_series`, read in slabs: a call for each would cost more than its bytes.
+
+    Yields:
+        The index of a state, and its fields (channel, nlat, nlon).
+    """
+    fields = array(group, layout.FIELDS)
+    lead, state = fields.shape[:-3], fields.shape[-3:]
+    longest = max(1, _SLAB_BYTES // (4 * math.prod(state)))  # states of a slab
+    times = lead[1] if len(lead) == 2 else 1
+    train = np.flatnonzero(np.asarray(array(group, layout.SPLIT)[...]) == "train")
+    for run in _runs(train, max(1, longest // times)):
+        for start in range(0, times, longest):
+            first = (int(run[0]), start)[: len(lead)]
+            ends = (int(run[-1]) + 1, start + longest)
+            slab = np.asarray(fields[tuple(map(slice, first, ends))])
+            for place in np.ndindex(*slab.shape[:-3]):
+                yield tuple(a + b for a, b in zip(first, place, strict=True)), slab[place]
+
+
+def _runs(numbers: NDArray[np.integer], longest: int) -> Iterator[NDArray[np.integer]]:
+    """Runs of neighbours in ascending numbers, each of at most so many."""
+    for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+        yield from (run[i : i + longest] for i in range(0, len(run), longest))
+
+
+def write_statistics(group: zarr.Group, grid: Grid) -> None:
+    """Write the mean state, and three numbers of each channel.
+
+    These are the mean, the standard deviation and that of the one-step difference: area-weighted
+    and taken inside the mask. All are over the training split only. A store without a training
+    split gets none.
+
+    Args:
+        group: a store whose fields are complete.
+        grid: its grid.
+    """
+    weights = point_weights(group, grid)
+    state, step = Moments(weights), Moments(weights)
+    total, count = np.zeros(weights.shape), 0
+    last_index: tuple[int, ...] = ()
+    last: NDArray[np.float64] | None = None
+    for index, fields in train_states(group):
+        values = fields.astype(np.float64)  # (c, h, w)
+        state.add(values)
+        total += values
+        count += 1
+        if last is not None and index == (*last_index[:-1], last_index[-1] + 1):
+            step.add(values - last)
+        last_index, last = index, values
+    if last is None:
+        return
+    over = "training split, weighted by area"
+    about = {
+        layout.MEAN: ("Mean", state.mean),
+        layout.STD: ("Standard deviation", state.std),
+        layout.STD_STEP: ("Standard deviation of the difference between two times", step.std),
+    }
+    for name, (long_name, values) in about.items():
+        put(group, name, (layout.CHANNEL,), values, long_name=f"{long_name} over the {over}")
+    dims = (layout.CHANNEL, layout.LATITUDE, layout.LONGITUDE)
+    put(group, layout.TIME_MEAN, dims, (total / count).astype(np.float32),
+        long_name="Mean over the times of the training split")  # fmt: skip

@@ -1,0 +1,4 @@
+"""The command `forecast`: one file per group of commands.
+
+May import everything.
+"""

@@ -1,0 +1,250 @@
+"""The command `forecast`: reads arguments, calls one function, and turns errors into one line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from forecast.cli import commands
+from forecast.cli import plot as commands_plot
+from forecast.cli.commands import Overrides, Preset
+
+_ORDER = ("data", "train", "rollout", "evaluate", "plot", "runs", "doctor")
+
+
+class _Thread(TyperGroup):
+    """The commands in the order in which a person uses them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, as `--help` shows them."""
+        return sorted(self.commands, key=_ORDER.index)
+
+
+app = typer.Typer(
+    name="forecast",
+    cls=_Thread,
+    help="Forecast fields on the sphere: make data, train, roll out, score, draw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Make a training store, or look into one.", no_args_is_help=True)
+
+app.add_typer(data_app, name="data")
+app.command("train")(commands.train)
+app.command("rollout")(commands.rollout)
+app.command("evaluate")(commands.evaluate)
+app.add_typer(commands_plot.app, name="plot")
+app.command("runs")(commands.runs)
+app.command("doctor")(commands.doctor)
+
+_GLOBAL_FLAGS = ("--debug", "--quiet", "-q", "--verbose", "-v")
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+# typer names only this one of the errors that a wrong command line raises.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sphere-forecast {version('sphere-forecast')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    from forecast.cli import console
+
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    console.configure(level)
+
+
+@data_app.command("swe")
+def data_swe(
+    preset: Preset,
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+    overrides: Overrides = None,
+) -> None:
+    """Solve the shallow-water equations and write the trajectories to a store."""
+    from configs.load import load_config
+
+    config = load_config(preset, overrides or ()).data
+    if config.source != "shallow_water":
+        raise ValueError(
+            f"the data of {preset} come from {config.source}, not from the solver; "
+            "use `forecast data ingest`, or a preset such as swe"
+        )
+    # After the check of the configuration, whose answer then takes no seconds.
+    from data_prep.shallow_water.generate import generate_shallow_water
+    from forecast.cli.console import progress
+    from sphere_ops.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with progress("trajectories") as update:
+        generate_shallow_water(config, out, progress=update)
+    typer.echo(f"store: {out}")
+
+
+@data_app.command("ingest")
+def data_ingest(
+    preset: Preset,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... [KEY=VALUE]...",
+            help="netCDF, GRIB or zarr files, and overrides, as data.splits=null.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+) -> None:
+    """Read ERA5-style gridded files and write them to a store."""
+    from configs.load import is_override, load_config
+
+    overrides = [word for word in words if is_override(word)]
+    files = [Path(word) for word in words if word not in overrides]
+    config = load_config(preset, overrides).data
+    if config.source != "files":
+        raise ValueError(
+            f"the data of {preset} come from the shallow-water solver, not from files; "
+            "use `forecast data swe`, or a preset such as reanalysis"
+        )
+    if not files:
+        raise ValueError("no input file is given; name netCDF, GRIB or zarr files after the preset")
+    from data_prep.ingest.run import ingest
+    from forecast.cli.console import progress
+
+    with progress("times") as update:
+        ingest(files, config, out, progress=update)
+    typer.echo(f"store: {out}")
+
+
+@data_app.command("info")
+def data_info(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to describe.")],
+) -> None:
+    """Say what a store holds: grid, channels, times, splits, statistics, provenance."""
+    from data_prep.store.describe import describe
+
+    typer.echo(describe(store))
+
+
+@data_app.command("export")
+def data_export(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to read.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="netCDF file to write.")],
+) -> None:
+    """Write a store as CF netCDF, for other tools."""
+    from data_prep.store.export import export_netcdf
+    from forecast.cli.console import progress
+
+    with progress("states") as update:
+        export_netcdf(store, out, progress=update)
+    typer.echo(f"file: {out}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit.
+
+    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 3 a rollout that is
+    written and in which forecasts ended early, being no longer finite (one line for each), 130
+    interrupted.
+
+    Args:
+        arguments: the words after `forecast`; those of the process if not given.
+    """
+    try:
+        _main(arguments)
+    except SystemExit as end:
+        if arguments is None and isinstance(end.code, int) and end.code:
+            _leave(end.code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End the process after a failure, without waiting for the threads of libraries.
+
+    They may still compute or write what nobody wants any more: the interpreter would wait for some
+    of them, or abort because of others.
+    """
+    for child in multiprocessing.active_children():
+        child.terminate()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a closed pipe
+            stream.flush()
+    os._exit(code)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Wherever a global flag stands, it means the same.
+    flags = [word for word in words if word in _GLOBAL_FLAGS]
+    words = flags + [word for word in words if word not in _GLOBAL_FLAGS]
+    try:
+        code = app(words, prog_name="forecast", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # which typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except _UsageError as error:
+        message = error.format_message()  # type: ignore[attr-defined]
+        if not message:  # no command was given: the help is on the screen
+            sys.exit(2)
+        if getattr(error, "option_name", None) == "--set":
+            message = "overrides are written as KEY=VALUE, without --set"
+        _fail(f"{message.replace('Value error, ', '')} (try --help)")
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted", err=True)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # `forecast ... | head` is no error
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        if "--debug" in flags:
+            raise
+        _fail(_one_line(error))
+    except (MemoryError, RuntimeError) as error:
+        from forecast.training.memory import is_out_of_memory
+
+        if "--debug" in flags or not is_out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({_one_line(error)}); make the grid, the truncation, the model or the "
+            "batch smaller"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error without its line breaks."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f"{error.strerror}: {error.filename}"
+    return text or type(error).__name__
+
+
+def _fail(message: str) -> None:
+    said: str | None = message
+    if "RANK" in os.environ:  # one of several processes, which all may have met the same error
+        from sphere_ops.parallel.launch import announce
+
+        said = announce(message)
+    if said is not None:
+        typer.echo(f"error: {said}", err=True)
+    sys.exit(2)

@@ -1,0 +1,4 @@
+"""Forecasts: rollout, initial states, forecast files.
+
+May import `forecast.model`.
+"""

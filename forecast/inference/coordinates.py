@@ -1,0 +1,176 @@
+"""What the dims of a forecast file stand for, and how the file says so, by CF-1.8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.layout import (
+    CONVENTIONS,
+    INIT_TIME,
+    LATITUDE,
+    LEAD_TIME,
+    LONGITUDE,
+    TRAJECTORY,
+    VALID_TIME,
+)
+from configs.timestep import TimeStep
+from configs.variables import Variable
+from forecast.inference.file_formats import Sink
+from sphere_ops.grid import Grid
+
+TRAJECTORY_NUMBER = "trajectory_number"
+LAST_STEP = "last_step"
+GRID_KIND = "grid_kind"
+TIME_STEP = "time_step"
+CHANNELS = "channels"
+
+_CALENDAR = "proleptic_gregorian"
+
+
+@dataclass(frozen=True)
+class ForecastAxes:
+    """What the rows of a forecast file stand for.
+
+    Attributes:
+        grid: grid of the fields.
+        channels: the forecast variables, in the order of the state's channels.
+        time_step: interval of one model step.
+        init_time: start of each forecast, datetime64 (n,).
+        steps: model steps that are kept, 0 (the initial state) included, increasing (k,).
+        trajectory: number in the store of each forecast's trajectory (n,); None for a time series.
+    """
+
+    grid: Grid
+    channels: Sequence[Variable]
+    time_step: TimeStep
+    init_time: NDArray[np.datetime64]
+    steps: NDArray[np.int64]
+    trajectory: NDArray[np.int64] | None = None
+
+    @property
+    def member_dim(self) -> str:
+        """Name of the first dim: `init_time`, or `trajectory`."""
+        return INIT_TIME if self.trajectory is None else TRAJECTORY
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, k, nlat, nlon)."""
+        return len(self.init_time), len(self.steps), *self.grid.shape
+
+    @property
+    def valid_time(self) -> NDArray[np.datetime64]:
+        """`init_time` + `lead_time`, datetime64[ns] (n, k)."""
+        return np.stack([self.time_step.advance(self.init_time, int(k)) for k in self.steps], 1)
+
+    def lead_time(self) -> tuple[NDArray[np.int32], str]:
+        """Time since the start, and its unit: "hours" where they are whole, else "seconds"."""
+        if self.time_step.months is not None:
+            return (self.steps * self.time_step.months).astype(np.int32), "months"
+        assert self.time_step.seconds is not None
+        seconds = self.steps * self.time_step.seconds
+        if (seconds % 3600 == 0).all():
+            return (seconds // 3600).astype(np.int32), "hours"
+        return seconds.astype(np.int32), "seconds"
+
+
+def define(
+    sink: Sink, axes: ForecastAxes, attributes: Mapping[str, str], held: int, rows: int
+) -> None:
+    """Define everything in a file, and write its coordinates.
+
+    Args:
+        sink: the file.
+        axes: what is going to be in it.
+        attributes: of the file.
+        held: lead times that are written at once.
+        rows: rows that are written at once.
+    """
+    member, shape = axes.member_dim, axes.shape
+    epoch = np.min(axes.init_time).astype("datetime64[D]")
+    leads, lead_units = axes.lead_time()
+    # xarray turns the lead times into timedelta64 where it finds this attribute.
+    decoded = {} if lead_units == "months" else {"dtype": "timedelta64[ns]"}
+    sink.attributes(
+        {"Conventions": CONVENTIONS, **attributes}
+        | {GRID_KIND: axes.grid.kind, TIME_STEP: axes.time_step.label}
+        | {CHANNELS: " ".join(v.name for v in axes.channels)}  # zarr keeps no order
+    )
+    sink.dims(dict(zip((member, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
+    init_time, since = _encode(axes.init_time, epoch)
+    start = {
+        "standard_name": "forecast_reference_time",
+        "long_name": "Start of the forecast",
+        "units": since,
+        "calendar": _CALENDAR,
+    }
+    # Only a coordinate variable may be an axis, and of trajectories it is not one.
+    axis = {"axis": "T"} if axes.trajectory is None else {}
+    sink.coordinate(INIT_TIME, (member,), init_time, start | axis)
+    auxiliary = [VALID_TIME]
+    if axes.trajectory is not None:
+        # Not named as its dim: cdo would take the number for the time axis.
+        number = {"long_name": "Number of the trajectory in the store", "units": "1"}
+        trajectory = axes.trajectory.astype(np.int32)
+        sink.coordinate(TRAJECTORY_NUMBER, (TRAJECTORY,), trajectory, number)
+        auxiliary = [INIT_TIME, VALID_TIME, TRAJECTORY_NUMBER]
+    lead_time = {
+        "standard_name": "forecast_period",
+        "long_name": "Time since the start of the forecast",
+        "units": lead_units,
+    }
+    sink.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
+    valid_time, since = _encode(axes.valid_time, epoch)
+    valid = {
+        "standard_name": "time",
+        "long_name": "Time for which the forecast is valid",
+        "units": since,
+        "calendar": _CALENDAR,
+    }
+    sink.coordinate(VALID_TIME, (member, LEAD_TIME), valid_time, valid)
+    for name, values, units, letter in (
+        (LATITUDE, axes.grid.latitude, "degrees_north", "Y"),
+        (LONGITUDE, axes.grid.longitude, "degrees_east", "X"),
+    ):
+        named = {"standard_name": name, "long_name": name.capitalize()}
+        sink.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
+    dims = (member, LEAD_TIME, LATITUDE, LONGITUDE)
+    for channel in axes.channels:
+        named = {"standard_name": channel.standard_name} if channel.standard_name else {}
+        meaning = {
+            "long_name": channel.long_name,
+            "units": channel.units,
+            "coordinates": " ".join(auxiliary),
+        }
+        sink.field(channel.name, dims, (held, rows), named | meaning)
+
+
+def define_last_step(sink: Sink, axes: ForecastAxes, ended: Mapping[int, int]) -> None:
+    """Write a variable that a complete forecast does not have: the last step of each.
+
+    Args:
+        sink: the file.
+        axes: what is in it.
+        ended: last model steps of those that ended early.
+    """
+    if not ended:
+        return
+    last = np.full(axes.shape[0], axes.steps[-1], dtype=np.int32)
+    for member, step in ended.items():
+        last[member] = step
+    meaning = {
+        "long_name": "Last model step with finite values; later ones are missing",
+        "units": "1",
+    }
+    sink.coordinate(LAST_STEP, (axes.member_dim,), last, meaning)
+
+
+def _encode(times: NDArray[np.datetime64], epoch: np.datetime64) -> tuple[NDArray[np.float64], str]:
+    """Numbers since the epoch, whole ones so that they come back exactly, and their unit."""
+    seconds = (times - epoch) / np.timedelta64(1, "s")
+    if (seconds % 3600 == 0).all():
+        return seconds / 3600, f"hours since {epoch} 00:00:00"
+    return seconds, f"seconds since {epoch} 00:00:00"

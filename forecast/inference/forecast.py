@@ -1,0 +1,254 @@
+"""Forecasts from the initial states of a store, written to a file while they run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from itertools import repeat
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from configs import layout
+from configs.schema import RolloutConfig
+from data_prep.store.output_paths import check_output
+from data_prep.store.reader import Store
+from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.failures import Ended, first_failures
+from forecast.inference.initial_states import Fill, InitialStates
+from forecast.inference.initial_times import Start, find_starts
+from forecast.inference.reader import lead_label
+from forecast.inference.rollout import rollout
+from forecast.inference.shared_writer import SharedWriter
+from forecast.inference.writer import SUFFIXES
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package, rollout_defaults, weights_digest
+from forecast.model.resampling import Resampled
+from sphere_ops.parallel.mesh import current
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+Transfer = Literal["fields", "operators"]
+
+
+def run_rollout(
+    package: str | Path | Forecaster,
+    data: str | Path,
+    out: str | Path,
+    *,
+    split: str = "test",
+    init_times: Sequence[str] | None = None,
+    n_steps: int | None = None,
+    every: int = 1,
+    batch_size: int | None = None,
+    transfer: Transfer = "fields",
+    fill: Fill | None = None,
+    device: str | None = None,
+    progress: Progress = lambda done, total, note: None,
+) -> tuple[Ended, ...]:
+    """Forecast from the states of a split, or from given times, and write a forecast file.
+
+    Memory does not grow with the number of steps. A forecast whose state stops being finite ends
+    there, is marked in the file (`last_step`) and reported; the others go on. In a mesh every
+    process calls this; along its data axis they share the forecasts, along latitude their rows.
+
+    Args:
+        package: folder of a trained model's package, or a forecaster.
+        data: store with the initial states.
+        out: forecast file: `.nc` or `.zarr`.
+        split: start from every time of this split, or from the first state of its trajectories.
+        init_times: start at these valid times instead (of trajectories: in all of the split's).
+        n_steps: model steps; if not given, the package's default.
+        every: write each `every`-th step.
+        batch_size: forecasts that a process steps together; likewise.
+        transfer: on another grid than that of training, whether the fields are resampled to the
+            training grid and back (see `Resampled`), or the operators discretised there. A model
+            with a mask whose grid is that of the store, rotated about the axis, takes its operators
+            along, since its fields cannot be shifted across the mask.
+        fill: "nearest" fills points of the initial states that the model needs and the store does
+            not have from the nearest points that have values.
+        device: where to compute; the GPU if there is one.
+        progress: called with (done, total, note) as the steps are done.
+
+    Returns:
+        The forecasts that ended early.
+
+    Raises:
+        ValueError: if package and store do not fit, a start is not in the store, or the store has
+            no values at points where the model needs them and `fill` is not given.
+        FileNotFoundError: if package or store are not there.
+        FileExistsError: if the output is.
+    """
+    check_output(out, SUFFIXES)
+    settings = _settings(package)
+    n_steps = settings.n_steps if n_steps is None else n_steps
+    if n_steps < 1 or not 1 <= every <= n_steps:
+        raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
+    store = Store(data)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    trained, source = _load(package, device)
+    forecaster = _fitted(trained, store, transfer)
+    n_earlier = forecaster.n_earlier
+    starts = find_starts(store, split, init_times, n_earlier=n_earlier)
+    states = InitialStates(store, forecaster.channel_names, forecaster.mask, n_earlier, fill)
+    parts = current().data.ranks
+    batch_size = min(batch_size or settings.batch_size, -(-len(starts) // parts))
+    axes = ForecastAxes(
+        grid=store.grid,
+        channels=forecaster.channels,
+        time_step=store.time_step,
+        init_time=np.array([store.valid_time(*s) for s in starts], dtype="datetime64[ns]"),
+        steps=np.arange(0, n_steps + 1, every),
+        trajectory=np.array([i for i, _ in starts]) if store.has_trajectories else None,
+    )
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attributes = {
+        "title": f"Forecast of {', '.join(forecaster.channel_names)}",
+        "source": source,
+        "history": f"{now} forecast rollout from store {store.path.name} ({len(starts)} starts, "
+        f"{n_steps} steps of {store.time_step.label})",
+    }
+    if states.comment:
+        attributes["comment"] = states.comment
+    ended: list[Ended] = []
+    with SharedWriter(out, axes, attributes, batch_size) as writer:
+        for first in range(0, len(starts), batch_size * parts):
+            batch = list(range(first, min(first + batch_size * parts, len(starts))))
+            done, total = first * n_steps, len(starts) * n_steps
+            run = _Batch(forecaster, states, writer, [starts[i] for i in batch], batch)
+            tick = partial(_tick, progress, done, total, len(batch))
+            ended += run.forecast(n_steps, every, tick)
+    for one in ended if current().is_first else []:
+        log.warning("%s", one)
+    return tuple(ended)
+
+
+class _Batch:
+    """Forecasts that are stepped together; each data coordinate of a mesh has some of them."""
+
+    def __init__(
+        self,
+        forecaster: Forecaster | Resampled,
+        states: InitialStates,
+        writer: SharedWriter,
+        starts: list[Start],
+        members: list[int],
+    ) -> None:
+        store = states.store
+        self.forecaster, self.store, self.writer = forecaster, store, writer
+        self.starts, self.members, self.mesh = starts, members, current()
+        count = len(members)
+        self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
+        self.own = self.parts[self.mesh.data.rank]
+        device = next(forecaster.parameters()).device
+        own_starts = [starts[i] for i in self.own]
+        seen = states.read(own_starts).to(device)  # (b, n + 1, c, h, w)
+        *earlier, self.state = seen.unbind(1)
+        self.earlier = earlier[::-1]
+        self.valid = None if states.valid is None else states.valid.to(device)
+        for i, (channel, place) in self._failures(seen.sum(1)).items():
+            raise ValueError(
+                f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}"
+                f"{' or before' * bool(states.n_earlier)} (first at {place}); a forecast needs a "
+                "complete initial state: declare a mask when ingesting, or start from another time"
+            )
+        times = [store.valid_time(*start) for start in own_starts]
+        self.time = np.array(times, dtype="datetime64[ns]")
+
+    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Ended]:
+        """Step all of them, write what is kept, and drop those that blow up."""
+        ended: dict[int, Ended] = {}
+        self._write(0, self.state, ended)
+        for step, state in enumerate(self._states(n_steps), start=1):
+            # A batch mate is untouched by another's overflow: nothing mixes forecasts.
+            for i, (channel, place) in self._failures(state).items():
+                if i not in ended:
+                    lead = lead_label(self.forecaster.time_step, step)
+                    start = self.store.describe(*self.starts[i])
+                    ended[i] = Ended(start, step, channel, lead, place)
+                    self.writer.end(self.members[i], step - 1)
+            tick(step)
+            if len(ended) == len(self.members):
+                tick(n_steps)
+                break
+            if step % every == 0:
+                self._write(step // every, state, ended)
+        return list(ended.values())
+
+    def _states(self, n_steps: int) -> Iterator[Tensor]:
+        """The own states after each step, of few forecasts perhaps none."""
+        if not self.own:
+            return repeat(self.state, n_steps)
+        steps = rollout(self.forecaster, self.state, self.time, n_steps, self.earlier)
+        return (state for _, state in steps)
+
+    def _write(self, position: int, state: Tensor, ended: dict[int, Ended]) -> None:
+        alive = [[i for i in part if i not in ended] for part in self.parts]
+        fields = state[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
+        if self.valid is not None:
+            fields = fields.where(self.valid, torch.nan)
+        members = [[self.members[i] for i in part] for part in alive]
+        self.writer.write(members, position, fields)
+
+    def _failures(self, state: Tensor) -> dict[int, tuple[str, str]]:
+        """Channel and place of each forecast that is not finite; see `first_failures`."""
+        grid, names = self.store.grid, self.forecaster.channel_names
+        found = first_failures(state, self.valid, grid, self.own, len(self.members))
+        return {i: (names[channel], place) for i, (channel, place) in found.items()}
+
+
+def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> None:
+    progress(done + batch * step, total, "")
+
+
+def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str]:
+    """The forecaster, and what the file says about it."""
+    tool = f"sphere-forecast {version('sphere-forecast')}"
+    if not isinstance(package, str | Path):
+        return package.eval().to(device), tool
+    forecaster = load_package(package, device)
+    digest = weights_digest(_package_folder(Path(package)))[:16]
+    name = "/".join(Path(package).absolute().parts[-2:])
+    return forecaster, f"{tool}, package {name} (sha256 {digest})"
+
+
+def _package_folder(path: Path) -> Path:
+    """A package's own folder where the run that holds it was given."""
+    inside = path / layout.PACKAGE
+    return inside if (inside / layout.PACKAGE_FILE).is_file() else path
+
+
+def _settings(package: str | Path | Forecaster) -> RolloutConfig:
+    """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
+    if isinstance(package, str | Path):
+        return rollout_defaults(_package_folder(Path(package)))
+    return RolloutConfig()
+
+
+def _fitted(forecaster: Forecaster, store: Store, transfer: Transfer) -> Forecaster | Resampled:
+    """The forecaster on the store's grid; refuses a store with other channels or time step."""
+    absent = [name for name in forecaster.channel_names if name not in store.channel_names]
+    if absent:
+        raise ValueError(
+            f"package and store do not fit: the model forecasts {', '.join(absent)}, and "
+            f"{store.path} has {', '.join(store.channel_names)}"
+        )
+    if forecaster.time_step != store.time_step:
+        raise ValueError(
+            f"package and store do not fit: the model steps by {forecaster.time_step.label}, "
+            f"{store.path} by {store.time_step.label}"
+        )
+    if forecaster.grid == store.grid:
+        return forecaster
+    log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
+    rotated = store.grid.is_rotation_of(forecaster.grid)
+    if transfer == "fields" and (forecaster.mask is None or not rotated):
+        return Resampled(forecaster, store.grid)
+    return forecaster.on_grid(store.grid)

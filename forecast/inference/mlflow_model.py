@@ -1,0 +1,69 @@
+"""A package behind MLflow's general model interface: states in, forecast out.
+
+MLflow loads it by the name of this module (`_load_pyfunc`), so that nothing is pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package
+
+_MOST_STEPS = 10_000
+
+
+class ServedForecaster:
+    """A forecaster that takes and gives arrays."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        """Hold the forecaster."""
+        self.forecaster = forecaster
+
+    def predict(
+        self, inputs: Mapping[str, Any], params: Mapping[str, Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Forecast from some states.
+
+        Args:
+            inputs: `state` (b, c, nlat, nlon), physical units, and `time` (b,), their valid times
+                in seconds since 1970. Of a model that sees several states, these in the order of
+                time, (b, history, c, nlat, nlon), and the time of the last one.
+            params: `n_steps`, 1 if not given.
+
+        Returns:
+            The states after steps 1 to n_steps, (b, n_steps, c, nlat, nlon); NaN outside the mask.
+
+        Raises:
+            ValueError: if the shapes are not those of the model, or the steps make no sense.
+        """
+        state = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
+        time = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
+        n_steps = int((params or {}).get("n_steps", 1))
+        history = self.forecaster.n_earlier + 1
+        expected = [history] * (history > 1)
+        expected += [len(self.forecaster.channels), *self.forecaster.grid.shape]
+        if list(state.shape[1:]) != expected or len(time) != len(state):
+            raise ValueError(
+                f"state of shape {tuple(state.shape)} with {len(time)} times; expected "
+                f"(b, {', '.join(str(n) for n in expected)}) with b times: "
+                f"{'states in the order of time, ' * (history > 1)}channels "
+                f"{', '.join(self.forecaster.channel_names)} on {self.forecaster.grid}"
+            )
+        if not 1 <= n_steps <= _MOST_STEPS:
+            raise ValueError(f"n_steps is {n_steps}; expected 1 to {_MOST_STEPS}")
+        *past, state = state.unbind(1) if history > 1 else (state,)
+        steps = rollout(self.forecaster, state, time, n_steps, past[::-1])
+        states = [s for _, s in steps]
+        return torch.stack(states, dim=1).numpy()
+
+
+def _load_pyfunc(path: str) -> ServedForecaster:
+    """What MLflow calls with the folder of the package."""
+    return ServedForecaster(load_package(path))

@@ -1,0 +1,345 @@
+"""The read side of the forecast file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from configs.layout import INIT_TIME, LEAD_TIME, TRAJECTORY, VALID_TIME
+from configs.timestep import TimeStep
+from data_prep.store.reader import Store
+from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
+from sphere_ops.grid import Grid
+
+
+class ForecastFile:
+    """A forecast file, opened; fields are read when they are asked for.
+
+    Attributes:
+        path: where it is.
+        dataset: the file as xarray opens it.
+        grid: grid of the fields.
+        channel_names: short names of the forecast variables.
+        time_step: interval of one model step.
+        member_dim: `init_time`, or `trajectory`.
+        init_time: start of each forecast, datetime64[ns] (n,).
+        steps: model step of each lead time, int (k,).
+        valid_time: datetime64[ns] (n, k).
+        trajectory: number in the store of each forecast's trajectory (n,), None for a series.
+        last_step: last model step of each forecast with finite values (n,).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a file that the rollout wrote.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is no forecast file.
+        """
+        self.path = Path(path)
+        self.dataset = open_output(self.path, "forecast", "forecast rollout")
+        names = {*self.dataset.variables, *self.dataset.attrs}
+        missing = sorted({LEAD_TIME, INIT_TIME, VALID_TIME, TIME_STEP, CHANNELS} - names)
+        if missing:
+            raise ValueError(
+                f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
+                "`forecast rollout`"
+            )
+        try:
+            self._read_coordinates()
+        except Exception as error:  # the libraries raise many kinds for a damaged file
+            raise self.damaged(f"its coordinates make no sense ({error})") from error
+
+    def _read_coordinates(self) -> None:
+        """Set the attributes that say what the fields are."""
+        data = self.dataset
+        self.member_dim = TRAJECTORY if TRAJECTORY in data.dims else INIT_TIME
+        self.grid = Grid.from_coordinates(data.latitude.values, data.longitude.values)
+        self.channel_names = tuple(str(data.attrs[CHANNELS]).split())
+        absent = [name for name in self.channel_names if name not in data.variables]
+        if absent:
+            raise ValueError(f"there is no {', '.join(absent)}")
+        self.time_step = TimeStep.parse(data.attrs[TIME_STEP])
+        self.init_time = data[INIT_TIME].values.astype("datetime64[ns]")
+        self.valid_time = data[VALID_TIME].values.astype("datetime64[ns]")
+        self.steps = steps_of(data[LEAD_TIME], self.time_step)
+        if (np.diff(self.steps) <= 0).any():
+            raise ValueError("lead times do not increase")
+        self.trajectory: NDArray[np.int64] | None = None
+        if TRAJECTORY_NUMBER in data.variables:
+            self.trajectory = data[TRAJECTORY_NUMBER].values.astype(np.int64)
+        self.last_step = np.full(len(self.init_time), self.steps[-1])
+        if LAST_STEP in data.variables:
+            self.last_step = data[LAST_STEP].values.astype(np.int64)
+
+    def states(self, member: int, positions: slice) -> NDArray[np.floating[Any]]:
+        """Fields of one forecast at several lead times, (k, c, nlat, nlon).
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        fields = [self._read(name, member, positions) for name in self.channel_names]
+        return np.stack(fields, axis=1)
+
+    def field(self, name: str, member: int, position: int) -> NDArray[np.floating[Any]]:
+        """One field, (nlat, nlon).
+
+        Raises:
+            ValueError: if the file has no such variable, or is damaged.
+        """
+        return self._read(self.check_variable(name), member, position)
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """Where the model has values: those of the first initial state, (c, nlat, nlon).
+
+        Everywhere if the file does not begin with the initial state.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        finite = np.isfinite(self.states(0, slice(0, 1))[0])
+        if self.steps[0] > 0:
+            return np.ones_like(finite)
+        for name, has_values in zip(self.channel_names, finite.any((-2, -1)), strict=True):
+            if not has_values:
+                raise self.missing(name, 0, 0)
+        return finite
+
+    def check_initial(self, state: NDArray[np.floating[Any]], member: int) -> None:
+        """Refuse an initial state (c, nlat, nlon) that is missing elsewhere than the first one.
+
+        Raises:
+            ValueError: if a channel of either lacks points of the other.
+        """
+        finite = np.isfinite(state)
+        for lacking, points in ((member, self.mask & ~finite), (0, finite & ~self.mask)):
+            wrong = points.any((-2, -1))
+            if wrong.any() and self.steps[0] == 0:
+                raise self.missing(self.channel_names[int(np.argmax(wrong))], lacking, 0)
+
+    def check_complete(self, complete: NDArray[np.bool_], member: int, position: int) -> None:
+        """Refuse a state that is missing where it should not be.
+
+        Args:
+            complete: whether each channel has values where the model has some, (c,).
+            member: which forecast.
+            position: lead time; missing values are right once the forecast has ended.
+
+        Raises:
+            ValueError: if a channel is not complete.
+        """
+        if not complete.all() and self.steps[position] <= self.last_step[member]:
+            raise self.missing(self.channel_names[int(np.argmin(complete))], member, position)
+
+    def missing(self, name: str, member: int, position: int) -> ValueError:
+        """The error for values that are missing where the model has some."""
+        return self.damaged(
+            f"{name} of the forecast from {self.member_label(member)} has missing values at "
+            f"{self.lead_label(position)}, although it had not ended"
+        )
+
+    def damaged(self, reason: str) -> ValueError:
+        """The error for a damaged file."""
+        return ValueError(
+            f"forecast {self.path} is damaged: {reason}; copy it again, or make it again with "
+            "`forecast rollout`"
+        )
+
+    def _read(self, name: str, member: int, at: int | slice) -> NDArray[np.floating[Any]]:
+        try:
+            return self.dataset.variables[name][member, at].values
+        except Exception as error:  # the libraries raise many kinds for a damaged file
+            reason = f"{name} of the forecast from {self.member_label(member)} cannot be read"
+            raise self.damaged(f"{reason} ({error or type(error).__name__})") from error
+
+    def check_variable(self, name: str) -> str:
+        """The name, if the file has such a variable.
+
+        Raises:
+            ValueError: if not; those that are there are named.
+        """
+        if name in self.channel_names:
+            return name
+        near = get_close_matches(name, self.channel_names, n=1)
+        raise ValueError(
+            f"{self.path} has no variable {name!r}; it has {', '.join(self.channel_names)}"
+            + (f" (nearest: {near[0]})" if near else "")
+        )
+
+    def lead_label(self, position: int) -> str:
+        """A lead time in words: "6 h", "3 d", "12 months"."""
+        return lead_label(self.time_step, int(self.steps[position]))
+
+    def member_label(self, member: int) -> str:
+        """A forecast in words: its start, and its trajectory if there are several."""
+        start = time_label(self.init_time[member], self.time_step)
+        return start if self.trajectory is None else f"trajectory {self.trajectory[member]}"
+
+    def find_lead(self, lead: str | int | None) -> int:
+        """The index of a lead time.
+
+        Args:
+            lead: "6h", "2d", "3mo", or a number in the unit of the file; None for the last.
+
+        Raises:
+            ValueError: if the file does not have it.
+        """
+        if lead is None:
+            return len(self.steps) - 1
+        text = str(lead).strip()
+        unit = "mo" if self.time_step.is_calendar else "h"
+        n_steps = _in_steps(text + unit if text.isdigit() else text, self.time_step)
+        found = np.flatnonzero(self.steps == n_steps)
+        if n_steps is None or not len(found):
+            stride = f" every {self.lead_label(1)}" if len(self.steps) > 1 else ""
+            raise ValueError(
+                f"{self.path} has no lead time {text!r}; it has {self.lead_label(0)} to "
+                f"{self.lead_label(-1)}{stride}, written as 12h, 2d or 3mo"
+            )
+        return int(found[0])
+
+    def find_member(self, init: str | int | None) -> int:
+        """The index of a forecast.
+
+        Args:
+            init: a start time (or part of one: "2001-03"), a trajectory's number, or for a series
+                the index of the forecast; None for the first.
+
+        Raises:
+            ValueError: if the file does not have it.
+        """
+        if init is None:
+            return 0
+        text = str(init).strip()
+        if self.trajectory is not None:
+            known = [str(t) for t in self.trajectory]
+        else:
+            known = [str(t) for t in np.datetime_as_string(self.init_time, unit="s")]
+        if text in known:
+            return known.index(text)
+        if self.trajectory is None and text.isdigit() and int(text) < len(known):
+            return int(text)
+        part = [i for i, name in enumerate(known) if len(text) > 3 and name.startswith(text)]
+        if self.trajectory is None and part:
+            return part[0]
+        what = "init_time" if self.trajectory is None else "trajectory"
+        raise ValueError(
+            f"{self.path} has no forecast with {what} {text!r}; it has {len(known)}, from "
+            f"{known[0]} to {known[-1]}"
+        )
+
+    def check_fits(self, store: Store) -> None:
+        """Refuse a store that does not hold the truth of this forecast.
+
+        Raises:
+            ValueError: naming what differs.
+        """
+        facts: tuple[tuple[str, Callable[[Any], object]], ...] = (
+            ("the grid", lambda x: str(x.grid)),
+            ("a time step of", lambda x: x.time_step.label),
+        )
+        for what, fact in facts:
+            if fact(self) != fact(store):
+                raise ValueError(
+                    f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
+                    f"against {fact(store)}; give the store that the forecast started from"
+                )
+        absent = [name for name in self.channel_names if name not in store.channel_names]
+        if absent:
+            raise ValueError(
+                f"store {store.path} has no {', '.join(absent)}, which {self.path} forecasts; it "
+                f"has {', '.join(store.channel_names)}"
+            )
+        if store.has_trajectories != (self.trajectory is not None):
+            kinds = ("one series", "trajectories")
+            raise ValueError(
+                f"forecast {self.path} is of {kinds[self.trajectory is not None]}, store "
+                f"{store.path} of {kinds[store.has_trajectories]}; give the store that the "
+                "forecast started from"
+            )
+        if self.trajectory is not None and self.trajectory.max() >= len(store.split):
+            raise ValueError(
+                f"forecast {self.path} is of trajectory {self.trajectory.max()}, store "
+                f"{store.path} has {len(store.split)}; give the store that the forecast started "
+                "from"
+            )
+
+
+def open_output(path: Path, what: str, command: str) -> xr.Dataset:
+    """Open a netCDF file or zarr group that one of our commands wrote.
+
+    Args:
+        path: `.nc`, or a folder.
+        what: what it should be, for the error message.
+        command: the command that makes it.
+
+    Raises:
+        FileNotFoundError: if there is nothing.
+        ValueError: if it is neither netCDF nor zarr.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"no {what} at {path}; make one with `{command}`")
+    try:
+        if path.is_dir():
+            return xr.open_zarr(path, consolidated=False, chunks=None)
+        return xr.open_dataset(path, engine="netcdf4")
+    except Exception as error:  # the libraries raise many kinds for files that are not theirs
+        raise ValueError(
+            f"{path} is neither netCDF nor zarr; expected a {what} made with `{command}`"
+        ) from error
+
+
+def lead_label(time_step: TimeStep, steps: int) -> str:
+    """A number of steps in words: "6 h", "3 d", "12 months"."""
+    if time_step.months is not None:
+        n = steps * time_step.months
+        return f"{n} month{'s' * (n != 1)}"
+    assert time_step.seconds is not None
+    seconds = steps * time_step.seconds
+    if time_step.seconds % 86400 == 0 or seconds >= 10 * 86400:
+        return f"{seconds / 86400:g} d"
+    if seconds % 3600 == 0:
+        return f"{seconds // 3600} h"
+    return f"{seconds / 60:g} min"
+
+
+def time_label(time: np.datetime64, time_step: TimeStep) -> str:
+    """A valid time in words: "2001-03" for monthly data, else to the minute."""
+    return str(time.astype("datetime64[M]" if time_step.is_calendar else "datetime64[m]")).replace(
+        "T", " "
+    )
+
+
+def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
+    """Model steps of the lead times of a file, int (k,)."""
+    values: NDArray[Any] = lead_time.values
+    if time_step.months is not None:
+        return (values // time_step.months).astype(np.int64)
+    assert time_step.seconds is not None
+    return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
+
+
+def _in_steps(text: str, time_step: TimeStep) -> int | None:
+    """A lead time in model steps; None where it is not a whole number of them."""
+    number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
+    if number.strip() == "0":
+        return 0
+    aliases = {"month": "mo", "months": "mo", "hours": "h", "hour": "h", "days": "d", "day": "d"}
+    try:
+        lead = TimeStep.parse(number.strip() + aliases.get(unit, unit))
+    except ValueError:
+        return None
+    whole, step = (
+        (lead.months, time_step.months)
+        if time_step.is_calendar
+        else (lead.seconds, time_step.seconds)
+    )
+    return whole // step if whole and step and whole % step == 0 else None

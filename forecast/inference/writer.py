@@ -1,0 +1,147 @@
+"""The forecast file, written while the rollout runs: CF-1.8 netCDF4 or zarr, by the suffix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.store.output_paths import cannot_write, check_output, remove
+from forecast.inference.coordinates import ForecastAxes, define, define_last_step
+from forecast.inference.file_formats import NetCDFSink, Sink, ZarrSink
+
+SUFFIXES = (".nc", ".zarr")
+
+_BUFFER_BYTES = 32 * 2**20
+
+
+class ForecastWriter:
+    """Writes states as they come, beside the output, which appears when all is written.
+
+    A few steps are held back so that pieces of a reasonable size reach the disk, never more than
+    32 MiB. What is never written reads as missing. Use it as a context manager:
+    an exception inside leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        axes: ForecastAxes,
+        attributes: Mapping[str, str],
+        *,
+        batch_size: int = 8,
+        rows: slice | None = None,
+        joined: Path | None = None,
+    ) -> None:
+        """Create the file with all its coordinates, or join another process that did.
+
+        Args:
+            path: output; `.nc` is netCDF4, `.zarr` is zarr v3.
+            axes: what is going to be written.
+            attributes: of the file: title, source, history.
+            batch_size: largest number of forecasts that one `write` brings.
+            rows: rows of the grid that this writer writes, as many as any other's; all if not
+                given. Of more than one, the file is zarr.
+            joined: `partial` of the writer that created the file.
+
+        Raises:
+            ValueError: for another suffix.
+            FileExistsError: if the output is there.
+            FileNotFoundError: if its folder is not.
+        """
+        self.path = check_output(path, SUFFIXES)
+        self.axes = axes
+        self.partial = joined or self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._rows = rows or slice(0, axes.grid.nlat)
+        n_rows = self._rows.stop - self._rows.start
+        per_step = 4 * len(axes.channels) * batch_size * n_rows * axes.grid.nlon
+        self._held = min(len(axes.steps), max(1, _BUFFER_BYTES // per_step))
+        self._members = slice(0, 0)
+        self._first = 0
+        self._block: NDArray[np.float32] | None = None  # (b, held, c, h, w)
+        self._ended: dict[int, int] = {}
+        self._created = joined is None
+        kind = NetCDFSink if self.path.suffix == ".nc" else ZarrSink
+        self._sink: Sink = kind(self.partial, new=self._created)
+        if self._created:
+            define(self._sink, axes, attributes, self._held, n_rows)
+
+    def write(self, members: Sequence[int], position: int, fields: NDArray[Any]) -> None:
+        """Take the state of some forecasts at one lead time.
+
+        Args:
+            members: their rows in the file, increasing.
+            position: index into `axes.steps`.
+            fields: (b, c, rows, nlon), NaN where missing.
+        """
+        first, stop = int(members[0]), int(members[-1]) + 1
+        block = position // self._held * self._held
+        inside = self._members.start <= first and stop <= self._members.stop
+        if self._block is None or block != self._first or not inside:
+            self.flush()
+            shape = (stop - first, self._held, *fields.shape[1:])
+            self._members, self._first = slice(first, stop), block
+            self._block = np.full(shape, np.nan, dtype=np.float32)
+        rows = np.asarray(members) - self._members.start
+        self._block[rows, position - self._first] = fields
+
+    def end(self, member: int, last_step: int) -> None:
+        """Mark a forecast that stopped early.
+
+        Args:
+            member: its row in the file.
+            last_step: the last model step with finite values.
+        """
+        self._ended[member] = last_step
+
+    def __enter__(self) -> Self:
+        """The writer."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Put the file in its place, or remove it after an exception; the one that created it."""
+        if not self._created:
+            return
+        try:
+            if kind is None:
+                self.flush()
+                with self._named_errors():
+                    define_last_step(self._sink, self.axes, self._ended)
+                    self._sink.close()
+                check_output(self.path, SUFFIXES)  # someone else may have been faster
+                self.partial.rename(self.path)
+            else:
+                with suppress(RuntimeError, OSError):  # what went wrong first is what counts
+                    self._sink.close()
+        finally:
+            remove(self.partial)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        if self._block is None:
+            return
+        stop = min(self._first + self._held, len(self.axes.steps))
+        index = (self._members, slice(self._first, stop), self._rows)
+        with self._named_errors():
+            for c, channel in enumerate(self.axes.channels):
+                self._sink.put(channel.name, index, self._block[:, : stop - self._first, c])
+        self._block = None
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """The libraries' errors, which say neither file nor reason, as one that names the file."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            raise cannot_write(self.path, error) from error

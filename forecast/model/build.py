@@ -1,0 +1,39 @@
+"""From a configuration to a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from configs.model import BranchesConfig, ModelConfig
+from forecast.model.network import LocalSFNO
+from sphere_ops.grid import Grid
+
+_UNRESOLVED_LMAX = 32
+"""Degree whose scale derivatives refer to where no spectral branch sets one."""
+
+
+def build_network(
+    config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
+) -> LocalSFNO:
+    """The network of a configuration."""
+    inner = config.grid
+    return LocalSFNO(
+        in_channels,
+        out_channels,
+        grid,
+        branch_settings(config.branches),
+        channels=config.channels,
+        blocks=config.blocks,
+        mlp=config.mlp,
+        mlp_ratio=config.mlp_ratio,
+        inner_grid=None if inner is None else Grid.of(inner.kind, inner.nlat, inner.nlon),
+    )
+
+
+def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
+    """The branches that exist, by name, with their settings."""
+    settings: dict[str, dict[str, Any]] = branches.model_dump(exclude_none=True)
+    if "differential" in settings:
+        lmax = branches.spectral.lmax if branches.spectral is not None else _UNRESOLVED_LMAX
+        settings["differential"].setdefault("length_scale", 1 / lmax)
+    return settings

@@ -1,0 +1,83 @@
+"""Inputs of the network that follow from time and place alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+from sphere_ops.insolation import SOLAR_CONSTANT, insolation
+from sphere_ops.parallel.fields import own_rows, own_shape
+
+Times = NDArray[np.datetime64]
+
+
+def _year_angle(time: Times) -> Tensor:
+    """Fraction of the year as an angle, radians, (t, 1, 1) float64."""
+    year = time.astype("datetime64[Y]")
+    fraction = (time - year) / ((year + 1).astype(time.dtype) - year)
+    return torch.from_numpy(2 * np.pi * np.asarray(fraction, dtype=np.float64))[:, None, None]
+
+
+def _share_of_sunlight(time: Times, grid: Grid, *, daily_mean: bool) -> Tensor:
+    """Return insolation over the solar constant on the rows of this rank, (t, rows, nlon)."""
+    return insolation(time, grid, daily_mean, own_rows(grid)) / SOLAR_CONSTANT
+
+
+_FORCINGS: dict[str, Callable[[Times, Grid], Tensor]] = {
+    "insolation": lambda time, grid: _share_of_sunlight(time, grid, daily_mean=False),
+    "daily_insolation": lambda time, grid: _share_of_sunlight(time, grid, daily_mean=True),
+    "sin_year": lambda time, grid: torch.sin(_year_angle(time)).expand(-1, *own_shape(grid)),
+    "cos_year": lambda time, grid: torch.cos(_year_angle(time)).expand(-1, *own_shape(grid)),
+}
+
+_PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sin_latitude": lambda latitude, longitude: torch.sin(latitude),
+    "cos_latitude": lambda latitude, longitude: torch.cos(latitude),
+    "sin_longitude": lambda latitude, longitude: torch.cos(latitude) * torch.sin(longitude),
+    "cos_longitude": lambda latitude, longitude: torch.cos(latitude) * torch.cos(longitude),
+}
+
+
+def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
+    """Forcings at given times, scaled to order one.
+
+    Args:
+        names: which ones; insolation comes as a share of the solar constant.
+        time: datetime64 (b,).
+        grid: where.
+
+    Returns:
+        (b, len(names), nlat, nlon) float64; in a mesh own rows.
+
+    Raises:
+        ValueError: if a name is not one of a forcing.
+    """
+    time = np.asarray(time, dtype="datetime64[ns]")
+    unknown = [name for name in names if name not in _FORCINGS]
+    if unknown:
+        raise ValueError(
+            f"model.forcing names {unknown[0]!r}; known are {', '.join(sorted(_FORCINGS))}"
+        )
+    if not names:
+        return torch.empty(len(time), 0, *own_shape(grid), dtype=torch.float64)
+    return torch.stack([_FORCINGS[name](time, grid) for name in names], dim=1)
+
+
+def is_positional(name: str) -> bool:
+    """Whether a static field follows from the grid alone."""
+    return name in _PLACE
+
+
+def positional_field(name: str, grid: Grid) -> Tensor:
+    """A static field that follows from the grid alone, (nlat, nlon) float64, of order one.
+
+    In a mesh own rows.
+    """
+    latitude = torch.deg2rad(grid.latitude[own_rows(grid)])[:, None]
+    longitude = torch.deg2rad(grid.longitude)[None, :]
+    return _PLACE[name](latitude, longitude).expand(own_shape(grid)).contiguous()

@@ -1,0 +1,303 @@
+"""One physical time step: everything around the network that has units and a date."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from configs.model import ModelConfig
+from configs.timestep import TimeStep
+from configs.variables import Variable
+from data_prep.store.reader import Store
+from forecast.model.build import build_network
+from forecast.model.dealias import Truncation
+from forecast.model.forcing import forcing_fields
+from forecast.model.limiter import SpectralLimiter
+from forecast.model.network import LocalSFNO
+from forecast.model.normalizer import Normalizer
+from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.resample import resample
+from sphere_ops.parallel.fields import own_rows
+from sphere_ops.parallel.mesh import current
+
+Times = NDArray[np.datetime64]
+
+BY_ROWS = ("static", "mask", "normalizer.climatology")
+"""The tensors of a package of which a process of a mesh has its own rows."""
+
+
+class Forecaster(nn.Module):
+    """Steps a physical state forward by one time step.
+
+    normalise → append the steps that led here (`history`), forcings at the target time, the
+    climatology if that is the baseline, and static fields → network → add to the state (scaled by
+    the size of a one-step difference) → limit the spectrum, but in training → denormalise → keep
+    the area means of conserved and persistent channels → mask.
+
+    Attributes:
+        config: the model's settings.
+        grid: the grid of the states.
+        channels: what the channels of a state are.
+        time_step: interval of one step.
+        n_earlier: states before the present one that a step takes.
+        normalizer: the scaling.
+        static: static inputs, of order one, (s, nlat, nlon).
+        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
+        network: the network, which knows nothing of the above.
+        limiter: holds the spectrum of what is fed back; None if nothing does.
+
+    In a mesh states, static inputs, mask and climatology are this process's own rows; a package
+    holds whole ones.
+    """
+
+    static: Tensor
+    mask: Tensor | None
+    _prognostic: Tensor
+    _kept: Tensor
+    _persistent: Tensor
+    _residual: Tensor
+    _area: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        grid: Grid,
+        channels: tuple[Variable, ...],
+        time_step: TimeStep,
+        normalizer: Normalizer,
+        static: Tensor,
+        mask: Tensor | None = None,
+        network: LocalSFNO | None = None,
+        limiter: SpectralLimiter | None = None,
+    ) -> None:
+        """Build the network for these channels, unless one is given; see the attributes.
+
+        Raises:
+            ValueError: if a channel is given at every step, which no store provides yet, or a
+                setting does not fit the grid.
+        """
+        super().__init__()
+        for v in channels:
+            if v.role not in ("prognostic", "diagnostic"):
+                raise ValueError(
+                    f"channel {v.name!r} of the store has role {v.role}; a forecast predicts all "
+                    "its channels, so they are prognostic or diagnostic"
+                )
+        if unknown := set(config.persistent_mean) - {v.name for v in channels}:
+            raise ValueError(
+                f"model.persistent_mean names {sorted(unknown)}, but the channels of the store are "
+                f"{[v.name for v in channels]}"
+            )
+        self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
+        self.normalizer, self.n_earlier = normalizer, config.history - 1
+        self.register_buffer("static", static)
+        self.register_buffer("mask", mask)
+        prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
+        persistent = [v.name in config.persistent_mean for v in channels]
+        kept = [
+            i for i, v in enumerate(channels) if persistent[i] or (v.conserved and config.conserve)
+        ]
+        self.register_buffer("_prognostic", torch.tensor(prognostic), persistent=False)
+        self.register_buffer("_kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.register_buffer("_persistent", torch.tensor(persistent), persistent=False)
+        is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
+        self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
+        self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
+        baselines = len(prognostic) * (normalizer.climatology is not None)
+        in_channels = len(prognostic) * config.history + len(config.forcing)
+        in_channels += baselines + len(static)
+        self.network = network or build_network(config, in_channels, len(channels), grid)
+        self.limiter = limiter
+        self.filter: nn.Module | None = None
+        if config.dealias_lmax is not None:
+            if config.dealias_lmax > grid.exact_lmax and network is None:
+                raise ValueError(
+                    f"model.dealias_lmax is {config.dealias_lmax}, but a {grid} grid resolves "
+                    f"{grid.exact_lmax} degrees; take at most that"
+                )
+            # A model taken to a coarser grid drops what that one cannot resolve.
+            self.filter = Truncation(grid, min(config.dealias_lmax, grid.exact_lmax))
+
+    @classmethod
+    def from_store(cls, config: ModelConfig, store: Store) -> Forecaster:
+        """An untrained forecaster for the channels, grid and time step of a store.
+
+        Raises:
+            ValueError: if the configuration asks for something that the store does not have.
+        """
+        normalizer = Normalizer.from_store(store, config.baseline)
+        forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
+        static = static_inputs(config.static, store)
+        limiter = None
+        if config.spectral_limit is not None:
+            fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
+            limiter = SpectralLimiter.from_store(store, normalizer, fed_back, config.spectral_limit)
+        forecaster = cls(
+            config,
+            store.grid,
+            store.channels,
+            store.time_step,
+            normalizer,
+            static,
+            store.mask,
+            limiter=limiter,
+        )
+        if config.baseline == "climatology":
+            forecaster.network.start_from(forecaster._damping())
+        return forecaster
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Short names of the channels."""
+        return tuple(v.name for v in self.channels)
+
+    def step(self, state: Tensor, time: Times, *earlier: Tensor) -> Tensor:
+        """The state one time step later.
+
+        Args:
+            state: (b, c, nlat, nlon), physical units; outside the mask anything.
+            time: its valid times, datetime64 (b,).
+            earlier: the states before it that the model sees (`model.history` less one), one time
+                step apart, the latest first.
+
+        Returns:
+            The state at `time` plus one time step, same shape; NaN outside the mask.
+
+        Raises:
+            ValueError: if there are not as many earlier states as the model sees.
+        """
+        if len(earlier) != self.n_earlier:
+            raise ValueError(
+                f"the model sees {self.n_earlier + 1} states (model.history), got "
+                f"{len(earlier) + 1}; give the {self.n_earlier} before the present one, the latest "
+                "first"
+            )
+        target_time = self.time_step.advance(time)
+        present = self._scaled(state, time)
+        past = [
+            self._scaled(x, self.time_step.advance(time, -n))
+            for n, x in enumerate(earlier, start=1)
+        ]
+        inputs = self._inputs(present, past, target_time)
+        change = self.network(inputs).to(state.dtype)
+        if self.filter is not None:
+            change = self.filter(change)
+        # Diagnostic channels are not fed back: theirs is the value itself, not a change.
+        scale = torch.where(self._residual > 0, self.normalizer.step_scale, 1.0)
+        predicted = present * self._residual + change * scale
+        if self.limiter is not None and not self.training:
+            fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
+            predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
+        following = self.normalizer.denormalise(predicted, target_time)
+        if len(self._kept):
+            following = self._keep_means(following, state, time, target_time)
+        return self._inside_mask(following, torch.nan)
+
+    def forward(self, state: Tensor, time: Times, *earlier: Tensor) -> Tensor:
+        """See `step`."""
+        return self.step(state, time, *earlier)
+
+    def on_grid(self, grid: Grid) -> Forecaster:
+        """The same forecaster on another grid; it shares the weights of this one.
+
+        Positional inputs are computed there; other static fields and the climatology are
+        resampled, masks taken from the nearest point. With masks the climatology is interpolated.
+        """
+        normalizer = self.normalizer
+        mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
+        if normalizer.climatology is not None:
+            climatology = (
+                resample(normalizer.climatology, self.grid, grid)
+                if self.mask is None or mask is None
+                else interpolated(normalizer.climatology, self.mask, self.grid, grid).where(mask, 0)
+            )
+            normalizer = Normalizer(
+                normalizer.mean,
+                normalizer.std,
+                normalizer.std_step,
+                self.time_step,
+                climatology,
+            )
+        static = static_on_grid(self.config.static, self.static, self.grid, grid)
+        other = Forecaster(
+            self.config,
+            grid,
+            self.channels,
+            self.time_step,
+            normalizer,
+            static,
+            mask,
+            self.network.on_grid(grid),
+            None if self.limiter is None else self.limiter.on_grid(grid),
+        )
+        return other.to(self.static.device).train(self.training)
+
+    def whole_tensors(self) -> dict[str, Tensor]:
+        """The state of the module as a package holds it, on the first process of a mesh.
+
+        All processes have to ask for it.
+        """
+        return {
+            name: current().gather_rows(tensor, self.grid.nlat) if name in BY_ROWS else tensor
+            for name, tensor in self.state_dict().items()
+        }
+
+    def _damping(self) -> Tensor:
+        """Weights of the present anomaly that make a step damped persistence, (c, prognostic).
+
+        With the ratio r of the one-step difference to the anomaly, the autocorrelation after one
+        step is 1 − r²/2, a change of −r/2 in the unit of the difference. Training alone finds it
+        late where no branch acts: the degrees beyond the spectral branch are a small part of the
+        error, and all degrees share the weight that damps them.
+        """
+        weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
+        return weights[:, self._prognostic]
+
+    def _scaled(self, state: Tensor, time: Times) -> Tensor:
+        """A state in normalised units, zero outside the mask."""
+        return self._inside_mask(self.normalizer.normalise(state, time), 0.0)
+
+    def _inputs(self, present: Tensor, past: list[Tensor], target_time: Times) -> Tensor:
+        """What the network sees, (b, in_channels, nlat, nlon)."""
+        forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
+        # Steps rather than states: they are of order one too, and say what states hardly do.
+        steps = [(x - y) / self.normalizer.step_scale for x, y in pairwise([present, *past])]
+        parts = [x[:, self._prognostic] for x in (present, *steps)]
+        parts.append(forcing)
+        if self.normalizer.climatology is not None:
+            # An anomaly behaves otherwise at a front, or at the edge of the ice, than elsewhere.
+            baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
+            parts.append(baseline.expand(len(present), -1, -1, -1))
+        parts.append(self.static.expand(len(present), -1, -1, -1))
+        return torch.cat(parts, dim=1)
+
+    def _keep_means(
+        self, following: Tensor, state: Tensor, time: Times, target_time: Times
+    ) -> Tensor:
+        """Give channels of `following` the area means of `state`, persistent ones with the season.
+
+        What the season changes is the climatology, where that is the baseline.
+        """
+        chosen = self._kept
+        change = following[:, chosen] - state[:, chosen]
+        if self.normalizer.climatology is not None:
+            season = self.normalizer.baseline(target_time) - self.normalizer.baseline(time)
+            season = season.where(self._persistent[:, None, None], 0.0)
+            change = change - season[:, chosen]
+        area = self._area.to(change)
+        if self.mask is not None:
+            area = area * self.mask[chosen]
+            change = change.where(self.mask[chosen], 0.0)
+        sums = (change * area).sum((-2, -1)), area.expand(change.shape[1:]).sum((-2, -1))[None]
+        *totals, share = current().sum_rows(torch.cat(sums)).unbind()
+        mean = torch.stack(totals) / share
+        correction = torch.zeros_like(following[:, :, :1, :1])
+        return following - correction.index_copy(1, chosen, mean[..., None, None])
+
+    def _inside_mask(self, x: Tensor, outside: float) -> Tensor:
+        return x if self.mask is None else x.where(self.mask, outside)

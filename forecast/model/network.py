@@ -1,0 +1,236 @@
+"""The network: blocks of parallel global and local branches. It knows no units and no time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sphere_ops.branches.block import LocalSphericalConv
+from sphere_ops.grid import Grid
+from sphere_ops.parallel.fields import own_rows
+
+Branches = Mapping[str, Mapping[str, Any]]
+MLPName = Literal["gelu", "products"]
+
+_RESIDUAL_SCALE = 0.2
+"""What the skips go around starts this much smaller than the skips."""
+
+
+class Pointwise(nn.Module):
+    """A linear map of the channels at every point."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        """Draw weights that keep the variance of the input."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels) / in_channels**0.5)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to (b, o, h, w)."""
+        y = torch.baddbmm(self.bias[:, None], self.weight.expand(len(x), -1, -1), x.flatten(2))
+        return y.unflatten(2, x.shape[-2:])  # (b, o, h, w)
+
+
+class MLP(nn.Sequential):
+    """Two pointwise layers with a GELU between them."""
+
+    def __init__(self, channels: int, hidden: int, grid: Grid) -> None:
+        """Channels in and out, and between."""
+        super().__init__(Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
+
+
+class Products(nn.Module):
+    """Products of two linear maps of the channels, and a linear map of these.
+
+    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude, on
+    which the bias of one factor depends: what takes a GELU many channels to approximate is exact.
+    """
+
+    latitude: Tensor
+
+    def __init__(self, channels: int, hidden: int, grid: Grid) -> None:
+        """Channels in and out, number of products, and the grid that the latitude is taken from."""
+        super().__init__()
+        self.factors = Pointwise(channels, 2 * hidden)
+        self.by_latitude = nn.Parameter(torch.randn(hidden, 2) / channels**0.5)
+        self.mix = Pointwise(hidden, channels)
+        angle = torch.deg2rad(grid.latitude[own_rows(grid)])
+        latitude = torch.stack([torch.sin(angle), torch.cos(angle)]).float()
+        self.register_buffer("latitude", latitude, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        first, second = self.factors(x).chunk(2, dim=1)  # (b, hidden, h, w)
+        bias = self.by_latitude @ self.latitude.to(self.by_latitude)  # (hidden, h)
+        return self.mix(first * (second + bias[:, :, None].to(second)))
+
+
+_MLPS = {"gelu": MLP, "products": Products}
+
+
+class Block(nn.Module):
+    """x ← x + conv(x), then x ← x + MLP(x): a skip around the branches, and one around the MLP."""
+
+    def __init__(
+        self, channels: int, grid: Grid, branches: Branches, mlp: MLPName, mlp_ratio: float
+    ) -> None:
+        """Make the branches and the MLP; see `LocalSFNO`."""
+        super().__init__()
+        self.conv = LocalSphericalConv(channels, channels, grid, branches=branches)
+        self.mlp = _MLPS[mlp](channels, round(mlp_ratio * channels), grid)
+        *_, last = self.mlp.children()
+        with torch.no_grad():
+            for parameter in [*self.conv.parameters(), *last.parameters()]:
+                parameter.mul_(_RESIDUAL_SCALE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, c, h, w) to the same shape."""
+        x = x + self.conv(x)
+        return x + self.mlp(x)
+
+
+class LocalSFNO(nn.Module):
+    """Spherical Fourier neural operator with local branches in every block.
+
+    Encoder and decoder are linear maps of the channels at every point, so that linear dynamics
+    take a linear path through the network. The decoder sees the network's input beside the last
+    block and starts at zero: as a residual model, the network starts as persistence, or as what
+    `start_from` sets.
+
+    Attributes:
+        grid: the grid of inputs and outputs.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Grid,
+        branches: Branches,
+        *,
+        channels: int = 32,
+        blocks: int = 4,
+        mlp: MLPName = "gelu",
+        mlp_ratio: float = 2.0,
+        inner_grid: Grid | None = None,
+        checkpoint_blocks: bool = False,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            in_channels: channels of the input.
+            out_channels: channels of the output.
+            grid: grid of both.
+            branches: by name (`spectral`, `integral`, `differential`), the settings of the
+                branches in every block; see `LocalSphericalConv`.
+            channels: channels between encoder and decoder.
+            blocks: number of blocks.
+            mlp: what follows the branches in a block: "gelu", two pointwise layers with a GELU
+                between them, or "products" of two linear maps of the channels.
+            mlp_ratio: hidden channels of an MLP over `channels`.
+            inner_grid: grid of the blocks, if it is another one: the encoder's and the decoder's
+                own spectral and integral branches lead there and back.
+            checkpoint_blocks: recompute the blocks in the backward pass instead of keeping what
+                is inside them.
+
+        Raises:
+            ValueError: if the grid is to change and only a differential branch is there, or the
+                settings of a branch do not fit the grid.
+        """
+        super().__init__()
+        self.grid = grid
+        self.checkpoint_blocks = checkpoint_blocks
+        self._settings: dict[str, Any] = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "branches": branches,
+            "channels": channels,
+            "blocks": blocks,
+            "mlp": mlp,
+            "mlp_ratio": mlp_ratio,
+            "inner_grid": inner_grid,
+            "checkpoint_blocks": checkpoint_blocks,
+        }
+        inner = inner_grid or grid
+        self.encoder = Pointwise(in_channels, channels)
+        self.coarsen = _change_of_grid(channels, grid, inner, branches)
+        self.blocks = nn.ModuleList(
+            Block(channels, inner, branches, mlp, mlp_ratio) for _ in range(blocks)
+        )
+        self.refine = _change_of_grid(channels, inner, grid, branches)
+        self.decoder = Pointwise(channels + in_channels, out_channels)
+        nn.init.zeros_(self.decoder.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""
+        # The skips carry full precision under autocast, too: rounded there, a trained model's error
+        # grows by a quarter; rounded inside the MLPs alone, hardly at all.
+        in_full = torch.autocast(x.device.type, enabled=False)
+        with in_full:
+            y = self.coarsen(self.encoder(x))
+        for block in self.blocks:
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                y = checkpoint(block, y, use_reentrant=False)
+            else:
+                y = block(y)
+        with in_full:
+            return self.decoder(torch.cat([self.refine(y), x], dim=1))
+
+    @torch.no_grad()
+    def start_from(self, weights: Tensor) -> None:
+        """Start as a linear map of the first inputs at every point, with these weights (o, n)."""
+        channels, n = self._settings["channels"], weights.shape[1]
+        self.decoder.weight[:, channels : channels + n] = weights
+
+    def on_grid(self, grid: Grid) -> LocalSFNO:
+        """The same operator discretised on another grid; it shares this one's parameters.
+
+        A spectral branch keeps the degrees that the grid resolves; an inner grid changes in the
+        same proportion.
+        """
+        inner, resolved = self._settings["inner_grid"], grid.nlat
+        if inner is not None:
+            nlat = round(inner.nlat * grid.nlat / self.grid.nlat)
+            nlon = round(inner.nlon * grid.nlon / self.grid.nlon)
+            inner, resolved = Grid.of(inner.kind, nlat, nlon), min(nlat, resolved)
+        branches = {name: dict(settings) for name, settings in self._settings["branches"].items()}
+        if "spectral" in branches:
+            branches["spectral"]["lmax"] = min(branches["spectral"]["lmax"], resolved)
+        changed = {"branches": branches, "inner_grid": inner}
+        other = LocalSFNO(grid=grid, **self._settings | changed)
+        share_parameters(self, other)
+        return other
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Number of parameters of each kind of branch, and of the pointwise layers."""
+        counts: dict[str, int] = {}
+        for name, p in self.named_parameters():
+            kinds = [kind for kind in self._settings["branches"] if f".{kind}." in name]
+            kind = kinds[0] if kinds else "pointwise"
+            counts[kind] = counts.get(kind, 0) + p.numel()
+        return counts
+
+
+def _change_of_grid(channels: int, grid: Grid, grid_out: Grid, branches: Branches) -> nn.Module:
+    """The branches that lead from one grid to another; nothing where the two are the same."""
+    if grid == grid_out:
+        return nn.Identity()
+    leading = {name: branches[name] for name in ("spectral", "integral") if name in branches}
+    if not leading:
+        raise ValueError(
+            f"blocks on another grid ({grid} to {grid_out}) with only a differential branch, which "
+            "stays on its grid; name a spectral or an integral branch too"
+        )
+    return LocalSphericalConv(channels, channels, grid, leading, grid_out=grid_out)
+
+
+def share_parameters(source: nn.Module, target: nn.Module) -> None:
+    """Let `target` use the very parameters of `source`; both have the same names."""
+    parameters = dict(source.named_parameters())
+    for name, _ in list(target.named_parameters()):
+        owner, _, leaf = name.rpartition(".")
+        setattr(target.get_submodule(owner), leaf, parameters[name])

@@ -1,0 +1,158 @@
+"""The scaling of the fields: what the network sees is of order one."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from configs import layout
+from configs.timestep import TimeStep
+from data_prep.store.reader import Store
+from sphere_ops.parallel.mesh import current
+
+Times = NDArray[np.datetime64]
+Baseline = Literal["mean", "climatology"]
+
+
+class Normalizer(nn.Module):
+    """Subtracts a baseline from each channel and divides by a standard deviation.
+
+    Attributes:
+        mean: time mean per channel, physical units, (c,).
+        std: standard deviation about the baseline, physical units, (c,).
+        std_step: standard deviation of the one-step difference of what is left, (c,).
+        climatology: mean by calendar month, (12, c, nlat, nlon), in a mesh own rows; None if the
+            baseline is the mean.
+    """
+
+    mean: Tensor
+    std: Tensor
+    std_step: Tensor
+    climatology: Tensor | None
+
+    def __init__(
+        self,
+        mean: Tensor,
+        std: Tensor,
+        std_step: Tensor,
+        time_step: TimeStep,
+        climatology: Tensor | None = None,
+    ) -> None:
+        """Hold the statistics; see the attributes."""
+        super().__init__()
+        self.time_step = time_step
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.register_buffer("std_step", std_step)
+        self.register_buffer("climatology", climatology)
+
+    @classmethod
+    def from_store(cls, store: Store, baseline: Baseline) -> Normalizer:
+        """The statistics of a store's training split.
+
+        Raises:
+            ValueError: if the baseline is the climatology and the store has none, or if a channel
+                has no standard deviation or does not vary.
+        """
+        of = store.statistics
+        names = (layout.MEAN, layout.STD, layout.STD_STEP)
+        climatology = None
+        if layout.MEAN not in of:
+            raise ValueError(
+                f"{store.path} has no training split, and so no mean to scale by; ingest the files "
+                "again with data.splits"
+            )
+        if baseline == "climatology":
+            if layout.CLIMATOLOGY not in of:
+                raise ValueError(
+                    f"model.baseline is climatology, but {store.path} has none (it takes gridded "
+                    "files with at least two years in the training split); set "
+                    "model.baseline=mean"
+                )
+            names = (layout.MEAN, layout.CLIMATOLOGY_STD, layout.CLIMATOLOGY_STD_STEP)
+            climatology = of[layout.CLIMATOLOGY].float().nan_to_num()
+        mean, std, std_step = (of[name].float() for name in names)
+        for name, s, d in zip(store.channel_names, std.tolist(), std_step.tolist(), strict=True):
+            if not (math.isfinite(s) and math.isfinite(d)):
+                raise ValueError(
+                    f"{store.path} has no standard deviation of {name!r} (standard deviation "
+                    f"{s:g}, of one step {d:g}): its training split has no two consecutive times, "
+                    "or a file of it is missing; make it again with a longer training split"
+                )
+            if not (s > 0 and d > 0):
+                raise ValueError(
+                    f"channel {name!r} of {store.path} does not change over the training split "
+                    f"(standard deviation {s:g}, of one step {d:g}); leave it out of the store"
+                )
+        return cls(mean, std, std_step, store.time_step, climatology)
+
+    def baseline(self, time: Times) -> Tensor:
+        """What is subtracted at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
+        if self.climatology is None:
+            return self.mean[None, :, None, None]
+        return at_times(self.climatology, time, interpolate=not self.time_step.is_calendar)
+
+    def baseline_of_order_one(self, time: Times) -> Tensor:
+        """The climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
+        assert self.climatology is not None
+        std, mean = current().std_mean(self.climatology, dim=(0, 2, 3))
+        return (self.baseline(time) - mean) / std
+
+    def normalise(self, state: Tensor, time: Times) -> Tensor:
+        """Physical units to order one; NaN stays NaN.
+
+        Args:
+            state: (b, c, nlat, nlon), physical units.
+            time: its valid times (b,).
+        """
+        return (state - self.baseline(time)) / self.std[:, None, None]
+
+    def denormalise(self, state: Tensor, time: Times) -> Tensor:
+        """Order one to physical units, the inverse of `normalise`."""
+        return state * self.std[:, None, None] + self.baseline(time)
+
+    @property
+    def step_scale(self) -> Tensor:
+        """Size of a one-step difference in normalised units, (c, 1, 1)."""
+        return (self.std_step / self.std)[:, None, None]
+
+
+def at_times(climatology: Tensor, time: Times, interpolate: bool) -> Tensor:
+    """A monthly climatology at given times.
+
+    Args:
+        climatology: mean by calendar month, (12, c, nlat, nlon).
+        time: valid times (b,).
+        interpolate: between the middles of the months; else take the month itself.
+
+    Returns:
+        (b, c, nlat, nlon).
+    """
+    month, share = _months(time, interpolate)
+    device = climatology.device
+    first = climatology[torch.from_numpy(month).to(device)]
+    if not share.any():
+        return first
+    second = climatology[torch.from_numpy((month + 1) % 12).to(device)]
+    return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
+
+
+def _months(time: Times, interpolate: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Month (0 to 11) and the share of the month after it.
+
+    Data finer than a month run from the middle of one month to the middle of the next, so that
+    nothing jumps at midnight of the first; monthly means are the month itself.
+    """
+    time = np.asarray(time, dtype="datetime64[ns]")
+    month = time.astype("datetime64[M]")
+    number = month.astype(np.int64) % 12
+    if not interpolate:
+        return number, np.zeros(len(number))
+    length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
+    fraction = (time - month) / length - 0.5
+    return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0

@@ -1,0 +1,52 @@
+"""A forecaster on its own grid for states on another one."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from forecast.model.forecaster import Forecaster
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.resample import resample
+
+
+class Resampled(nn.Module):
+    """Takes states to the grid of a forecaster, steps them there and brings them back.
+
+    For fields that both grids hold it forecasts what the forecaster does on its own grid, with that
+    accuracy and at that cost. What only the finer grid holds is dropped in the first step: to see
+    it, discretise the operators there (`Forecaster.on_grid`). On a grid that is rotated about the
+    axis nothing is dropped (see `resample`).
+
+    Attributes:
+        grid: of the states.
+        channels: what the channels of a state are.
+        channel_names: their short names.
+        time_step: interval of one step.
+        n_earlier: states before the present one that a step takes.
+        mask: None: all channels have values everywhere.
+    """
+
+    mask = None
+
+    def __init__(self, forecaster: Forecaster, grid: Grid) -> None:
+        """See the attributes.
+
+        Raises:
+            ValueError: if channels have a mask, across which nothing can be resampled.
+        """
+        super().__init__()
+        if forecaster.mask is not None:
+            raise ValueError(
+                f"the model has values in a part of its grid {forecaster.grid} only, so that its "
+                f"fields cannot be resampled to {grid}; take --transfer operators"
+            )
+        self.forecaster, self.grid = forecaster, grid
+        self.channels, self.channel_names = forecaster.channels, forecaster.channel_names
+        self.time_step, self.n_earlier = forecaster.time_step, forecaster.n_earlier
+
+    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
+        """The state (b, c, nlat, nlon) one time step later; see `Forecaster.step`."""
+        own = [resample(x, self.grid, self.forecaster.grid) for x in (state, *earlier)]
+        following = self.forecaster.step(own[0], time, *own[1:])
+        return resample(following, self.forecaster.grid, self.grid)

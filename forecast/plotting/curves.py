@@ -1,0 +1,262 @@
+"""Curves: scores over lead time, and power spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from configs.layout import CHANNEL
+from configs.style import (
+    COLOURS,
+    INK,
+    SEQUENCE,
+    new_figure,
+    numbers,
+    picture_style,
+    plain_log_ticks,
+    power_of_ten,
+    pretty_units,
+    with_units,
+)
+from configs.timestep import TimeStep
+from data_prep.store.output_paths import check_output
+from data_prep.store.reader import Store
+from forecast.inference.coordinates import TIME_STEP
+from forecast.inference.reader import ForecastFile, open_output, steps_of
+from forecast.plotting.figure import SUFFIXES, save
+from forecast.plotting.mean_spectra import MeanSpectra, mean_spectra
+from forecast.verification.evaluate import MODEL
+from forecast.verification.truth import Truth
+
+Array = NDArray[np.floating[Any]]
+
+_MOST_CHANNELS = 6
+_BOOTSTRAP = 400
+_MODEL_WIDTH = 2.4  # points; the baselines' lines are thinner
+_TRUTH: dict[str, Any] = {"linewidth": 5, "alpha": 0.3, "solid_capstyle": "butt"}
+
+
+@picture_style()
+def plot_scores(
+    scores: str | Path, out: str | Path, *, variables: Sequence[str] | None = None
+) -> None:
+    """Draw rmse and anomaly correlation of a forecast and its baselines over lead time.
+
+    Args:
+        scores: scores file.
+        out: picture: `.png`, `.pdf` or `.svg`.
+        variables: which to draw; the first six if not given.
+
+    Raises:
+        ValueError: if it is no scores file, or a variable is not in it.
+        FileNotFoundError: if there is none.
+        FileExistsError: if the output is there.
+    """
+    check_output(out, SUFFIXES)
+    path = Path(scores)
+    data = open_output(path, "scores", "forecast evaluate")
+    if "rmse" not in data or TIME_STEP not in data.attrs:
+        raise ValueError(f"{path} is not a scores file; make one with `forecast evaluate`")
+    chosen = _choose([str(c) for c in data[CHANNEL].values], variables, path)
+    data = data.isel(lead_time=np.flatnonzero(data.n_forecasts.values > 0))
+    lead, unit = _axis(data)
+    figure = new_figure(max(4.2 * len(chosen), 5.5), 6.2)
+    panels = figure.subplots(2, len(chosen), sharex=True, squeeze=False)
+    for column, name in enumerate(chosen):
+        of_channel = data.sel(channel=name)
+        units = str(of_channel.channel_units.item())
+        top, bottom = panels[:, column]
+        for label in data.forecast.values:
+            of_forecast = of_channel.sel(forecast=label)
+            style = _style(str(label))
+            top.plot(lead, of_forecast.rmse, label=str(label), **style)
+            low, high = _interval(of_forecast.squared_error.values)
+            top.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            if of_forecast.acc.notnull().any():
+                bottom.plot(lead, of_forecast.acc, **style)
+        top.set_title(str(of_channel.channel_long_name.item()))
+        top.set_ylim(bottom=0)
+        power = power_of_ten(top.get_ylim()[1])
+        top.set_ylabel(with_units("rmse", units, power))
+        top.yaxis.set_major_formatter(numbers(power))
+        bottom.set_ylabel("anomaly correlation")
+        bottom.set_ylim(min(0.0, bottom.get_ylim()[0]), 1.02)
+        bottom.set_xlabel(f"lead time [{unit}]")
+        for axes in (top, bottom):
+            axes.set_xlim(0, lead[-1])
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
+    panels[0, 0].legend()
+    n = int(data.n_forecasts.max())
+    shade = ", shading: 95 % of resampled means" if n >= 5 else ""
+    title = f"{data.attrs['title']}\n{n} forecast{'s' * (n != 1)}{shade}"
+    figure.suptitle(title)
+    save(figure, out)
+
+
+@picture_style()
+def plot_spectrum(
+    forecast: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    variables: Sequence[str] | None = None,
+    leads: Sequence[str | int] | None = None,
+) -> None:
+    """Draw the mean power spectra of forecast and truth at the same lead times, and their ratio.
+
+    A lead time that the store does not have is drawn without truth and ratio.
+    Fields that are missing somewhere are drawn as anomalies, zero where they are missing.
+
+    Args:
+        forecast: forecast file.
+        data: store with the truth.
+        out: picture: `.png`, `.pdf` or `.svg`.
+        variables: which to draw; the first six if not given.
+        leads: lead times to draw; four of them if not given.
+
+    Raises:
+        ValueError: if file and store do not fit, or a variable or lead time is not there.
+        FileNotFoundError: if a file is not there.
+        FileExistsError: if the output is.
+    """
+    check_output(out, SUFFIXES)
+    file = ForecastFile(forecast)
+    store = Store(data)
+    file.check_fits(store)
+    truth = Truth(file, store)
+    chosen = _choose(list(file.channel_names), variables, file.path)
+    positions = _lead_positions(file, leads)
+    spectra = mean_spectra(file, truth, positions)
+    figure = new_figure(max(4.2 * len(chosen), 5.5), 6.6)
+    panels = figure.subplots(
+        2, len(chosen), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [2, 1]}
+    )
+    for column, name in enumerate(chosen):
+        c = file.channel_names.index(name)
+        attributes = file.dataset[name].attrs
+        top, bottom = panels[:, column]
+        _draw_spectra(top, bottom, spectra, c)
+        masked = "" if truth.complete(c) else "\nanomaly, 0 where missing"
+        top.set_title(attributes.get("long_name", name) + masked)
+        units = pretty_units(attributes.get("units", "1"))
+        squared = f"{units}²" if units.replace("°", "").isalpha() else f"({units})²"
+        top.set_ylabel(f"power per degree [{squared}]" if units else "power per degree")
+        bottom.set_ylabel("forecast / truth")
+        bottom.set_xlabel("spherical-harmonic degree")
+    panels[0, 0].legend(**_legend_of_spectra(file, positions, spectra))
+    title = f"Mean power spectra of {file.path.name}"
+    drawn, n = int(spectra.n_forecasts.max()), len(file.init_time)
+    figure.suptitle(f"{title} ({drawn} of {n} forecast{'s' * (n != 1)})")
+    save(figure, out)
+
+
+def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None:
+    """Spectra of a channel, the truth as a broad pale line below the forecast, and their ratio."""
+    degree = np.arange(1, spectra.truth.shape[-1])
+    ratio = spectra.ratio[:, c, 1:]
+    for k, colour in enumerate(_lead_colours(len(ratio))):
+        if np.isfinite(ratio[k]).any():
+            top.loglog(degree, spectra.truth[k, c, 1:], color=colour, **_TRUTH)
+            bottom.semilogx(degree, ratio[k], color=colour)
+        top.loglog(degree, spectra.forecast[k, c, 1:], color=colour)
+    bottom.axhline(1, color=INK, linewidth=0.8)
+    powers = np.concatenate([spectra.truth[:, c, 1:], spectra.forecast[:, c, 1:]])
+    # Rounding noise below the spectrum, and a wild ratio, would fill the picture.
+    powers = powers[powers > spectra.negligible[c]]
+    if len(powers):
+        top.set_ylim(powers.min() / 3, powers.max() * 3)
+    bottom.set_ylim(0, float(np.clip(bottom.get_ylim()[1], 1.2, 3)))
+    for axes in (top, bottom):
+        axes.set_xlim(1, degree[-1])
+        plain_log_ticks(axes.xaxis)
+
+
+def _legend_of_spectra(
+    file: ForecastFile, positions: Sequence[int], spectra: MeanSpectra
+) -> dict[str, Any]:
+    """Lead times by colour, with what they lack, and the truth's line."""
+    most, handles = spectra.n_forecasts.max(), []
+    for k, colour in enumerate(_lead_colours(len(positions))):
+        label, n = file.lead_label(positions[k]), int(spectra.n_forecasts[k])
+        label += "" if n == most else f", {n} forecast{'s' * (n != 1)}"
+        label += "" if np.isfinite(spectra.truth[k]).any() else ", no truth"
+        handles.append(Line2D([], [], color=colour, label=label))
+    handles.append(Line2D([], [], color=INK, label="truth, same lead time", **_TRUTH))
+    return {"handles": handles, "title": "forecast, lead time"}
+
+
+def _lead_colours(n: int) -> Array:
+    return colormaps[SEQUENCE](np.linspace(0.0, 0.85, n))
+
+
+def _lead_positions(file: ForecastFile, leads: Sequence[str | int] | None) -> list[int]:
+    if leads:
+        return [file.find_lead(lead) for lead in leads]
+    last = len(file.steps) - 1
+    if last < 1:
+        return [0]
+    spread = np.geomspace(1, last, 4).round().astype(int)
+    return [int(p) for p in np.unique(spread)]
+
+
+def _choose(known: list[str], wanted: Sequence[str] | None, path: Path) -> list[str]:
+    for name in wanted or ():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise ValueError(
+                f"{path} has no variable {name!r}; it has {', '.join(known)}"
+                + (f" (nearest: {near[0]})" if near else "")
+            )
+    return list(wanted) if wanted else known[:_MOST_CHANNELS]
+
+
+def _axis(data: xr.Dataset) -> tuple[Array, str]:
+    """Lead times as numbers, and their unit."""
+    time_step = TimeStep.parse(data.attrs[TIME_STEP])
+    steps = steps_of(data.lead_time, time_step)
+    if time_step.months is not None:
+        return steps * float(time_step.months), "months"
+    assert time_step.seconds is not None
+    days = steps * time_step.seconds / 86400
+    if days[-1] > 5 or time_step.seconds % 86400 == 0:
+        return days, "days"
+    return (days * 24, "h") if days[-1] >= 1 / 12 else (days * 1440, "min")
+
+
+def _interval(squared_error: Array) -> tuple[Array, Array]:
+    """Where 95 % of the rmse lie if other starts of the same kind had been drawn.
+
+    Args:
+        squared_error: of each forecast (n, k).
+    """
+    n = len(squared_error)
+    if n < 5:
+        nothing = np.full(squared_error.shape[1], np.nan)
+        return nothing, nothing
+    drawn = np.random.default_rng(0).integers(0, n, (_BOOTSTRAP, n))
+    counts = np.stack([np.bincount(d, minlength=n) for d in drawn]).astype(float)  # (draw, n)
+    known = np.isfinite(squared_error)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = counts @ np.where(known, squared_error, 0) / (counts @ known)  # (draw, k)
+    enough = known.sum(0) >= 5
+    root = np.sqrt(np.where(enough, means, np.nan))
+    low, high = np.full((2, root.shape[1]), np.nan)
+    low[enough], high[enough] = np.nanpercentile(root[:, enough], [2.5, 97.5], axis=0)
+    return low, high
+
+
+def _style(label: str) -> dict[str, Any]:
+    if label == MODEL:
+        return {"color": COLOURS[label], "linewidth": _MODEL_WIDTH}
+    # Dashes on top: where the two agree, both are seen.
+    return {"color": COLOURS.get(label, INK), "linestyle": "--", "zorder": 3}

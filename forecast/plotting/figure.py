@@ -1,0 +1,80 @@
+"""How pictures of forecasts are saved, and the range of their colours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from data_prep.store.output_paths import check_output, remove
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+_SIGNED = ("wind", "vorticity", "divergence", "tendency", "anomaly")
+
+
+def save(figure: Figure, out: str | Path) -> None:
+    """Write a picture beside its path and rename it.
+
+    Raises:
+        ValueError: for a suffix that is no picture's.
+        FileExistsError: if it is there.
+        FileNotFoundError: if its folder is not.
+    """
+    path = check_output(out, SUFFIXES)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        figure.savefig(partial, format=path.suffix[1:])
+        partial.rename(path)
+    finally:
+        remove(partial)
+
+
+def is_signed(standard_name: str, values: NDArray[np.floating]) -> bool:
+    """Whether zero is the middle of a field's colours.
+
+    Args:
+        standard_name: of the variable; decides where it is known.
+        values: of the field; decide otherwise, by how much of both signs there is.
+    """
+    if standard_name:
+        return any(word in standard_name for word in _SIGNED)
+    low, high = np.nanmin(values), np.nanmax(values)
+    return bool(low < 0 < high and min(-low, high) > 0.25 * max(-low, high))
+
+
+def colour_range(values: list[NDArray[np.floating]], signed: bool) -> tuple[float, float, str]:
+    """Limits that leave out the farthest half per cent at each end of the last field.
+
+    Args:
+        values: the fields that share the colours, that which sets the limits last.
+        signed: whether zero is in the middle.
+
+    Returns:
+        Lower and upper limit, and at which ends values lie beyond ("neither", "min", "max",
+        "both").
+    """
+    finite = values[-1][np.isfinite(values[-1])]
+    if not len(finite):
+        return 0.0, 1.0, "neither"
+    low, high = np.percentile(finite, [0.5, 99.5])
+    if signed:
+        high = float(np.percentile(np.abs(finite), 99.5)) or 1.0
+        low = -high
+    elif high <= low:  # a constant field
+        low, high = low - 0.5, high + 0.5
+    below = min(np.nanmin(v) for v in values) < low
+    above = max(np.nanmax(v) for v in values) > high
+    return (
+        float(low),
+        float(high),
+        {
+            (False, False): "neither",
+            (True, False): "min",
+            (False, True): "max",
+            (True, True): "both",
+        }[bool(below), bool(above)],
+    )

@@ -1,0 +1,94 @@
+"""Mean power spectra of forecasts and of the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.inference.reader import ForecastFile
+from forecast.verification import metrics
+from forecast.verification.truth import Truth
+
+Array = NDArray[np.floating[Any]]
+
+_MOST_FORECASTS = 32  # a mean spectrum does not change much beyond
+_NOISE = 1e-10  # power, relative to the peak, that rounding in single precision may be behind
+
+
+@dataclass(frozen=True)
+class MeanSpectra:
+    """Mean power per degree of forecast and truth at several lead times.
+
+    Both are means over the same forecasts at every lead time that the store has; the forecasts at
+    other lead times have no truth.
+
+    Attributes:
+        forecast: (k, c, l), NaN where every forecast had ended.
+        truth: (k, c, l), NaN where there is none.
+        n_forecasts: forecasts in each mean (k,).
+    """
+
+    forecast: Array
+    truth: Array
+    n_forecasts: NDArray[np.int64]
+
+    @property
+    def negligible(self) -> Array:
+        """Power of each channel that rounding may be behind, (c, 1); the mean does not count."""
+        return _NOISE * np.nanmax(self.truth[..., 1:], axis=(0, 2))[:, None]
+
+    @property
+    def ratio(self) -> Array:
+        """Forecast / truth (k, c, l), NaN where there is no truth, or nothing but rounding."""
+        known = self.truth > self.negligible
+        return np.where(known, self.forecast / np.where(known, self.truth, 1.0), np.nan)
+
+
+def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> MeanSpectra:
+    """Average the spectra over at most 32 forecasts of a file.
+
+    Args:
+        file: the forecasts. One that has ended is left out of both means from then on.
+        truth: the truth of the file.
+        positions: the lead times (k,).
+
+    Raises:
+        ValueError: if the store has no truth at any of these lead times.
+    """
+    n = len(file.init_time)
+    members = np.unique(np.linspace(0, n - 1, min(n, _MOST_FORECASTS)).round().astype(int))
+    alive = file.steps[positions] <= file.last_step[members, None]  # (n, k)
+    known = np.stack([np.isin(positions, truth.known(i, slice(None))) for i in members])
+    paired = alive & known
+    if not paired.any():
+        raise ValueError(
+            f"store {truth.store.path} has no state at the lead times drawn of {file.path}; give "
+            "the store that the forecast started from, or shorter lead times"
+        )
+    counted = np.where(paired.any(0), paired, alive)
+    shape = (len(positions), len(file.channel_names), file.grid.exact_lmax)
+    of_forecast, of_truth = np.zeros(shape), np.zeros(shape)
+    for i, drawn, compared in zip(members, counted, paired, strict=True):
+        at = np.array(positions, dtype=np.int64)
+        if drawn.any():
+            states = np.concatenate([file.states(i, slice(p, p + 1)) for p in at[drawn]])
+            of_forecast[drawn] += _spectra(states, truth, i, at[drawn])
+        if compared.any():
+            of_truth[compared] += _spectra(truth.states(i, at[compared]), truth, i, at[compared])
+    with np.errstate(invalid="ignore"):
+        return MeanSpectra(
+            of_forecast / counted.sum(0)[:, None, None],
+            of_truth / paired.sum(0)[:, None, None],
+            counted.sum(0),
+        )
+
+
+def _spectra(states: Array, truth: Truth, member: int, positions: NDArray[np.int64]) -> Array:
+    """Spectra (k, c, l) of states (k, c, nlat, nlon), masked channels as anomalies."""
+    complete = np.array([truth.complete(c) for c in range(states.shape[1])])[:, None, None]
+    anomaly = np.nan_to_num(states - truth.reference(member, positions))
+    return metrics.spectrum(np.where(complete, states, anomaly), truth.file.grid)

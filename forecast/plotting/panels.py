@@ -1,0 +1,93 @@
+"""What a map shows: the fields, their names and their colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.style import ERRORS, SIGNED, VALUES, MapStyle, power_of_ten, quantity
+from data_prep.store.reader import Store
+from forecast.inference.reader import ForecastFile, time_label
+from forecast.plotting.figure import colour_range, is_signed
+from forecast.verification import metrics
+from forecast.verification.truth import Truth
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map: a field and its colours, `extend` saying at which ends values lie beyond."""
+
+    title: str
+    field: Array
+    quantity: str
+    units: str
+    low: float
+    high: float
+    extend: str
+    style: MapStyle
+
+    @property
+    def power(self) -> int:
+        """Power of ten in the label of the colour bar."""
+        return power_of_ten(max(abs(self.low), abs(self.high)))
+
+
+def make_panels(
+    file: ForecastFile, variable: str, fields: dict[str, Array], anomaly: bool
+) -> list[Panel]:
+    """The forecast alone, or forecast and truth in the same colours and the error in its own."""
+    attributes = file.dataset[variable].attrs
+    units, name = attributes.get("units", "1"), long_name(file, variable, anomaly)
+    *_, last = fields.values()
+    signed = anomaly or is_signed(attributes.get("standard_name", ""), last)
+    limits = colour_range(list(fields.values()), signed)
+    style = SIGNED if signed else VALUES
+    panels = [Panel(title, f, name, units, *limits, style) for title, f in fields.items()]
+    if len(fields) == 2:
+        field, truth = fields.values()
+        error = field - truth
+        area = file.grid.area_weights.numpy()
+        rmse = float(np.sqrt(metrics.squared_error(field, truth, area)))
+        limits, name = colour_range([error], True), "Forecast − truth"
+        panel = Panel(name, error, name, units, *limits, ERRORS)
+        title = f"{name} (rmse {quantity(rmse, units, panel.power)})"
+        panels.append(replace(panel, title=title))
+    return panels
+
+
+def true_field(
+    file: ForecastFile, store: str | Path, variable: str, member: int, position: int
+) -> tuple[Array, Array]:
+    """The true field, and what its anomaly is a departure from."""
+    source = Store(store)
+    file.check_fits(source)
+    truth = Truth(file, source)
+    truth.check_start(member)
+    known = truth.known(member, slice(position, position + 1))
+    if not len(known):
+        raise ValueError(
+            f"store {source.path} has no state at {file.lead_label(position)} after "
+            f"{file.member_label(member)}; choose a shorter lead time, or draw without the truth"
+        )
+    channel = file.channel_names.index(variable)
+    return truth.states(member, known)[0, channel], truth.reference(member, known)[0, channel]
+
+
+def long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
+    """A variable in words, for titles and colour bars."""
+    name = str(file.dataset[variable].attrs.get("long_name", variable))
+    return f"{name}, anomaly" if anomaly else name
+
+
+def map_title(file: ForecastFile, name: str, member: int, position: int) -> str:
+    """The title of a figure of one lead time of one forecast."""
+    start = time_label(file.init_time[member], file.time_step)
+    valid = time_label(file.valid_time[member, position], file.time_step)
+    of = "" if file.trajectory is None else f"trajectory {file.trajectory[member]}, "
+    return f"{name}\n{of}init {start}, lead {file.lead_label(position)}, valid {valid}"

@@ -1,0 +1,171 @@
+"""The batches that training takes from a store, in an order of seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data_prep.store.reader import Store
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of consecutive states.
+
+    Attributes:
+        fields: float32 (b, n_steps + 1, c, nlat, nlon), physical units.
+        time: valid times of the first states, datetime64[ns] (b,).
+        starts: `index` and `step` of the first states, (b, 2).
+        earlier: float32 (b, c, nlat, nlon) each, the states before those, the latest first.
+    """
+
+    fields: Tensor
+    time: NDArray[np.datetime64]
+    starts: NDArray[np.int64]
+    earlier: tuple[Tensor, ...] = ()
+
+    def first_steps(self, n_steps: int) -> Batch:
+        """The first `n_steps + 1` states of each window."""
+        return replace(self, fields=self.fields[:, : n_steps + 1])
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from which a GPU copies without waiting."""
+        earlier = tuple(x.pin_memory() for x in self.earlier)
+        return replace(self, fields=self.fields.pin_memory(), earlier=earlier)
+
+
+class Windows(Dataset[Batch]):
+    """Windows of a split, each read as a batch of one."""
+
+    def __init__(self, store: Store, split: str, n_steps: int, n_earlier: int = 0) -> None:
+        """List the windows of `n_steps + 1` states, with so many before; see `Store.windows`."""
+        self.store, self.n_steps, self.n_earlier = store, n_steps, n_earlier
+        self.starts = store.windows(split, n_steps, n_earlier)
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.starts)
+
+    def __getitem__(self, i: int) -> Batch:
+        """Window i."""
+        return self.batch([i])
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Several windows."""
+        starts = self.starts[np.asarray(indices)]
+        n, count = self.n_earlier, self.n_earlier + self.n_steps + 1
+        fields = torch.stack([self.store.states(i, s - n, count) for i, s in starts])
+        time = np.array([self.store.valid_time(i, s) for i, s in starts], dtype="datetime64[ns]")
+        return Batch(fields[:, n:], time, starts, fields[:, :n].flip(1).unbind(1))
+
+
+def order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of n windows that depends on seed and epoch alone."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def batch_indices(
+    n: int, batch_size: int, seed: int, first: int, last: int, *, part: int = 0, parts: int = 1
+) -> Iterator[NDArray[np.int64]]:
+    """The windows of batches `first` to `last` (exclusive), counted over all epochs.
+
+    An epoch leaves out the windows that do not fill its last batch; which ones changes with the
+    epoch.
+
+    Args:
+        n: number of windows.
+        batch_size: windows of a batch, over all parts.
+        seed: seed of the order.
+        first: first batch.
+        last: batch to stop before.
+        part: which share of every batch is wanted.
+        parts: number of shares.
+    """
+    per_epoch = n // batch_size
+    epoch, permutation = -1, np.empty(0, dtype=np.int64)
+    for i in range(first, last):
+        if i // per_epoch != epoch:
+            epoch = i // per_epoch
+            permutation = order(n, seed, epoch)
+        start = i % per_epoch * batch_size
+        yield permutation[start : start + batch_size][part::parts]
+
+
+def batches(
+    windows: Windows,
+    batch_size: int,
+    seed: int,
+    first: int,
+    last: int,
+    *,
+    workers: int = 2,
+    pin_memory: bool = False,
+    part: int = 0,
+    parts: int = 1,
+) -> Iterator[Batch]:
+    """Training batches `first` to `last` (exclusive) in shuffled order.
+
+    A small store is read from memory; of a larger one, worker processes read the next batches
+    while the present one is computed.
+
+    Args:
+        windows: what to draw from.
+        batch_size: windows of a batch, over all parts.
+        seed: seed of the order.
+        first: first batch, counted over all epochs.
+        last: batch to stop before.
+        workers: processes that read a store which is not in memory.
+        pin_memory: whether batches go to a GPU.
+        part: this process's share of every batch.
+        parts: number of shares.
+
+    Raises:
+        ValueError: if there are fewer windows than a batch holds, the shares are not equal, or a
+            file of the store is damaged.
+    """
+    if batch_size % parts:
+        raise ValueError(
+            f"training.batch_size is {batch_size}, which {parts} processes along data cannot share "
+            f"evenly; take a multiple of {parts}, or another mesh.data"
+        )
+    if len(windows) < batch_size:
+        raise ValueError(
+            f"training.batch_size is {batch_size}, but the store has only {len(windows)} windows "
+            f"of {windows.n_steps + 1} states to train on; make the batch smaller"
+        )
+    indices = batch_indices(len(windows), batch_size, seed, first, last, part=part, parts=parts)
+    if windows.store.in_memory:
+        for chosen in indices:
+            batch = windows.batch(chosen)
+            yield batch.pin_memory() if pin_memory else batch
+        return
+    loader = DataLoader(
+        _Batches(windows, list(indices)),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        prefetch_factor=2 if workers else None,
+    )
+    try:
+        yield from loader
+    except ValueError as error:  # of a worker: its traceback, the message in the last line
+        raise ValueError(str(error).splitlines()[-1].removeprefix("ValueError: ")) from error
+
+
+class _Batches(Dataset[Batch]):
+    """Batches by number, for worker processes that each read whole batches."""
+
+    def __init__(self, windows: Windows, indices: list[NDArray[np.int64]]) -> None:
+        self.windows, self.indices = windows, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int) -> Batch:
+        return self.windows.batch(self.indices[i])

@@ -1,0 +1,68 @@
+"""The processes that a command was started in: one, or those of torchrun."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import torch
+
+from configs.load import dump_config
+from configs.schema import Config
+from sphere_ops.parallel.launch import started, world
+from sphere_ops.parallel.mesh import Mesh
+
+_PACKAGES = ("sphere-forecast", "torch", "torch-harmonics")
+
+
+@contextmanager
+def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
+    """The mesh of a training run, as configured, while the block lasts."""
+    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()[:16]
+    with started(
+        config.mesh.data,
+        config.mesh.latitude,
+        device_type=device.type,
+        payload=config.mesh.payload,
+        chunks=config.mesh.chunks,
+        timeout=config.mesh.timeout,
+        facts=_versions() | {"the configuration (digest)": digest},
+    ) as mesh:
+        _quiet_unless_first(mesh)
+        yield mesh
+
+
+@contextmanager
+def all_processes(latitude: int | None = None) -> Iterator[Mesh]:
+    """A mesh of all processes, while the block lasts.
+
+    Args:
+        latitude: processes that share the rows of a forecast, all if not given; the others share
+            the forecasts.
+
+    Raises:
+        ValueError: if it does not divide the number of processes.
+    """
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    latitude = latitude or world()
+    if world() % latitude:
+        raise ValueError(
+            f"--latitude {latitude} does not divide the {world()} processes that there are"
+        )
+    data = world() // latitude
+    with started(data, latitude, device_type=device_type, facts=_versions()) as mesh:
+        _quiet_unless_first(mesh)
+        yield mesh
+
+
+def _versions() -> dict[str, str]:
+    return {f"the version of {name}": version(name) for name in _PACKAGES}
+
+
+def _quiet_unless_first(mesh: Mesh) -> None:
+    """What all would say, the first process says."""
+    if not mesh.is_first:
+        logging.getLogger("forecast").setLevel(logging.ERROR)

@@ -1,0 +1,164 @@
+"""A training run: from a configuration and a store to a package."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from configs import layout
+from configs.schema import Config
+from data_prep.store.reader import Store
+from forecast.model.forecaster import Forecaster
+from forecast.training.batches import Windows, batches
+from forecast.training.bounds import check_bounds
+from forecast.training.display import dry_run_report, duration
+from forecast.training.memory import model_that_fits, told_what_would_fit
+from forecast.training.processes import training_mesh
+from forecast.training.run import Run, RunResult
+from forecast.training.run_folder import log_file, run_folder
+from forecast.training.tracking.tracker import Tracker
+from forecast.training.trainer import Trainer
+from sphere_ops.parallel.launch import restarted
+from sphere_ops.parallel.mesh import current
+
+
+def train(
+    config: Config,
+    data: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    tracker: Tracker | None = None,
+) -> RunResult:
+    """Train a forecaster on a store.
+
+    Args:
+        config: the experiment.
+        data: store to read.
+        out: run folder to write: the package, the best package, the training state, metrics, log.
+        resume: go on from the last saved state of `out`; begin if there is none.
+        dry_run: build everything, do one step, print what it takes, and write nothing.
+        tracker: where the run is recorded; MLflow as configured if not given.
+
+    In a mesh, every process calls this with the same arguments.
+
+    Returns:
+        How it ended. SIGTERM and SIGINT save and end it early.
+
+    Raises:
+        FileExistsError: if `out` exists and `resume` is not set, or another process trains there.
+        FileNotFoundError: if there is no store.
+        ValueError: if configuration and store do not fit together, training diverges, or the mesh
+            is not that of the processes.
+        MeshError: if another process of the mesh dies or does not answer.
+    """
+    device = _device(config.training.device)
+    with training_mesh(config, device):
+        return _train(config, data, Path(out), resume or restarted(), dry_run, tracker, device)
+
+
+def _train(
+    config: Config,
+    data: str | Path,
+    out: Path,
+    resume: bool,
+    dry_run: bool,
+    tracker: Tracker | None,
+    device: torch.device,
+) -> RunResult:
+    """The part of one process."""
+    store = Store(data)
+    _check_fits(config, store)
+    check_bounds(config, store.grid, device)
+    torch.manual_seed(config.training.seed)
+    with model_that_fits(config.model, device):
+        forecaster = Forecaster.from_store(config.model, store)
+        forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
+        trainer = Trainer(forecaster.to(device), config.training)
+    if dry_run:
+        _dry_run(config, store, trainer)
+        return RunResult(out, 0, {})
+    with _held(config, out, resume):
+        return Run(config, store, trainer, out, tracker).go()
+
+
+@contextlib.contextmanager
+def _held(config: Config, out: Path, resume: bool) -> Iterator[None]:
+    """The run folder, which the first process holds for all."""
+    with contextlib.ExitStack() as stack:
+        if current().is_first:
+            stack.enter_context(run_folder(config, out, resume))
+            stack.enter_context(log_file(out / layout.LOG_FILE))
+        current().same(None)  # nobody looks into it before it is there
+        yield
+
+
+def _check_fits(config: Config, store: Store) -> None:
+    """Raise a ValueError if the configuration describes other data than the store holds."""
+    step = config.data.time_step
+    if step != store.time_step.label:
+        raise ValueError(
+            f"data.time_step is {step}, but {store.path} has a step of {store.time_step.label}; "
+            "take the preset that the store was made with, or make the store again"
+        )
+    missing = [name for name in config.data.variables if name not in store.channel_names]
+    if missing or len(config.data.variables) != len(store.channels):
+        raise ValueError(
+            f"data.variables are {', '.join(config.data.variables)}, but {store.path} has "
+            f"{', '.join(store.channel_names)}; take the preset that the store was made with, or "
+            "make the store again"
+        )
+    grid = config.data.grid
+    if grid is not None and (grid.kind, grid.nlat, grid.nlon) != (
+        store.grid.kind, *store.grid.shape,
+    ):  # fmt: skip
+        raise ValueError(
+            f"data.grid is {grid.kind} {grid.nlat}×{grid.nlon}, but {store.path} is on "
+            f"{store.grid}; take the preset that the store was made with, or make the store again"
+        )
+
+
+def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
+    """One step of the heaviest kind, and what it took."""
+    training = config.training
+    n_steps, n_earlier = training.rollout_steps + training.push_forward, config.model.history - 1
+    windows = Windows(store, "train", n_steps, n_earlier)
+    part, parts = current().data.rank, current().data.ranks
+    stream = batches(
+        windows, training.batch_size, training.seed, 0, 2, workers=0, part=part, parts=parts
+    )
+    seconds = []
+    for _ in range(2):  # the first also prepares
+        with told_what_would_fit(training, trainer.device):
+            batch = next(stream)
+        seconds.append(trainer.step([batch], training.rollout_steps).seconds)
+    per_step = min(seconds) * training.accumulate
+    reader = "memory" if store.in_memory else f"disk by {training.workers} processes"
+    facts = {
+        "time of all steps": duration(per_step * training.steps),
+        "windows": f"{len(windows):,} of {windows.n_steps + 1} states, from {reader}",
+        "batch": f"{training.batch_size} × {training.accumulate}, {training.precision}",
+        "optimiser": trainer.choice.name,
+        "device": trainer.device,
+    }
+    counts = trainer.forecaster.network.parameter_counts()
+    if current().is_first:
+        print(dry_run_report(counts, per_step, facts))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"training.device is {name!r}, which is not there ({reason}); take auto or cpu"
+        ) from error
+    return device

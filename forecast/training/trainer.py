@@ -1,0 +1,256 @@
+"""One optimiser step and one validation: what a training run repeats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from configs.schema import TrainingConfig
+from configs.timestep import TimeStep
+from forecast.inference.rollout import rollout, shifted
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import TrainingState, load_optimizer, optimizer_tensors
+from forecast.training.batches import Batch, Windows
+from forecast.training.losses import Loss, channel_weights
+from forecast.training.memory import told_what_would_fit
+from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
+from forecast.training.precision import autocast, grad_scaler
+from sphere_ops.parallel.mesh import current
+
+_EXPLODED = 1e6
+"""A loss above this is as good as infinite: the target has norm one."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimiser step did.
+
+    Attributes:
+        loss: mean over its batches and rollout steps.
+        gradient_norm: before clipping.
+        learning_rate: of the step.
+        taken: whether the weights changed; a non-finite loss or gradient changes nothing.
+        seconds: wall time.
+    """
+
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    taken: bool
+    seconds: float
+
+
+class Trainer:
+    """A forecaster and what changes it."""
+
+    def __init__(self, forecaster: Forecaster, config: TrainingConfig) -> None:
+        """Make the loss, the optimiser and the weight average.
+
+        Args:
+            forecaster: what is trained, on its device.
+            config: how.
+        """
+        self.forecaster, self.config = forecaster, config
+        self.device = forecaster.static.device
+        weights = channel_weights(forecaster.channel_names, config.channel_weights)
+        self.loss = Loss(config.loss, forecaster.grid, weights, forecaster.mask).to(self.device)
+        self.error = Loss("relative-l2", forecaster.grid, weights, forecaster.mask).to(self.device)
+        self.optimizer, self.choice = make_optimizer(
+            config.optimizer,
+            forecaster.parameters(),
+            config.learning_rate,
+            config.weight_decay,
+            sharded=config.shard_optimizer,
+        )
+        self.scaler = grad_scaler(config.precision, self.device)
+        self.mesh = current()
+        self.gradients = self.mesh.gradient_mean(forecaster.parameters())
+        self.average = (
+            WeightAverage(forecaster, config.ema_decay) if config.ema_decay is not None else None
+        )
+        self.step_count = 0
+        if config.compile:
+            forecaster.network.compile()
+
+    def step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
+        """One optimiser step over `accumulate` batches.
+
+        Args:
+            batches: windows of at least `n_steps + 1` states; what is longer is pushed forward.
+            n_steps: rollout steps of the loss.
+
+        Raises:
+            ValueError: if a batch does not fit in memory; it says what would.
+        """
+        with told_what_would_fit(self.config, self.device):
+            return self._step(batches, n_steps)
+
+    def _step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
+        start = time.perf_counter()
+        self.forecaster.train()
+        rate = self.config.learning_rate * learning_rate_factor(
+            self.step_count, self.config.steps, self.config.warmup
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for i, batch in enumerate(batches, start=1):
+            with autocast(self.config.precision, self.device):
+                loss = self.rollout_loss(batch, n_steps) / len(batches)
+            with self.gradients.averaged() if i == len(batches) else nullcontext():
+                self.scaler.scale(loss).backward()
+            total += loss.detach()
+        total = self.mesh.mean_samples(total)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.forecaster.parameters(), self.config.gradient_clip)
+        value, norm_value = total.item(), norm.item()
+        # An fp16 scaler that is too large overflows the gradient: it skips that by itself.
+        overflow = self.scaler.is_enabled() and np.isfinite(value)
+        taken = bool(value < _EXPLODED and np.isfinite(norm_value))
+        if taken or overflow:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if taken and self.average is not None:
+            self.average.update(self.forecaster)
+        self.step_count += 1
+        seconds = time.perf_counter() - start
+        return StepResult(value, norm_value, rate, taken or overflow, seconds)
+
+    def rollout_loss(self, batch: Batch, n_steps: int) -> Tensor:
+        """Mean loss over the last `n_steps` of a batch's windows, a scalar with a gradient."""
+        fields = batch.fields.to(self.device, non_blocking=True)  # (b, t, c, h, w)
+        state, present = fields[:, 0], batch.time
+        earlier = self._on_device(batch.earlier)
+        unseen = fields.shape[1] - 1 - n_steps
+        for following, prediction in rollout(self.forecaster, state, present, unseen, earlier):
+            earlier = shifted(state, earlier)
+            state, present = prediction, following
+        model: Any = _Recomputed(self.forecaster) if self.config.checkpoint_steps else None
+        predictions = rollout(model or self.forecaster, state, present, n_steps, earlier, grad=True)
+        total = torch.zeros((), device=self.device)
+        for n, (valid_time, prediction) in enumerate(predictions, start=unseen + 1):
+            target = self._scaled(valid_time, fields[:, n])
+            total = total + self.loss(self._scaled(valid_time, prediction), target)
+        return total / n_steps
+
+    @torch.no_grad()
+    def validate(self, windows: Windows, indices: Sequence[int]) -> dict[str, float]:
+        """Errors of rollouts from some states, relative to the size of the truth.
+
+        Args:
+            windows: of the validation split; their length is that of the rollout.
+            indices: the windows to use.
+
+        Returns:
+            By name: relative L2 error of the first and last step and the mean over all of them,
+            and the same of persistence.
+        """
+        forecaster = self.averaged().eval()
+        errors: list[Tensor] = []
+        part, batch_size = self.mesh.data, -(-self.config.batch_size // self.mesh.data.ranks)
+        own = np.asarray(indices)[part.rank :: part.ranks]
+        for chosen in np.array_split(own, -(-len(own) // batch_size)) if len(own) else []:
+            batch = windows.batch(chosen)
+            fields = batch.fields.to(self.device)
+            with autocast(self.config.precision, self.device):
+                earlier = self._on_device(batch.earlier)
+                steps = list(
+                    rollout(forecaster, fields[:, 0], batch.time, windows.n_steps, earlier)
+                )
+            first = self._scaled(batch.time, fields[:, 0])
+            pairs = []
+            for n, (valid_time, prediction) in enumerate(steps, start=1):
+                target = self._scaled(valid_time, fields[:, n])
+                predicted = self._scaled(valid_time, prediction.float())
+                # What persists is the departure from the baseline.
+                pairs.append((self.error(predicted, target), self.error(first, target)))
+            errors.append(torch.tensor(pairs) * len(chosen))
+        values = {}
+        total = torch.stack(errors).sum(0) if errors else torch.zeros(windows.n_steps, 2)
+        means = self.mesh.sum_samples(total.to(self.device)).cpu() / len(indices)  # (n_steps, 2)
+        for name, mean in zip(("relative_l2", "persistence"), means.unbind(-1), strict=True):
+            values[f"validation/{name}"] = mean.mean().item()
+            values[f"validation/{name}_step_1"] = mean[0].item()
+            values[f"validation/{name}_step_{windows.n_steps}"] = mean[-1].item()
+        return values
+
+    def averaged(self) -> Forecaster:
+        """The forecaster with the weights that a package gets."""
+        if self.average is None:
+            return self.forecaster
+        module = self.average.applied_to(self.forecaster)
+        assert isinstance(module, Forecaster)
+        return module
+
+    def state(self) -> TrainingState:
+        """Everything that the next step depends on."""
+        moments, numbers = optimizer_tensors(self.optimizer)
+        tensors: dict[str, Tensor] = {}
+        tensors |= {f"model.{k}": v for k, v in self.forecaster.named_parameters()}
+        tensors |= {f"optimizer.{k}": v for k, v in moments.items()}
+        tensors["random"] = torch.get_rng_state()
+        values: dict[str, Any] = {"optimizer": numbers, "scaler": self.scaler.state_dict()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.average.items()}
+            values["average_updates"] = self.average.updates
+        return TrainingState(self.step_count, tensors, values)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go back to a state.
+
+        Raises:
+            ValueError: if it is that of another model.
+        """
+        own = dict(self.forecaster.named_parameters())
+        saved = _below("model.", state.tensors)
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in saved.items()}:
+            raise ValueError(
+                "the run was started with another model; resume with its own configuration, or "
+                "train to another folder"
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(saved[name])
+        load_optimizer(
+            self.optimizer, _below("optimizer.", state.tensors), state.values["optimizer"]
+        )
+        self.scaler.load_state_dict(state.values["scaler"])
+        if self.average is not None and "average_updates" in state.values:
+            averages = _below("average.", state.tensors)
+            self.average.average = {k: v.to(self.device) for k, v in averages.items()}
+            self.average.updates = state.values["average_updates"]
+        torch.set_rng_state(state.tensors["random"])
+        self.step_count = state.step
+
+    def _on_device(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(x.to(self.device, non_blocking=True) for x in states)
+
+    def _scaled(self, time: np.ndarray, state: Tensor) -> Tensor:
+        """A state, normalised, zero outside the mask."""
+        scaled = self.forecaster.normalizer.normalise(state, time)
+        mask = self.forecaster.mask
+        return scaled if mask is None else scaled.where(mask, 0.0)
+
+
+class _Recomputed:
+    """A forecaster whose steps keep nothing for the backward pass and are computed again there."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self.forecaster = forecaster
+        self.time_step: TimeStep = forecaster.time_step
+
+    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
+        return checkpoint(self.forecaster.step, state, time, *earlier, use_reentrant=False)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

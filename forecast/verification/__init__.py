@@ -1,0 +1,4 @@
+"""Verification: scores, baselines, evaluation, report.
+
+May import `forecast.inference` and `forecast.model`.
+"""

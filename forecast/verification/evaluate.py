@@ -1,0 +1,172 @@
+"""Scores of a forecast file against the store's truth, beside those of the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from configs.layout import CLIMATOLOGY
+from data_prep.store.output_paths import check_output
+from data_prep.store.reader import Store
+from forecast.inference.reader import ForecastFile
+from forecast.verification.references import References
+from forecast.verification.report import markdown
+from forecast.verification.scores_file import SUMMED, make_dataset, write
+from forecast.verification.scoring import Scorer, Scores, TrueState
+from forecast.verification.truth import Truth
+from sphere_ops.parallel.mesh import current
+
+MODEL, PERSISTENCE = "model", "persistence"
+BASELINES = (PERSISTENCE, CLIMATOLOGY)
+
+_BLOCK_BYTES = 32 * 2**20
+
+Progress = Callable[[int, int, str], None]
+Array = NDArray[np.floating[Any]]
+
+
+def evaluate(
+    forecast: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    baselines: Sequence[str] | None = None,
+    climatology: str | Path | None = None,
+    progress: Progress = lambda done, total, note: None,
+) -> xr.Dataset:
+    """Score a forecast, write the scores as CF netCDF and a summary in Markdown beside them.
+
+    Anomalies are departures from the monthly climatology of the store's training years, where it
+    has one; else from the mean state of its training split. Without either there is no anomaly
+    correlation, unless `climatology` names a package or another store that has one. Persistence
+    keeps the anomaly of the initial state where there is a climatology, else the state. Lead
+    times whose valid time the store does not have are left out; one at which a forecast had ended
+    early has no score. The processes of a mesh share the forecasts, along its data axis.
+
+    Args:
+        forecast: forecast file.
+        data: store with the truth: the one that the forecast started from.
+        out: scores file, `.nc`; the summary has the suffix `.md`.
+        baselines: `persistence`, `climatology`; those that there are if not given.
+        climatology: package or store with climatology and means, in place of the store's own.
+        progress: called with (done, total, note) as the forecasts are scored.
+
+    Returns:
+        `rmse`, `mae`, `bias`, `acc`, `relative_l2` and `activity` over (forecast, channel,
+        lead_time), `skill` over (baseline, channel, lead_time), and more.
+
+    Raises:
+        ValueError: if forecast and store do not fit, or one is damaged.
+        FileNotFoundError: if one is not there.
+        FileExistsError: if an output is.
+    """
+    path = check_output(out, (".nc",))
+    summary = check_output(path.with_suffix(".md"), (".md",))
+    file, store = ForecastFile(forecast), Store(data)
+    store.in_memory = False  # a forecast needs few of the states, each of them once
+    file.check_fits(store)
+    scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
+    if current().is_first:
+        write(scores, path)
+        summary.write_text(markdown(scores), encoding="utf-8")
+    return scores
+
+
+def score(
+    file: ForecastFile,
+    store: Store,
+    *,
+    baselines: Sequence[str] | None = None,
+    climatology: str | Path | None = None,
+    progress: Progress = lambda done, total, note: None,
+) -> xr.Dataset:
+    """The scores of an open forecast file; see `evaluate`."""
+    if climatology is None:
+        references = References.of_store(store, file)
+    else:
+        references = References.open(climatology, file)
+    truth = Truth(file, store, references)
+    names = (MODEL, *_allowed(baselines, references))
+    n, k, c = len(file.init_time), len(file.steps), len(file.channel_names)
+    scorer = Scorer(truth)
+    sums = {m: np.zeros((len(names), c, k)) for m in SUMMED}
+    part = current().data
+    own = range(n)[part.rank :: part.ranks]
+    squared_error = np.zeros((n, len(names), c, k), dtype=np.float32)
+    squared_error[own] = np.nan
+    activity_of_truth, count = np.zeros((c, k)), np.zeros(k, dtype=np.int32)
+    for i in own:
+        for position, state in _states(truth, i):
+            true = scorer.true(i, position)
+            if position == 0:
+                start = true
+            count[position] += 1
+            activity_of_truth[:, position] += true.activity
+            for j, name in enumerate(names):
+                scores = _scores(scorer, name, state, start, true)
+                squared_error[i, j, :, position] = scores["rmse"]
+                for m in SUMMED:
+                    sums[m][j, :, position] += scores[m]
+                if name == MODEL:
+                    file.check_complete(np.isfinite(scores["rmse"]), i, position)
+        progress(i + 1, n, "")
+    for sum_of_own in (count, activity_of_truth, squared_error, *sums.values()):
+        current().sum_samples(torch.from_numpy(sum_of_own))  # in place
+    known = np.where(count, count, np.nan)
+    means = {m: total / known for m, total in sums.items()}
+    activity_of_truth = np.sqrt(activity_of_truth / known)
+    for m in ("rmse", "activity"):  # the root comes last
+        means[m] = np.sqrt(means[m])
+    return make_dataset(truth, names, means, squared_error, activity_of_truth, count)
+
+
+def _states(truth: Truth, member: int) -> Iterator[tuple[int, Array]]:
+    """States of a forecast at the lead times that the store has, the initial state first.
+
+    Yields:
+        Position of the lead time, and the state (c, nlat, nlon).
+
+    Raises:
+        ValueError: if the forecast did not start from the store, or the file is damaged.
+    """
+    file = truth.file
+    n_positions, n_channels = len(file.steps), len(file.channel_names)
+    block = max(1, _BLOCK_BYTES // (4 * n_channels * file.grid.nlat * file.grid.nlon))
+    for first in range(0, n_positions, block):
+        known = truth.known(member, slice(first, first + block))
+        if first and not len(known):
+            continue
+        last = int(known[-1]) if len(known) else first
+        states = file.states(member, slice(first, last + 1))
+        if first == 0:
+            truth.check_start(member, states[0])
+            file.check_initial(states[0], member)
+        for position in known:
+            yield int(position), states[position - first]
+
+
+def _scores(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Scores:
+    """Scores of the model's state, or of a baseline."""
+    if name == MODEL:
+        return scorer.model(state, true)
+    return scorer.persistence(start, true) if name == PERSISTENCE else scorer.climatology(true)
+
+
+def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[str, ...]:
+    if baselines is None:
+        return BASELINES if references.climatology is not None else (PERSISTENCE,)
+    for name in baselines:
+        if name not in BASELINES:
+            raise ValueError(f"unknown baseline {name!r}; expected {' or '.join(BASELINES)}")
+    if CLIMATOLOGY in baselines and references.climatology is None:
+        raise ValueError(
+            f"{references.name} has no climatology (it takes gridded files with at least two years "
+            "in the training split); compare with persistence alone"
+        )
+    return tuple(baselines)

@@ -1,0 +1,167 @@
+"""Verification scores: pure functions of (forecast, truth, area weights).
+
+Fields are (..., nlat, nlon) with the forecasts' starts (`init_time`) as the first dim; area weights
+are (nlat, 1) and need no normalisation. Points where the truth is missing (NaN) are left out;
+a forecast that is missing where the truth is not makes the score missing. Functions of one pair of
+fields come first; those that end in the mean over `init_time` are built of them, and the root comes
+last. They are the definitions; `scoring` computes the same with fewer passes over the fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.transforms import RealSHT, power_spectrum
+
+Array = NDArray[np.floating[Any]]
+
+
+def spatial_mean(x: ArrayLike, valid: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Area-weighted mean over the valid points.
+
+    Args:
+        x: field (..., nlat, nlon).
+        valid: which points count, bool, broadcast against x.
+        area_weights: (nlat, 1).
+
+    Returns:
+        (...), in the unit of x; NaN where no point counts.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    weights = np.where(np.broadcast_to(valid, x.shape), np.asarray(area_weights), 0.0)
+    total = weights.sum((-2, -1))
+    weighted = np.where(weights > 0, x * weights, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return weighted.sum((-2, -1)) / total
+
+
+# --- one pair of fields ---------------------------------------------------------------------------
+
+
+def squared_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Mean squared error of each field, (...), in the unit squared."""
+    return _mean_of(_difference(forecast, truth) ** 2, truth, area_weights)
+
+
+def absolute_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Mean absolute error of each field, (...)."""
+    return _mean_of(np.abs(_difference(forecast, truth)), truth, area_weights)
+
+
+def mean_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Mean of forecast minus truth of each field, (...)."""
+    return _mean_of(_difference(forecast, truth), truth, area_weights)
+
+
+def anomaly_correlation(
+    forecast: ArrayLike, truth: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike
+) -> Array:
+    """Correlation of the anomalies of each field, uncentred as WeatherBench has it, (...).
+
+    Missing (0/0) where one of the two has no anomaly.
+    """
+    f, t = _difference(forecast, climatology), _difference(truth, climatology)
+    both = _mean_of(f * t, truth, area_weights)
+    norm = np.sqrt(_mean_of(f * f, truth, area_weights) * _mean_of(t * t, truth, area_weights))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(norm > 0, both / norm, np.nan)
+
+
+def relative_error(
+    forecast: ArrayLike, truth: ArrayLike, reference: ArrayLike, area_weights: ArrayLike
+) -> Array:
+    """‖forecast − truth‖ / ‖truth − reference‖ of each field, (...).
+
+    The reference is what a forecast without knowledge of the state would be: with it, 1 means
+    no better than that. 0 gives the plain relative L2 norm.
+    """
+    size = squared_error(reference, truth, area_weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(squared_error(forecast, truth, area_weights) / size)
+
+
+def anomaly_variance(field: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Variance over the sphere of each field's anomaly, (...), in the unit squared.
+
+    Points where the climatology is missing are left out.
+    """
+    anomaly = _difference(field, climatology)
+    valid = np.isfinite(climatology)
+    mean = spatial_mean(anomaly, valid, area_weights)
+    return spatial_mean((anomaly - mean[..., None, None]) ** 2, valid, area_weights)
+
+
+# --- over the forecasts ---------------------------------------------------------------------------
+
+
+def rmse(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Root of the mean over `init_time` (the first dim) of the mean squared error."""
+    return np.sqrt(squared_error(forecast, truth, area_weights).mean(0))
+
+
+def mae(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Mean absolute error, over the sphere and `init_time`."""
+    return absolute_error(forecast, truth, area_weights).mean(0)
+
+
+def bias(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Mean of forecast minus truth, over the sphere and `init_time`."""
+    return mean_error(forecast, truth, area_weights).mean(0)
+
+
+def acc(
+    forecast: ArrayLike, truth: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike
+) -> Array:
+    """Mean over `init_time` of the anomaly correlation coefficient."""
+    return anomaly_correlation(forecast, truth, climatology, area_weights).mean(0)
+
+
+def relative_l2(
+    forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike, reference: ArrayLike = 0.0
+) -> Array:
+    """Mean over `init_time` of the relative L2 error; see `relative_error`."""
+    return relative_error(forecast, truth, reference, area_weights).mean(0)
+
+
+def activity(field: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike) -> Array:
+    """Standard deviation of the anomaly: the root of the mean over `init_time` of its variance.
+
+    A forecast that is less active than the truth is too smooth; one that is more active is noisy.
+    """
+    return np.sqrt(anomaly_variance(field, climatology, area_weights).mean(0))
+
+
+def skill(score: ArrayLike, baseline: ArrayLike) -> Array:
+    """1 − score/baseline of two errors: 1 is perfect, 0 as good as the baseline."""
+    score, baseline = np.asarray(score, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(baseline > 0, 1 - score / baseline, np.nan)
+
+
+def spectrum(field: ArrayLike, grid: Grid) -> Array:
+    """Power per spherical-harmonic degree; its sum is the area mean of the squared field.
+
+    Args:
+        field: (..., nlat, nlon), complete.
+        grid: where it is sampled; degrees go as far as its quadrature is exact.
+
+    Returns:
+        (..., grid.exact_lmax), in the unit squared.
+    """
+    lmax = grid.exact_lmax
+    analysis = RealSHT(grid, lmax=lmax, mmax=min(lmax, grid.nlon // 2 + 1))
+    x = torch.from_numpy(np.array(field, dtype=np.float64))
+    return power_spectrum(analysis(x)).numpy()
+
+
+def _difference(x: ArrayLike, y: ArrayLike) -> Array:
+    return np.asarray(x, dtype=np.float64) - np.asarray(y, dtype=np.float64)
+
+
+def _mean_of(x: Array, truth: ArrayLike, area_weights: ArrayLike) -> Array:
+    return spatial_mean(x, np.isfinite(truth), area_weights)

@@ -1,0 +1,171 @@
+"""Fields that anomalies are departures from: a climatology, or the mean state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from configs import layout
+from data_prep.store.reader import Store
+from forecast.inference.reader import ForecastFile
+from forecast.model.normalizer import at_times
+from forecast.model.package import load_package
+
+_READ_BYTES = 32 * 2**20
+
+Array = NDArray[np.floating[Any]]
+Times = NDArray[np.datetime64]
+
+
+class References:
+    """Monthly climatology, mean state and mean value of a training split, as far as there are any.
+
+    Attributes:
+        name: store or package that they come from, for messages.
+        mean: mean of each channel over area and time, (c,); None without a training split.
+        climatology: mean by calendar month, (12, c, nlat, nlon), NaN where a channel has no
+            values; None if there is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        file: ForecastFile,
+        channel_names: tuple[str, ...],
+        statistics: Mapping[str, Tensor],
+        store: Store | None = None,
+    ) -> None:
+        """Take the channels of a forecast file from statistics.
+
+        Args:
+            name: see the attributes.
+            file: forecast file whose channels are needed.
+            channel_names: channels of the statistics.
+            statistics: by their names in a store.
+            store: store whose training split has the mean state, where the statistics lack it.
+
+        Raises:
+            ValueError: if a channel is not there.
+        """
+        absent = [c for c in file.channel_names if c not in channel_names]
+        if absent:
+            raise ValueError(
+                f"{name} has no climatology of {', '.join(absent)}, which {file.path} forecasts; "
+                f"it has {', '.join(channel_names)}"
+            )
+        self.name, self._statistics, self._store = name, statistics, store
+        self._channels = [channel_names.index(c) for c in file.channel_names]
+        self._interpolate = not file.time_step.is_calendar
+        self.mean = self._of_file(layout.MEAN)
+        self.climatology = self._of_file(layout.CLIMATOLOGY)
+
+    @classmethod
+    def of_store(cls, store: Store, file: ForecastFile) -> References:
+        """Those of a store's training split."""
+        name = f"store {store.path}"
+        return cls(name, file, store.channel_names, store.statistics, store)
+
+    @classmethod
+    def open(cls, path: str | Path, file: ForecastFile) -> References:
+        """Those of a package or a store.
+
+        Raises:
+            FileNotFoundError: if there is neither.
+            ValueError: if its grid, time step or channels are not those of the forecast file.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"no package or store at {path}; give one that holds a climatology of the "
+                "forecast's variables"
+            )
+        held = [path, path / layout.PACKAGE]
+        if not any((folder / layout.PACKAGE_FILE).is_file() for folder in held):
+            store = Store(path)
+            _check_grid(f"store {path}", store.grid, file)
+            return cls.of_store(store, file)
+        forecaster = load_package(path)
+        _check_grid(f"package {path}", forecaster.grid, file)
+        statistics = {layout.MEAN: forecaster.normalizer.mean}
+        climatology = forecaster.normalizer.climatology
+        if climatology is not None:
+            mask = forecaster.mask
+            statistics[layout.CLIMATOLOGY] = (
+                climatology if mask is None else climatology.where(mask, torch.nan)
+            )
+        return cls(f"package {path}", file, forecaster.channel_names, statistics)
+
+    @cached_property
+    def time_mean(self) -> Tensor | None:
+        """The mean state, (c, nlat, nlon); of a store that lacks it taken from its fields."""
+        found = self._of_file(layout.TIME_MEAN)
+        if found is None and self._store is not None and "train" in self._store.split:
+            found = _mean_state(self._store)[self._channels]
+        return found
+
+    @property
+    def kind(self) -> str | None:
+        """The reference of anomalies in words; None if there is none."""
+        if self.climatology is not None:
+            return f"the monthly climatology of {self.name} (training years)"
+        return None if self.time_mean is None else f"the mean training state of {self.name}"
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where there is a reference of anomalies, broadcast against (c, nlat, nlon)."""
+        if self.climatology is not None:
+            return self.climatology.isfinite().all(0).numpy()
+        if self.time_mean is None:
+            return np.ones((), dtype=bool)
+        return self.time_mean.isfinite().numpy()
+
+    def of_anomalies(self, time: Times) -> Array | None:
+        """The climatology at given times, else the mean state, (b or 1, c, nlat, nlon)."""
+        if self.climatology is not None:
+            return at_times(self.climatology, time, self._interpolate).numpy()
+        return None if self.time_mean is None else self.time_mean[None].numpy()
+
+    def of_norms(self, time: Times) -> Array | None:
+        """The climatology at given times, else the mean value of each channel: (b, c, ...)."""
+        if self.climatology is not None:
+            return at_times(self.climatology, time, self._interpolate).numpy()
+        return None if self.mean is None else self.mean[None, :, None, None].numpy()
+
+    def _of_file(self, name: str) -> Tensor | None:
+        """A statistic for the channels of the file, which are its last dim but two, or all."""
+        if name not in self._statistics:
+            return None
+        values = self._statistics[name].float()
+        return values[self._channels] if values.ndim != 4 else values[:, self._channels]
+
+
+def _check_grid(name: str, grid: object, file: ForecastFile) -> None:
+    if grid != file.grid:
+        raise ValueError(
+            f"the climatology of {name} is on {grid}, the forecast {file.path} on {file.grid}; "
+            "give a package or store on the forecast's grid"
+        )
+
+
+def _mean_state(store: Store) -> Tensor:
+    """Mean over the training split, (c, nlat, nlon), read in slabs."""
+    train = store.split_indices("train")
+    if store.has_trajectories:
+        runs = [(int(i), len(store.time)) for i in train]
+    else:
+        parts = np.split(train, np.flatnonzero(np.diff(train) != 1) + 1)
+        runs = [(int(part[0]), len(part)) for part in parts]
+    state = store.state(runs[0][0])
+    longest = max(1, _READ_BYTES // (4 * state.numel()))
+    total = torch.zeros(state.shape, dtype=torch.float64)
+    for index, count in runs:
+        for step in range(0, count, longest):
+            total += store.states(index, step, min(longest, count - step)).double().sum(0)
+    return (total / sum(count for _, count in runs)).float()

@@ -1,0 +1,122 @@
+"""Scores in words: a table for the terminal and a summary in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from configs.timestep import TimeStep
+from forecast.inference.coordinates import TIME_STEP
+from forecast.inference.reader import lead_label, steps_of
+from forecast.verification.scores_file import NOTES
+
+_NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
+"""Lead times that a table shows, in steps: of any interval, and of months."""
+_ROWS = 7
+_ROUNDING = 1e-4  # of the rmse: a bias that is none
+
+
+def table(scores: xr.Dataset) -> str:
+    """The skill of a forecast at a few lead times, as text with aligned columns."""
+    header, rows = _cells(scores)
+    lines = [*headline(scores), ""]
+    upper = tuple(title.split("|")[0] if "|" in title else "" for title in header)
+    lower = tuple(title.split("|")[-1] for title in header)
+    widths = [max(len(row[i]) for row in (upper, lower, *rows)) for i in range(len(header))]
+    for row in (upper, lower, tuple("-" * w for w in widths), *rows):
+        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
+        cells += [cell.rjust(w) for cell, w in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def markdown(scores: xr.Dataset) -> str:
+    """A summary of the scores that a person can paste into a report."""
+    header, rows = _cells(scores)
+    lines = [f"# {scores.attrs['title']}", "", *(f"- {line}" for line in headline(scores)), ""]
+    lines.append("| " + " | ".join(title.replace("|", " ") for title in header) + " |")
+    lines.append("|" + "---|" * 2 + "---:|" * (len(header) - 2))
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += ["", scores.attrs["comment"], "", f"Source: {scores.attrs['source']}", ""]
+    return "\n".join(lines)
+
+
+def headline(scores: xr.Dataset) -> list[str]:
+    """Up to which lead time the model beats each baseline in each channel, and notes."""
+    time_step = TimeStep.parse(scores.attrs[TIME_STEP])
+    steps = steps_of(scores.lead_time, time_step)
+    sentences = []
+    for baseline in scores.baseline.values if "baseline" in scores.coords else ():
+        for channel in scores.channel.values:
+            skill = scores.skill.sel(baseline=baseline, channel=channel).values
+            scored = np.flatnonzero((steps > 0) & (scores.n_forecasts.values > 0))
+            if not len(scored):
+                continue
+            better = skill[scored] > 0  # missing where a forecast had ended: not better
+            lead = [lead_label(time_step, int(s)) for s in steps[scored]]
+            if better.all():
+                says = f"better than {baseline} at all lead times, to {lead[-1]}"
+            elif not better.any():
+                says = f"not better than {baseline} at any lead time"
+            elif better[: better.argmin()].all() and not better[better.argmin() :].any():
+                says = f"better than {baseline} up to {lead[int(better.argmin()) - 1]}"
+                says = says if better[0] else f"not better than {baseline} at {lead[0]}"
+            else:
+                says = (
+                    f"better than {baseline} at {better.sum()} of {len(lead)} lead times, "
+                    f"{lead[int(better.argmax())]} the first"
+                )
+            sentences.append(f"{channel}: {says}")
+    return sentences + scores.attrs.get(NOTES, "").splitlines()
+
+
+def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of the table; a bar is where a title may be broken."""
+    scores = scores.isel(lead_time=np.flatnonzero(scores.n_forecasts.values > 0))
+    names = [str(name) for name in scores.forecast.values]
+    header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
+    header += tuple(f"skill vs|{name}" for name in names[1:])
+    header += ("acc", "relative|L2", "bias", "forecasts")
+    time_step = TimeStep.parse(scores.attrs[TIME_STEP])
+    steps = steps_of(scores.lead_time, time_step)
+    rows = []
+    for channel, units in zip(scores.channel.values, scores.channel_units.values, strict=True):
+        title = f"{channel} ({units})"
+        for position in _shown(steps, time_step.is_calendar):
+            at = scores.isel(lead_time=position).sel(channel=channel)
+            model = at.sel(forecast=names[0])
+            cells = [title, lead_label(time_step, int(steps[position]))]
+            cells += [_number(x) for x in at.rmse.values]
+            cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
+            cells += [_fraction(model.acc.item()), _number(model.relative_l2.item())]
+            bias = model.bias.item()
+            # What a forecast conserves is exact but for rounding.
+            rounding = abs(bias) < _ROUNDING * model.rmse.item()
+            cells += ["0" if rounding else _number(bias), str(int(at.n_forecasts))]
+            rows.append(tuple(cells))
+            title = ""
+    return header, rows
+
+
+def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
+    """Positions of the lead times that the table shows."""
+    known = [int(s) for s in steps]
+    nice = [s for s in _NICE[months] if s in known]
+    nice += [s for s in (100 * 10**i * j for i in range(6) for j in (1, 2, 5)) if s in known]
+    positive = [s for s in known if s > 0]
+    if len(nice) < min(3, len(positive)):
+        nice = positive[:: max(1, len(positive) // _ROWS)]
+    chosen = sorted({*nice, *positive[-1:]})
+    while len(chosen) > _ROWS:  # first and last stay
+        del chosen[len(chosen) // 2]
+    return [known.index(s) for s in chosen]
+
+
+def _number(x: float) -> str:
+    return "missing" if np.isnan(x) else f"{x:#.3g}".removesuffix(".")
+
+
+def _fraction(x: float) -> str:
+    return "missing" if np.isnan(x) else f"{x:.2f}"

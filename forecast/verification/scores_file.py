@@ -1,0 +1,150 @@
+"""The scores file: what is in it, and how it is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME
+from data_prep.store.output_paths import check_output, remove
+from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
+from forecast.verification import metrics
+from forecast.verification.truth import Truth
+
+NOTES = "notes"
+"""Attribute with what a reader of the scores has to know, one sentence a line; there if any."""
+
+SUMMED = {
+    "rmse": "Root mean square error",
+    "mae": "Mean absolute error",
+    "bias": "Mean error, forecast minus truth",
+    "acc": "Anomaly correlation coefficient",
+    "relative_l2": "Norm of the error over norm of the truth's departure from climatology or mean",
+    "activity": "Standard deviation of the anomaly",
+}
+"""The scores that are means over the forecasts, the roots of two of them taken last."""
+
+Array = NDArray[np.floating[Any]]
+
+
+def make_dataset(
+    truth: Truth,
+    names: tuple[str, ...],
+    means: Mapping[str, Array],
+    squared_error: Array,
+    activity_of_truth: Array,
+    count: NDArray[np.int32],
+) -> xr.Dataset:
+    """Scores with their coordinates and meanings.
+
+    Args:
+        truth: what the forecasts were compared with.
+        names: the model and the baselines.
+        means: scores by the names of `SUMMED`, (name, c, k).
+        squared_error: mean squared error of each forecast, (n, name, c, k).
+        activity_of_truth: (c, k).
+        count: number of forecasts scored at each lead time (k,).
+    """
+    file, dims = truth.file, ("forecast", CHANNEL, LEAD_TIME)
+    scores = xr.Dataset({m: (dims, means[m], {"long_name": SUMMED[m]}) for m in SUMMED})
+    for m in ("acc", "relative_l2"):
+        scores[m].attrs["units"] = "1"
+    if len(names) > 1:
+        skill = [metrics.skill(means["rmse"][0], of_baseline) for of_baseline in means["rmse"][1:]]
+        meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
+        scores["skill"] = (("baseline", *dims[1:]), np.stack(skill), meaning)
+        scores = scores.assign_coords(baseline=_labels("baseline", names[1:], "Baseline"))
+    scores["activity_of_truth"] = (
+        dims[1:],
+        activity_of_truth,
+        {"long_name": "Standard deviation of the truth's anomaly"},
+    )
+    scores["squared_error"] = (
+        (file.member_dim, *dims),
+        squared_error,
+        {"long_name": "Mean squared error of each forecast"},
+    )
+    scores["n_forecasts"] = (
+        (LEAD_TIME,),
+        count,
+        {"long_name": "Number of forecasts scored", "units": "1"},
+    )
+    variables = [file.dataset[name] for name in file.channel_names]
+    long_names = [v.attrs.get("long_name", v.name) for v in variables]
+    units = [v.attrs.get("units", "1") for v in variables]
+    scores = scores.assign_coords(
+        forecast=_labels("forecast", names, "What was scored"),
+        channel=_labels(CHANNEL, file.channel_names, "Variable"),
+        channel_long_name=_labels(CHANNEL, long_names, "Name of the variable"),
+        channel_units=_labels(
+            CHANNEL, units, "Units of the variable, and of its rmse, mae, bias and activity"
+        ),
+        lead_time=file.dataset[LEAD_TIME],
+        init_time=file.dataset[INIT_TIME],
+    )
+    if file.trajectory is not None:
+        scores = scores.assign_coords({TRAJECTORY_NUMBER: file.dataset[TRAJECTORY_NUMBER]})
+    scores.attrs = _attributes(truth)
+    return scores
+
+
+def write(scores: xr.Dataset, path: Path) -> None:
+    """Write beside the output and rename."""
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    # CF forbids missing values in coordinates, for which xarray would declare a fill value.
+    encoding: dict[Hashable, dict[str, Any]] = {
+        name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
+    }
+    encoding[INIT_TIME]["dtype"] = "f8"  # CF 1.8 has no 64-bit integers
+    try:
+        scores.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+        check_output(path, (".nc",))
+        partial.rename(path)
+    finally:
+        remove(partial)
+
+
+def _labels(dim: str, values: Any, long_name: str) -> tuple[str, NDArray[Any], dict[str, str]]:
+    return dim, np.array(values, dtype=object), {"long_name": long_name}
+
+
+def _attributes(truth: Truth) -> dict[str, str]:
+    file, references = truth.file, truth.references
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    held, of_norms = "the state", "from the mean of the channel over area and training times"
+    if references.climatology is not None:
+        held, of_norms = "the anomaly of the initial state", "likewise"
+    anomalies, notes = f"Anomalies are departures from {references.kind}", []
+    if references.kind is None:
+        anomalies = "Activity is the standard deviation of the field itself"
+        notes.append(
+            f"no anomaly correlation: {references.name} has neither climatology nor mean state of "
+            "a training split; --climatology names a package or store that has"
+        )
+    left_out = ((file.mask | truth.mask) & ~truth.valid).sum((-2, -1))
+    counts = [f"{n} of {name}" for n, name in zip(left_out, file.channel_names, strict=True) if n]
+    if counts:
+        notes.append(
+            "left out are points at which not all of model, store and climatology have values: "
+            + ", ".join(counts)
+        )
+    attributes = {
+        "Conventions": CONVENTIONS,
+        "title": f"Scores of the forecast {file.path.name}",
+        "source": str(file.dataset.attrs.get("source", "")),
+        "history": f"{now} forecast evaluate {file.path.name} against store "
+        f"{truth.store.path.name}",
+        "comment": "Means over the sphere are area-weighted; the root of rmse and activity comes "
+        f"after the mean over the forecasts. {anomalies}; relative_l2 is the norm of the error "
+        f"over that of the truth's departure {of_norms}; persistence keeps {held}. A lead time at "
+        "which a forecast had ended early, being no longer finite, has no score.",
+        TIME_STEP: file.time_step.label,
+    }
+    return attributes | ({NOTES: "\n".join(notes)} if notes else {})

@@ -1,0 +1,5 @@
+"""Products on zonal wavenumbers.
+
+Layout, Legendre and banded products, plan, and the custom operation.
+May import `sphere_ops.kernels` and what that imports.
+"""

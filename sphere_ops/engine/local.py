@@ -1,0 +1,102 @@
+"""The local branches on wavenumbers: channels mixed for every symbol, then a banded product."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from sphere_ops.engine.plan import Tables
+from sphere_ops.engine.zonal import Rows, cached, mixed_outer, pieces
+
+# Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
+_CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
+
+
+def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int, int, bool]]:
+    """Ranges of orders to mix together, and whether the output is there already.
+
+    Few orders without a spectral branch do not get a range of their own: their output
+    (2, b, total, o) is set to zero, to be added to like the others.
+    """
+    orders = t.rows_in.orders
+    spectral = t.spectral
+    chunk = _CHUNK if cached(out.device) else _LARGE_CHUNK
+    size = max(1, chunk // (t.rows_in.padded * columns))
+    if 0 < spectral < orders < spectral + size:
+        rows.body(out)[:, :, spectral:].zero_()
+        spectral = orders
+    return [
+        *((p.start, p.stop, True) for p in pieces(0, spectral, size)),
+        *((p.start, p.stop, False) for p in pieces(spectral, orders, size)),
+    ]
+
+
+def add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) -> None:
+    """Add the local branches to y where the spectral branch wrote, and write y elsewhere.
+
+    A real symbol maps real to real and imaginary to imaginary part; an imaginary one maps real to
+    imaginary, and imaginary to minus real.
+    """
+    if t.blocks is None:
+        return
+    rows_in, rows_out = t.rows_in, t.rows_out
+    columns = max(w_real.shape[0], w_imag.shape[0], 1)
+    chunks = _chunks(t, columns, y, rows_out)
+    for b in range(z.shape[1]):
+        for first, last, add in chunks:
+            start = rows_in.halo + first * rows_in.padded - t.blocks.offset
+            stop = rows_in.halo + last * rows_in.padded + rows_in.halo
+            inner = slice(
+                rows_out.halo + first * rows_out.padded, rows_out.halo + last * rows_out.padded
+            )
+            for part in (0, 1):
+                out = y[part, b, inner].view(last - first, rows_out.padded, -1)
+                written = add
+                if t.real is not None:
+                    v = linear(z[part, b, start:stop], w_real)
+                    t.real.apply(v, first, out, written, 1)
+                    written = True
+                if t.imag is not None:
+                    v = linear(z[1 - part, b, start:stop], w_imag)
+                    t.imag.apply(v, first, out, written, -1 if part == 0 else 1)
+
+
+def local_backward(
+    t: Tables, z: Tensor, dy: Tensor, w_real: Tensor, w_imag: Tensor, dz: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the local branches: dz is added to, those of the weights are returned."""
+    wide = torch.promote_types(z.dtype, torch.float32)  # sums over all rows and wavenumbers
+    dw_real, dw_imag = torch.zeros_like(w_real, dtype=wide), torch.zeros_like(w_imag, dtype=wide)
+    if t.blocks is None:
+        return dw_real, dw_imag
+    rows_in, rows_out = t.rows_in, t.rows_out
+    columns = max(w_real.shape[0], w_imag.shape[0], 1)
+    chunks = _chunks(t, columns, dz, rows_in)
+    for b in range(z.shape[1]):
+        for first, last, add in chunks:
+            start = rows_out.halo + first * rows_out.padded - t.blocks.offset_t
+            stop = rows_out.halo + last * rows_out.padded + rows_out.halo
+            inner = slice(
+                rows_in.halo + first * rows_in.padded, rows_in.halo + last * rows_in.padded
+            )
+            single = [place - first for place in t.single if first <= place < last]
+            for part in (0, 1):
+                target = dz[part, b, inner]
+                written = add
+                for banded, w, dw, source, sign in (
+                    (t.real, w_real, dw_real, part, 1),
+                    (t.imag, w_imag, dw_imag, 1 - part, 1 if part == 0 else -1),
+                ):
+                    if banded is None:
+                        continue
+                    dv = z.new_empty(last - first, rows_in.padded, w.shape[0])
+                    banded.apply_transposed(dy[source, b, start:stop], first, dv, sign)
+                    flat = dv.view(-1, w.shape[0])
+                    torch.addmm(target, flat, w, beta=float(written), out=target)
+                    written = True
+                    # An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
+                    for order in single:
+                        dv[order].mul_(0.5)
+                    dw += mixed_outer(flat, z[part, b, inner])
+    return dw_real * 2, dw_imag * 2

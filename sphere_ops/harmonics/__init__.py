@@ -1,0 +1,4 @@
+"""Spherical harmonic transforms of scalars and vectors, vector calculus, spectra.
+
+May import `sphere_ops.engine` and what that imports.
+"""

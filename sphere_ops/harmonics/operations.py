@@ -1,0 +1,183 @@
+"""Analysis and synthesis as differentiable operations; mutual adjoints but for weights.
+
+Both are opaque to `torch.compile`: one call in its graph, and inside it the batched products of
+`triangle` between two Fourier transforms.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from functools import cache, lru_cache
+
+import torch
+from torch import Tensor
+
+from sphere_ops.engine.triangle import Triangle, triangle
+from sphere_ops.engine.zonal import Rows
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.folded import (
+    contract_degrees,
+    contract_latitude,
+    from_hemispheres,
+    to_hemispheres,
+)
+from sphere_ops.kernels.legendre import Function
+from sphere_ops.parallel.mesh import current
+from sphere_ops.parallel.partition import Share
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Grid, truncation and the functions of latitude of a transform.
+
+    Attributes:
+        name: says all of it; what the operations take, so that a graph that holds them means the
+            same in another process.
+    """
+
+    grid: Grid
+    lmax: int
+    mmax: int
+    functions: tuple[Function, ...]
+    name: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Give the spec its name."""
+        name = json.dumps([asdict(self.grid), self.lmax, self.mmax, self.functions])
+        object.__setattr__(self, "name", name)
+
+    @property
+    def rows(self) -> Rows:
+        """Layout of the grid's rows for these orders."""
+        return _layout(self, current().latitude)
+
+
+@lru_cache(maxsize=64)
+def _layout(spec: Spec, share: Share) -> Rows:
+    dealt = tuple(other.orders(spec.mmax) for other in share.all())
+    return Rows(spec.grid.nlat, spec.grid.nlon, dealt, share, spec.grid.nlat, 0)
+
+
+@cache
+def _named(name: str) -> Spec:
+    grid, lmax, mmax, functions = json.loads(name)
+    return Spec(Grid(**grid), lmax, mmax, tuple(functions))
+
+
+def analyse(x: Tensor, spec: Spec) -> Tensor:
+    """Coefficients of fields by each function of latitude.
+
+    Args:
+        x: (..., nlat, nlon), float32 or float64; in a mesh own rows.
+        spec: of the transform.
+
+    Returns:
+        (functions, ..., lmax, mmax) complex; in a mesh own orders.
+    """
+    flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+    coeffs = _analyse(flat, spec.name, False)
+    shape = coeffs.shape[0], *x.shape[:-2], *coeffs.shape[2:4]
+    return torch.view_as_complex(coeffs).reshape(shape)
+
+
+def synthesise(coeffs: Tensor, spec: Spec) -> Tensor:
+    """Fields of coefficients, summed over the functions of latitude.
+
+    Args:
+        coeffs: (functions, ..., lmax, mmax) complex; in a mesh own orders.
+        spec: of the transform.
+
+    Returns:
+        (..., nlat, nlon) real; in a mesh own rows.
+    """
+    n = math.prod(coeffs.shape[1:-2])
+    flat = coeffs.reshape(len(spec.functions), n, *coeffs.shape[-2:])
+    x = _synthesise(torch.view_as_real(flat.resolve_conj()), spec.name, False)
+    return x.reshape(*coeffs.shape[1:-2], *x.shape[-2:])
+
+
+@torch.library.custom_op("sphere_ops::analyse", mutates_args=())
+def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
+    """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
+    spec = _named(name)
+    rows, orders = spec.rows, spec.rows.own
+    out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
+    if not len(x):  # torch refuses the Fourier transform of nothing
+        return out
+    tables = _tables(spec, x)
+    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
+    z = to_hemispheres(x, rows, weights, "backward" if adjoint else "forward")
+    if adjoint:
+        z *= _counted(spec, x)
+    contract_latitude(tables, z, torch.view_as_complex(out))
+    return out
+
+
+@torch.library.custom_op("sphere_ops::synthesise", mutates_args=())
+def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
+    """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
+    spec = _named(name)
+    rows, orders, n = spec.rows, spec.rows.own, coeffs.shape[1]
+    if not n:
+        return coeffs.new_empty(0, rows.own_rows, rows.nlon)
+    tables = _tables(spec, coeffs)
+    z = coeffs.new_empty(2, orders.count, rows.north, n, dtype=coeffs.dtype.to_complex())
+    contract_degrees(tables, torch.view_as_complex(coeffs), z)
+    if adjoint:
+        z /= _counted(spec, coeffs)
+    weights = tables[0].quadrature if adjoint else None
+    return from_hemispheres(z, rows, weights, "backward" if adjoint else "forward")
+
+
+def _tables(spec: Spec, like: Tensor) -> list[Triangle]:
+    """Tables of the functions of latitude, for the own orders."""
+    of = spec.grid, spec.lmax, spec.rows.own, like.dtype, like.device
+    return [triangle(*of, function) for function in spec.functions]
+
+
+def _counted(spec: Spec, like: Tensor) -> Tensor:
+    """How often each own order counts in the real inner product, (orders, 1, 1).
+
+    An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
+    """
+    nlon, orders = spec.grid.nlon, spec.rows.own
+    count = like.new_full((orders.count, 1, 1), 2.0)
+    count[: orders.under(1)] = 1
+    if nlon % 2 == 0:
+        count[orders.under(nlon // 2) :] = 1
+    return count
+
+
+@_analyse.register_fake
+def _(x: Tensor, name: str, adjoint: bool) -> Tensor:
+    spec = _named(name)
+    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.rows.orders, 2)
+
+
+@_synthesise.register_fake
+def _(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
+    rows = _named(name).rows
+    return coeffs.new_empty(coeffs.shape[1], rows.own_rows, rows.nlon)
+
+
+def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    _, ctx.name, ctx.adjoint = inputs
+
+
+def _analyse_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    return _synthesise(grad.contiguous(), ctx.name, not ctx.adjoint), None, None
+
+
+def _synthesise_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
+    x = _analyse(grad, ctx.name, not ctx.adjoint)
+    return x, None, None
+
+
+_analyse.register_autograd(_analyse_backward, setup_context=_setup_context)
+_synthesise.register_autograd(_synthesise_backward, setup_context=_setup_context)
+
+for _device_type in ("cpu", "cuda"):  # transforms stay in float32, their gradients too
+    _analyse.register_autocast(_device_type, torch.float32)
+    _synthesise.register_autocast(_device_type, torch.float32)

@@ -1,0 +1,167 @@
+"""Local filters on the rows of a grid, and their symbols: one banded matrix per wavenumber.
+
+A filter gives, for every output row, the weights of the input points around the point of that row
+at longitude 0; the points of the other columns see the same weights, shifted. So a filter is
+diagonal in the wavenumber, Y[h', m] = Σ_h a_m[h', h] X[h, m], with a_m the conjugate Fourier
+transform of its weights over longitude. A filter that is even in longitude has a real symbol, an
+odd one an imaginary symbol; mirror images are combined in pairs so that each symbol is one of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sphere_ops.grid import Grid
+from sphere_ops.parallel.partition import Orders
+
+_MIRROR_TOLERANCE = 1e-9  # relative; mirror images agree to rounding in float64
+
+
+@dataclass(frozen=True)
+class BandedFilters:
+    """Weights of K filters on the rows near each output row.
+
+    Attributes:
+        first_row: first input row of each output row's band, (nlat_out,) int64.
+        values: (K, nlat_out, band, nlon_in) float64; rows beyond the grid hold zeros.
+    """
+
+    first_row: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Symbols that are purely real or purely imaginary, and how filters combine into them.
+
+    Attributes:
+        first_row: first input row of each output row's band, (nlat_out,) int64.
+        real: the real symbols, (K_real, nlat_out, band, orders) float64.
+        imag: the imaginary parts of the imaginary ones, (K_imag, nlat_out, band, orders) float64.
+        combine_real: filter weights to real-symbol weights, (K_real, K) float64.
+        combine_imag: filter weights to imaginary-symbol weights, (K_imag, K) float64.
+    """
+
+    first_row: Tensor
+    real: Tensor
+    imag: Tensor
+    combine_real: Tensor
+    combine_imag: Tensor
+
+
+def band_rows(grid: Grid, grid_out: Grid, radius: float) -> tuple[Tensor, int]:
+    """Input rows within `radius` (radians) of each output row.
+
+    Returns:
+        The first row of each band, (nlat_out,), and the common number of rows of the bands. A
+        difference in colatitude never exceeds the geodesic distance, so that points beyond a
+        pole are within the band too.
+    """
+    distance = (grid.colatitude[None, :] - grid_out.colatitude[:, None]).abs()
+    inside = distance <= radius
+    inside[torch.arange(grid_out.nlat), distance.argmin(dim=1)] = True
+    count = inside.sum(dim=1)
+    band = int(count.max())
+    first = inside.to(torch.int8).argmax(dim=1)
+    return torch.minimum(first, torch.tensor(grid.nlat - band)).clamp(min=0), band
+
+
+def symbols(filters: BandedFilters, orders: Orders) -> Symbols:
+    """Symbols of filters for some wavenumbers.
+
+    Args:
+        filters: K filters.
+        orders: wavenumbers below nlon_in // 2 + 1.
+    """
+    even, odd, combine_even, combine_odd = _mirror_pairs(filters.values)
+    return Symbols(
+        filters.first_row,
+        _transform(even, orders.index).real.contiguous(),
+        -_transform(odd, orders.index).imag,  # the conjugate's
+        combine_even,
+        combine_odd,
+    )
+
+
+def _transform(values: Tensor, orders: Tensor) -> Tensor:
+    """Some orders of the Fourier transform over longitude, row by row; perhaps of no filter."""
+    out = values.new_zeros(*values.shape[:-1], len(orders), dtype=torch.complex128)
+    for row in range(values.shape[1] if len(values) else 0):
+        out[:, row] = torch.fft.rfft(values[:, row], dim=-1)[..., orders]
+    return out
+
+
+def _mirror_pairs(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Split filters in even and odd ones, with as few of both as there were filters.
+
+    Where two filters are mirror images of each other, w₁ f₁ + w₂ f₂ is (w₁ + w₂) times their even
+    part plus (w₁ − w₂) times the odd one. A filter without a partner contributes both its parts.
+    """
+    k = len(values)
+    mirrored = values.flip(-1).roll(1, dims=-1)  # λ -> −λ
+    scale = values.abs().amax(dim=(1, 2, 3)).clamp(min=1e-300)
+    even, odd, rows_even, rows_odd = [], [], [], []
+    done: set[int] = set()
+    for i in range(k):
+        if i in done:
+            continue
+        partner = next(
+            (
+                (j, sign)
+                for j in range(i, k)
+                if j not in done
+                for sign in (1.0, -1.0)
+                if (mirrored[i] - sign * values[j]).abs().max() <= _MIRROR_TOLERANCE * scale[i]
+            ),
+            None,
+        )
+        unit = torch.eye(k, dtype=values.dtype)
+        parts = (values[i] + mirrored[i]) / 2, (values[i] - mirrored[i]) / 2
+        if partner is None:
+            weights_even, weights_odd = unit[i], unit[i]
+        elif partner[0] == i:
+            weights_even = weights_odd = unit[i]
+        else:
+            j, sign = partner
+            done.add(j)
+            weights_even, weights_odd = unit[i] + sign * unit[j], unit[i] - sign * unit[j]
+        done.add(i)
+        if partner is None or partner != (i, -1.0):
+            even.append(parts[0])
+            rows_even.append(weights_even)
+        if partner is None or partner != (i, 1.0):
+            odd.append(parts[1])
+            rows_odd.append(weights_odd)
+    empty = values[:0]
+    return (
+        torch.stack(even) if even else empty,
+        torch.stack(odd) if odd else empty,
+        torch.stack(rows_even) if even else values.new_zeros(0, k),
+        torch.stack(rows_odd) if odd else values.new_zeros(0, k),
+    )
+
+
+def stack(parts: list[Symbols]) -> Symbols:
+    """Symbols of several sets of filters side by side, on the union of their bands."""
+    if len(parts) == 1:
+        return parts[0]
+    first = torch.stack([s.first_row for s in parts]).amin(dim=0)
+    last = torch.stack([s.first_row + s.real.shape[2] for s in parts]).amax(dim=0)
+    band = int((last - first).max())
+
+    def widen(s: Symbols, values: Tensor) -> Tensor:
+        out = values.new_zeros(len(values), values.shape[1], band, values.shape[3])
+        rows = torch.arange(values.shape[2]) + (s.first_row - first)[:, None]  # (h', band)
+        index = rows[None, :, :, None].expand(values.shape)
+        return out.scatter_(2, index, values)
+
+    return Symbols(
+        first,
+        torch.cat([widen(s, s.real) for s in parts]),
+        torch.cat([widen(s, s.imag) for s in parts]),
+        torch.block_diag(*[s.combine_real for s in parts]),
+        torch.block_diag(*[s.combine_imag for s in parts]),
+    )

@@ -1,0 +1,55 @@
+"""Peak memory, and the choice of what a benchmark runs."""
+
+import sys
+
+import pytest
+import torch
+
+from benchmarks.accuracy import ablation as task_a
+from benchmarks.accuracy import shallow_water
+from benchmarks.speed import sphere_ops, training
+from benchmarks.speed.measure import peak_memory, peak_of_process
+
+MAIN = {
+    "sphere_ops": sphere_ops.main,
+    "training": training.main,
+    "shallow_water": shallow_water.main,
+    "task_a": task_a.main,
+}
+STEP = """
+import torch
+from benchmarks.speed.measure import peak_memory
+
+def step():
+    torch.ones(1 << 23)
+    for _ in range(8):
+        torch.ones(1 << 22)
+
+print(peak_memory(step, torch.device("cpu")))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="read from Linux's accounts")
+def test_peak_memory_is_that_of_the_tensors_that_are_held_together() -> None:
+    assert peak_of_process("-c", STEP) == pytest.approx(32, abs=1)  # MiB
+
+
+def test_memory_is_not_measured_where_freed_memory_may_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    with pytest.raises(RuntimeError, match="MALLOC_MMAP_THRESHOLD_ is not set"):
+        peak_memory(lambda: None, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", MAIN)
+def test_a_name_that_matches_nothing_is_refused_with_those_that_there_are(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ["--data", "unused.zarr"] if name == "task_a" else []
+    monkeypatch.setattr("sys.argv", [name, *store, "--only", "nothing of this name"])
+    with pytest.raises(SystemExit) as caught:
+        MAIN[name]()
+    assert caught.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "--only 'nothing of this name' is in none of the names; they are " in message

@@ -1,0 +1,89 @@
+"""A damaged forecast file is refused, in one line that names it, and is never scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import zarr
+
+from forecast.inference.forecast import run_rollout
+from forecast.verification.evaluate import evaluate
+from tests.forecast.stand_in import Turning
+
+VARIABLE = "vorticity"
+
+
+@pytest.fixture(scope="module")
+def store(make_store, tmp_path_factory) -> Path:
+    return make_store(tmp_path_factory.mktemp("trajectories") / "store.zarr")
+
+
+@pytest.fixture(params=[".nc", ".zarr"])
+def forecast(request, store, tmp_path) -> Path:
+    path = tmp_path / f"forecast{request.param}"
+    run_rollout(Turning(store, 0.9), store, path, split="train", n_steps=4)
+    return path
+
+
+def chunk_of(path: Path) -> tuple[Path, int]:
+    """A file that holds values of a variable, and where they begin in it."""
+    if path.is_dir():
+        return next(p for p in sorted((path / VARIABLE / "c").rglob("*")) if p.is_file()), 0
+    with netCDF4.Dataset(path) as file:
+        assert file[VARIABLE].filters()["complevel"] == 1
+    content, begin = path.read_bytes(), bytes([0x78, 0x01])  # of a zlib stream of level 1
+    found = [i for i in range(len(content)) if content.startswith(begin, i)]
+    return path, found[len(found) // 2]
+
+
+def overwrite(path: Path, rng: np.random.Generator) -> None:
+    """Put 64 random bytes into a chunk."""
+    file, start = chunk_of(path)
+    content = bytearray(file.read_bytes())
+    content[start + 40 : start + 104] = rng.bytes(64)
+    file.write_bytes(content)
+
+
+def leave_out(path: Path) -> None:
+    """Make one field missing, the second step of the third forecast."""
+    if path.is_dir():
+        array = zarr.open_group(path, mode="r+")[VARIABLE]
+        assert isinstance(array, zarr.Array)
+        array[2, 2] = np.nan
+    else:
+        with netCDF4.Dataset(path, "r+") as file:
+            file[VARIABLE][2, 2] = np.nan
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_bytes_in_a_chunk_end_in_one_line(forecast, store, tmp_path, seed, refused):
+    overwrite(forecast, np.random.default_rng(seed))
+    for arguments in (
+        ("evaluate", forecast, "--data", store, "--out", tmp_path / "s.nc"),
+        ("plot", "spectrum", forecast, "--data", store, "--out", tmp_path / "s.png"),
+    ):
+        line = refused(*arguments)
+        assert line.startswith(f"error: forecast {forecast} is damaged: {VARIABLE} of"), line
+    assert not list(tmp_path.glob("s.*"))
+
+
+def test_a_missing_field_is_no_score_but_an_error(forecast, store, tmp_path):
+    leave_out(forecast)
+    with pytest.raises(ValueError, match=rf"{forecast} .*{VARIABLE} .*trajectory 2 .*at 2 h"):
+        evaluate(forecast, store, tmp_path / "s.nc")
+    assert not list(tmp_path.glob("s.*"))
+
+
+def test_an_initial_state_that_lacks_points_of_the_others_is_an_error(forecast, store, tmp_path):
+    if forecast.is_dir():
+        array = zarr.open_group(forecast, mode="r+")[VARIABLE]
+        assert isinstance(array, zarr.Array)
+        array[1, 0] = np.nan
+    else:
+        with netCDF4.Dataset(forecast, "r+") as file:
+            file[VARIABLE][1, 0] = np.nan
+    with pytest.raises(ValueError, match=rf"{forecast} .*{VARIABLE} .*trajectory 1 .*at 0 h"):
+        evaluate(forecast, store, tmp_path / "s.nc")

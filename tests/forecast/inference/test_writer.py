@@ -1,0 +1,206 @@
+"""A forecast file is CF, opens with one call, and is there whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from configs.timestep import TimeStep
+from configs.variables import variable
+from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.reader import ForecastFile
+from forecast.inference.writer import ForecastWriter
+from sphere_ops.grid import Grid
+
+GRID = Grid.legendre_gauss(8, 16)
+ATTRIBUTES = {"title": "A forecast", "source": "a test", "history": "made by a test"}
+TIMES = np.array(["2001-01-01T00", "2001-01-01T06", "2001-01-02T12"], dtype="datetime64[ns]")
+KINDS = ["series", "months", "minutes", "trajectories"]
+
+
+def axes(kind: str, n_steps: int = 4, names: tuple[str, ...] = ("z500", "t2m")) -> ForecastAxes:
+    step = {"series": "6h", "months": "1mo", "minutes": "20min", "trajectories": "1h"}[kind]
+    if kind == "trajectories":
+        names = ("geopotential", "vorticity", "divergence")
+    return ForecastAxes(
+        grid=GRID,
+        channels=[variable(name) for name in names],
+        time_step=TimeStep.parse(step),
+        init_time=TIMES[:1].repeat(3) if kind == "trajectories" else TIMES,
+        steps=np.arange(n_steps + 1),
+        trajectory=np.array([4, 5, 7]) if kind == "trajectories" else None,
+    )
+
+
+def fields(layout: ForecastAxes, seed: int = 0) -> np.ndarray:
+    shape = (*layout.shape[:2], len(layout.channels), *layout.shape[2:])
+    return np.random.default_rng(seed).normal(2.0, 3.0, shape).astype(np.float32)
+
+
+def write(path: Path, kind: str, **options: int) -> tuple[ForecastAxes, np.ndarray]:
+    layout = axes(kind, **options)
+    values = fields(layout)
+    with ForecastWriter(path, layout, ATTRIBUTES, batch_size=2) as writer:
+        for members in ([0, 1], [2]):
+            for k in range(values.shape[1]):
+                writer.write(members, k, values[members, k])
+    return layout, values
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_one_call_opens_what_was_written(tmp_path, kind, suffix):
+    path = tmp_path / f"f{suffix}"
+    layout, values = write(path, kind)
+    with xr.open_dataset(path) if suffix == ".nc" else xr.open_zarr(path, chunks=None) as file:
+        for c, channel in enumerate(layout.channels):
+            np.testing.assert_array_equal(file[channel.name].values, values[:, :, c])
+            assert file[channel.name].attrs["units"] == channel.units
+            assert file[channel.name].attrs["standard_name"] == channel.standard_name
+            assert file[channel.name].attrs["long_name"] == channel.long_name
+        np.testing.assert_array_equal(file.valid_time.values, layout.valid_time)
+        np.testing.assert_array_equal(file.init_time.values, layout.init_time)
+        np.testing.assert_allclose(file.latitude, GRID.latitude.numpy(), atol=1e-12)
+        if kind != "months":
+            whole = file.init_time.values[:, None] + file.lead_time.values[None]
+            np.testing.assert_array_equal(whole, file.valid_time.values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_is_cf(tmp_path, kind):
+    checker = Path(sys.executable).with_name("compliance-checker")
+    if not checker.exists():
+        pytest.skip("compliance-checker is not installed")
+    write(tmp_path / "f.nc", kind)
+    command = [checker, "--test=cf:1.8", "--criteria=lenient", "f.nc"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # It would have lead_time to the left of init_time, which WeatherBench and we have not.
+    sections = {line for line in done.stdout.splitlines() if line.startswith("§")}
+    assert sections <= {"§2.4 Dimensions"}, done.stdout
+    assert "Errors" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("cdo") is None, reason="cdo is not installed")
+@pytest.mark.parametrize("kind", KINDS)
+def test_cdo_recognises_grid_and_time_axis(tmp_path, kind):
+    write(tmp_path / "f.nc", kind)
+    command = ["cdo", "-s", "sinfon", "f.nc"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "gaussian" in said and "points=128 (16x8)" in said
+    assert "longitude : 0 to 337.5 by 22.5 degrees_east  circular" in said
+    assert "init_time : 3 steps" in said
+    for time in axes(kind).init_time:
+        assert str(time.astype("datetime64[s]")).replace("T", " ") in said
+
+
+def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("forecast.inference.writer._BUFFER_BYTES", 2**16)
+
+    def peak(n_steps: int) -> int:
+        layout = axes("series", n_steps)
+        state = fields(axes("series", 0))[:, 0]
+        with ForecastWriter(tmp_path / f"{n_steps}.nc", layout, ATTRIBUTES) as writer:
+            tracemalloc.start()
+            for k in range(n_steps + 1):
+                writer.write([0, 1, 2], k, state + k)
+            used = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return used
+
+    assert peak(400) < 1.5 * peak(50)
+
+
+def test_what_is_not_written_is_missing(tmp_path):
+    layout = axes("series")
+    with ForecastWriter(tmp_path / "f.nc", layout, ATTRIBUTES) as writer:
+        writer.write([0, 2], 0, fields(layout)[[0, 2], 0])
+        writer.end(1, -1)
+    with xr.open_dataset(tmp_path / "f.nc") as file:
+        finite = np.isfinite(file.t2m).all(["latitude", "longitude"]).values
+        np.testing.assert_array_equal(finite[:, 0], [True, False, True])
+        assert not finite[:, 1:].any()
+        np.testing.assert_array_equal(file.last_step, [4, -1, 4])
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_an_error_while_writing_leaves_nothing(tmp_path, suffix):
+    layout = axes("series")
+    with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
+        with ForecastWriter(tmp_path / f"f{suffix}", layout, ATTRIBUTES) as writer:
+            writer.write([0], 0, fields(layout)[:1, 0])
+            assert not (tmp_path / f"f{suffix}").exists()
+            raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".nc", RuntimeError), (".zarr", OSError)])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch, suffix, kind):
+    def fail(*args):
+        raise kind("NetCDF: HDF error")
+
+    for sink in ("NetCDFSink", "ZarrSink"):
+        monkeypatch.setattr(f"forecast.inference.writer.{sink}.put", fail)
+    with pytest.raises(OSError, match=r"cannot write .*f\.(nc|zarr) \(NetCDF: HDF error; \d+ MB"):
+        write(tmp_path / f"f{suffix}", "series")
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_that_cannot_be_are_refused(tmp_path):
+    (tmp_path / "there.nc").write_text("precious")
+    for name, kind, message in (
+        ("there.nc", FileExistsError, "exists; remove it or choose another path"),
+        ("f.grib", ValueError, "ends in '.grib'; expected .nc or .zarr"),
+        ("nowhere/f.nc", FileNotFoundError, "folder of output"),
+    ):
+        with pytest.raises(kind, match=message):
+            ForecastWriter(tmp_path / name, axes("series"), ATTRIBUTES)
+    assert (tmp_path / "there.nc").read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_reader_knows_what_the_writer_was_told(tmp_path, kind):
+    layout, values = write(tmp_path / "f.zarr", kind)
+    file = ForecastFile(tmp_path / "f.zarr")
+    assert file.grid == GRID
+    assert file.channel_names == tuple(v.name for v in layout.channels)
+    assert file.time_step == layout.time_step
+    np.testing.assert_array_equal(file.steps, layout.steps)
+    np.testing.assert_array_equal(file.states(1, slice(1, 3)), values[1, 1:3])
+
+
+def test_lead_times_and_starts_are_found_by_what_a_person_types(tmp_path):
+    write(tmp_path / "f.nc", "series")
+    write(tmp_path / "m.nc", "months")
+    write(tmp_path / "t.nc", "trajectories")
+    series, months, trajectories = (ForecastFile(tmp_path / f"{x}.nc") for x in "fmt")
+    assert [series.find_lead(x) for x in ("12h", "1d", "6", 18, "0", None)] == [2, 4, 1, 3, 0, 4]
+    assert [months.find_lead(x) for x in ("2mo", 3, "1 month")] == [2, 3, 1]
+    assert series.lead_label(3) == "18 h" and months.lead_label(1) == "1 month"
+    assert [series.find_member(x) for x in ("2001-01-02", 1, None)] == [2, 1, 0]
+    assert [trajectories.find_member(x) for x in (5, "7", None)] == [1, 2, 0]
+    with pytest.raises(ValueError, match="no lead time '7h'; it has 0 h to 24 h every 6 h"):
+        series.find_lead("7h")
+    with pytest.raises(ValueError, match="no forecast with trajectory '3'; it has 3, from 4 to 7"):
+        trajectories.find_member(3)
+    with pytest.raises(ValueError, match=r"no variable 'z50'; it has z500, t2m \(nearest: z500\)"):
+        series.check_variable("z50")
+
+
+def test_files_that_are_no_forecast_are_refused(tmp_path):
+    (tmp_path / "text.nc").write_text("hello")
+    xr.Dataset({"x": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc")
+    for name, kind, message in (
+        ("absent.nc", FileNotFoundError, "no forecast at .*absent.nc; make one with"),
+        ("text.nc", ValueError, "neither netCDF nor zarr"),
+        ("other.nc", ValueError, r"not a forecast file \(no channels, init_time, lead_time"),
+    ):
+        with pytest.raises(kind, match=message):
+            ForecastFile(tmp_path / name)

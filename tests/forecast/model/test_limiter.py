@@ -1,0 +1,145 @@
+"""The limiter of rollouts: what it lets pass, what it holds, and that it bounds any model."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from configs.model import ModelConfig
+from data_prep.store.reader import Store
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.limiter import SpectralLimiter
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.resample import resample
+from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT, power_spectrum
+from sphere_ops.parallel.fields import area_mean
+
+GRIDS = [
+    Grid.of("legendre-gauss", 12, 24),
+    Grid.of("equiangular", 13, 24),
+    Grid.of("cell-centred", 12, 23),
+]
+
+
+def field(grid: Grid, lmax: int, seed: int = 0) -> torch.Tensor:
+    """Two random fields of two channels without degrees from lmax on, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    coeffs = torch.randn(2, 2, lmax, lmax, dtype=torch.complex128, generator=generator).tril()
+    coeffs[..., 0] = coeffs[..., 0].real.to(coeffs)
+    return InverseRealSHT(grid, lmax=lmax, mmax=lmax)(coeffs)
+
+
+def analysed(grid: Grid, x: torch.Tensor) -> torch.Tensor:
+    return RealSHT(grid, lmax=grid.exact_lmax, mmax=grid.exact_lmax)(x)
+
+
+def limiter(grid: Grid, x: torch.Tensor, factor: float, beyond: float = 0.0) -> SpectralLimiter:
+    """The limiter of training data that are the fields x."""
+    power = power_spectrum(analysed(grid, x)).amax(0)
+    return SpectralLimiter(grid, torch.cat([power, power.new_full((2, 1), beyond)], 1), factor)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_a_state_like_those_of_the_training_data_passes_unchanged(grid):
+    x = field(grid, grid.exact_lmax)
+    limit = limiter(grid, x, 1.0, beyond=1.0)
+    assert torch.equal(limit(x), x)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_a_degree_that_has_outgrown_the_data_is_scaled_to_the_limit(grid):
+    x = field(grid, grid.exact_lmax)
+    coeffs = analysed(grid, x)
+    grown = coeffs.clone()
+    grown[1, 0, 3] *= 10  # one degree of one channel of one sample
+    y = InverseRealSHT(grid, lmax=grid.exact_lmax, mmax=grid.exact_lmax)(grown)
+    limited = analysed(grid, limiter(grid, x, 2.0, beyond=1.0)(y))
+    limit = 2 * power_spectrum(coeffs).amax(0)
+    expected = coeffs.clone()
+    expected[1, 0, 3] *= (limit[0, 3] / power_spectrum(coeffs)[1, 0, 3]).sqrt()
+    torch.testing.assert_close(limited, expected, rtol=1e-3, atol=1e-10)  # 1e-5 is its own slack
+    others = torch.ones(2, 2, grid.exact_lmax, dtype=torch.bool)
+    others[1, 0, 3] = False
+    torch.testing.assert_close(limited[others], coeffs[others], rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_beyond_the_degrees_counts_as_one_more():
+    grid = Grid.of("equiangular", 13, 24)  # exact up to degree 6, and holds 12
+    large, small = field(grid, grid.exact_lmax), 1e-3 * field(grid, 12, seed=1)
+    limit = limiter(grid, large, 1.5, beyond=float(area_mean(small.square(), grid).max()))
+    torch.testing.assert_close(limit(large + small), large + small, rtol=0, atol=1e-2)
+    grown = limit(large + 1e4 * small)
+    assert float(area_mean(grown.square(), grid).max()) < 2 * float(limit.power.sum(1).max())
+
+
+def test_the_limits_hold_on_another_grid():
+    grid = Grid.of("legendre-gauss", 12, 24)
+    x = field(grid, 12)
+    limit = limiter(grid, x, 1.0)
+    for other in (Grid.of("legendre-gauss", 24, 48), Grid.of("equiangular", 13, 24)):
+        there = limit.on_grid(other)
+        y = resample(x, grid, other)
+        torch.testing.assert_close(there(y), y, rtol=1e-2, atol=1e-2)
+        low = min(12, other.exact_lmax)
+        power = power_spectrum(analysed(other, there(10 * y)))[..., :low]
+        torch.testing.assert_close(
+            power, power_spectrum(analysed(grid, limit(10 * x)))[..., :low], rtol=0.05, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("size", [1e15, 1e30, float("inf")])
+def test_what_would_overflow_is_held_too(size):
+    grid = Grid.of("legendre-gauss", 12, 24)
+    x = field(grid, 12).float()
+    limit = limiter(grid, x.double(), 1.5).float()
+    held = limit(torch.where(x > 0, size, -size))
+    assert held.isfinite().all()
+    assert float(area_mean(held.square(), grid).max()) <= 1.6 * float(limit.power.sum(1).max())
+
+
+class Amplifier(nn.Module):
+    """A network whose tendency is a twentieth of the state."""
+
+    def __init__(self, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 0.05 * x[:, : len(self.scale)] / self.scale
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("trajectories", {}), ("files", {"baseline": "climatology"})],
+    ids=["trajectories", "masked series"],
+)
+def test_a_model_that_amplifies_everything_stays_where_the_data_were(
+    make_store, tmp_path, kind, settings
+):
+    store = Store(make_store(tmp_path / "store.zarr", kind, mask=kind == "files"))
+    config = ModelConfig.model_validate(
+        {"branches": {"spectral": {"lmax": 8}}, "channels": 4, "blocks": 1, **settings}
+    )
+    state = store.state(*store.windows("train", 0)[0])[None]
+    time = np.array([store.valid_time(*store.windows("train", 0)[0])])
+    sizes = {}
+    for factor in (1.5, None):
+        forecaster = Forecaster.from_store(
+            config.model_copy(update={"spectral_limit": factor}), store
+        ).eval()
+        forecaster.network = Amplifier(forecaster.normalizer.step_scale)
+        *_, (valid_time, last) = rollout(forecaster, state, time, 300)
+        normalised = forecaster.normalizer.normalise(last, valid_time).nan_to_num()
+        sizes[factor] = float(area_mean(normalised.square(), store.grid).max().sqrt())
+    assert sizes[None] > 1e4
+    assert sizes[1.5] < 10
+
+
+def test_training_goes_on_without_it(make_store, tmp_path):
+    store = Store(make_store(tmp_path / "store.zarr"))
+    config = ModelConfig.model_validate({"branches": {"spectral": {"lmax": 8}}, "blocks": 1})
+    forecaster = Forecaster.from_store(config, store)
+    state, time = 100 * store.state(0)[None], np.array([store.valid_time(0)])
+    torch.testing.assert_close(forecaster.train().step(state, time), state)  # persistence
+    assert not torch.allclose(forecaster.eval().step(state, time), state, rtol=0.5)

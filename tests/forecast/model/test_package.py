@@ -1,0 +1,181 @@
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from configs.model import ModelConfig
+from configs.schema import RolloutConfig
+from data_prep.store.reader import Store
+from forecast.model import package as checkpoint
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import (
+    TrainingState,
+    load_package,
+    load_training_state,
+    rollout_defaults,
+    save_package,
+    save_training_state,
+)
+
+
+@pytest.fixture(scope="module")
+def forecaster(make_store, tmp_path_factory):
+    path = make_store(tmp_path_factory.mktemp("s") / "store.zarr", "files", mask=True)
+    config = ModelConfig.model_validate(
+        {
+            "branches": {"spectral": {"lmax": 6}, "differential": {"order": 2}},
+            "channels": 4,
+            "blocks": 1,
+            "static": ["sin_latitude", "orography"],
+            "forcing": ["cos_year"],
+            "baseline": "climatology",
+        }
+    )
+    made = Forecaster.from_store(config, Store(path)).eval()
+    with torch.no_grad():
+        made.network.decoder.weight.normal_()
+    return made
+
+
+def test_a_loaded_package_forecasts_what_was_saved(forecaster, tmp_path):
+    save_package(forecaster, tmp_path / "package", training={"step": 3})
+    loaded = load_package(tmp_path / "package")
+    state = torch.randn(2, 2, 8, 16)
+    time = np.array(["2001-02-01", "2001-11-01"], "datetime64[ns]")
+    torch.testing.assert_close(
+        loaded.step(state, time), forecaster.step(state, time), rtol=0, atol=0, equal_nan=True
+    )
+    assert loaded.channels == forecaster.channels
+    assert loaded.grid == forecaster.grid
+    assert loaded.time_step == forecaster.time_step
+
+
+def test_a_run_folder_stands_for_its_package(forecaster, tmp_path):
+    save_package(forecaster, tmp_path / "run" / "package")
+    assert load_package(tmp_path / "run").channel_names == forecaster.channel_names
+
+
+def test_a_package_is_replaced_in_place(forecaster, tmp_path):
+    for step in (1, 2):
+        save_package(forecaster, tmp_path / "p", training={"step": step})
+    assert json.loads((tmp_path / "p/package.json").read_text())["training"]["step"] == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_failed_write_leaves_the_last_package_readable(forecaster, tmp_path, monkeypatch):
+    save_package(forecaster, tmp_path / "p", training={"step": 1})
+
+    def full_disk(tensors, path):
+        path.write_bytes(b"half a fi")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_package(forecaster, tmp_path / "p", training={"step": 2})
+    assert load_package(tmp_path / "p").grid == forecaster.grid
+    assert [p.name for p in tmp_path.iterdir()] == ["p"]
+
+
+def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no package at"):
+        load_package(tmp_path / "absent")
+    save_package(forecaster, tmp_path / "p")
+    description = tmp_path / "p/package.json"
+    text = description.read_text()
+    description.write_text(text.replace('"format_version": 4', '"format_version": 7'))
+    with pytest.raises(ValueError, match="version 7, this program reads up to 4; install a newer"):
+        load_package(tmp_path / "p")
+    description.write_text(text.replace('"format_version": 4', '"format_version": null'))
+    with pytest.raises(ValueError, match="is damaged .format version None"):
+        load_package(tmp_path / "p")
+    description.write_text(text[:50])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_package(tmp_path / "p")
+    description.write_text(text.replace('"channels": 4', '"channels": 5'))
+    with pytest.raises(ValueError, match="is damaged"):
+        load_package(tmp_path / "p")
+    description.write_text(text)
+    weights = tmp_path / "p/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_package(tmp_path / "p")
+
+
+def test_one_changed_byte_of_the_weights_is_noticed(forecaster, tmp_path):
+    save_package(forecaster, tmp_path / "p")
+    weights = tmp_path / "p/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged .its SHA-256 .* copy"):
+        load_package(tmp_path / "p")
+
+
+def test_one_changed_byte_of_a_training_state_is_noticed(tmp_path):
+    save_training_state(TrainingState(10, {"x": torch.ones(9)}, {"best": 1.0}), tmp_path, keep=2)
+    tensors = tmp_path / "training_state/00000010/tensors.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-5] ^= 1
+    tensors.write_bytes(content)
+    with pytest.raises(ValueError, match=r"00000010/tensors.safetensors is damaged"):
+        load_training_state(tmp_path)
+
+
+def test_a_kill_between_the_two_files_of_a_package_leaves_one_that_loads(
+    forecaster, tmp_path, monkeypatch
+):
+    save_package(forecaster, tmp_path / "p", training={"step": 1})
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == "model.safetensors":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with torch.no_grad():
+        forecaster.network.decoder.bias.add_(1.0)
+    with pytest.raises(KeyboardInterrupt):
+        save_package(forecaster, tmp_path / "p", training={"step": 2})
+    assert load_package(tmp_path / "p").grid == forecaster.grid
+
+
+def test_a_package_that_is_replaced_while_it_is_read_loads(forecaster, tmp_path, monkeypatch):
+    save_package(forecaster, tmp_path / "p", training={"step": 1})
+    read = checkpoint.read_description
+
+    def read_then_replace(path):
+        monkeypatch.setattr(checkpoint, "read_description", read)
+        description = read(path)
+        with torch.no_grad():
+            forecaster.network.decoder.bias.add_(1.0)
+        save_package(forecaster, path, training={"step": 2})
+        return description
+
+    monkeypatch.setattr(checkpoint, "read_description", read_then_replace)
+    loaded = load_package(tmp_path / "p")
+    assert torch.equal(loaded.network.decoder.bias, forecaster.network.decoder.bias)
+
+
+def test_a_package_holds_the_defaults_of_its_forecasts(forecaster, tmp_path):
+    defaults = RolloutConfig(n_steps=7, batch_size=3)
+    save_package(forecaster, tmp_path / "p", rollout=defaults)
+    assert rollout_defaults(tmp_path / "p") == defaults
+    description = tmp_path / "p/package.json"
+    description.write_text(description.read_text().replace('"n_steps": 7', '"n_steps": "x"'))
+    with pytest.raises(ValueError, match=r"package.json is damaged .rollout holds"):
+        rollout_defaults(tmp_path / "p")
+
+
+def test_training_states_keep_the_last_ones_and_survive_a_torn_write(tmp_path):
+    for step in (10, 20, 30):
+        tensors = {"x": torch.tensor([float(step)])}
+        save_training_state(TrainingState(step, tensors, {"best": 1 / step}), tmp_path, keep=2)
+    folder = tmp_path / "training_state"
+    assert sorted(p.name for p in folder.iterdir()) == ["00000020", "00000030"]
+    (folder / "00000040").mkdir()  # a folder that something else left half made
+    state = load_training_state(tmp_path)
+    assert (state.step, state.tensors["x"].item(), state.values) == (30, 30.0, {"best": 1 / 30})
+    assert load_training_state(tmp_path / "absent") is None

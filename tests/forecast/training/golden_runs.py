@@ -1,0 +1,154 @@
+"""Short training runs of a preset of each family, on data that need no file from elsewhere.
+
+`python -m tests.forecast.training.golden_runs` writes their losses to `golden.json` again: after a
+change that is meant to change them, and after no other.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from configs import layout
+from configs.load import load_config
+from configs.schema import Config, FilesData, ShallowWaterData
+from data_prep.ingest.run import ingest
+from data_prep.shallow_water.generate import generate_shallow_water
+from forecast.training.tracking.recorder import read_metrics
+from forecast.training.train import train
+
+Losses = dict[str, list[float]]
+"""Values of a run by name: one of each step, or of the last validation."""
+
+GOLDEN = Path(__file__).with_name("golden.json")
+SHORT = (
+    "model.channels=6",
+    "model.blocks=2",
+    "training.steps=5",
+    "training.batch_size=2",
+    "training.learning_rate=2e-2",
+    "training.log_every=1",
+    "training.validate_every=5",
+    "training.validation_rollout=2",
+    "training.precision=float32",
+    "training.device=cpu",
+    "tracking.enabled=false",
+)
+SMALL = {
+    "swe": (
+        "data.grid={kind: legendre-gauss, nlat: 16, nlon: 32}",
+        "data.lmax=11",
+        "data.trajectories={train: 3, validation: 1, test: 1}",
+        "data.n_steps=4",
+        "model.branches.spectral.lmax=16",
+        "model.branches.integral.theta_cutoff=0.6",
+        "model.dealias_lmax=11",
+    ),
+    "sst": (
+        "data.splits={train: 0.7, validation: 0.2, test: 0.1}",
+        "model.branches.spectral.lmax=8",
+        "model.branches.integral.theta_cutoff=1.0",
+        "model.grid={nlat: 9, nlon: 18}",
+    ),
+    "reanalysis": (
+        "data.variables=[z500, t850, u10, v10]",
+        "data.grid={kind: equiangular, nlat: 13, nlon: 24}",
+        "data.splits={train: 0.6, validation: 0.2, test: 0.2}",
+        "model.branches.spectral.lmax=8",
+        "model.branches.integral.theta_cutoff=0.8",
+    ),
+}
+
+
+def losses(preset: str, folder: Path) -> Losses:
+    """Loss and norm of the gradient of each step, and errors of the last validation, of a run.
+
+    Args:
+        preset: A key of `SMALL`.
+        folder: An empty folder for the data and the run.
+    """
+    config = load_config(preset, [*SMALL[preset], *SHORT])
+    train(config, make_store(config, folder), folder / "run")
+    records = read_metrics(folder / "run" / layout.METRICS_FILE)
+    found = {key: [r[key] for r in records] for key in ("train/loss", "train/gradient_norm")}
+    validation = {k: [v] for k, v in records[-1].items() if k.startswith("validation/")}
+    return found | validation
+
+
+def make_store(config: Config, folder: Path) -> Path:
+    """Solve the shallow-water equations, or read a file of travelling waves."""
+    out = folder / "store.zarr"
+    if isinstance(config.data, ShallowWaterData):
+        return generate_shallow_water(config.data, out)
+    make_file = monthly_file if config.data.mask else six_hourly_file
+    make_file(folder / "file.nc")
+    assert isinstance(config.data, FilesData)
+    return ingest([folder / "file.nc"], config.data, out)
+
+
+def waves(latitude: np.ndarray, longitude: np.ndarray, n_times: int, seed: int) -> np.ndarray:
+    """Waves that travel at speeds of their own, of order 1, (time, nlat, nlon)."""
+    rng = np.random.default_rng(seed)
+    phi, lam = np.radians(latitude)[:, None], np.radians(longitude)[None, :]
+    time = np.arange(n_times)[:, None, None]
+    field = np.zeros((n_times, latitude.size, longitude.size))
+    for m in range(4):
+        for tilt in range(3):
+            size, phase, speed = rng.normal(), rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5)
+            shape = np.cos(phi) ** m * np.sin(phi) ** tilt
+            field += size * shape * np.cos(m * lam - speed * time + phase)
+    return field
+
+
+def monthly_file(path: Path, years: int = 5, first: str = "2000-01") -> None:
+    """Some years of sea surface temperature with a season, a trend and a continent."""
+    latitude, longitude, n = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10), 12 * years
+    phi, lam = np.radians(latitude)[:, None], np.radians(longitude)[None, :]
+    month = np.arange(n)[:, None, None]
+    season = 4 * np.sin(phi) * np.cos(2 * np.pi * month / 12)
+    sst = 28 * np.cos(phi) ** 2 + season + 0.005 * month
+    sst = sst + 0.4 * waves(latitude, longitude, n, seed=1)
+    land = np.cos(phi) * np.cos(lam - 1) + 0.3 * np.sin(3 * phi) > 0.6
+    fields = np.where(land, np.nan, sst).astype("f4")
+    time = (np.datetime64(first, "M") + np.arange(n)).astype("datetime64[ns]")
+    dims = ("time", "latitude", "longitude")
+    write(path, latitude, longitude, {"time": time}, {"sst": (dims, fields, {"units": "degC"})})
+
+
+def six_hourly_file(path: Path) -> None:
+    """Ten days in the layout of ERA5, with mountains and land."""
+    latitude, longitude, n = np.linspace(90, -90, 17), np.arange(32) * 11.25, 40
+    z, t, u, v = (waves(latitude, longitude, n, seed).astype("f4") for seed in range(2, 6))
+    height = 3000 * waves(latitude, longitude, 1, seed=6)[0].clip(0)
+    levels, surface = ("time", "level", "latitude", "longitude"), ("time", "latitude", "longitude")
+    time = np.datetime64("2020-01-01", "ns") + np.arange(n) * np.timedelta64(6, "h")
+    variables = {
+        "z": (levels, 5e4 + 800 * np.stack([z, t], 1), {"units": "m**2 s**-2"}),
+        "t": (levels, 270 + 9 * np.stack([z, t], 1), {"units": "K"}),
+        "u10": (surface, 8 * u, {"units": "m s**-1"}),
+        "v10": (surface, -6 * v, {"units": "m s**-1"}),
+        "orography": (surface[1:], height.astype("f4"), {"units": "m"}),
+        "lsm": (surface[1:], (height > 0).astype("f4"), {"units": "1"}),
+    }
+    level = ("level", [500.0, 850.0], {"units": "hPa"})
+    write(path, latitude, longitude, {"time": time, "level": level}, variables)
+
+
+def write(path: Path, latitude: np.ndarray, longitude: np.ndarray, more: dict, data: dict) -> None:
+    """Write fields to a netCDF file."""
+    axes = {
+        "latitude": ("latitude", latitude, {"units": "degrees_north"}),
+        "longitude": ("longitude", longitude, {"units": "degrees_east"}),
+    }
+    xr.Dataset(data, axes | more).to_netcdf(path, engine="netcdf4")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        golden = {}
+        for name in SMALL:
+            (Path(folder) / name).mkdir()
+            golden[name] = losses(name, Path(folder) / name)
+    GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")

@@ -1,0 +1,120 @@
+"""How the work is cut, in pieces for a core's cache or in few large launches, changes no result."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sphere_ops.branches.block import LocalSphericalConv
+from sphere_ops.engine import degrees, direct, local, plan, triangle, zonal
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.transforms import InverseRealVectorSHT, RealVectorSHT
+from sphere_ops.parallel.partition import Orders
+from sphere_ops.precision import products
+
+GRIDS = [Grid.legendre_gauss(16, 32), Grid.equiangular(13, 24), Grid.cell_centred(11, 21)]
+CPU = torch.device("cpu")
+
+
+def block(grid: Grid) -> nn.Module:
+    branches = {
+        "spectral": {"lmax": grid.nlat, "complex": True},
+        "integral": {"theta_cutoff": 0.5},
+        "differential": {"order": 2, "length_scale": 0.1},
+    }
+    return LocalSphericalConv(3, 4, grid, branches=branches).double()
+
+
+def block_results(layer: nn.Module, x: Tensor, dy: Tensor) -> list[Tensor]:
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    return [r.detach() for r in (y, *torch.autograd.grad(y, [x, *layer.parameters()], dy))]
+
+
+def transform_results(grid: Grid, v: Tensor) -> list[Tensor]:
+    v = v.detach().requires_grad_()
+    size = {"lmax": grid.nlat, "mmax": (grid.nlon + 1) // 2 - 1}
+    coeffs = RealVectorSHT(grid, **size)(v)
+    back = InverseRealVectorSHT(grid, **size)(coeffs)
+    return [r.detach() for r in (coeffs, back, *torch.autograd.grad(back.square().sum(), v))]
+
+
+def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() <= tolerance * b.norm()
+
+
+@pytest.fixture
+def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On the CPU the granularity of a GPU, with several blocks of orders on the small grids."""
+    for module in (zonal, triangle, degrees, local, plan):
+        monkeypatch.setattr(module, "cached", lambda device: False)
+    monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
+    clear_tables()
+    yield
+    clear_tables()
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The granularity of a cache that holds a few rows of the small grids, and a few orders."""
+    monkeypatch.setattr(zonal, "_SLAB", 300)
+    monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
+    clear_tables()
+    yield
+    clear_tables()
+
+
+@pytest.fixture
+def dense_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What many channels get, with several blocks of orders on the small grids."""
+    monkeypatch.setattr(plan, "_FEWEST_DIRECT_CHANNELS", 1)
+    monkeypatch.setattr(direct, "_ORDERS_PER_BLOCK", 3)
+    clear_tables()
+    yield
+    clear_tables()
+
+
+def clear_tables() -> None:
+    for tables in (triangle.triangle, direct.functions, plan.spectral_products, plan.tables):
+        tables.cache_clear()
+
+
+@pytest.mark.parametrize(("cut", "folds"), [("few_large_launches", 1), ("small_pieces", 3)])
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, cut: str, folds: int, request):
+    layer, x, dy = block(grid), torch.randn(2, 3, *grid.shape), torch.randn(2, 4, *grid.shape)
+    x, dy, v = x.double(), dy.double(), torch.randn(2, 2, *grid.shape, dtype=torch.float64)
+    expected = block_results(layer, x, dy) + transform_results(grid, v)
+    request.getfixturevalue(cut)
+    table = triangle.triangle(grid, grid.nlat, Orders.below(9), torch.float64, CPU)
+    assert len(table.folds) == folds and len(list(table.blocks)) == 3
+    found = block_results(layer, x, dy) + transform_results(grid, v)
+    assert_agree(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_dense_products_give_what_folded_hemispheres_give(grid: Grid, request):
+    layer, x, dy = block(grid), torch.randn(2, 3, *grid.shape), torch.randn(2, 4, *grid.shape)
+    x, dy = x.double(), dy.double()
+    expected = block_results(layer, x, dy)
+    request.getfixturevalue("dense_products")
+    assert len(direct.blocks_of(Orders.below(9), grid.nlat)) == 3
+    assert_agree(block_results(layer, x, dy), expected, 1e-12)
+
+
+def test_a_gpus_products_are_set_and_restored_whichever_way_others_set_them():
+    matmul, device = torch.backends.cuda.matmul, torch.device("cuda")
+    before = matmul.fp32_precision
+    try:
+        for theirs in ("tf32", "ieee", before):
+            matmul.fp32_precision = theirs
+            for precision, expected in (("tf32", "tf32"), ("float32", "ieee"), ("bf16", "ieee")):
+                with products(precision, device):
+                    assert matmul.fp32_precision == expected
+                assert matmul.fp32_precision == theirs
+        with products("tf32", CPU):
+            assert matmul.fp32_precision == before
+    finally:
+        matmul.fp32_precision = before
