@@ -92,6 +92,9 @@ def plot_scores(
         bottom.set_ylabel("anomaly correlation")
         bottom.set_ylim(min(0.0, bottom.get_ylim()[0]), 1.02)
         bottom.set_xlabel(f"lead time [{unit}]")
+        if of_channel.acc.isnull().all():
+            words = "no climatology and no mean state\nto depart from"
+            bottom.text(0.5, 0.5, words, transform=bottom.transAxes, ha="center", va="center")
         for axes in (top, bottom):
             axes.set_xlim(0, lead[-1])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))

@@ -264,6 +264,16 @@ def test_curves_are_those_of_the_scores(made, tmp_path, monkeypatch):
             np.testing.assert_array_equal(values, scores.rmse.sel(channel="sst", forecast=name))
 
 
+def test_curves_without_an_anomaly_correlation_say_why(made, tmp_path, monkeypatch):
+    with xr.open_dataset(made / "files_scores.nc") as scores:
+        scores.assign(acc=scores.acc.where(False)).to_netcdf(tmp_path / "s.nc")
+    figures = []
+    monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure))
+    plot_scores(tmp_path / "s.nc", tmp_path / "s.png")
+    said = [[text.get_text() for text in a.texts] for a in figures[0].axes[2:]]
+    assert said == [["no climatology and no mean state\nto depart from"]] * 2
+
+
 def test_the_spectrum_of_a_damped_forecast_is_that_of_the_truth_damped(made, tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(curves, "save", lambda figure, out: figures.append(figure))
