@@ -49,15 +49,19 @@ def test_an_untrained_forecaster_is_persistence(trajectories):
     torch.testing.assert_close(forecaster.step(state, time), state, rtol=1e-12, atol=1e-12)
 
 
-def test_an_untrained_forecaster_with_a_climatology_persists_the_anomaly(monthly):
-    state, time = states(monthly)
-    forecaster = build(monthly, trained=False, baseline="climatology")
-    following = forecaster.step(state, time)
-    normalise, later = forecaster.normalizer.normalise, monthly.time_step.advance(time)
-    torch.testing.assert_close(
-        normalise(following, later), normalise(state, time), rtol=1e-9, atol=1e-9, equal_nan=True
-    )
-    assert not torch.allclose(following[:, 1], state[:, 1])
+def test_an_untrained_forecaster_with_a_climatology_damps_every_degree_of_the_anomaly(monthly):
+    """By its autocorrelation after one step, whatever the degrees of the spectral branch are."""
+    forecaster = build(monthly, trained=False, baseline="climatology", spectral_limit=None)
+    normalizer, channels = forecaster.normalizer, len(monthly.channels)
+    time = states(monthly, 3)[1]
+    anomaly = torch.randn(3, channels, *monthly.grid.shape, dtype=torch.float64)
+    following = forecaster.step(normalizer.denormalise(anomaly, time), time)
+    later = normalizer.normalise(following, monthly.time_step.advance(time))
+    kept = 1 - (normalizer.std_step / normalizer.std).square() / 2
+    expected = (anomaly * kept[:, None, None]).where(monthly.mask, torch.nan)
+    # The weights were set in float32.
+    torch.testing.assert_close(later, expected, rtol=1e-6, atol=1e-6, equal_nan=True)
+    assert (kept < 0.99).all()
 
 
 def test_area_means_of_conserved_channels_are_kept_exactly(trajectories):
