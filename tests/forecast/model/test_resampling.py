@@ -38,11 +38,16 @@ def test_on_a_finer_grid_it_is_the_forecast_of_the_own_grid(make_store, tmp_path
     state, time = store.state(0)[None], np.array([store.valid_time(0)])
     fine = Grid.of("legendre-gauss", nlat, 2 * nlat)
     there = Resampled(forecaster, fine)
-    *_, (_, own) = rollout(forecaster, state, time, 3)
-    *_, (_, found) = rollout(there, resample(state, store.grid, fine), time, 3)
-    expected = resample(own, store.grid, fine)
-    assert not torch.allclose(own, state, rtol=0.01)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
+    own = [x for _, x in rollout(forecaster, state, time, 3)]
+    found = [x for _, x in rollout(there, resample(state, store.grid, fine), time, 3)]
+    scale = store.statistics["std"].float()[:, None, None]  # 30 is added to the first channel
+    assert ((own[2] - state) / scale).abs().amax((0, 2, 3)).min() > 0.1
+    # From the second step on the own grid has kept what a GELU makes beyond the degrees that it
+    # holds exactly, and which is not brought to another grid: 3e-4 was seen. Before, it is the
+    # float32 of values around 30: 2e-5.
+    for a, b, tolerance in zip(found, own, (1e-4, 1e-3, 1e-3), strict=True):
+        expected = resample(b, store.grid, fine)
+        torch.testing.assert_close(a / scale, expected / scale, rtol=0, atol=tolerance)
 
 
 def test_a_rollout_takes_either_way_to_the_grid_of_the_store(make_store, tmp_path):
