@@ -77,7 +77,7 @@ def _(
     coeffs: tuple[int, ...] = (0,)
     if spec.lmax:
         kind = Direct if is_direct(spec, x.device, min(c, o)) else Hemispheres
-        coeffs = kind.shape(rows_in.own.limited(spec.mmax), spec.lmax, b, c)
+        coeffs = kind.shape(rows_in.own.below(spec.mmax), spec.lmax, b, c)
     return y, x.new_empty(z, dtype=dtype), x.new_empty(coeffs, dtype=dtype)
 
 

@@ -61,7 +61,7 @@ def _degree_blocks(coeffs: Tensor, orders: Orders) -> list[tuple[int, int, int]]
     lmax = len(coeffs)
     size = 16 if cached(coeffs.device) else math.ceil(lmax / 4)
     edges = [(a, min(a + size, lmax)) for a in range(0, lmax, size)]
-    return [(first, last, orders.under(last)) for first, last in edges]
+    return [(first, last, orders.count_below(last)) for first, last in edges]
 
 
 def mix_degrees(coeffs: Tensor, kappa: Tensor, orders: Orders) -> Tensor:
@@ -85,7 +85,7 @@ def outer_degrees(coeffs: Tensor, dmixed: Tensor, shape: torch.Size, orders: Ord
     per_order = b * 2 * c // shape[1]
     a = coeffs.view(lmax, mmax * per_order, shape[1])
     d = dmixed.view(lmax, mmax * per_order, shape[2])
-    single = orders.under(1) * per_order
+    single = orders.count_below(1) * per_order
     out = coeffs.new_empty(shape)
     for first, last, count in _degree_blocks(coeffs, orders):
         n = count * per_order

@@ -57,7 +57,7 @@ class Block:
 def blocks_of(orders: Orders, lmax: int) -> tuple[Block, ...]:
     """Cut orders in blocks of about equal size."""
     blocks = []
-    for there, here in orders.places():
+    for there, here in orders.slots():
         size = there.stop - there.start
         count = max(1, round(size / _ORDERS_PER_BLOCK))
         edges = [round(i * size / count) for i in range(count + 1)]

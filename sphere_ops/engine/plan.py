@@ -18,7 +18,7 @@ from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import Normalization, integral_filters
 from sphere_ops.kernels.filters import Symbols, stack, symbols
 from sphere_ops.kernels.stencils import differential_filters
-from sphere_ops.parallel.partition import Orders, Share
+from sphere_ops.parallel.partition import Orders, Shard
 
 # Where the dense products of `direct` were measured faster: by 4 to 11 % of a block.
 _MOST_DIRECT_ROWS, _FEWEST_DIRECT_CHANNELS = 128, 16
@@ -83,9 +83,9 @@ class Spec:
         """Of what comes back from the wavenumbers: unitary transforms may differ in length."""
         return (self.grid_out.nlon / self.grid.nlon) ** 0.5
 
-    def dealt(self, share: Share) -> Orders:
+    def own_orders(self, shard: Shard) -> Orders:
         """The wavenumbers of one rank."""
-        return share.orders(self.orders, self.mmax)
+        return shard.orders(self.orders, self.mmax)
 
 
 @cache
@@ -125,9 +125,9 @@ class Tables:
 
 
 @lru_cache(maxsize=16)
-def local_symbols(spec: Spec, share: Share) -> Symbols:
+def local_symbols(spec: Spec, shard: Shard) -> Symbols:
     """Symbols of all local branches of a convolution side by side, of one rank, float64."""
-    of = spec.grid, spec.grid_out, spec.dealt(share)
+    of = spec.grid, spec.grid_out, spec.own_orders(shard)
     return stack([_filter_symbols(f, *of) for f in spec.filters])
 
 
@@ -147,21 +147,21 @@ def _filter_symbols(
 
 
 @lru_cache(maxsize=32)
-def layout(spec: Spec, share: Share) -> tuple[Rows, Rows, Blocks | None]:
+def layout(spec: Spec, shard: Shard) -> tuple[Rows, Rows, Blocks | None]:
     """Rows of input and output, and how the bands of the local branches are cut."""
     grid, grid_out = spec.grid, spec.grid_out
     for of in (grid, grid_out):
-        share.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
-    dealt = tuple(spec.dealt(other) for other in share.all())
+        shard.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
+    per_rank = tuple(spec.own_orders(other) for other in shard.all())
     if not spec.filters:
-        rows_in = Rows(grid.nlat, grid.nlon, dealt, share, grid.nlat, 0)
-        return rows_in, Rows(grid_out.nlat, grid_out.nlon, dealt, share, grid_out.nlat, 0), None
-    s = local_symbols(spec, share)
+        rows_in = Rows(grid.nlat, grid.nlon, per_rank, shard, grid.nlat, 0)
+        return rows_in, Rows(grid_out.nlat, grid_out.nlon, per_rank, shard, grid_out.nlat, 0), None
+    s = local_symbols(spec, shard)
     blocks = Blocks.of(s.first_row, s.real.shape[2], grid.nlat)
     padded_in, padded_out = blocks.count * blocks.rows_in, blocks.count * blocks.rows_out
     return (
-        Rows(grid.nlat, grid.nlon, dealt, share, padded_in, blocks.halo_in),
-        Rows(grid_out.nlat, grid_out.nlon, dealt, share, padded_out, blocks.halo_out),
+        Rows(grid.nlat, grid.nlon, per_rank, shard, padded_in, blocks.halo_in),
+        Rows(grid_out.nlat, grid_out.nlon, per_rank, shard, padded_out, blocks.halo_out),
         blocks,
     )
 
@@ -180,15 +180,15 @@ def is_direct(spec: Spec, device: torch.device, channels: int) -> bool:
 
 @lru_cache(maxsize=32)
 def spectral_products(
-    spec: Spec, dtype: torch.dtype, device: torch.device, share: Share, direct: bool
+    spec: Spec, dtype: torch.dtype, device: torch.device, shard: Shard, direct: bool
 ) -> Direct | Hemispheres:
     """The spectral branch, shared by all layers with the same spec."""
-    orders = spec.dealt(share).limited(spec.mmax)
+    orders = spec.own_orders(shard).below(spec.mmax)
     if not direct:
         analysis = triangle(spec.grid, spec.lmax, orders, dtype, device)
         synthesis = triangle(spec.grid_out, spec.lmax, orders, dtype, device)
         return Hemispheres(analysis, synthesis, spec.scale)
-    rows_in, rows_out, _ = layout(spec, share)
+    rows_in, rows_out, _ = layout(spec, shard)
     return Direct(
         orders,
         blocks_of(orders, spec.lmax),
@@ -198,16 +198,18 @@ def spectral_products(
 
 
 @lru_cache(maxsize=32)
-def tables(spec: Spec, dtype: torch.dtype, device: torch.device, share: Share) -> Tables:
+def tables(spec: Spec, dtype: torch.dtype, device: torch.device, shard: Shard) -> Tables:
     """Constants of a convolution, shared by all layers with the same spec."""
-    grid, orders = spec.grid, spec.dealt(share)
-    rows_in, rows_out, blocks = layout(spec, share)
+    grid, orders = spec.grid, spec.own_orders(shard)
+    rows_in, rows_out, blocks = layout(spec, shard)
     alone = [0] + [grid.nlon // 2] * (grid.nlon % 2 == 0)
-    single = tuple(orders.under(m) for m in alone if orders.under(m) < orders.under(m + 1))
-    spectral = orders.under(spec.mmax)
+    single = tuple(
+        orders.count_below(m) for m in alone if orders.count_below(m) < orders.count_below(m + 1)
+    )
+    spectral = orders.count_below(spec.mmax)
     if blocks is None:
         return Tables(rows_in, rows_out, single, spectral, None, None, None)
-    s = local_symbols(spec, share)
+    s = local_symbols(spec, shard)
     return Tables(
         rows_in,
         rows_out,

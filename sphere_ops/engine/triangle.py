@@ -181,7 +181,7 @@ def triangle(
     """Tables of a grid, built in float64, kept in dtype on the device, shared by all who ask."""
     north = (grid.nlat + 1) // 2
     blocks: list[Block] = []
-    for there, here in orders.places():
+    for there, here in orders.slots():
         values = legendre(grid, lmax, there.stop, function, north, there.start)  # (m, l, north)
         values = torch.where(values.abs() < _TINY, 0.0, values).to(device=device, dtype=dtype)
         size = len(values)

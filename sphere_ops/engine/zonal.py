@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sphere_ops.parallel.exchange import ToRows, ToWavenumbers
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Orders, Share
+from sphere_ops.parallel.partition import Orders, Shard
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,23 @@ class Rows:
     Attributes:
         nlat: rows of the grid.
         nlon: columns of the grid.
-        dealt: wavenumbers of every rank.
-        share: this rank.
+        per_rank: wavenumbers of every rank.
+        shard: this rank.
         padded: rows per wavenumber, at least nlat; those beyond nlat are zero.
         halo: rows before the first and after the last wavenumber.
     """
 
     nlat: int
     nlon: int
-    dealt: tuple[Orders, ...]
-    share: Share
+    per_rank: tuple[Orders, ...]
+    shard: Shard
     padded: int
     halo: int
 
     @property
     def own(self) -> Orders:
         """Wavenumbers of this rank: those that the layout holds."""
-        return self.dealt[self.share.rank]
+        return self.per_rank[self.shard.rank]
 
     @property
     def orders(self) -> int:
@@ -55,7 +55,7 @@ class Rows:
     @property
     def all_orders(self) -> int:
         """Number of wavenumbers of all ranks."""
-        return sum(orders.count for orders in self.dealt)
+        return sum(orders.count for orders in self.per_rank)
 
     @property
     def north(self) -> int:
@@ -65,7 +65,7 @@ class Rows:
     @property
     def own_rows(self) -> int:
         """Number of rows of the grid that this rank has between layers."""
-        return self.share.n_rows(self.nlat)
+        return self.shard.n_rows(self.nlat)
 
     @property
     def mirrored(self) -> bool:
@@ -114,7 +114,7 @@ def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> T
         inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
     sent = []
     for cs in current().sent_together(c):
-        over = ToWavenumbers(rows.body(z)[..., cs], rows.nlat, rows.dealt, rows.share)
+        over = ToWavenumbers(rows.body(z)[..., cs], rows.nlat, rows.per_rank, rows.shard)
         for bs, hs in _slabs(x.device, b, cs.stop - cs.start, rows):
             spectrum = torch.fft.rfft(x[bs, cs, hs], dim=-1, norm="ortho")
             # (b, c, h, m, 2) -> (2, b, m, h, c)
@@ -132,7 +132,7 @@ def to_rows(y: Tensor, rows: Rows) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
     b, c, m = y.shape[1], y.shape[3], rows.all_orders
     chunks = current().sent_together(c)
-    sent = [ToRows(rows.body(y)[..., cs], rows.nlat, rows.dealt, rows.share) for cs in chunks]
+    sent = [ToRows(rows.body(y)[..., cs], rows.nlat, rows.per_rank, rows.shard) for cs in chunks]
     dtype = torch.promote_types(y.dtype, torch.float32)
     x = y.new_empty(b, c, rows.own_rows, rows.nlon, dtype=dtype)
     for cs, over in zip(chunks, sent, strict=True):

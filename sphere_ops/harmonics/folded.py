@@ -139,7 +139,7 @@ def _to_orders(x: Tensor, rows: Rows, norm: Norm) -> Tensor:
     """Fourier coefficients (own orders, nlat, n) of own rows (n, h, nlon)."""
     n, nlat, _ = x.shape
     z = x.new_empty(rows.orders, rows.nlat, n, dtype=x.dtype.to_complex())
-    over = ToWavenumbers(_as_layout(z), rows.nlat, rows.dealt, rows.share)
+    over = ToWavenumbers(_as_layout(z), rows.nlat, rows.per_rank, rows.shard)
     for lines in pieces(0, nlat, slab_lines(x.device, rows.all_orders * n)):
         spectrum = torch.fft.rfft(x[:, lines], norm=norm).permute(2, 1, 0)  # (m, h, n)
         for orders, target in over.targets:
@@ -152,7 +152,7 @@ def _to_orders(x: Tensor, rows: Rows, norm: Norm) -> Tensor:
 def _from_orders(z: Tensor, rows: Rows, norm: Norm) -> Tensor:
     """Own rows (n, h, nlon) of Fourier coefficients (own orders, nlat, n)."""
     n, orders = z.shape[2], rows.all_orders
-    sources = ToRows(_as_layout(z), rows.nlat, rows.dealt, rows.share).sources()
+    sources = ToRows(_as_layout(z), rows.nlat, rows.per_rank, rows.shard).sources()
     x = z.new_empty(n, rows.own_rows, rows.nlon, dtype=z.dtype.to_real())
     for lines in pieces(0, rows.own_rows, slab_lines(z.device, orders * n)):
         slab = _padded(z, 1, orders, lines.stop - lines.start, n)

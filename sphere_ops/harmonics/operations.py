@@ -25,7 +25,7 @@ from sphere_ops.harmonics.folded import (
 )
 from sphere_ops.kernels.legendre import Function
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.partition import Shard
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Spec:
 
 
 @lru_cache(maxsize=64)
-def _layout(spec: Spec, share: Share) -> Rows:
-    dealt = tuple(other.orders(spec.mmax) for other in share.all())
-    return Rows(spec.grid.nlat, spec.grid.nlon, dealt, share, spec.grid.nlat, 0)
+def _layout(spec: Spec, shard: Shard) -> Rows:
+    per_rank = tuple(other.orders(spec.mmax) for other in shard.all())
+    return Rows(spec.grid.nlat, spec.grid.nlon, per_rank, shard, spec.grid.nlat, 0)
 
 
 @cache
@@ -144,9 +144,9 @@ def _counted(spec: Spec, like: Tensor) -> Tensor:
     """
     nlon, orders = spec.grid.nlon, spec.rows.own
     count = like.new_full((orders.count, 1, 1), 2.0)
-    count[: orders.under(1)] = 1
+    count[: orders.count_below(1)] = 1
     if nlon % 2 == 0:
-        count[orders.under(nlon // 2) :] = 1
+        count[orders.count_below(nlon // 2) :] = 1
     return count
 
 

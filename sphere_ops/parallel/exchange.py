@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Orders, Share
+from sphere_ops.parallel.partition import Orders, Shard
 
 
 class ToWavenumbers:
@@ -23,30 +23,30 @@ class ToWavenumbers:
             before `send`.
     """
 
-    def __init__(self, body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share) -> None:
+    def __init__(self, body: Tensor, nlat: int, per_rank: tuple[Orders, ...], shard: Shard) -> None:
         """Prepare.
 
         Args:
             body: (p, b, own orders, nlat, c), to be filled.
             nlat: rows of the grid.
-            dealt: the wavenumbers of every rank.
-            share: this rank.
+            per_rank: the wavenumbers of every rank.
+            shard: this rank.
         """
-        self._body, self._share, self._nlat = body, share, nlat
+        self._body, self._shard, self._nlat = body, shard, nlat
         self._mesh = current()
         p, b, own, _, c = body.shape
-        rows = share.rows(nlat)
-        self._sizes_out = [p * b * o.count * share.n_rows(nlat) * c for o in dealt]
-        self._sizes_in = [p * b * own * other.n_rows(nlat) * c for other in share.all()]
-        self._sizes_out[share.rank] = self._sizes_in[share.rank] = 0
-        self._send = body.new_empty(sum(self._sizes_out), dtype=self._mesh.wire(body.dtype))
+        rows = shard.rows(nlat)
+        self._sizes_out = [p * b * o.count * shard.n_rows(nlat) * c for o in per_rank]
+        self._sizes_in = [p * b * own * other.n_rows(nlat) * c for other in shard.all()]
+        self._sizes_out[shard.rank] = self._sizes_in[shard.rank] = 0
+        self._send = body.new_empty(sum(self._sizes_out), dtype=self._mesh.wire_dtype(body.dtype))
         pieces = self._send.split(self._sizes_out)
         self.targets: list[tuple[slice, Tensor]] = []
-        for rank, (orders, piece) in enumerate(zip(dealt, pieces, strict=True)):
-            own_piece = rank == share.rank
-            shape = p, b, orders.count, share.n_rows(nlat), c
+        for rank, (orders, piece) in enumerate(zip(per_rank, pieces, strict=True)):
+            own_piece = rank == shard.rank
+            shape = p, b, orders.count, shard.n_rows(nlat), c
             target = body[..., rows, :] if own_piece else piece.view(shape)
-            self.targets += [(there, target[:, :, here]) for there, here in orders.places()]
+            self.targets += [(there, target[:, :, here]) for there, here in orders.slots()]
 
     def send(self) -> None:
         """Begin the exchange."""
@@ -58,7 +58,7 @@ class ToWavenumbers:
         """Wait for the exchange, and fill the rows of the other ranks."""
         p, b, own, _, c = self._body.shape
         pieces = self._arrival().split(self._sizes_in)
-        for other, piece in zip(self._share.all(), pieces, strict=True):
+        for other, piece in zip(self._shard.all(), pieces, strict=True):
             if piece.numel():
                 shape = p, b, own, other.n_rows(self._nlat), c
                 self._body[..., other.rows(self._nlat), :].copy_(piece.view(shape))
@@ -67,23 +67,23 @@ class ToWavenumbers:
 class ToRows:
     """From all rows of own wavenumbers to own rows of all wavenumbers; begins the exchange."""
 
-    def __init__(self, body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share) -> None:
+    def __init__(self, body: Tensor, nlat: int, per_rank: tuple[Orders, ...], shard: Shard) -> None:
         """Send.
 
         Args:
             body: (p, b, own orders, nlat, c).
             nlat: rows of the grid.
-            dealt: the wavenumbers of every rank.
-            share: this rank.
+            per_rank: the wavenumbers of every rank.
+            shard: this rank.
         """
-        self._body, self._nlat, self._dealt, self._share = body, nlat, dealt, share
+        self._body, self._nlat, self._per_rank, self._shard = body, nlat, per_rank, shard
         mesh = current()
         p, b, own, _, c = body.shape
-        sizes_out = [p * b * own * other.n_rows(nlat) * c for other in share.all()]
-        self._sizes_in = [p * b * orders.count * share.n_rows(nlat) * c for orders in dealt]
-        sizes_out[share.rank] = self._sizes_in[share.rank] = 0
-        send = body.new_empty(sum(sizes_out), dtype=mesh.wire(body.dtype))
-        for other, piece in zip(share.all(), send.split(sizes_out), strict=True):
+        sizes_out = [p * b * own * other.n_rows(nlat) * c for other in shard.all()]
+        self._sizes_in = [p * b * orders.count * shard.n_rows(nlat) * c for orders in per_rank]
+        sizes_out[shard.rank] = self._sizes_in[shard.rank] = 0
+        send = body.new_empty(sum(sizes_out), dtype=mesh.wire_dtype(body.dtype))
+        for other, piece in zip(shard.all(), send.split(sizes_out), strict=True):
             if piece.numel():
                 target = piece.view(p, b, own, other.n_rows(nlat), c)
                 target.copy_(body[..., other.rows(nlat), :])
@@ -93,12 +93,12 @@ class ToRows:
     def sources(self) -> list[tuple[slice, Tensor]]:
         """Wait for the exchange: ranges of wavenumbers with their own rows, (p, b, m, h, c)."""
         p, b, _, _, c = self._body.shape
-        rows = self._share.rows(self._nlat)
+        rows = self._shard.rows(self._nlat)
         sources = []
         pieces = self._arrival().split(self._sizes_in)
-        for rank, (orders, piece) in enumerate(zip(self._dealt, pieces, strict=True)):
-            own_piece = rank == self._share.rank
+        for rank, (orders, piece) in enumerate(zip(self._per_rank, pieces, strict=True)):
+            own_piece = rank == self._shard.rank
             shape = p, b, orders.count, rows.stop - rows.start, c
             source = self._body[..., rows, :] if own_piece else piece.view(shape)
-            sources += [(there, source[:, :, here]) for there, here in orders.places()]
+            sources += [(there, source[:, :, here]) for there, here in orders.slots()]
         return sources

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from sphere_ops.parallel.gradients import GradientMean
-from sphere_ops.parallel.heartbeat import Watch
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.heartbeat import Heartbeat
+from sphere_ops.parallel.partition import Shard
 
-Payload = Literal["float32", "bf16"]
+WireDtype = Literal["float32", "bf16"]
 Axis = Literal["data", "latitude"]
 
 
@@ -41,17 +41,17 @@ class Mesh:
 
     def __init__(
         self,
-        data: Share | None = None,
-        latitude: Share | None = None,
+        data: Shard | None = None,
+        latitude: Shard | None = None,
         device_mesh: DeviceMesh | None = None,
-        watch: Watch | None = None,
-        payload: Payload = "float32",
+        heartbeat: Heartbeat | None = None,
+        wire_dtype: WireDtype = "float32",
         chunks: int = 1,
     ) -> None:
         """Make the mesh of one process; `launch.started` makes those of many."""
-        self.data, self.latitude = data or Share(), latitude or Share()
-        self.device_mesh, self._watch = device_mesh, watch
-        self._payload, self.chunks = payload, chunks
+        self.data, self.latitude = data or Shard(), latitude or Shard()
+        self.device_mesh, self._heartbeat = device_mesh, heartbeat
+        self._wire_dtype, self.chunks = wire_dtype, chunks
 
     @property
     def is_first(self) -> bool:
@@ -60,12 +60,12 @@ class Mesh:
 
     def note(self, activity: str) -> None:
         """Say what this process does now; the others name it if they wait for it in vain."""
-        if self._watch is not None:
-            self._watch.note(activity)
+        if self._heartbeat is not None:
+            self._heartbeat.note(activity)
 
-    def wire(self, dtype: torch.dtype) -> torch.dtype:
+    def wire_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """The type in which rows and wavenumbers of `dtype` are sent."""
-        return torch.bfloat16 if (self._payload, dtype) == ("bf16", torch.float32) else dtype
+        return torch.bfloat16 if (self._wire_dtype, dtype) == ("bf16", torch.float32) else dtype
 
     def sent_together(self, channels: int) -> list[slice]:
         """Ranges of the channels that travel together."""
@@ -131,7 +131,7 @@ class Mesh:
             nlat: number of all rows.
             everywhere: on every rank, or else on the first of the axis; others keep x.
         """
-        rows = [share.n_rows(nlat) for share in self.latitude.all()]
+        rows = [shard.n_rows(nlat) for shard in self.latitude.all()]
         shapes = [(*x.shape[:-2], n, x.shape[-1]) for n in rows]
         parts = self._gathered(x, shapes, "latitude", everywhere)
         return x if parts is None else torch.cat(parts, dim=-2)
@@ -150,20 +150,20 @@ class Mesh:
         self, x: Tensor, shapes: Sequence[tuple[int, ...]], axis: Axis, everywhere: bool
     ) -> list[Tensor] | None:
         """What each rank of an axis has, of the shapes given, where it is wanted; else None."""
-        share: Share = getattr(self, axis)
-        if share.ranks == 1:
+        shard: Shard = getattr(self, axis)
+        if shard.ranks == 1:
             return None
-        wanted = [everywhere or other.is_first for other in share.all()]
+        wanted = [everywhere or other.is_first for other in shard.all()]
         flat = x.detach().contiguous().flatten()
-        sizes_in = [wanted[share.rank] * math.prod(shape) for shape in shapes]
+        sizes_in = [wanted[shard.rank] * math.prod(shape) for shape in shapes]
         sizes_out = [flat.numel() * w for w in wanted]
-        sizes_in[share.rank] = sizes_out[share.rank] = 0
+        sizes_in[shard.rank] = sizes_out[shard.rank] = 0
         send = torch.cat([flat[:size] for size in sizes_out])
         received = self.exchange(send, sizes_out, sizes_in, f"gathering along {axis}", axis)()
-        if not wanted[share.rank]:
+        if not wanted[shard.rank]:
             return None
         pieces = list(received.split(sizes_in))
-        pieces[share.rank] = flat
+        pieces[shard.rank] = flat
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def sum_samples(self, x: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class Mesh:
             work = dist.all_reduce(x, async_op=True)
         return lambda: self._wait(work, "mean of the gradients")
 
-    def any(self, flag: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set on any process."""
         if self.device_mesh is None:
             return flag
@@ -213,7 +213,7 @@ class Mesh:
             dist.all_reduce(flags, op=dist.ReduceOp.MAX)
         return bool(flags.item())
 
-    def same(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The value that the first process has, as JSON-like data."""
         if self.device_mesh is None:
             return value
@@ -222,7 +222,7 @@ class Mesh:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def of_all_samples(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """What each rank of the data axis has, as JSON-like data."""
         values = [value] * self.data.ranks
         if self.data.ranks > 1:
@@ -241,12 +241,12 @@ class Mesh:
     @contextmanager
     def watched(self, operation: str) -> Iterator[None]:
         """A torch error inside says who is missing, and what it did last."""
-        assert self._watch is not None
-        self._watch.begin(operation)
+        assert self._heartbeat is not None
+        self._heartbeat.begin(operation)
         try:
             yield
         except RuntimeError as error:
-            raise MeshError(self._watch.explain(operation, error)) from error
+            raise MeshError(self._heartbeat.explain(operation, error)) from error
 
 
 class _SumRows(torch.autograd.Function):
@@ -267,8 +267,8 @@ def _summed(x: Tensor, mesh: Mesh) -> Tensor:
     return total
 
 
-ALONE = Mesh()
-_current = ALONE
+SINGLE_PROCESS = Mesh()
+_current = SINGLE_PROCESS
 
 
 def current() -> Mesh:
@@ -278,7 +278,7 @@ def current() -> Mesh:
 
 @contextmanager
 def use(mesh: Mesh) -> Iterator[Mesh]:
-    """Compute in a mesh while the block lasts; in `ALONE`, with whole fields."""
+    """Compute in a mesh while the block lasts; in `SINGLE_PROCESS`, with whole fields."""
     global _current
     before, _current = _current, mesh
     try:

@@ -10,7 +10,7 @@ from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.engine import degrees, direct, local, plan, triangle, zonal
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealVectorSHT, RealVectorSHT
-from sphere_ops.parallel.partition import Orders
+from sphere_ops.parallel.partition import Shard
 from sphere_ops.precision import products
 
 GRIDS = [Grid.legendre_gauss(16, 32), Grid.equiangular(13, 24), Grid.cell_centred(11, 21)]
@@ -88,7 +88,7 @@ def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, cut: str, fold
     x, dy, v = x.double(), dy.double(), torch.randn(2, 2, *grid.shape, dtype=torch.float64)
     expected = block_results(layer, x, dy) + transform_results(grid, v)
     request.getfixturevalue(cut)
-    table = triangle.triangle(grid, grid.nlat, Orders.below(9), torch.float64, CPU)
+    table = triangle.triangle(grid, grid.nlat, Shard().orders(9), torch.float64, CPU)
     assert len(table.folds) == folds and len(list(table.blocks)) == 3
     found = block_results(layer, x, dy) + transform_results(grid, v)
     assert_agree(found, expected, 1e-12)
@@ -100,7 +100,7 @@ def test_dense_products_give_what_folded_hemispheres_give(grid: Grid, request):
     x, dy = x.double(), dy.double()
     expected = block_results(layer, x, dy)
     request.getfixturevalue("dense_products")
-    assert len(direct.blocks_of(Orders.below(9), grid.nlat)) == 3
+    assert len(direct.blocks_of(Shard().orders(9), grid.nlat)) == 3
     assert_agree(block_results(layer, x, dy), expected, 1e-12)
 
 
