@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sphere_ops.engine.plan import IntegralFilter, Spec
+from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.partition import Shard
 
@@ -33,12 +33,12 @@ class Model:
     blocks: int
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> ConvolutionSpec:
         """Of the layer of a block."""
         grid = Grid.equiangular(self.nlat, self.nlon)
         cutoff = 3 * math.pi / self.nlat
         filters = (IntegralFilter(cutoff, (3, 3), "piecewise linear", "nodal"),)
-        return Spec(grid, grid, self.nlat // 2, filters)
+        return ConvolutionSpec(grid, grid, self.nlat // 2, filters)
 
 
 @dataclass(frozen=True)

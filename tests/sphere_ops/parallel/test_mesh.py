@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.engine import plan
-from sphere_ops.engine.plan import IntegralFilter, Spec
+from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.mesh import Mesh, use
 from sphere_ops.parallel.partition import Shard
@@ -118,7 +118,9 @@ CUTOFF = 0.03
 
 
 def table_bytes(shard: Shard) -> int:
-    spec = Spec(LARGE, LARGE, 128, (IntegralFilter(CUTOFF, (2, 2), "piecewise linear", "nodal"),))
+    spec = ConvolutionSpec(
+        LARGE, LARGE, 128, (IntegralFilter(CUTOFF, (2, 2), "piecewise linear", "nodal"),)
+    )
     of = torch.float32, torch.device("cpu"), shard
     t, spectral = plan.tables(spec, *of), plan.spectral_products(spec, *of, direct=False)
     tensors = [part.table for side in (spectral.analysis, spectral.synthesis)

@@ -23,7 +23,7 @@ from sphere_ops.parallel.partition import Orders, Shard
 
 
 @dataclass(frozen=True)
-class Rows:
+class ZonalLayout:
     """Where the rows of each wavenumber lie in the layout.
 
     Attributes:
@@ -93,12 +93,12 @@ _SLAB = 1 << 18
 _PAD = 8
 
 
-def cached(device: torch.device) -> bool:
+def prefers_small_blocks(device: torch.device) -> bool:
     """Whether to work in pieces that a core's cache holds, or else in few large launches."""
     return device.type == "cpu"
 
 
-def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> Tensor:
+def to_wavenumbers(x: Tensor, rows: ZonalLayout, dtype: torch.dtype | None = None) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
 
     The transform runs in the precision of x, its result is kept in `dtype` if that is given. In a
@@ -128,7 +128,7 @@ def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> T
     return z
 
 
-def to_rows(y: Tensor, rows: Rows) -> Tensor:
+def to_rows(y: Tensor, rows: ZonalLayout) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
     b, c, m = y.shape[1], y.shape[3], rows.all_orders
     chunks = current().sent_together(c)
@@ -155,29 +155,29 @@ def to_rows(y: Tensor, rows: Rows) -> Tensor:
 
 def slab_lines(device: torch.device, line: int) -> int:
     """Lines of so many complex numbers each to transform or transpose together."""
-    return max(1, _SLAB // max(1, line)) if cached(device) else sys.maxsize
+    return max(1, _SLAB // max(1, line)) if prefers_small_blocks(device) else sys.maxsize
 
 
-def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
+def _slabs(device: torch.device, b: int, c: int, rows: ZonalLayout) -> list[tuple[slice, slice]]:
     """Ranges of fields and of rows to transform together."""
-    if not cached(device):
+    if not prefers_small_blocks(device):
         return [(slice(0, b), slice(0, rows.own_rows))]
     row = max(1, c * rows.all_orders)
     return [
         (fields, lines)
-        for fields in pieces(0, b, _SLAB // (row * rows.own_rows))
-        for lines in pieces(0, rows.own_rows, _SLAB // row)
+        for fields in split_evenly(0, b, _SLAB // (row * rows.own_rows))
+        for lines in split_evenly(0, rows.own_rows, _SLAB // row)
     ]
 
 
-def pieces(first: int, last: int, size: int) -> list[slice]:
+def split_evenly(first: int, last: int, size: int) -> list[slice]:
     """Cut a range in as few pieces of at most `size` (at least 1) as it takes, all about equal."""
     count = math.ceil((last - first) / max(1, size))
     edges = [first + round(i * (last - first) / count) for i in range(count + 1)] if count else []
     return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
 
 
-def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
+def bmm_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
     """Batched matrix product of a and b in `out`, whose matrices need not be contiguous.
 
     With `add` it is added to what is there.
@@ -186,12 +186,12 @@ def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> Non
     """
     if add:
         out += torch.bmm(a, b)
-    elif cached(out.device):
+    elif prefers_small_blocks(out.device):
         out.copy_(torch.bmm(a, b))
     else:
         torch.bmm(a, b, out=out)
 
 
-def mixed_outer(a: Tensor, b: Tensor) -> Tensor:
+def channel_matmul_weight_gradient(a: Tensor, b: Tensor) -> Tensor:
     """Sum over rows of the outer products of a (rows, c) and b (rows, o): (c, o)."""
     return (b.t() @ a).t()  # the narrower operand first: a little faster on a CPU
