@@ -26,8 +26,7 @@ def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
         config.mesh.data,
         config.mesh.latitude,
         device_type=device.type,
-        wire_dtype=config.mesh.payload,
-        chunks=config.mesh.chunks,
+        wire_dtype=config.mesh.wire_dtype,
         timeout=config.mesh.timeout,
         must_match=_versions() | {"the configuration (digest)": digest},
     ) as mesh:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sphere_ops.parallel.exchange import ToRows, ToWavenumbers
-from sphere_ops.parallel.mesh import current
+from sphere_ops.parallel.exchange import ToWavenumbers, wavenumbers_to_rows
 from sphere_ops.parallel.partition import Orders, Shard
 
 
@@ -112,44 +111,36 @@ def to_wavenumbers(x: Tensor, rows: ZonalLayout, dtype: torch.dtype | None = Non
     if rows.padded > rows.nlat:
         inner = z[:, :, rows.halo : rows.total - rows.halo]
         inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
-    sent = []
-    for cs in current().sent_together(c):
-        over = ToWavenumbers(rows.body(z)[..., cs], rows.nlat, rows.per_rank, rows.shard)
-        for bs, hs in _slabs(x.device, b, cs.stop - cs.start, rows):
-            spectrum = torch.fft.rfft(x[bs, cs, hs], dim=-1, norm="ortho")
-            # (b, c, h, m, 2) -> (2, b, m, h, c)
-            spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
-            for orders, target in over.targets:
-                target[:, bs, :, hs].copy_(spectrum[:, :, orders])
-        over.send()
-        sent.append(over)
-    for over in sent:
-        over.deliver()
+    exchange = ToWavenumbers(rows.body(z), rows.nlat, rows.per_rank, rows.shard)
+    for bs, hs in _slabs(x.device, b, c, rows):
+        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")
+        # (b, c, h, m, 2) -> (2, b, m, h, c)
+        spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
+        for orders, target in exchange.targets:
+            target[:, bs, :, hs].copy_(spectrum[:, :, orders])
+    exchange.finish()
     return z
 
 
 def to_rows(y: Tensor, rows: ZonalLayout) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
     b, c, m = y.shape[1], y.shape[3], rows.all_orders
-    chunks = current().sent_together(c)
-    sent = [ToRows(rows.body(y)[..., cs], rows.nlat, rows.per_rank, rows.shard) for cs in chunks]
+    sources = wavenumbers_to_rows(rows.body(y), rows.nlat, rows.per_rank, rows.shard)
     dtype = torch.promote_types(y.dtype, torch.float32)
     x = y.new_empty(b, c, rows.own_rows, rows.nlon, dtype=dtype)
-    for cs, over in zip(chunks, sent, strict=True):
-        sources, width = over.sources(), cs.stop - cs.start
-        for bs, hs in _slabs(y.device, b, width, rows):
-            shape = (bs.stop - bs.start, m, hs.stop - hs.start, width)
-            # Some numbers more in each row: lines of a power of two apart would share cache sets.
-            padded = torch.empty(
-                *shape[:2], shape[2] * width + _PAD, dtype=dtype.to_complex(), device=y.device
-            )
-            slab = padded[..., : shape[2] * width].unflatten(-1, shape[2:])
-            for orders, source in sources:
-                real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
-                torch.complex(real, imag, out=slab[:, orders])
-            spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
-            field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
-            x[bs, cs, hs] = field.transpose(1, 2)
+    for bs, hs in _slabs(y.device, b, c, rows):
+        shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
+        # Some numbers more in each row: lines of a power of two apart would share cache sets.
+        padded = torch.empty(
+            *shape[:2], shape[2] * c + _PAD, dtype=dtype.to_complex(), device=y.device
+        )
+        slab = padded[..., : shape[2] * c].unflatten(-1, shape[2:])
+        for orders, source in sources:
+            real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
+            torch.complex(real, imag, out=slab[:, orders])
+        spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
+        field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
+        x[bs, :, hs] = field.transpose(1, 2)
     return x
 
 

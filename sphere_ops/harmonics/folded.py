@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sphere_ops.engine.layout import ZonalLayout, bmm_into, slab_lines, split_evenly
 from sphere_ops.engine.legendre_tables import Block, LegendreTables
-from sphere_ops.parallel.exchange import ToRows, ToWavenumbers
+from sphere_ops.parallel.exchange import ToWavenumbers, wavenumbers_to_rows
 
 Norm = Literal["forward", "backward"]
 _PAD = 8
@@ -150,15 +150,14 @@ def _to_orders(x: Tensor, rows: ZonalLayout, norm: Norm) -> Tensor:
         spectrum = torch.fft.rfft(x[:, lines], norm=norm).permute(2, 1, 0)  # (m, h, n)
         for orders, target in over.targets:
             _write(target[0, 0, :, lines], spectrum[orders])
-    over.send()
-    over.deliver()
+    over.finish()
     return z
 
 
 def _from_orders(z: Tensor, rows: ZonalLayout, norm: Norm) -> Tensor:
     """Own rows (n, h, nlon) of Fourier coefficients (own orders, nlat, n)."""
     n, orders = z.shape[2], rows.all_orders
-    sources = ToRows(_as_layout(z), rows.nlat, rows.per_rank, rows.shard).sources()
+    sources = wavenumbers_to_rows(_as_layout(z), rows.nlat, rows.per_rank, rows.shard)
     x = z.new_empty(n, rows.own_rows, rows.nlon, dtype=z.dtype.to_real())
     for lines in split_evenly(0, rows.own_rows, slab_lines(z.device, orders * n)):
         slab = _padded(z, 1, orders, lines.stop - lines.start, n)

@@ -49,7 +49,6 @@ def started(
     *,
     device_type: str = "cpu",
     wire_dtype: WireDtype = "float32",
-    chunks: int = 1,
     timeout: float = 600.0,
     must_match: Mapping[str, str] | None = None,
 ) -> Iterator[Mesh]:
@@ -60,7 +59,6 @@ def started(
         latitude: processes that share the rows of every sample; neighbours in the numbering.
         device_type: "cpu" (gloo) or "cuda" (NCCL too, one device for each process of a machine).
         wire_dtype: type in which rows and wavenumbers of float32 fields are sent.
-        chunks: parts in which a layer's channels are sent, one while the next is computed.
         timeout: seconds after which a process that does not answer ends the job.
         must_match: what has to be the same in all processes, such as versions, by name.
 
@@ -92,7 +90,7 @@ def started(
         raise MeshError(heartbeat.explain("connecting the processes", error)) from error
     heartbeat.start()
     shards = Shard(rank // latitude, data), Shard(rank % latitude, latitude)
-    with use(Mesh(*shards, device_mesh, heartbeat, wire_dtype, chunks)) as mesh:
+    with use(Mesh(*shards, device_mesh, heartbeat, wire_dtype)) as mesh:
         yield mesh
     heartbeat.end()
     dist.destroy_process_group()

@@ -36,7 +36,6 @@ class Mesh:
         data: its part of the samples.
         latitude: its part of rows and wavenumbers.
         device_mesh: torch's view of the mesh, for torch's own tools; None of one process.
-        chunks: parts in which a layer's channels are sent, one while the next is computed.
     """
 
     def __init__(
@@ -46,12 +45,11 @@ class Mesh:
         device_mesh: DeviceMesh | None = None,
         heartbeat: Heartbeat | None = None,
         wire_dtype: WireDtype = "float32",
-        chunks: int = 1,
     ) -> None:
         """Make the mesh of one process; `launch.started` makes those of many."""
         self.data, self.latitude = data or Shard(), latitude or Shard()
         self.device_mesh, self._heartbeat = device_mesh, heartbeat
-        self._wire_dtype, self.chunks = wire_dtype, chunks
+        self._wire_dtype = wire_dtype
 
     @property
     def is_first(self) -> bool:
@@ -67,12 +65,6 @@ class Mesh:
         """The type in which rows and wavenumbers of `dtype` are sent."""
         return torch.bfloat16 if (self._wire_dtype, dtype) == ("bf16", torch.float32) else dtype
 
-    def sent_together(self, channels: int) -> list[slice]:
-        """Ranges of the channels that travel together."""
-        count = 1 if self.latitude.ranks == 1 else max(1, min(self.chunks, channels))
-        edges = [round(i * channels / count) for i in range(count + 1)]
-        return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
-
     def exchange(
         self,
         send: Tensor,
@@ -80,8 +72,8 @@ class Mesh:
         sizes_in: Sequence[int],
         operation: str,
         axis: Axis = "latitude",
-    ) -> Callable[[], Tensor]:
-        """Begin to send every rank of an axis its part, and to receive one from each.
+    ) -> Tensor:
+        """Send every rank of an axis its part, and receive one from each.
 
         Args:
             send: the parts one after another, (Σ sizes_out,).
@@ -91,27 +83,21 @@ class Mesh:
             axis: whose ranks take part.
 
         Returns:
-            What waits for the ranks' parts, and gives them one after another, (Σ sizes_in,).
+            The parts received, one after another, (Σ sizes_in,).
         """
         received = send.new_empty(sum(sizes_in))
         if getattr(self, axis).ranks == 1:
-            return lambda: received
+            return received
         n = send.element_size()  # as bytes: a backend need not know the type
         with self.watched(operation):
-            work = dist.all_to_all_single(
+            dist.all_to_all_single(
                 received.view(torch.uint8),
                 send.view(torch.uint8),
                 [n * size for size in sizes_in],
                 [n * size for size in sizes_out],
                 group=self._group(axis),
-                async_op=True,
             )
-
-        def wait() -> Tensor:
-            self._wait(work, operation)
-            return received
-
-        return wait
+        return received
 
     def sum_rows(self, x: Tensor) -> Tensor:
         """Sum of what the ranks of the latitude axis have of their rows; differentiable.
@@ -159,7 +145,7 @@ class Mesh:
         sizes_out = [flat.numel() * w for w in wanted]
         sizes_in[shard.rank] = sizes_out[shard.rank] = 0
         send = torch.cat([flat[:size] for size in sizes_out])
-        received = self.exchange(send, sizes_out, sizes_in, f"gathering along {axis}", axis)()
+        received = self.exchange(send, sizes_out, sizes_in, f"gathering along {axis}", axis)
         if not wanted[shard.rank]:
             return None
         pieces = list(received.split(sizes_in))
@@ -202,7 +188,12 @@ class Mesh:
         x /= self.data.ranks * self.latitude.ranks
         with self.watched("mean of the gradients"):
             work = dist.all_reduce(x, async_op=True)
-        return lambda: self._wait(work, "mean of the gradients")
+
+        def wait() -> None:
+            with self.watched("mean of the gradients"):
+                work.wait()
+
+        return wait
 
     def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set on any process."""
@@ -229,10 +220,6 @@ class Mesh:
             with self.watched("word from the data axis"):
                 dist.all_gather_object(values, value, group=self._group("data"))
         return values
-
-    def _wait(self, work: Any, operation: str) -> None:
-        with self.watched(operation):
-            work.wait()
 
     def _group(self, axis: Axis) -> Any:
         assert self.device_mesh is not None

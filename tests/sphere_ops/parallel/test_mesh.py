@@ -87,19 +87,6 @@ def test_the_bytes_of_an_exchange_are_those_of_the_formula(ranks):
         assert_bytes(of["traffic"], Shard(rank, len(ranks)), 4)
 
 
-def test_channels_in_chunks_give_the_same_by_more_exchanges(ranks, alone):
-    for of in ranks if len(ranks) > 1 else []:
-        found = of["in chunks"]
-        for direction, calls in found["traffic"].items():
-            assert len(calls) == 2 * mesh_cases.CHUNKS
-            for way in (0, 1):  # over and back
-                parts = calls[way * mesh_cases.CHUNKS :][: mesh_cases.CHUNKS]
-                assert sum(n for _, n in parts) == of["traffic"][direction][way][1]
-    if len(ranks) > 1:
-        for name, results in ranks[0]["in chunks"]["results"].items():
-            assert_same(results, alone[f"{name}, torch.float64"], 1e-10)
-
-
 def test_bf16_on_the_wire_costs_its_rounding_and_nothing_in_float64(tmp_path, alone):
     path = tmp_path / "found"
     run(2, mesh_cases.all_of_it, path, "bf16")
