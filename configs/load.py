@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -20,7 +21,11 @@ _UNIONS = {
 }
 """Keys at which pydantic adds a tag to a location, and the tags."""
 
+_MOVED_KEYS = {("mesh", "payload"): "wire_dtype", ("mesh", "chunks"): None}
+"""Keys of earlier versions, and their present names in the same section; None if it has none."""
+
 _FOLDER = Path(__file__).parent
+_log = logging.getLogger(__name__)
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,6 +73,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     tree = _read(name_or_path)
     for override in overrides:
         _override(tree, override)
+    _migrate(tree)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -116,6 +122,20 @@ def _read(name_or_path: str | Path) -> dict[str, Any]:
             "`data:`"
         )
     return tree
+
+
+def _migrate(tree: dict[str, Any]) -> None:
+    """Rename or drop, in place, the keys that an earlier version wrote."""
+    for (section, old), new in _MOVED_KEYS.items():
+        node = tree.get(section)
+        if not isinstance(node, dict) or old not in node or (new is not None and new in node):
+            continue
+        value = node.pop(old)
+        if new is None:
+            _log.info("%s.%s=%s is ignored: the setting no longer exists", section, old, value)
+        else:
+            node[new] = value
+            _log.info("%s.%s is now %s.%s", section, old, section, new)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

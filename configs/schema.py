@@ -202,11 +202,8 @@ class MeshConfig(Section):
 
     data: int = Field(default=1, ge=1, description="processes that share a batch")
     latitude: int = Field(default=1, ge=1, description="processes that share the rows of a field")
-    payload: Literal["float32", "bf16"] = Field(
+    wire_dtype: Literal["float32", "bf16"] = Field(
         default="float32", description="type in which processes send each other fields"
-    )
-    chunks: int = Field(
-        default=1, ge=1, description="parts in which channels are sent, one while the next is made"
     )
     timeout: float = Field(
         default=600.0, gt=0, description="s after which a process that does not answer ends the job"

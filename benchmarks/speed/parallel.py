@@ -28,7 +28,7 @@ from benchmarks.speed.peer_layers import TwoBranches
 from benchmarks.speed.processes import in_turn, rows_of
 from benchmarks.speed.traffic import Traffic, counted
 from sphere_ops import Grid, InverseRealSHT, LocalSphericalConv, RealSHT
-from sphere_ops.parallel.mesh import ALONE, Mesh, use
+from sphere_ops.parallel.mesh import SINGLE_PROCESS, Mesh, use
 
 _BATCH, _CHANNELS = 4, 32
 
@@ -128,7 +128,7 @@ def _compare(pair: Pair, grid: Grid, mesh: Mesh, runs: int) -> list[Row]:
         name: [mesh.gather_rows(field, grid.nlat, everywhere=True) for field in step()]
         for name, step in steps.items()
     }
-    with use(ALONE):
+    with use(SINGLE_PROCESS):
         expected = _step(pair.ours.layer, x, dy)()
     compared = ("ours", "peer") if pair.same else ("ours",)
     difference = max(

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sphere_ops.engine.plan import IntegralFilter, Spec
+from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
 from sphere_ops.grid import Grid
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.partition import Shard
 
 _FLOPS, _MEMORY, _NVLINK, _NETWORK = 50e12, 0.7 * 4.8e12, 0.7 * 450e9, 0.7 * 50e9
 _NODE, _LATENCY = 8, 20e-6  # accelerators of a machine; seconds of an exchange, per power of two
@@ -33,12 +33,12 @@ class Model:
     blocks: int
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> ConvolutionSpec:
         """Of the layer of a block."""
         grid = Grid.equiangular(self.nlat, self.nlon)
         cutoff = 3 * math.pi / self.nlat
         filters = (IntegralFilter(cutoff, (3, 3), "piecewise linear", "nodal"),)
-        return Spec(grid, grid, self.nlat // 2, filters)
+        return ConvolutionSpec(grid, grid, self.nlat // 2, filters)
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,20 @@ class Cost:
 
 def cost(model: Model, data: int, latitude: int) -> Cost:
     """The largest rank's, of a mesh with one sample per data coordinate."""
-    spec, share = model.spec, Share(0, latitude)
+    spec, shard = model.spec, Shard(0, latitude)
     n, m, c, nlon = model.nlat, spec.orders, model.channels, model.nlon
-    h = max(s.n_rows(n) for s in share.all())
-    dealt = [spec.dealt(s) for s in share.all()]
-    k = max(orders.count for orders in dealt)
+    h = max(s.n_rows(n) for s in shard.all())
+    per_rank = [spec.own_orders(s) for s in shard.all()]
+    k = max(orders.count for orders in per_rank)
     pairs = max(  # degrees of the rank's orders
-        sum(max(0, spec.lmax - int(i)) for i in orders.limited(spec.mmax).index) for orders in dealt
+        sum(max(0, spec.lmax - int(i)) for i in orders.below(spec.mmax).index)
+        for orders in per_rank
     )
     legendre = 1.25 * pairs * (n + 1) / 2  # four blocks of orders hold some zeros
     banded = 2 * k * n * _SYMBOLS * _WINDOW  # both directions
     tables = 4 * (legendre + banded)
     points, waves = h * nlon, 2 * k * n
-    coeffs = 2 * spec.lmax * min(k, dealt[0].under(spec.mmax))
+    coeffs = 2 * spec.lmax * min(k, per_rank[0].count_below(spec.mmax))
     # Layer: wavenumbers and coefficients; MLP: its input, and the hidden layer twice.
     kept = 4 * c * (waves + coeffs + (1 + 2 * 2) * points) * model.blocks
     per_block = c * c * (spec.lmax + _FILTERS + 4)

@@ -242,9 +242,9 @@ def _one_line(error: Exception) -> str:
 def _fail(message: str) -> None:
     said: str | None = message
     if "RANK" in os.environ:  # one of several processes, which all may have met the same error
-        from sphere_ops.parallel.launch import announce
+        from sphere_ops.parallel.launch import failure_message
 
-        said = announce(message)
+        said = failure_message(message)
     if said is not None:
         typer.echo(f"error: {said}", err=True)
     sys.exit(2)

@@ -44,7 +44,7 @@ class SharedWriter:
         self._writer: ForecastWriter | None = None
         if self._mesh.is_first:
             self._writer = ForecastWriter(path, axes, attributes, batch_size=batch_size, rows=rows)
-        created = self._mesh.same(str(self._writer.partial) if self._writer else None)
+        created = self._mesh.broadcast(str(self._writer.partial) if self._writer else None)
         if self._writer is None and self._each and (self._by_rows or latitude.is_first):
             self._writer = ForecastWriter(
                 path, axes, attributes, batch_size=batch_size, rows=rows, joined=Path(created)
@@ -87,7 +87,7 @@ class SharedWriter:
             if kind is None:
                 if self._writer is not None:
                     self._writer.flush()
-                self._mesh.any(False)  # all have
+                self._mesh.any_rank(False)  # all have
         except BaseException as failure:
             kind, error, trace = type(failure), failure, failure.__traceback__
             raise
@@ -95,4 +95,4 @@ class SharedWriter:
             if self._writer is not None:
                 self._writer.__exit__(kind, error, trace)
         if kind is None:
-            self._mesh.any(False)  # nobody looks for the file before it is there
+            self._mesh.any_rank(False)  # nobody looks for the file before it is there

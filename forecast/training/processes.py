@@ -26,10 +26,9 @@ def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
         config.mesh.data,
         config.mesh.latitude,
         device_type=device.type,
-        payload=config.mesh.payload,
-        chunks=config.mesh.chunks,
+        wire_dtype=config.mesh.wire_dtype,
         timeout=config.mesh.timeout,
-        facts=_versions() | {"the configuration (digest)": digest},
+        must_match=_versions() | {"the configuration (digest)": digest},
     ) as mesh:
         _quiet_unless_first(mesh)
         yield mesh
@@ -53,7 +52,7 @@ def all_processes(latitude: int | None = None) -> Iterator[Mesh]:
             f"--latitude {latitude} does not divide the {world()} processes that there are"
         )
     data = world() // latitude
-    with started(data, latitude, device_type=device_type, facts=_versions()) as mesh:
+    with started(data, latitude, device_type=device_type, must_match=_versions()) as mesh:
         _quiet_unless_first(mesh)
         yield mesh
 

@@ -74,7 +74,7 @@ class Run:
             self.skipped = state.values["skipped"]
             self.validation = state.values["validation"]
             log.info("resuming at step %d of %d", trainer.step_count, self.training.steps)
-        first = current().same(self.step)
+        first = current().broadcast(self.step)
         if first != self.step:
             raise ValueError(
                 f"the first process goes on from step {first} of {out}, another one from step "
@@ -122,7 +122,7 @@ class Run:
             for parts in self._batches(phase):
                 self.mesh.note(f"step {self.step + 1}")
                 result = self.trainer.step(parts, phase.n_steps)
-                stopped = self.mesh.any(bool(received))
+                stopped = self.mesh.any_rank(bool(received))
                 recent.append(result)
                 self._check(result, parts)
                 last = self.step == self.training.steps
@@ -173,7 +173,7 @@ class Run:
             return
         self.skipped += 1
         own = [self.store.describe(i, s) for part in parts for i, s in part.starts]
-        batch = [start for starts in self.mesh.of_all_samples(own) for start in starts]
+        batch = [start for starts in self.mesh.all_gather(own) for start in starts]
         if self.mesh.is_first:
             record_skipped(self.out, self.step, result, batch)
         log.warning("step %d skipped: its loss is %s", self.step, result.loss)
@@ -212,7 +212,7 @@ class Run:
             shown.validation(self.validation)
         error = self.validation.get("validation/relative_l2", -self.step)
         better = error < self.best or not (self.out / layout.BEST).exists()
-        if self.mesh.same(better):
+        if self.mesh.broadcast(better):
             self.best = error if math.isfinite(error) else math.inf
             self._save_package(layout.BEST)
         return self.validation

@@ -93,7 +93,7 @@ def _held(config: Config, out: Path, resume: bool) -> Iterator[None]:
         if current().is_first:
             stack.enter_context(run_folder(config, out, resume))
             stack.enter_context(log_file(out / layout.LOG_FILE))
-        current().same(None)  # nobody looks into it before it is there
+        current().broadcast(None)  # nobody looks into it before it is there
         yield
 
 

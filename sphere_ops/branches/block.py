@@ -14,7 +14,7 @@ from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.layer import Layer, working_dtype
 from sphere_ops.branches.spectral import SpectralConv
-from sphere_ops.engine.plan import Spec
+from sphere_ops.engine.plan import ConvolutionSpec
 from sphere_ops.grid import Grid
 
 
@@ -61,7 +61,7 @@ class LocalSphericalConv(Layer):
         local = [b for b in layers if isinstance(b, IntegralConv | DifferentialConv)]
         lmax = next((b.lmax for b in layers if isinstance(b, SpectralConv)), 0)
         self._prepare(
-            Spec(grid, self.grid_out, lmax, tuple(b.filter for b in local)),
+            ConvolutionSpec(grid, self.grid_out, lmax, tuple(b.filter for b in local)),
             torch.block_diag(*[b.combine_real for b in local]),
             torch.block_diag(*[b.combine_imag for b in local]),
         )

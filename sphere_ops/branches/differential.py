@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.branches.layer import Layer, check_channels, working_dtype
-from sphere_ops.engine.plan import DifferentialFilter, Spec
+from sphere_ops.engine.plan import ConvolutionSpec, DifferentialFilter
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import check_on_grid
 
@@ -53,7 +53,7 @@ class DifferentialConv(Layer):
             )
         self.grid, self.order, self.length_scale = grid, order, length_scale
         self.filter = DifferentialFilter(order)
-        self.k = self._prepare_filter(Spec(grid, grid, 0, (self.filter,)))
+        self.k = self._prepare_filter(ConvolutionSpec(grid, grid, 0, (self.filter,)))
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )

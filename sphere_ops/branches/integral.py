@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.branches.layer import Layer, check_channels, working_dtype
-from sphere_ops.engine.plan import IntegralFilter, Spec
+from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import Normalization, check_settings
 
@@ -53,7 +53,7 @@ class IntegralConv(Layer):
             raise ValueError(f"theta_cutoff {theta_cutoff}; expected an angle in (0, π] radians")
         self.filter = IntegralFilter(theta_cutoff, shape, basis_type, normalization)
         grid_out = grid_out or grid
-        self.k = self._prepare_filter(Spec(grid, grid_out, 0, (self.filter,)))
+        self.k = self._prepare_filter(ConvolutionSpec(grid, grid_out, 0, (self.filter,)))
         self.weight = nn.Parameter(
             torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
         )

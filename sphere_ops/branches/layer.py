@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.engine.convolution import convolve
-from sphere_ops.engine.plan import Spec, layout, local_symbols
+from sphere_ops.engine.plan import ConvolutionSpec, layout, local_symbols
 from sphere_ops.grid import whole_number
 from sphere_ops.parallel.fields import check_on_grid
 from sphere_ops.parallel.mesh import current
@@ -24,18 +24,18 @@ class Layer(nn.Module):
         combine_imag: filter weights to those of the imaginary symbols, (k', k).
     """
 
-    spec: Spec
+    spec: ConvolutionSpec
     combine_real: Tensor
     combine_imag: Tensor
 
-    def _prepare(self, spec: Spec, combine_real: Tensor, combine_imag: Tensor) -> None:
+    def _prepare(self, spec: ConvolutionSpec, combine_real: Tensor, combine_imag: Tensor) -> None:
         self.spec = spec
         layout(spec, current().latitude)
         # Of numbers 1, 0 and −1: exact in every type, and on the device of the weights.
         self.register_buffer("combine_real", combine_real, persistent=False)
         self.register_buffer("combine_imag", combine_imag, persistent=False)
 
-    def _prepare_filter(self, spec: Spec) -> int:
+    def _prepare_filter(self, spec: ConvolutionSpec) -> int:
         """Prepare a branch with filters alone, and count them."""
         s = local_symbols(spec, current().latitude)
         self._prepare(spec, s.combine_real, s.combine_imag)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.branches.layer import Layer, check_channels
-from sphere_ops.engine.plan import Spec
+from sphere_ops.engine.plan import ConvolutionSpec
 from sphere_ops.grid import Grid, whole_number
 
 
@@ -53,7 +53,9 @@ class SpectralConv(Layer):
             )
         with torch.no_grad():
             self.weight.div_(math.sqrt(in_channels))
-        self._prepare(Spec(grid, grid_out, lmax, ()), torch.empty(0, 0), torch.empty(0, 0))
+        self._prepare(
+            ConvolutionSpec(grid, grid_out, lmax, ()), torch.empty(0, 0), torch.empty(0, 0)
+        )
 
     def degree_matrices(self) -> Tensor:
         """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""

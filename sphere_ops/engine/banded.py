@@ -67,7 +67,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Banded:
-    """K banded matrices per wavenumber, that act on rows of the layout of `zonal`.
+    """K banded matrices per wavenumber, that act on rows of the layout of `ZonalLayout`.
 
     Attributes:
         matrix: (orders·count, rows_out, window·K), column r·K + j for input row r, filter j.

@@ -11,19 +11,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.degrees import Hemispheres
-from sphere_ops.engine.direct import Direct
+from sphere_ops.engine.dense_legendre import DenseLegendre
+from sphere_ops.engine.folded_legendre import FoldedLegendre
+from sphere_ops.engine.layout import to_rows, to_wavenumbers
 from sphere_ops.engine.local import add_local, local_backward
 from sphere_ops.engine.plan import (
-    Spec,
+    ConvolutionSpec,
     is_direct,
     layout,
     local_symbols,
-    named,
+    spec_from_json,
     spectral_products,
     tables,
 )
-from sphere_ops.engine.zonal import to_rows, to_wavenumbers
 from sphere_ops.parallel.mesh import current
 from sphere_ops.precision import product_dtype, products
 
@@ -47,7 +47,7 @@ def convolve(
         branches its wavenumbers, with a spectral one its coefficients; empty without.
     """
     dtype = product_dtype(x.dtype, precision)
-    spec = named(name)
+    spec = spec_from_json(name)
     t = tables(spec, dtype, x.device, current().latitude)
     kappa, w_real, w_imag = kappa.to(dtype), w_real.to(dtype), w_imag.to(dtype)
     channels_out = _channels_out(spec, kappa, w_real, w_imag, x.shape[1])
@@ -68,7 +68,7 @@ def convolve(
 def _(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    spec, b, c = named(name), *x.shape[:2]
+    spec, b, c = spec_from_json(name), *x.shape[:2]
     rows_in, rows_out, blocks = layout(spec, current().latitude)
     o = _channels_out(spec, kappa, w_real, w_imag, c)
     y = x.new_empty(x.shape[0], o, rows_out.own_rows, rows_out.nlon)
@@ -76,8 +76,8 @@ def _(
     z = (0,) if blocks is None else (2, b, rows_in.total, c)
     coeffs: tuple[int, ...] = (0,)
     if spec.lmax:
-        kind = Direct if is_direct(spec, x.device, min(c, o)) else Hemispheres
-        coeffs = kind.shape(rows_in.own.limited(spec.mmax), spec.lmax, b, c)
+        kind = DenseLegendre if is_direct(spec, x.device, min(c, o)) else FoldedLegendre
+        coeffs = kind.shape(rows_in.own.below(spec.mmax), spec.lmax, b, c)
     return y, x.new_empty(z, dtype=dtype), x.new_empty(coeffs, dtype=dtype)
 
 
@@ -93,7 +93,7 @@ def convolve_backward(
     precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of `convolve` by x, kappa, w_real and w_imag, from its results but the first."""
-    spec = named(name)
+    spec = spec_from_json(name)
     t = tables(spec, z.dtype, dy.device, current().latitude)
     kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
     dyz = to_wavenumbers(dy, t.rows_out, z.dtype)
@@ -121,7 +121,7 @@ def _(
     name: str,
     precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows_in, _, _ = layout(named(name), current().latitude)
+    rows_in, _, _ = layout(spec_from_json(name), current().latitude)
     channels = max(z.shape[-1], coeffs.shape[-1])
     dx = dy.new_empty(len(dy), channels, rows_in.own_rows, rows_in.nlon)
     return dx, torch.empty_like(kappa), torch.empty_like(w_real), torch.empty_like(w_imag)
@@ -148,14 +148,16 @@ for _device_type in ("cpu", "cuda"):  # precision is set by `precision` alone, b
     convolve_backward.register_autocast(_device_type, torch.float32)
 
 
-def _spectral(spec: Spec, source: Tensor, target: Tensor) -> Direct | Hemispheres:
-    """The spectral branch between two tensors in the layout of `zonal`."""
+def _spectral(
+    spec: ConvolutionSpec, source: Tensor, target: Tensor
+) -> DenseLegendre | FoldedLegendre:
+    """The spectral branch between two tensors in the layout of `ZonalLayout`."""
     direct = is_direct(spec, source.device, min(source.shape[-1], target.shape[-1]))
     return spectral_products(spec, source.dtype, source.device, current().latitude, direct)
 
 
 def _channels_out(
-    spec: Spec, kappa: Tensor, w_real: Tensor, w_imag: Tensor, channels_in: int
+    spec: ConvolutionSpec, kappa: Tensor, w_real: Tensor, w_imag: Tensor, channels_in: int
 ) -> int:
     if spec.lmax:
         return kappa.shape[2] * channels_in // kappa.shape[1]

@@ -6,14 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sphere_ops.engine.layout import (
+    ZonalLayout,
+    channel_matmul_weight_gradient,
+    prefers_small_blocks,
+    split_evenly,
+)
 from sphere_ops.engine.plan import Tables
-from sphere_ops.engine.zonal import Rows, cached, mixed_outer, pieces
 
 # Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
 _CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
 
 
-def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int, int, bool]]:
+def _chunks(t: Tables, columns: int, out: Tensor, rows: ZonalLayout) -> list[tuple[int, int, bool]]:
     """Ranges of orders to mix together, and whether the output is there already.
 
     Few orders without a spectral branch do not get a range of their own: their output
@@ -21,14 +26,14 @@ def _chunks(t: Tables, columns: int, out: Tensor, rows: Rows) -> list[tuple[int,
     """
     orders = t.rows_in.orders
     spectral = t.spectral
-    chunk = _CHUNK if cached(out.device) else _LARGE_CHUNK
+    chunk = _CHUNK if prefers_small_blocks(out.device) else _LARGE_CHUNK
     size = max(1, chunk // (t.rows_in.padded * columns))
     if 0 < spectral < orders < spectral + size:
         rows.body(out)[:, :, spectral:].zero_()
         spectral = orders
     return [
-        *((p.start, p.stop, True) for p in pieces(0, spectral, size)),
-        *((p.start, p.stop, False) for p in pieces(spectral, orders, size)),
+        *((p.start, p.stop, True) for p in split_evenly(0, spectral, size)),
+        *((p.start, p.stop, False) for p in split_evenly(spectral, orders, size)),
     ]
 
 
@@ -80,7 +85,7 @@ def local_backward(
             inner = slice(
                 rows_in.halo + first * rows_in.padded, rows_in.halo + last * rows_in.padded
             )
-            single = [place - first for place in t.single if first <= place < last]
+            single = [place - first for place in t.self_conjugate if first <= place < last]
             for part in (0, 1):
                 target = dz[part, b, inner]
                 written = add
@@ -98,5 +103,5 @@ def local_backward(
                     # An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
                     for order in single:
                         dv[order].mul_(0.5)
-                    dw += mixed_outer(flat, z[part, b, inner])
+                    dw += channel_matmul_weight_gradient(flat, z[part, b, inner])
     return dw_real * 2, dw_imag * 2

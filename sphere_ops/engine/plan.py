@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 
 from sphere_ops.engine.banded import Banded, Blocks
-from sphere_ops.engine.degrees import Hemispheres
-from sphere_ops.engine.direct import Direct, blocks_of, functions
-from sphere_ops.engine.triangle import triangle
-from sphere_ops.engine.zonal import Rows, cached
+from sphere_ops.engine.dense_legendre import DenseLegendre, blocks_of, functions
+from sphere_ops.engine.folded_legendre import FoldedLegendre
+from sphere_ops.engine.layout import ZonalLayout, prefers_small_blocks
+from sphere_ops.engine.legendre_tables import legendre_tables
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import Normalization, integral_filters
 from sphere_ops.kernels.filters import Symbols, stack, symbols
 from sphere_ops.kernels.stencils import differential_filters
-from sphere_ops.parallel.partition import Orders, Share
+from sphere_ops.parallel.partition import Orders, Shard
 
 # Where the dense products of `direct` were measured faster: by 4 to 11 % of a block.
 _MOST_DIRECT_ROWS, _FEWEST_DIRECT_CHANNELS = 128, 16
@@ -42,7 +42,7 @@ class DifferentialFilter:
 
 
 @dataclass(frozen=True)
-class Spec:
+class ConvolutionSpec:
     """What names a convolution, but for its weights and channels.
 
     Attributes:
@@ -83,13 +83,13 @@ class Spec:
         """Of what comes back from the wavenumbers: unitary transforms may differ in length."""
         return (self.grid_out.nlon / self.grid.nlon) ** 0.5
 
-    def dealt(self, share: Share) -> Orders:
+    def own_orders(self, shard: Shard) -> Orders:
         """The wavenumbers of one rank."""
-        return share.orders(self.orders, self.mmax)
+        return shard.orders(self.orders, self.mmax)
 
 
 @cache
-def named(name: str) -> Spec:
+def spec_from_json(name: str) -> ConvolutionSpec:
     """The spec of a name."""
     grid, grid_out, lmax, filters = json.loads(name)
     parts = [
@@ -98,7 +98,7 @@ def named(name: str) -> Spec:
         else IntegralFilter(**{**f, "kernel_shape": tuple(f["kernel_shape"])})
         for f in filters
     ]
-    return Spec(Grid(**grid), Grid(**grid_out), lmax, tuple(parts))
+    return ConvolutionSpec(Grid(**grid), Grid(**grid_out), lmax, tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,16 @@ class Tables:
     Attributes:
         rows_in: layout of the input.
         rows_out: layout of the output.
-        single: places of the wavenumbers that stand for themselves alone: 0 and the Nyquist order.
+        self_conjugate: slots of the wavenumbers 0 and nlon / 2, which have no complex conjugate.
         spectral: number of the wavenumbers, the first, that a spectral branch writes.
         real: the real symbols of the local branches.
         imag: the imaginary ones.
         blocks: how their bands are cut.
     """
 
-    rows_in: Rows
-    rows_out: Rows
-    single: tuple[int, ...]
+    rows_in: ZonalLayout
+    rows_out: ZonalLayout
+    self_conjugate: tuple[int, ...]
     spectral: int
     real: Banded | None
     imag: Banded | None
@@ -125,9 +125,9 @@ class Tables:
 
 
 @lru_cache(maxsize=16)
-def local_symbols(spec: Spec, share: Share) -> Symbols:
+def local_symbols(spec: ConvolutionSpec, shard: Shard) -> Symbols:
     """Symbols of all local branches of a convolution side by side, of one rank, float64."""
-    of = spec.grid, spec.grid_out, spec.dealt(share)
+    of = spec.grid, spec.grid_out, spec.own_orders(shard)
     return stack([_filter_symbols(f, *of) for f in spec.filters])
 
 
@@ -147,26 +147,30 @@ def _filter_symbols(
 
 
 @lru_cache(maxsize=32)
-def layout(spec: Spec, share: Share) -> tuple[Rows, Rows, Blocks | None]:
+def layout(spec: ConvolutionSpec, shard: Shard) -> tuple[ZonalLayout, ZonalLayout, Blocks | None]:
     """Rows of input and output, and how the bands of the local branches are cut."""
     grid, grid_out = spec.grid, spec.grid_out
     for of in (grid, grid_out):
-        share.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
-    dealt = tuple(spec.dealt(other) for other in share.all())
+        shard.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
+    per_rank = tuple(spec.own_orders(other) for other in shard.all())
     if not spec.filters:
-        rows_in = Rows(grid.nlat, grid.nlon, dealt, share, grid.nlat, 0)
-        return rows_in, Rows(grid_out.nlat, grid_out.nlon, dealt, share, grid_out.nlat, 0), None
-    s = local_symbols(spec, share)
+        rows_in = ZonalLayout(grid.nlat, grid.nlon, per_rank, shard, grid.nlat, 0)
+        return (
+            rows_in,
+            ZonalLayout(grid_out.nlat, grid_out.nlon, per_rank, shard, grid_out.nlat, 0),
+            None,
+        )
+    s = local_symbols(spec, shard)
     blocks = Blocks.of(s.first_row, s.real.shape[2], grid.nlat)
     padded_in, padded_out = blocks.count * blocks.rows_in, blocks.count * blocks.rows_out
     return (
-        Rows(grid.nlat, grid.nlon, dealt, share, padded_in, blocks.halo_in),
-        Rows(grid_out.nlat, grid_out.nlon, dealt, share, padded_out, blocks.halo_out),
+        ZonalLayout(grid.nlat, grid.nlon, per_rank, shard, padded_in, blocks.halo_in),
+        ZonalLayout(grid_out.nlat, grid_out.nlon, per_rank, shard, padded_out, blocks.halo_out),
         blocks,
     )
 
 
-def is_direct(spec: Spec, device: torch.device, channels: int) -> bool:
+def is_direct(spec: ConvolutionSpec, device: torch.device, channels: int) -> bool:
     """Whether the spectral branch is computed by `direct`, or else with folded hemispheres.
 
     Args:
@@ -175,21 +179,21 @@ def is_direct(spec: Spec, device: torch.device, channels: int) -> bool:
         channels: of the input or of the output, whichever are fewer.
     """
     small = max(spec.grid.nlat, spec.grid_out.nlat) <= _MOST_DIRECT_ROWS
-    return cached(device) and small and channels >= _FEWEST_DIRECT_CHANNELS
+    return prefers_small_blocks(device) and small and channels >= _FEWEST_DIRECT_CHANNELS
 
 
 @lru_cache(maxsize=32)
 def spectral_products(
-    spec: Spec, dtype: torch.dtype, device: torch.device, share: Share, direct: bool
-) -> Direct | Hemispheres:
+    spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard, direct: bool
+) -> DenseLegendre | FoldedLegendre:
     """The spectral branch, shared by all layers with the same spec."""
-    orders = spec.dealt(share).limited(spec.mmax)
+    orders = spec.own_orders(shard).below(spec.mmax)
     if not direct:
-        analysis = triangle(spec.grid, spec.lmax, orders, dtype, device)
-        synthesis = triangle(spec.grid_out, spec.lmax, orders, dtype, device)
-        return Hemispheres(analysis, synthesis, spec.scale)
-    rows_in, rows_out, _ = layout(spec, share)
-    return Direct(
+        analysis = legendre_tables(spec.grid, spec.lmax, orders, dtype, device)
+        synthesis = legendre_tables(spec.grid_out, spec.lmax, orders, dtype, device)
+        return FoldedLegendre(analysis, synthesis, spec.scale)
+    rows_in, rows_out, _ = layout(spec, shard)
+    return DenseLegendre(
         orders,
         blocks_of(orders, spec.lmax),
         functions(spec.grid, spec.lmax, orders, rows_in.padded, spec.scale, dtype, device),
@@ -198,20 +202,22 @@ def spectral_products(
 
 
 @lru_cache(maxsize=32)
-def tables(spec: Spec, dtype: torch.dtype, device: torch.device, share: Share) -> Tables:
+def tables(spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard) -> Tables:
     """Constants of a convolution, shared by all layers with the same spec."""
-    grid, orders = spec.grid, spec.dealt(share)
-    rows_in, rows_out, blocks = layout(spec, share)
+    grid, orders = spec.grid, spec.own_orders(shard)
+    rows_in, rows_out, blocks = layout(spec, shard)
     alone = [0] + [grid.nlon // 2] * (grid.nlon % 2 == 0)
-    single = tuple(orders.under(m) for m in alone if orders.under(m) < orders.under(m + 1))
-    spectral = orders.under(spec.mmax)
+    self_conjugate = tuple(
+        orders.count_below(m) for m in alone if orders.count_below(m) < orders.count_below(m + 1)
+    )
+    spectral = orders.count_below(spec.mmax)
     if blocks is None:
-        return Tables(rows_in, rows_out, single, spectral, None, None, None)
-    s = local_symbols(spec, share)
+        return Tables(rows_in, rows_out, self_conjugate, spectral, None, None, None)
+    s = local_symbols(spec, shard)
     return Tables(
         rows_in,
         rows_out,
-        single,
+        self_conjugate,
         spectral,
         Banded.of(s.real * spec.scale, s.first_row, blocks, dtype, device),
         Banded.of(s.imag * spec.scale, s.first_row, blocks, dtype, device),

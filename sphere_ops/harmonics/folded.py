@@ -1,6 +1,6 @@
 """Fourier transforms and Legendre products of scalar fields, in pieces that a cache holds.
 
-Without local branches nothing asks for the layout of `zonal`: complex numbers stay whole here. The
+Without local branches no `ZonalLayout` is needed: complex numbers stay whole here. The
 hemispheres are folded where the rows are, before the Fourier transform, and unfolded after it:
 (2, orders, north, n) complex, sums and differences of each row and its mirror image. Where a rank
 has its own rows alone, without their mirror images, they are folded after the exchange.
@@ -14,15 +14,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.triangle import Block, Triangle
-from sphere_ops.engine.zonal import Rows, pieces, product_into, slab_lines
-from sphere_ops.parallel.exchange import ToRows, ToWavenumbers
+from sphere_ops.engine.layout import ZonalLayout, bmm_into, slab_lines, split_evenly
+from sphere_ops.engine.legendre_tables import Block, LegendreTables
+from sphere_ops.parallel.exchange import ToWavenumbers, wavenumbers_to_rows
 
 Norm = Literal["forward", "backward"]
 _PAD = 8
 
 
-def to_hemispheres(x: Tensor, rows: Rows, weights: Tensor, norm: Norm) -> Tensor:
+def to_hemispheres(x: Tensor, rows: ZonalLayout, weights: Tensor, norm: Norm) -> Tensor:
     """Fourier coefficients of the weighted sums and differences of rows and their mirror images.
 
     Args:
@@ -38,7 +38,7 @@ def to_hemispheres(x: Tensor, rows: Rows, weights: Tensor, norm: Norm) -> Tensor
     if not rows.mirrored:
         return _fold(_to_orders(x, rows, norm), rows.north, weights)
     out = x.new_empty(2, rows.orders, rows.north, n, dtype=x.dtype.to_complex())
-    for lines in pieces(0, rows.north, slab_lines(x.device, 2 * rows.all_orders * n)):
+    for lines in split_evenly(0, rows.north, slab_lines(x.device, 2 * rows.all_orders * n)):
         top, bottom = x[:, lines], x[:, _mirrored(lines, nlat)].flip(1)
         folded = x.new_empty(2, *top.shape)
         torch.add(top, bottom, out=folded[0])
@@ -49,7 +49,9 @@ def to_hemispheres(x: Tensor, rows: Rows, weights: Tensor, norm: Norm) -> Tensor
     return out
 
 
-def from_hemispheres(hemispheres: Tensor, rows: Rows, weights: Tensor | None, norm: Norm) -> Tensor:
+def from_hemispheres(
+    hemispheres: Tensor, rows: ZonalLayout, weights: Tensor | None, norm: Norm
+) -> Tensor:
     """Fields of the Fourier coefficients of their rows' even and odd parts about the equator.
 
     Args:
@@ -65,7 +67,7 @@ def from_hemispheres(hemispheres: Tensor, rows: Rows, weights: Tensor | None, no
     if not rows.mirrored:
         return _from_orders(_unfold(hemispheres, rows.nlat, weights), rows, norm)
     x = hemispheres.new_empty(n, rows.nlat, rows.nlon, dtype=hemispheres.dtype.to_real())
-    for lines in pieces(0, north, slab_lines(x.device, 2 * orders * n)):
+    for lines in split_evenly(0, north, slab_lines(x.device, 2 * orders * n)):
         shape = orders, lines.stop - lines.start, n
         slab = _padded(hemispheres, 2, 2, *shape).copy_(hemispheres[:, :, lines])
         even, odd = _inverse(slab.permute(0, 3, 2, 1), rows.nlon, norm)
@@ -77,7 +79,9 @@ def from_hemispheres(hemispheres: Tensor, rows: Rows, weights: Tensor | None, no
     return x
 
 
-def contract_latitude(triangles: Sequence[Triangle], hemispheres: Tensor, out: Tensor) -> None:
+def contract_latitude(
+    triangles: Sequence[LegendreTables], hemispheres: Tensor, out: Tensor
+) -> None:
     """Legendre coefficients of each function: c_lm = Σ_h P_lm(h) z_m(h), over northern rows.
 
     Args:
@@ -91,7 +95,9 @@ def contract_latitude(triangles: Sequence[Triangle], hemispheres: Tensor, out: T
             _analyse(block, real, coeffs)
 
 
-def contract_degrees(triangles: Sequence[Triangle], coeffs: Tensor, hemispheres: Tensor) -> None:
+def contract_degrees(
+    triangles: Sequence[LegendreTables], coeffs: Tensor, hemispheres: Tensor
+) -> None:
     """Sum over the functions: z_m(h) = Σ_l P_lm(h) c_lm, even and odd about the equator.
 
     Args:
@@ -135,26 +141,25 @@ def _inverse(spectrum: Tensor, nlon: int, norm: Norm) -> Tensor:
     return torch.fft.irfft(full, n=nlon, norm=norm)
 
 
-def _to_orders(x: Tensor, rows: Rows, norm: Norm) -> Tensor:
+def _to_orders(x: Tensor, rows: ZonalLayout, norm: Norm) -> Tensor:
     """Fourier coefficients (own orders, nlat, n) of own rows (n, h, nlon)."""
     n, nlat, _ = x.shape
     z = x.new_empty(rows.orders, rows.nlat, n, dtype=x.dtype.to_complex())
-    over = ToWavenumbers(_as_layout(z), rows.nlat, rows.dealt, rows.share)
-    for lines in pieces(0, nlat, slab_lines(x.device, rows.all_orders * n)):
+    over = ToWavenumbers(_as_layout(z), rows.nlat, rows.per_rank, rows.shard)
+    for lines in split_evenly(0, nlat, slab_lines(x.device, rows.all_orders * n)):
         spectrum = torch.fft.rfft(x[:, lines], norm=norm).permute(2, 1, 0)  # (m, h, n)
         for orders, target in over.targets:
             _write(target[0, 0, :, lines], spectrum[orders])
-    over.send()
-    over.deliver()
+    over.finish()
     return z
 
 
-def _from_orders(z: Tensor, rows: Rows, norm: Norm) -> Tensor:
+def _from_orders(z: Tensor, rows: ZonalLayout, norm: Norm) -> Tensor:
     """Own rows (n, h, nlon) of Fourier coefficients (own orders, nlat, n)."""
     n, orders = z.shape[2], rows.all_orders
-    sources = ToRows(_as_layout(z), rows.nlat, rows.dealt, rows.share).sources()
+    sources = wavenumbers_to_rows(_as_layout(z), rows.nlat, rows.per_rank, rows.shard)
     x = z.new_empty(n, rows.own_rows, rows.nlon, dtype=z.dtype.to_real())
-    for lines in pieces(0, rows.own_rows, slab_lines(z.device, orders * n)):
+    for lines in split_evenly(0, rows.own_rows, slab_lines(z.device, orders * n)):
         slab = _padded(z, 1, orders, lines.stop - lines.start, n)
         for there, source in sources:
             slab[there] = _read(source[0, 0, :, lines])
@@ -173,8 +178,8 @@ def _analyse(block: Block, hemispheres: Tensor, out: Tensor) -> None:
         target = coeffs[_from(lowest, part.degrees), part.orders_from(block.first)]
         target = torch.view_as_real(target).flatten(2).transpose(0, 1)  # (m, l, 2n)
         hemisphere = hemispheres[0 if part.even else 1, part.orders]
-        product_into(part.table, hemisphere, target)
-    for degrees in pieces(lowest, lmax, slab_lines(out.device, count * n)):
+        bmm_into(part.table, hemisphere, target)
+    for degrees in split_evenly(lowest, lmax, slab_lines(out.device, count * n)):
         out[:, degrees, orders] = coeffs[_from(lowest, degrees)].permute(2, 0, 1)
 
 
@@ -184,14 +189,14 @@ def _synthesise(block: Block, coeffs: Tensor, hemispheres: Tensor, *, add: bool)
     lowest, orders = block.lowest, slice(block.first, block.last)
     count = block.last - block.first
     columns = coeffs.new_empty(max(0, lmax - lowest), count, n)
-    for degrees in pieces(lowest, lmax, slab_lines(coeffs.device, count * n)):
+    for degrees in split_evenly(lowest, lmax, slab_lines(coeffs.device, count * n)):
         lines = _padded(coeffs, 1, n, degrees.stop - degrees.start, count)
         columns[_from(lowest, degrees)] = lines.copy_(coeffs[:, degrees, orders]).permute(1, 2, 0)
     real = torch.view_as_real(columns).flatten(2)  # (l, m, 2n)
     for part in block.parts:
         of_part = real[_from(lowest, part.degrees), part.orders_from(block.first)]
         target = hemispheres[0 if part.even else 1, part.orders]
-        product_into(part.table.mT, of_part.transpose(0, 1), target, add=add)
+        bmm_into(part.table.mT, of_part.transpose(0, 1), target, add=add)
 
 
 def _from(first: int, degrees: slice) -> slice:

@@ -1,7 +1,7 @@
 """Analysis and synthesis as differentiable operations; mutual adjoints but for weights.
 
 Both are opaque to `torch.compile`: one call in its graph, and inside it the batched products of
-`triangle` between two Fourier transforms.
+`legendre_tables` between two Fourier transforms.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.triangle import Triangle, triangle
-from sphere_ops.engine.zonal import Rows
+from sphere_ops.engine.layout import ZonalLayout
+from sphere_ops.engine.legendre_tables import LegendreTables, legendre_tables
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.folded import (
     contract_degrees,
@@ -25,11 +25,11 @@ from sphere_ops.harmonics.folded import (
 )
 from sphere_ops.kernels.legendre import Function
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.partition import Shard
 
 
 @dataclass(frozen=True)
-class Spec:
+class TransformSpec:
     """Grid, truncation and the functions of latitude of a transform.
 
     Attributes:
@@ -49,24 +49,25 @@ class Spec:
         object.__setattr__(self, "name", name)
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> ZonalLayout:
         """Layout of the grid's rows for these orders."""
         return _layout(self, current().latitude)
 
 
 @lru_cache(maxsize=64)
-def _layout(spec: Spec, share: Share) -> Rows:
-    dealt = tuple(other.orders(spec.mmax) for other in share.all())
-    return Rows(spec.grid.nlat, spec.grid.nlon, dealt, share, spec.grid.nlat, 0)
+def _layout(spec: TransformSpec, shard: Shard) -> ZonalLayout:
+    per_rank = tuple(other.orders(spec.mmax) for other in shard.all())
+    return ZonalLayout(spec.grid.nlat, spec.grid.nlon, per_rank, shard, spec.grid.nlat, 0)
 
 
 @cache
-def _named(name: str) -> Spec:
+def spec_from_json(name: str) -> TransformSpec:
+    """Return the spec of a name."""
     grid, lmax, mmax, functions = json.loads(name)
-    return Spec(Grid(**grid), lmax, mmax, tuple(functions))
+    return TransformSpec(Grid(**grid), lmax, mmax, tuple(functions))
 
 
-def analyse(x: Tensor, spec: Spec) -> Tensor:
+def analyse(x: Tensor, spec: TransformSpec) -> Tensor:
     """Coefficients of fields by each function of latitude.
 
     Args:
@@ -82,7 +83,7 @@ def analyse(x: Tensor, spec: Spec) -> Tensor:
     return torch.view_as_complex(coeffs).reshape(shape)
 
 
-def synthesise(coeffs: Tensor, spec: Spec) -> Tensor:
+def synthesise(coeffs: Tensor, spec: TransformSpec) -> Tensor:
     """Fields of coefficients, summed over the functions of latitude.
 
     Args:
@@ -101,7 +102,7 @@ def synthesise(coeffs: Tensor, spec: Spec) -> Tensor:
 @torch.library.custom_op("sphere_ops::analyse", mutates_args=())
 def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
-    spec = _named(name)
+    spec = spec_from_json(name)
     rows, orders = spec.rows, spec.rows.own
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
@@ -118,7 +119,7 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
 @torch.library.custom_op("sphere_ops::synthesise", mutates_args=())
 def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
-    spec = _named(name)
+    spec = spec_from_json(name)
     rows, orders, n = spec.rows, spec.rows.own, coeffs.shape[1]
     if not n:
         return coeffs.new_empty(0, rows.own_rows, rows.nlon)
@@ -131,34 +132,34 @@ def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     return from_hemispheres(z, rows, weights, "backward" if adjoint else "forward")
 
 
-def _tables(spec: Spec, like: Tensor) -> list[Triangle]:
+def _tables(spec: TransformSpec, like: Tensor) -> list[LegendreTables]:
     """Tables of the functions of latitude, for the own orders."""
     of = spec.grid, spec.lmax, spec.rows.own, like.dtype, like.device
-    return [triangle(*of, function) for function in spec.functions]
+    return [legendre_tables(*of, function) for function in spec.functions]
 
 
-def _counted(spec: Spec, like: Tensor) -> Tensor:
+def _counted(spec: TransformSpec, like: Tensor) -> Tensor:
     """How often each own order counts in the real inner product, (orders, 1, 1).
 
     An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
     """
     nlon, orders = spec.grid.nlon, spec.rows.own
     count = like.new_full((orders.count, 1, 1), 2.0)
-    count[: orders.under(1)] = 1
+    count[: orders.count_below(1)] = 1
     if nlon % 2 == 0:
-        count[orders.under(nlon // 2) :] = 1
+        count[orders.count_below(nlon // 2) :] = 1
     return count
 
 
 @_analyse.register_fake
 def _(x: Tensor, name: str, adjoint: bool) -> Tensor:
-    spec = _named(name)
+    spec = spec_from_json(name)
     return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.rows.orders, 2)
 
 
 @_synthesise.register_fake
 def _(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
-    rows = _named(name).rows
+    rows = spec_from_json(name).rows
     return coeffs.new_empty(coeffs.shape[1], rows.own_rows, rows.nlon)
 
 

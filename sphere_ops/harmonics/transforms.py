@@ -39,7 +39,7 @@ class _Transform(nn.Module):
                 f"{min(lmax, grid.nlon // 2 + 1)} (exclusive orders)"
             )
         self.grid, self.lmax, self.mmax = grid, lmax, mmax
-        self._spec = transform.Spec(grid, lmax, mmax, self.functions)
+        self._spec = transform.TransformSpec(grid, lmax, mmax, self.functions)
 
     @property
     def orders(self) -> Orders:

@@ -1,10 +1,10 @@
-"""Between rows and wavenumbers: what each rank packs, sends and unpacks.
+"""Exchange of rows for wavenumbers between the ranks of the latitude axis.
 
-Going over, a rank sends every other one its rows of the other's wavenumbers; coming back, its
-wavenumbers of the other's rows. What stays on a rank is never packed: alone it writes and reads
-the layout itself. A layout is (p, b, own orders, nlat, c) with real and imaginary parts along its
-first or its last dimension. Sent by a rank with h of nlat rows and k of m wavenumbers, in numbers
-of the wire's type: p b c h (m − k) going over, p b c k (nlat − h) coming back.
+Between layers a rank holds its rows of all wavenumbers, inside a layer its wavenumbers of all rows.
+Its own rows of its own wavenumbers are never packed: on a single rank the layout is written and
+read in place. A layout is (p, b, own orders, nlat, c), with real and imaginary part along its
+first or its last dimension. A rank with h of nlat rows and k of m wavenumbers sends p b c h (m − k)
+numbers of the wire dtype towards wavenumbers, and p b c k (nlat − h) towards rows.
 """
 
 from __future__ import annotations
@@ -12,93 +12,89 @@ from __future__ import annotations
 from torch import Tensor
 
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Orders, Share
+from sphere_ops.parallel.partition import Orders, Shard
+
+Ranges = list[tuple[slice, Tensor]]
+"""Ranges of wavenumbers, each with its own rows (p, b, m, h, c)."""
 
 
 class ToWavenumbers:
-    """From own rows of all wavenumbers to all rows of own wavenumbers.
+    """Exchange from own rows of all wavenumbers to all rows of own wavenumbers.
 
     Attributes:
-        targets: ranges of wavenumbers, and where their own rows (p, b, m, h, c) are to be written
-            before `send`.
+        targets: ranges of wavenumbers and the tensors to fill with their own rows before `finish`.
     """
 
-    def __init__(self, body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share) -> None:
-        """Prepare.
+    def __init__(self, body: Tensor, nlat: int, per_rank: tuple[Orders, ...], shard: Shard) -> None:
+        """Allocate what is sent.
 
         Args:
             body: (p, b, own orders, nlat, c), to be filled.
-            nlat: rows of the grid.
-            dealt: the wavenumbers of every rank.
-            share: this rank.
+            nlat: number of rows of the grid.
+            per_rank: wavenumbers of every rank.
+            shard: this rank.
         """
-        self._body, self._share, self._nlat = body, share, nlat
-        self._mesh = current()
+        self._body, self._shard, self._nlat = body, shard, nlat
         p, b, own, _, c = body.shape
-        rows = share.rows(nlat)
-        self._sizes_out = [p * b * o.count * share.n_rows(nlat) * c for o in dealt]
-        self._sizes_in = [p * b * own * other.n_rows(nlat) * c for other in share.all()]
-        self._sizes_out[share.rank] = self._sizes_in[share.rank] = 0
-        self._send = body.new_empty(sum(self._sizes_out), dtype=self._mesh.wire(body.dtype))
-        pieces = self._send.split(self._sizes_out)
-        self.targets: list[tuple[slice, Tensor]] = []
-        for rank, (orders, piece) in enumerate(zip(dealt, pieces, strict=True)):
-            own_piece = rank == share.rank
-            shape = p, b, orders.count, share.n_rows(nlat), c
-            target = body[..., rows, :] if own_piece else piece.view(shape)
-            self.targets += [(there, target[:, :, here]) for there, here in orders.places()]
+        h = shard.n_rows(nlat)
+        self._sizes_out = [p * b * orders.count * h * c for orders in per_rank]
+        self._sizes_in = [p * b * own * other.n_rows(nlat) * c for other in shard.all()]
+        self._sizes_out[shard.rank] = self._sizes_in[shard.rank] = 0
+        dtype = current().wire_dtype(body.dtype)
+        self._send = body.new_empty(sum(self._sizes_out), dtype=dtype)
+        own_part = body[..., shard.rows(nlat), :]
+        self.targets = _ranges(self._send, self._sizes_out, (p, b, h, c), own_part, per_rank, shard)
 
-    def send(self) -> None:
-        """Begin the exchange."""
-        self._arrival = self._mesh.exchange(
+    def finish(self) -> None:
+        """Exchange, and fill the rows of the other ranks."""
+        p, b, own, _, c = self._body.shape
+        received = current().exchange(
             self._send, self._sizes_out, self._sizes_in, "all-to-all, rows to wavenumbers"
         )
-
-    def deliver(self) -> None:
-        """Wait for the exchange, and fill the rows of the other ranks."""
-        p, b, own, _, c = self._body.shape
-        pieces = self._arrival().split(self._sizes_in)
-        for other, piece in zip(self._share.all(), pieces, strict=True):
-            if piece.numel():
+        for other, part in zip(self._shard.all(), received.split(self._sizes_in), strict=True):
+            if part.numel():
                 shape = p, b, own, other.n_rows(self._nlat), c
-                self._body[..., other.rows(self._nlat), :].copy_(piece.view(shape))
+                self._body[..., other.rows(self._nlat), :].copy_(part.view(shape))
 
 
-class ToRows:
-    """From all rows of own wavenumbers to own rows of all wavenumbers; begins the exchange."""
+def wavenumbers_to_rows(
+    body: Tensor, nlat: int, per_rank: tuple[Orders, ...], shard: Shard
+) -> Ranges:
+    """Exchange all rows of own wavenumbers for own rows of all wavenumbers.
 
-    def __init__(self, body: Tensor, nlat: int, dealt: tuple[Orders, ...], share: Share) -> None:
-        """Send.
+    Args:
+        body: (p, b, own orders, nlat, c).
+        nlat: number of rows of the grid.
+        per_rank: wavenumbers of every rank.
+        shard: this rank.
+    """
+    p, b, own, _, c = body.shape
+    h = shard.n_rows(nlat)
+    sizes_out = [p * b * own * other.n_rows(nlat) * c for other in shard.all()]
+    sizes_in = [p * b * orders.count * h * c for orders in per_rank]
+    sizes_out[shard.rank] = sizes_in[shard.rank] = 0
+    send = body.new_empty(sum(sizes_out), dtype=current().wire_dtype(body.dtype))
+    for other, part in zip(shard.all(), send.split(sizes_out), strict=True):
+        if part.numel():
+            rows = other.rows(nlat)
+            part.view(p, b, own, rows.stop - rows.start, c).copy_(body[..., rows, :])
+    received = current().exchange(send, sizes_out, sizes_in, "all-to-all, wavenumbers to rows")
+    own_part = body[..., shard.rows(nlat), :]
+    return _ranges(received, sizes_in, (p, b, h, c), own_part, per_rank, shard)
 
-        Args:
-            body: (p, b, own orders, nlat, c).
-            nlat: rows of the grid.
-            dealt: the wavenumbers of every rank.
-            share: this rank.
-        """
-        self._body, self._nlat, self._dealt, self._share = body, nlat, dealt, share
-        mesh = current()
-        p, b, own, _, c = body.shape
-        sizes_out = [p * b * own * other.n_rows(nlat) * c for other in share.all()]
-        self._sizes_in = [p * b * orders.count * share.n_rows(nlat) * c for orders in dealt]
-        sizes_out[share.rank] = self._sizes_in[share.rank] = 0
-        send = body.new_empty(sum(sizes_out), dtype=mesh.wire(body.dtype))
-        for other, piece in zip(share.all(), send.split(sizes_out), strict=True):
-            if piece.numel():
-                target = piece.view(p, b, own, other.n_rows(nlat), c)
-                target.copy_(body[..., other.rows(nlat), :])
-        operation = "all-to-all, wavenumbers to rows"
-        self._arrival = mesh.exchange(send, sizes_out, self._sizes_in, operation)
 
-    def sources(self) -> list[tuple[slice, Tensor]]:
-        """Wait for the exchange: ranges of wavenumbers with their own rows, (p, b, m, h, c)."""
-        p, b, _, _, c = self._body.shape
-        rows = self._share.rows(self._nlat)
-        sources = []
-        pieces = self._arrival().split(self._sizes_in)
-        for rank, (orders, piece) in enumerate(zip(self._dealt, pieces, strict=True)):
-            own_piece = rank == self._share.rank
-            shape = p, b, orders.count, rows.stop - rows.start, c
-            source = self._body[..., rows, :] if own_piece else piece.view(shape)
-            sources += [(there, source[:, :, here]) for there, here in orders.places()]
-        return sources
+def _ranges(
+    packed: Tensor,
+    sizes: list[int],
+    shape: tuple[int, int, int, int],
+    own: Tensor,
+    per_rank: tuple[Orders, ...],
+    shard: Shard,
+) -> Ranges:
+    """Views of the packed parts of every rank, and of this rank's own part, by range of orders."""
+    p, b, h, c = shape
+    ranges: Ranges = []
+    for rank, (orders, part) in enumerate(zip(per_rank, packed.split(sizes), strict=True)):
+        of_rank = own if rank == shard.rank else part.view(p, b, orders.count, h, c)
+        ranges += [(there, of_rank[:, :, here]) for there, here in orders.slots()]
+    return ranges

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.partition import Shard
 
 
 def own_rows(grid: Grid) -> slice:
@@ -42,9 +42,9 @@ def check_on_grid(x: Tensor, grid: Grid) -> None:
 
     In a mesh they are those of this rank's rows.
     """
-    share = current().latitude
-    if x.dim() < 2 or x.shape[-2] != share.n_rows(grid.nlat) or x.shape[-1] != grid.nlon:
-        part = "" if share == Share() else f" (rows {share.rows(grid.nlat)} of it on this rank)"
+    shard = current().latitude
+    if x.dim() < 2 or x.shape[-2] != shard.n_rows(grid.nlat) or x.shape[-1] != grid.nlon:
+        part = "" if shard == Shard() else f" (rows {shard.rows(grid.nlat)} of it on this rank)"
         raise ValueError(
             f"the last two dimensions of a field of shape {tuple(x.shape)} are not those of the "
             f"grid {grid}{part}; resample the field or build the operator for its grid"

@@ -15,7 +15,7 @@ _SILENT = 5.0
 """Seconds without a message after which a process counts as stopped or dead."""
 
 
-class Watch(threading.Thread):
+class Heartbeat(threading.Thread):
     """Tells the others what this process does, and knows what they said last."""
 
     def __init__(self, store: Any, rank: int, ranks: int) -> None:
@@ -26,7 +26,7 @@ class Watch(threading.Thread):
             rank: this process.
             ranks: number of processes.
         """
-        super().__init__(name="watch of the mesh", daemon=True)
+        super().__init__(name="heartbeat of the mesh", daemon=True)
         self._store, self._rank, self._ranks = store, rank, ranks
         self._place = f"{socket.gethostname()}, process {os.getpid()}"
         self._count, self._activity = 0, "start"
@@ -45,7 +45,7 @@ class Watch(threading.Thread):
         """Tell until the end."""
         while not self._ending.is_set():
             try:
-                self._tell()
+                self._publish()
             except RuntimeError:  # the store is gone, and with it the job
                 return
             self._ending.wait(_EVERY)
@@ -62,7 +62,7 @@ class Watch(threading.Thread):
             error: how that ended.
         """
         try:
-            self._tell()
+            self._publish()
             last = {rank: self._last(rank) for rank in range(self._ranks)}
         except RuntimeError:
             last = {}
@@ -79,12 +79,12 @@ class Watch(threading.Thread):
             "saved is good, go on from there"
         )
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         message = json.dumps([self._count, self._activity, time.time(), self._place])
-        self._store.set(f"watch/{self._rank}", message)
+        self._store.set(f"heartbeat/{self._rank}", message)
 
     def _last(self, rank: int) -> tuple[int, str, float, str]:
-        key = f"watch/{rank}"
+        key = f"heartbeat/{rank}"
         if not self._store.check([key]):
             return 0, "start", 0.0, "unknown place"
         count, activity, told, place = json.loads(self._store.get(key))

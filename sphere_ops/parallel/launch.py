@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from sphere_ops.parallel.heartbeat import Watch
-from sphere_ops.parallel.mesh import ALONE, Mesh, MeshError, Payload, use
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.heartbeat import Heartbeat
+from sphere_ops.parallel.mesh import SINGLE_PROCESS, Mesh, MeshError, WireDtype, use
+from sphere_ops.parallel.partition import Shard
 
 _LONGEST_START = 120.0
 """Seconds in which processes have to find each other."""
@@ -48,10 +48,9 @@ def started(
     latitude: int = 1,
     *,
     device_type: str = "cpu",
-    payload: Payload = "float32",
-    chunks: int = 1,
+    wire_dtype: WireDtype = "float32",
     timeout: float = 600.0,
-    facts: Mapping[str, str] | None = None,
+    must_match: Mapping[str, str] | None = None,
 ) -> Iterator[Mesh]:
     """The mesh of all launched processes, current while the block lasts; identity of one alone.
 
@@ -59,10 +58,9 @@ def started(
         data: processes that share a batch.
         latitude: processes that share the rows of every sample; neighbours in the numbering.
         device_type: "cpu" (gloo) or "cuda" (NCCL too, one device for each process of a machine).
-        payload: type in which rows and wavenumbers of float32 fields are sent.
-        chunks: parts in which a layer's channels are sent, one while the next is computed.
+        wire_dtype: type in which rows and wavenumbers of float32 fields are sent.
         timeout: seconds after which a process that does not answer ends the job.
-        facts: what has to be the same in all processes, such as versions, by name.
+        must_match: what has to be the same in all processes, such as versions, by name.
 
     Raises:
         ValueError: if the mesh is not that of the launched processes, they differ in a fact, or
@@ -77,28 +75,28 @@ def started(
             "and mesh.latitude"
         )
     if not launched():
-        with use(ALONE):
-            yield ALONE
+        with use(SINGLE_PROCESS):
+            yield SINGLE_PROCESS
         return
     rank = int(os.environ["RANK"])
-    store = _meet(rank, timeout)
-    _check_same(store, rank, facts or {})
-    watch = Watch(dist.PrefixStore("watch", store), rank, world())
+    store = _rendezvous(rank, timeout)
+    _check_must_match(store, rank, must_match or {})
+    heartbeat = Heartbeat(dist.PrefixStore("heartbeat", store), rank, world())
     if device_type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:
         device_mesh = _connect(store, rank, (data, latitude), device_type, timeout)
     except RuntimeError as error:
-        raise MeshError(watch.explain("connecting the processes", error)) from error
-    watch.start()
-    shares = Share(rank // latitude, data), Share(rank % latitude, latitude)
-    with use(Mesh(*shares, device_mesh, watch, payload, chunks)) as mesh:
+        raise MeshError(heartbeat.explain("connecting the processes", error)) from error
+    heartbeat.start()
+    shards = Shard(rank // latitude, data), Shard(rank % latitude, latitude)
+    with use(Mesh(*shards, device_mesh, heartbeat, wire_dtype)) as mesh:
         yield mesh
-    watch.end()
+    heartbeat.end()
     dist.destroy_process_group()
 
 
-def announce(message: str) -> str | None:
+def failure_message(message: str) -> str | None:
     """What this process should print of its failure: one voice for what all have met.
 
     Args:
@@ -127,7 +125,7 @@ def announce(message: str) -> str | None:
     return None if said and (said == message or "the mesh broke" in message) else message
 
 
-def _meet(rank: int, timeout: float) -> Any:
+def _rendezvous(rank: int, timeout: float) -> Any:
     """The key-value store of all processes."""
     global _store, _meetings
     try:
@@ -151,10 +149,10 @@ def _meet(rank: int, timeout: float) -> Any:
     return _store
 
 
-def _check_same(store: Any, rank: int, facts: Mapping[str, str]) -> None:
+def _check_must_match(store: Any, rank: int, must_match: Mapping[str, str]) -> None:
     """Raise a ValueError on every rank if the processes differ in a fact."""
-    store.set(f"facts/{rank}", json.dumps(dict(facts)))
-    everyone = [json.loads(store.get(f"facts/{r}")) for r in range(world())]
+    store.set(f"must_match/{rank}", json.dumps(dict(must_match)))
+    everyone = [json.loads(store.get(f"must_match/{r}")) for r in range(world())]
     for name, value in everyone[0].items():
         others = [f"{of.get(name)} on rank {r}" for r, of in enumerate(everyone)
                   if of.get(name) != value]  # fmt: skip

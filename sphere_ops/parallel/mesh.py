@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from sphere_ops.parallel.gradients import GradientMean
-from sphere_ops.parallel.heartbeat import Watch
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.heartbeat import Heartbeat
+from sphere_ops.parallel.partition import Shard
 
-Payload = Literal["float32", "bf16"]
+WireDtype = Literal["float32", "bf16"]
 Axis = Literal["data", "latitude"]
 
 
@@ -36,22 +36,20 @@ class Mesh:
         data: its part of the samples.
         latitude: its part of rows and wavenumbers.
         device_mesh: torch's view of the mesh, for torch's own tools; None of one process.
-        chunks: parts in which a layer's channels are sent, one while the next is computed.
     """
 
     def __init__(
         self,
-        data: Share | None = None,
-        latitude: Share | None = None,
+        data: Shard | None = None,
+        latitude: Shard | None = None,
         device_mesh: DeviceMesh | None = None,
-        watch: Watch | None = None,
-        payload: Payload = "float32",
-        chunks: int = 1,
+        heartbeat: Heartbeat | None = None,
+        wire_dtype: WireDtype = "float32",
     ) -> None:
         """Make the mesh of one process; `launch.started` makes those of many."""
-        self.data, self.latitude = data or Share(), latitude or Share()
-        self.device_mesh, self._watch = device_mesh, watch
-        self._payload, self.chunks = payload, chunks
+        self.data, self.latitude = data or Shard(), latitude or Shard()
+        self.device_mesh, self._heartbeat = device_mesh, heartbeat
+        self._wire_dtype = wire_dtype
 
     @property
     def is_first(self) -> bool:
@@ -60,18 +58,12 @@ class Mesh:
 
     def note(self, activity: str) -> None:
         """Say what this process does now; the others name it if they wait for it in vain."""
-        if self._watch is not None:
-            self._watch.note(activity)
+        if self._heartbeat is not None:
+            self._heartbeat.note(activity)
 
-    def wire(self, dtype: torch.dtype) -> torch.dtype:
+    def wire_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """The type in which rows and wavenumbers of `dtype` are sent."""
-        return torch.bfloat16 if (self._payload, dtype) == ("bf16", torch.float32) else dtype
-
-    def sent_together(self, channels: int) -> list[slice]:
-        """Ranges of the channels that travel together."""
-        count = 1 if self.latitude.ranks == 1 else max(1, min(self.chunks, channels))
-        edges = [round(i * channels / count) for i in range(count + 1)]
-        return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
+        return torch.bfloat16 if (self._wire_dtype, dtype) == ("bf16", torch.float32) else dtype
 
     def exchange(
         self,
@@ -80,8 +72,8 @@ class Mesh:
         sizes_in: Sequence[int],
         operation: str,
         axis: Axis = "latitude",
-    ) -> Callable[[], Tensor]:
-        """Begin to send every rank of an axis its part, and to receive one from each.
+    ) -> Tensor:
+        """Send every rank of an axis its part, and receive one from each.
 
         Args:
             send: the parts one after another, (Σ sizes_out,).
@@ -91,27 +83,21 @@ class Mesh:
             axis: whose ranks take part.
 
         Returns:
-            What waits for the ranks' parts, and gives them one after another, (Σ sizes_in,).
+            The parts received, one after another, (Σ sizes_in,).
         """
         received = send.new_empty(sum(sizes_in))
         if getattr(self, axis).ranks == 1:
-            return lambda: received
+            return received
         n = send.element_size()  # as bytes: a backend need not know the type
         with self.watched(operation):
-            work = dist.all_to_all_single(
+            dist.all_to_all_single(
                 received.view(torch.uint8),
                 send.view(torch.uint8),
                 [n * size for size in sizes_in],
                 [n * size for size in sizes_out],
                 group=self._group(axis),
-                async_op=True,
             )
-
-        def wait() -> Tensor:
-            self._wait(work, operation)
-            return received
-
-        return wait
+        return received
 
     def sum_rows(self, x: Tensor) -> Tensor:
         """Sum of what the ranks of the latitude axis have of their rows; differentiable.
@@ -131,7 +117,7 @@ class Mesh:
             nlat: number of all rows.
             everywhere: on every rank, or else on the first of the axis; others keep x.
         """
-        rows = [share.n_rows(nlat) for share in self.latitude.all()]
+        rows = [shard.n_rows(nlat) for shard in self.latitude.all()]
         shapes = [(*x.shape[:-2], n, x.shape[-1]) for n in rows]
         parts = self._gathered(x, shapes, "latitude", everywhere)
         return x if parts is None else torch.cat(parts, dim=-2)
@@ -150,20 +136,20 @@ class Mesh:
         self, x: Tensor, shapes: Sequence[tuple[int, ...]], axis: Axis, everywhere: bool
     ) -> list[Tensor] | None:
         """What each rank of an axis has, of the shapes given, where it is wanted; else None."""
-        share: Share = getattr(self, axis)
-        if share.ranks == 1:
+        shard: Shard = getattr(self, axis)
+        if shard.ranks == 1:
             return None
-        wanted = [everywhere or other.is_first for other in share.all()]
+        wanted = [everywhere or other.is_first for other in shard.all()]
         flat = x.detach().contiguous().flatten()
-        sizes_in = [wanted[share.rank] * math.prod(shape) for shape in shapes]
+        sizes_in = [wanted[shard.rank] * math.prod(shape) for shape in shapes]
         sizes_out = [flat.numel() * w for w in wanted]
-        sizes_in[share.rank] = sizes_out[share.rank] = 0
+        sizes_in[shard.rank] = sizes_out[shard.rank] = 0
         send = torch.cat([flat[:size] for size in sizes_out])
-        received = self.exchange(send, sizes_out, sizes_in, f"gathering along {axis}", axis)()
-        if not wanted[share.rank]:
+        received = self.exchange(send, sizes_out, sizes_in, f"gathering along {axis}", axis)
+        if not wanted[shard.rank]:
             return None
         pieces = list(received.split(sizes_in))
-        pieces[share.rank] = flat
+        pieces[shard.rank] = flat
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def sum_samples(self, x: Tensor) -> Tensor:
@@ -202,9 +188,14 @@ class Mesh:
         x /= self.data.ranks * self.latitude.ranks
         with self.watched("mean of the gradients"):
             work = dist.all_reduce(x, async_op=True)
-        return lambda: self._wait(work, "mean of the gradients")
 
-    def any(self, flag: bool) -> bool:
+        def wait() -> None:
+            with self.watched("mean of the gradients"):
+                work.wait()
+
+        return wait
+
+    def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set on any process."""
         if self.device_mesh is None:
             return flag
@@ -213,7 +204,7 @@ class Mesh:
             dist.all_reduce(flags, op=dist.ReduceOp.MAX)
         return bool(flags.item())
 
-    def same(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The value that the first process has, as JSON-like data."""
         if self.device_mesh is None:
             return value
@@ -222,17 +213,13 @@ class Mesh:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def of_all_samples(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """What each rank of the data axis has, as JSON-like data."""
         values = [value] * self.data.ranks
         if self.data.ranks > 1:
             with self.watched("word from the data axis"):
                 dist.all_gather_object(values, value, group=self._group("data"))
         return values
-
-    def _wait(self, work: Any, operation: str) -> None:
-        with self.watched(operation):
-            work.wait()
 
     def _group(self, axis: Axis) -> Any:
         assert self.device_mesh is not None
@@ -241,12 +228,12 @@ class Mesh:
     @contextmanager
     def watched(self, operation: str) -> Iterator[None]:
         """A torch error inside says who is missing, and what it did last."""
-        assert self._watch is not None
-        self._watch.begin(operation)
+        assert self._heartbeat is not None
+        self._heartbeat.begin(operation)
         try:
             yield
         except RuntimeError as error:
-            raise MeshError(self._watch.explain(operation, error)) from error
+            raise MeshError(self._heartbeat.explain(operation, error)) from error
 
 
 class _SumRows(torch.autograd.Function):
@@ -267,8 +254,8 @@ def _summed(x: Tensor, mesh: Mesh) -> Tensor:
     return total
 
 
-ALONE = Mesh()
-_current = ALONE
+SINGLE_PROCESS = Mesh()
+_current = SINGLE_PROCESS
 
 
 def current() -> Mesh:
@@ -278,7 +265,7 @@ def current() -> Mesh:
 
 @contextmanager
 def use(mesh: Mesh) -> Iterator[Mesh]:
-    """Compute in a mesh while the block lasts; in `ALONE`, with whole fields."""
+    """Compute in a mesh while the block lasts; in `SINGLE_PROCESS`, with whole fields."""
     global _current
     before, _current = _current, mesh
     try:

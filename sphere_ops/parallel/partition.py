@@ -25,11 +25,6 @@ class Orders:
 
     ranges: tuple[tuple[int, int], ...]
 
-    @staticmethod
-    def below(count: int) -> Orders:
-        """All orders from 0 to `count` (exclusive)."""
-        return Orders(((0, count),))
-
     @property
     def count(self) -> int:
         """How many there are."""
@@ -40,15 +35,15 @@ class Orders:
         """The orders themselves, (count,) int64."""
         return torch.cat([torch.arange(0), *(torch.arange(*r) for r in self.ranges)])
 
-    def under(self, limit: int) -> int:
+    def count_below(self, limit: int) -> int:
         """How many are smaller than `limit`."""
         return sum(max(0, min(last, limit) - first) for first, last in self.ranges)
 
-    def limited(self, limit: int) -> Orders:
+    def below(self, limit: int) -> Orders:
         """Those that are smaller than `limit`."""
         return Orders(tuple((a, min(e, limit)) for a, e in self.ranges if a < limit))
 
-    def places(self) -> Iterator[tuple[slice, slice]]:
+    def slots(self) -> Iterator[tuple[slice, slice]]:
         """Each range, and where it stands among these orders."""
         start = 0
         for first, last in self.ranges:
@@ -57,7 +52,7 @@ class Orders:
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The part of one rank of an axis; of one rank alone it is everything.
 
     Attributes:
@@ -73,9 +68,9 @@ class Share:
         """Whether it is the part that speaks for the axis."""
         return self.rank == 0
 
-    def all(self) -> list[Share]:
+    def all(self) -> list[Shard]:
         """The parts of all ranks."""
-        return [Share(rank, self.ranks) for rank in range(self.ranks)]
+        return [Shard(rank, self.ranks) for rank in range(self.ranks)]
 
     def rows(self, nlat: int) -> slice:
         """This part of the rows of a grid.
@@ -107,10 +102,10 @@ class Share:
             count: number of all.
             mmax: those below it are dealt with their mirror images; all, if not given.
         """
-        return _dealt(count, count if mmax is None else mmax, self.ranks)[self.rank]
+        return _partition(count, count if mmax is None else mmax, self.ranks)[self.rank]
 
 
-def _dealt(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
+def _partition(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
     half = (mmax + 1) // 2
     mirrored = [-(-i * half // ranks) for i in range(ranks + 1)]
     others = [mmax]
@@ -118,7 +113,7 @@ def _dealt(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
         enough = mmax + round(i * count / ranks) - min(mmax, 2 * mirrored[i])
         others.append(min(max(others[-1], enough), count))
     others.append(count)
-    dealt = []
+    per_rank = []
     for i in range(ranks):
         first, last = mirrored[i], mirrored[i + 1]
         parts = [(first, last), (max(last, mmax - last), mmax - first), (others[i], others[i + 1])]
@@ -128,5 +123,5 @@ def _dealt(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
                 ranges[-1] = ranges[-1][0], e
             elif a < e:
                 ranges.append((a, e))
-        dealt.append(Orders(tuple(ranges)))
-    return tuple(dealt)
+        per_rank.append(Orders(tuple(ranges)))
+    return tuple(per_rank)

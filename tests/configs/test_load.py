@@ -45,6 +45,22 @@ def test_lists_and_mappings_are_yaml_values() -> None:
     assert [(case.name, case.weight) for case in config.data.cases] == [("random", 1), ("jet", 3)]
 
 
+def test_keys_of_earlier_versions_are_renamed_or_dropped_with_a_log_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "config.yaml"
+    text = dump_config(load_config("swe")).replace("wire_dtype: float32", "payload: bf16")
+    path.write_text(text.replace("mesh:\n", "mesh:\n  chunks: 2\n"))
+    with caplog.at_level("INFO", logger="configs"):
+        config = load_config(path, ["mesh.data=2"])
+    assert (config.mesh.wire_dtype, config.mesh.data) == ("bf16", 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "mesh.payload is now mesh.wire_dtype",
+        "mesh.chunks=2 is ignored: the setting no longer exists",
+    ]
+    assert load_config("swe", ["mesh.payload=bf16"]).mesh.wire_dtype == "bf16"
+
+
 def test_dates_and_years_stay_text() -> None:
     data = load_config("sst", ["data.splits.test.first=2001", "data.splits.test.last=2001-06"]).data
     assert isinstance(data, FilesData)

@@ -267,7 +267,7 @@ def both_optimizers(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 numbers.append(sum(kept.values()))
                 (out / f"{first}").mkdir(exist_ok=True)
                 save_training_state(trainer.state(), out / f"{first}", 9)
-                ranks.same(None)
+                ranks.broadcast(None)
         found[f"{first}"] = numbers
     torch.save(found, out / f"numbers.{os.environ['RANK']}")
 

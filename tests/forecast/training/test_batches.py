@@ -12,7 +12,7 @@ from data_prep.store.reader import Store
 from forecast.training.batches import Batch, Windows, batch_indices, batches
 from sphere_ops.memory import available_memory
 from sphere_ops.parallel.mesh import Mesh, use
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.partition import Shard
 
 
 def test_a_store_reads_what_was_written(stores):
@@ -35,7 +35,7 @@ def test_a_process_of_a_mesh_has_its_own_rows_of_everything(make_store, tmp_path
     path = make_store(tmp_path / "s.zarr", "files" if mask else "trajectory", mask=mask)
     whole, parts = Store(path), []
     for rank in range(3):
-        with use(Mesh(latitude=Share(rank, 3))):
+        with use(Mesh(latitude=Shard(rank, 3))):
             parts.append(Store(path))
             assert parts[-1].state(2).shape[-2] in (2, 3)
     pairs = [(whole.state(2), [s.state(2) for s in parts])]

@@ -7,10 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.branches.block import LocalSphericalConv
-from sphere_ops.engine import degrees, direct, local, plan, triangle, zonal
+from sphere_ops.engine import (
+    dense_legendre,
+    folded_legendre,
+    layout,
+    legendre_tables,
+    local,
+    plan,
+)
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealVectorSHT, RealVectorSHT
-from sphere_ops.parallel.partition import Orders
+from sphere_ops.parallel.partition import Shard
 from sphere_ops.precision import products
 
 GRIDS = [Grid.legendre_gauss(16, 32), Grid.equiangular(13, 24), Grid.cell_centred(11, 21)]
@@ -48,9 +55,9 @@ def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 @pytest.fixture
 def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On the CPU the granularity of a GPU, with several blocks of orders on the small grids."""
-    for module in (zonal, triangle, degrees, local, plan):
-        monkeypatch.setattr(module, "cached", lambda device: False)
-    monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
+    for module in (layout, legendre_tables, folded_legendre, local, plan):
+        monkeypatch.setattr(module, "prefers_small_blocks", lambda device: False)
+    monkeypatch.setattr(legendre_tables, "_ORDERS_PER_BLOCK", 3)
     clear_tables()
     yield
     clear_tables()
@@ -59,8 +66,8 @@ def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The granularity of a cache that holds a few rows of the small grids, and a few orders."""
-    monkeypatch.setattr(zonal, "_SLAB", 300)
-    monkeypatch.setattr(triangle, "_ORDERS_PER_BLOCK", 3)
+    monkeypatch.setattr(layout, "_SLAB", 300)
+    monkeypatch.setattr(legendre_tables, "_ORDERS_PER_BLOCK", 3)
     clear_tables()
     yield
     clear_tables()
@@ -70,14 +77,19 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def dense_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What many channels get, with several blocks of orders on the small grids."""
     monkeypatch.setattr(plan, "_FEWEST_DIRECT_CHANNELS", 1)
-    monkeypatch.setattr(direct, "_ORDERS_PER_BLOCK", 3)
+    monkeypatch.setattr(dense_legendre, "_ORDERS_PER_BLOCK", 3)
     clear_tables()
     yield
     clear_tables()
 
 
 def clear_tables() -> None:
-    for tables in (triangle.triangle, direct.functions, plan.spectral_products, plan.tables):
+    for tables in (
+        legendre_tables.legendre_tables,
+        dense_legendre.functions,
+        plan.spectral_products,
+        plan.tables,
+    ):
         tables.cache_clear()
 
 
@@ -88,7 +100,7 @@ def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, cut: str, fold
     x, dy, v = x.double(), dy.double(), torch.randn(2, 2, *grid.shape, dtype=torch.float64)
     expected = block_results(layer, x, dy) + transform_results(grid, v)
     request.getfixturevalue(cut)
-    table = triangle.triangle(grid, grid.nlat, Orders.below(9), torch.float64, CPU)
+    table = legendre_tables.legendre_tables(grid, grid.nlat, Shard().orders(9), torch.float64, CPU)
     assert len(table.folds) == folds and len(list(table.blocks)) == 3
     found = block_results(layer, x, dy) + transform_results(grid, v)
     assert_agree(found, expected, 1e-12)
@@ -100,7 +112,7 @@ def test_dense_products_give_what_folded_hemispheres_give(grid: Grid, request):
     x, dy = x.double(), dy.double()
     expected = block_results(layer, x, dy)
     request.getfixturevalue("dense_products")
-    assert len(direct.blocks_of(Orders.below(9), grid.nlat)) == 3
+    assert len(dense_legendre.blocks_of(Shard().orders(9), grid.nlat)) == 3
     assert_agree(block_results(layer, x, dy), expected, 1e-12)
 
 

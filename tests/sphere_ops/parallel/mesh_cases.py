@@ -27,7 +27,7 @@ from sphere_ops.harmonics.transforms import (
 )
 from sphere_ops.parallel import launch
 from sphere_ops.parallel.fields import area_mean
-from sphere_ops.parallel.mesh import Payload, current
+from sphere_ops.parallel.mesh import WireDtype, current
 
 Results = dict[str, Tensor]
 
@@ -194,14 +194,8 @@ def traffic() -> dict[str, list[tuple[str, int]]]:
     return {"forward": forward, "backward": backward}
 
 
-CHUNKS = 2
-
-
-def all_of_it(path: str, payload: Payload) -> None:
+def all_of_it(path: str, wire_dtype: WireDtype) -> None:
     """What a rank runs."""
-    with launch.started(1, launch.world(), timeout=60, payload=payload) as mesh:
+    with launch.started(1, launch.world(), timeout=60, wire_dtype=wire_dtype) as mesh:
         found = {"results": results(), "traffic": traffic()}
-    with launch.started(1, launch.world(), timeout=60, payload=payload, chunks=CHUNKS):
-        layers = {name: case(torch.float64) for name, case in cases() if "transform" not in name}
-        found["in chunks"] = {"results": layers, "traffic": traffic()}
     torch.save(found, f"{path}.{mesh.latitude.rank}")

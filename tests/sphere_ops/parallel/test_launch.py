@@ -26,9 +26,9 @@ def said(folder: Path, ranks: int) -> list[str]:
 def told(folder: Path, shape: tuple[int, int], kind: str) -> None:
     """A process of a mesh in which something of this kind goes wrong."""
     rank = int(os.environ["RANK"])
-    facts = {"the version of torch": f"2.{rank if kind == 'versions' else 0}"}
+    must_match = {"the version of torch": f"2.{rank if kind == 'versions' else 0}"}
     try:
-        with launch.started(*shape, timeout=4, facts=facts) as mesh:
+        with launch.started(*shape, timeout=4, must_match=must_match) as mesh:
             for step in range(3):
                 mesh.note(f"step {step}")
                 if step == 2 and rank == 1:
@@ -37,9 +37,9 @@ def told(folder: Path, shape: tuple[int, int], kind: str) -> None:
                     if kind == "hangs":
                         mesh.note("reading the batch of step 2")
                         time.sleep(60)
-                current().any(False)
+                current().any_rank(False)
     except (ValueError, MeshError) as error:
-        message = launch.announce(str(error))
+        message = launch.failure_message(str(error))
         if message is not None:
             (folder / str(rank)).write_text(message)
         os._exit(2)
@@ -96,8 +96,8 @@ def test_a_port_in_use_is_named(monkeypatch):
 
 def test_without_a_launcher_a_process_is_a_mesh_by_itself():
     with launch.started() as mesh:
-        assert mesh.is_first and mesh.any(True) and not mesh.any(False)
+        assert mesh.is_first and mesh.any_rank(True) and not mesh.any_rank(False)
         x = torch.randn(3, 4)
-        assert mesh.sum_rows(x) is x and mesh.gather_rows(x, 3) is x and mesh.same(5) == 5
+        assert mesh.sum_rows(x) is x and mesh.gather_rows(x, 3) is x and mesh.broadcast(5) == 5
     with pytest.raises(ValueError, match="takes 6 processes, but there is 1"), launch.started(2, 3):
         pass

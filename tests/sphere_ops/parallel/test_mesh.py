@@ -10,10 +10,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.engine import plan
-from sphere_ops.engine.plan import IntegralFilter, Spec
+from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.mesh import Mesh, use
-from sphere_ops.parallel.partition import Share
+from sphere_ops.parallel.partition import Shard
 from tests.ranks import run
 from tests.sphere_ops.parallel import mesh_cases
 
@@ -65,11 +65,11 @@ def test_a_block_takes_two_exchanges_in_each_direction_and_nothing_else(ranks):
             assert [name for name, _ in of["traffic"][direction]] == ["all_to_all_single"] * 2
 
 
-def bytes_of_the_formula(share: Share, size: int) -> dict[str, list[int]]:
+def bytes_of_the_formula(shard: Shard, size: int) -> dict[str, list[int]]:
     """2 b c h (m − k) numbers going over and 2 b o k (n − h) coming back; c and o swap backward."""
     (b, c, o), grid = mesh_cases.BLOCK, mesh_cases.TRAFFIC_GRID
     m = grid.nlon // 2 + 1
-    h, k = share.n_rows(grid.nlat), share.orders(m, 9).count
+    h, k = shard.n_rows(grid.nlat), shard.orders(m, 9).count
     over, back = h * (m - k), k * (grid.nlat - h)
     return {
         "forward": [2 * b * c * over * size, 2 * b * o * back * size],
@@ -77,27 +77,14 @@ def bytes_of_the_formula(share: Share, size: int) -> dict[str, list[int]]:
     }
 
 
-def assert_bytes(found: dict[str, list[tuple[str, int]]], share: Share, size: int) -> None:
+def assert_bytes(found: dict[str, list[tuple[str, int]]], shard: Shard, size: int) -> None:
     sent = {direction: [n for _, n in calls] for direction, calls in found.items()}
-    assert sent == bytes_of_the_formula(share, size)
+    assert sent == bytes_of_the_formula(shard, size)
 
 
 def test_the_bytes_of_an_exchange_are_those_of_the_formula(ranks):
     for rank, of in enumerate(ranks if len(ranks) > 1 else []):
-        assert_bytes(of["traffic"], Share(rank, len(ranks)), 4)
-
-
-def test_channels_in_chunks_give_the_same_by_more_exchanges(ranks, alone):
-    for of in ranks if len(ranks) > 1 else []:
-        found = of["in chunks"]
-        for direction, calls in found["traffic"].items():
-            assert len(calls) == 2 * mesh_cases.CHUNKS
-            for way in (0, 1):  # over and back
-                parts = calls[way * mesh_cases.CHUNKS :][: mesh_cases.CHUNKS]
-                assert sum(n for _, n in parts) == of["traffic"][direction][way][1]
-    if len(ranks) > 1:
-        for name, results in ranks[0]["in chunks"]["results"].items():
-            assert_same(results, alone[f"{name}, torch.float64"], 1e-10)
+        assert_bytes(of["traffic"], Shard(rank, len(ranks)), 4)
 
 
 def test_bf16_on_the_wire_costs_its_rounding_and_nothing_in_float64(tmp_path, alone):
@@ -108,7 +95,7 @@ def test_bf16_on_the_wire_costs_its_rounding_and_nothing_in_float64(tmp_path, al
         # bfloat16 rounds by 4e-3 relative to the largest values, and some of them cancel.
         exact = name.endswith("float64")
         assert_same(found["results"][name], expected, 1e-10 if exact else 4e-2)
-    assert_bytes(found["traffic"], Share(0, 2), 2)
+    assert_bytes(found["traffic"], Shard(0, 2), 2)
 
 
 # --- memory --------------------------------------------------------------------------------------
@@ -117,9 +104,11 @@ LARGE = Grid.legendre_gauss(256, 512)
 CUTOFF = 0.03
 
 
-def table_bytes(share: Share) -> int:
-    spec = Spec(LARGE, LARGE, 128, (IntegralFilter(CUTOFF, (2, 2), "piecewise linear", "nodal"),))
-    of = torch.float32, torch.device("cpu"), share
+def table_bytes(shard: Shard) -> int:
+    spec = ConvolutionSpec(
+        LARGE, LARGE, 128, (IntegralFilter(CUTOFF, (2, 2), "piecewise linear", "nodal"),)
+    )
+    of = torch.float32, torch.device("cpu"), shard
     t, spectral = plan.tables(spec, *of), plan.spectral_products(spec, *of, direct=False)
     tensors = [part.table for side in (spectral.analysis, spectral.synthesis)
                for block in side.blocks for part in block.parts]  # fmt: skip
@@ -128,7 +117,7 @@ def table_bytes(share: Share) -> int:
     return sum(x.numel() * x.element_size() for x in tensors)
 
 
-def saved_bytes(share: Share) -> int:
+def saved_bytes(shard: Shard) -> int:
     """What a block and what is pointwise around it keep for the backward pass."""
     branches = {
         "spectral": {"lmax": 128},
@@ -141,10 +130,10 @@ def saved_bytes(share: Share) -> int:
             kept[id(x)] = x.numel() * x.element_size()
         return x
 
-    with use(Mesh(latitude=share)):
+    with use(Mesh(latitude=shard)):
         layer = LocalSphericalConv(64, 64, LARGE, branches)
         with FakeTensorMode(allow_non_fake_inputs=True):
-            x = torch.empty(1, 64, share.n_rows(LARGE.nlat), LARGE.nlon, requires_grad=True)
+            x = torch.empty(1, 64, shard.n_rows(LARGE.nlat), LARGE.nlon, requires_grad=True)
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
                 y = torch.nn.functional.gelu(layer(x) + x)
             assert y.shape == x.shape
@@ -152,11 +141,11 @@ def saved_bytes(share: Share) -> int:
     return sum(kept.values()) - weights
 
 
-def kept_bytes(share: Share) -> int:
+def kept_bytes(shard: Shard) -> int:
     """What is alive after a layer was made that was not before, but for its weights."""
     before = {id(x): x for x in gc.get_objects() if type(x) is torch.Tensor}  # none is reused
     grid = Grid.legendre_gauss(64, 128)
-    with use(Mesh(latitude=share)):
+    with use(Mesh(latitude=shard)):
         layer = LocalSphericalConv(
             1, 1, grid, {"integral": {"theta_cutoff": 0.15}, "differential": {"order": 2}}
         )
@@ -168,7 +157,7 @@ def kept_bytes(share: Share) -> int:
 
 @pytest.mark.parametrize("measured", [table_bytes, saved_bytes, kept_bytes])
 def test_memory_falls_as_one_over_the_ranks(measured):
-    whole = measured(Share())
+    whole = measured(Shard())
     for ranks in (2, 4):
-        largest = max(measured(Share(rank, ranks)) for rank in range(ranks))
+        largest = max(measured(Shard(rank, ranks)) for rank in range(ranks))
         assert 0.85 * whole / ranks <= largest <= 1.15 * whole / ranks

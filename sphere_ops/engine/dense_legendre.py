@@ -1,7 +1,7 @@
 """The spectral branch of small grids on a CPU: dense Legendre products, block of orders by block.
 
 On all rows, without a fold of the hemispheres, there are twice the operations and half the passes
-over memory: every product reads the layout of `zonal`, or writes it, as it is. The coefficients of
+over memory: every product reads a `ZonalLayout`, or writes it, as it is. The coefficients of
 a block of orders, from its first order's degree on, are mixed while a cache holds them.
 """
 
@@ -57,7 +57,7 @@ class Block:
 def blocks_of(orders: Orders, lmax: int) -> tuple[Block, ...]:
     """Cut orders in blocks of about equal size."""
     blocks = []
-    for there, here in orders.places():
+    for there, here in orders.slots():
         size = there.stop - there.start
         count = max(1, round(size / _ORDERS_PER_BLOCK))
         edges = [round(i * size / count) for i in range(count + 1)]
@@ -68,7 +68,7 @@ def blocks_of(orders: Orders, lmax: int) -> tuple[Block, ...]:
 
 
 @dataclass(frozen=True)
-class Direct:
+class DenseLegendre:
     """Legendre functions of input and output grid, and the products with them.
 
     Attributes:
@@ -92,7 +92,7 @@ class Direct:
         """The branch.
 
         Args:
-            z: (2, b, orders, padded rows, c) in the layout of `zonal`, whose first orders are
+            z: (2, b, orders, padded rows, c) in the layout of `ZonalLayout`, whose first orders are
                 these.
             kappa: weights (lmax, c, o) or, complex, (lmax, 2c, 2o).
             y: (2, b, orders, padded rows, o); the rows of these orders are overwritten.
@@ -112,7 +112,7 @@ class Direct:
 
         Args:
             coeffs: of `forward`.
-            dy: (2, b, orders, padded rows, o) in the layout of `zonal`.
+            dy: (2, b, orders, padded rows, o) in the layout of `ZonalLayout`.
             kappa: as in `forward`.
             dz: (2, b, orders, padded rows, c); the rows of these orders are overwritten.
         """

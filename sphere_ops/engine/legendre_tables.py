@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.zonal import cached, product_into
+from sphere_ops.engine.layout import bmm_into, prefers_small_blocks
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.legendre import Function, legendre
 from sphere_ops.parallel.partition import Orders
@@ -63,7 +63,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Triangle:
+class LegendreTables:
     """Legendre functions of a grid, cut by parity and in blocks of orders.
 
     Attributes:
@@ -112,7 +112,7 @@ class Triangle:
         """Contract latitude: c_lm = Σ_h 2π q_h P_lm(h) z_m(h).
 
         Args:
-            body: (2, b, orders, nlat, c) in the layout of `zonal`, whose first orders are these.
+            body: (2, b, orders, nlat, c) of a `ZonalLayout`, whose first orders are these.
             quadrature: with weights; without them it is the adjoint of `synthesise`.
 
         Returns:
@@ -139,7 +139,7 @@ class Triangle:
                 for part in block.parts:
                     folded = (even if part.even else odd)[part.orders_from(first)]
                     target = coeffs[part.degrees, part.orders].flatten(2)  # (l, m, n)
-                    product_into(part.table, folded, target.transpose(0, 1))
+                    bmm_into(part.table, folded, target.transpose(0, 1))
         return coeffs
 
     def synthesise(self, coeffs: Tensor, body: Tensor, *, quadrature: bool = False) -> None:
@@ -147,7 +147,7 @@ class Triangle:
 
         Args:
             coeffs: (lmax, orders, b, 2, c).
-            body: (2, b, orders, nlat, c) in the layout of `zonal`; the rows of these orders, its
+            body: (2, b, orders, nlat, c) of a `ZonalLayout`; the rows of these orders, its
                 first, are overwritten.
             quadrature: times 2π q_h; it is then the adjoint of `analyse`.
         """
@@ -160,7 +160,7 @@ class Triangle:
             for part in (part for block in blocks for part in block.parts):
                 degrees = flat[part.degrees, part.orders].transpose(0, 1)  # (m, l, n)
                 target = sums[0 if part.even else 1, part.orders_from(first)]
-                product_into(part.table.mT, degrees, target)
+                bmm_into(part.table.mT, degrees, target)
             if quadrature:
                 sums *= self.quadrature[:, None]
             even, odd = sums.unflatten(3, (b, 2, c))  # (m, h, b, 2, c)
@@ -170,23 +170,23 @@ class Triangle:
 
 
 @lru_cache(maxsize=32)
-def triangle(
+def legendre_tables(
     grid: Grid,
     lmax: int,
     orders: Orders,
     dtype: torch.dtype,
     device: torch.device,
     function: Function = "P",
-) -> Triangle:
+) -> LegendreTables:
     """Tables of a grid, built in float64, kept in dtype on the device, shared by all who ask."""
     north = (grid.nlat + 1) // 2
     blocks: list[Block] = []
-    for there, here in orders.places():
+    for there, here in orders.slots():
         values = legendre(grid, lmax, there.stop, function, north, there.start)  # (m, l, north)
         values = torch.where(values.abs() < _TINY, 0.0, values).to(device=device, dtype=dtype)
         size = len(values)
         count = max(1, round(size / _ORDERS_PER_BLOCK))
-        if not cached(device):
+        if not prefers_small_blocks(device):
             count = min(count, _MOST_LARGE_BLOCKS)
         edges = [round(i * size / count) for i in range(count + 1)]
         for first, last in zip(edges, edges[1:], strict=False):
@@ -202,9 +202,9 @@ def triangle(
                         parts.append(Part(of, degrees, even, table))
             blocks.append(Block(here.start + first, here.start + last, lowest, tuple(parts)))
     folds: tuple[tuple[Block, ...], ...] = tuple((block,) for block in blocks)
-    if blocks and not cached(device):
+    if blocks and not prefers_small_blocks(device):
         folds = (tuple(blocks),)
     weights = (4 * torch.pi * grid.nlon * grid.area_weights[:north, 0]).to(
         device=device, dtype=dtype
     )
-    return Triangle(grid.nlat, lmax, orders, folds, weights)
+    return LegendreTables(grid.nlat, lmax, orders, folds, weights)

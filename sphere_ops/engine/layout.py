@@ -17,35 +17,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sphere_ops.parallel.exchange import ToRows, ToWavenumbers
-from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Orders, Share
+from sphere_ops.parallel.exchange import ToWavenumbers, wavenumbers_to_rows
+from sphere_ops.parallel.partition import Orders, Shard
 
 
 @dataclass(frozen=True)
-class Rows:
+class ZonalLayout:
     """Where the rows of each wavenumber lie in the layout.
 
     Attributes:
         nlat: rows of the grid.
         nlon: columns of the grid.
-        dealt: wavenumbers of every rank.
-        share: this rank.
+        per_rank: wavenumbers of every rank.
+        shard: this rank.
         padded: rows per wavenumber, at least nlat; those beyond nlat are zero.
         halo: rows before the first and after the last wavenumber.
     """
 
     nlat: int
     nlon: int
-    dealt: tuple[Orders, ...]
-    share: Share
+    per_rank: tuple[Orders, ...]
+    shard: Shard
     padded: int
     halo: int
 
     @property
     def own(self) -> Orders:
         """Wavenumbers of this rank: those that the layout holds."""
-        return self.dealt[self.share.rank]
+        return self.per_rank[self.shard.rank]
 
     @property
     def orders(self) -> int:
@@ -55,7 +54,7 @@ class Rows:
     @property
     def all_orders(self) -> int:
         """Number of wavenumbers of all ranks."""
-        return sum(orders.count for orders in self.dealt)
+        return sum(orders.count for orders in self.per_rank)
 
     @property
     def north(self) -> int:
@@ -65,7 +64,7 @@ class Rows:
     @property
     def own_rows(self) -> int:
         """Number of rows of the grid that this rank has between layers."""
-        return self.share.n_rows(self.nlat)
+        return self.shard.n_rows(self.nlat)
 
     @property
     def mirrored(self) -> bool:
@@ -93,12 +92,12 @@ _SLAB = 1 << 18
 _PAD = 8
 
 
-def cached(device: torch.device) -> bool:
+def prefers_small_blocks(device: torch.device) -> bool:
     """Whether to work in pieces that a core's cache holds, or else in few large launches."""
     return device.type == "cpu"
 
 
-def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> Tensor:
+def to_wavenumbers(x: Tensor, rows: ZonalLayout, dtype: torch.dtype | None = None) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
 
     The transform runs in the precision of x, its result is kept in `dtype` if that is given. In a
@@ -112,72 +111,64 @@ def to_wavenumbers(x: Tensor, rows: Rows, dtype: torch.dtype | None = None) -> T
     if rows.padded > rows.nlat:
         inner = z[:, :, rows.halo : rows.total - rows.halo]
         inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
-    sent = []
-    for cs in current().sent_together(c):
-        over = ToWavenumbers(rows.body(z)[..., cs], rows.nlat, rows.dealt, rows.share)
-        for bs, hs in _slabs(x.device, b, cs.stop - cs.start, rows):
-            spectrum = torch.fft.rfft(x[bs, cs, hs], dim=-1, norm="ortho")
-            # (b, c, h, m, 2) -> (2, b, m, h, c)
-            spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
-            for orders, target in over.targets:
-                target[:, bs, :, hs].copy_(spectrum[:, :, orders])
-        over.send()
-        sent.append(over)
-    for over in sent:
-        over.deliver()
+    exchange = ToWavenumbers(rows.body(z), rows.nlat, rows.per_rank, rows.shard)
+    for bs, hs in _slabs(x.device, b, c, rows):
+        spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")
+        # (b, c, h, m, 2) -> (2, b, m, h, c)
+        spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
+        for orders, target in exchange.targets:
+            target[:, bs, :, hs].copy_(spectrum[:, :, orders])
+    exchange.finish()
     return z
 
 
-def to_rows(y: Tensor, rows: Rows) -> Tensor:
+def to_rows(y: Tensor, rows: ZonalLayout) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
     b, c, m = y.shape[1], y.shape[3], rows.all_orders
-    chunks = current().sent_together(c)
-    sent = [ToRows(rows.body(y)[..., cs], rows.nlat, rows.dealt, rows.share) for cs in chunks]
+    sources = wavenumbers_to_rows(rows.body(y), rows.nlat, rows.per_rank, rows.shard)
     dtype = torch.promote_types(y.dtype, torch.float32)
     x = y.new_empty(b, c, rows.own_rows, rows.nlon, dtype=dtype)
-    for cs, over in zip(chunks, sent, strict=True):
-        sources, width = over.sources(), cs.stop - cs.start
-        for bs, hs in _slabs(y.device, b, width, rows):
-            shape = (bs.stop - bs.start, m, hs.stop - hs.start, width)
-            # Some numbers more in each row: lines of a power of two apart would share cache sets.
-            padded = torch.empty(
-                *shape[:2], shape[2] * width + _PAD, dtype=dtype.to_complex(), device=y.device
-            )
-            slab = padded[..., : shape[2] * width].unflatten(-1, shape[2:])
-            for orders, source in sources:
-                real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
-                torch.complex(real, imag, out=slab[:, orders])
-            spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
-            field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
-            x[bs, cs, hs] = field.transpose(1, 2)
+    for bs, hs in _slabs(y.device, b, c, rows):
+        shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
+        # Some numbers more in each row: lines of a power of two apart would share cache sets.
+        padded = torch.empty(
+            *shape[:2], shape[2] * c + _PAD, dtype=dtype.to_complex(), device=y.device
+        )
+        slab = padded[..., : shape[2] * c].unflatten(-1, shape[2:])
+        for orders, source in sources:
+            real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
+            torch.complex(real, imag, out=slab[:, orders])
+        spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
+        field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
+        x[bs, :, hs] = field.transpose(1, 2)
     return x
 
 
 def slab_lines(device: torch.device, line: int) -> int:
     """Lines of so many complex numbers each to transform or transpose together."""
-    return max(1, _SLAB // max(1, line)) if cached(device) else sys.maxsize
+    return max(1, _SLAB // max(1, line)) if prefers_small_blocks(device) else sys.maxsize
 
 
-def _slabs(device: torch.device, b: int, c: int, rows: Rows) -> list[tuple[slice, slice]]:
+def _slabs(device: torch.device, b: int, c: int, rows: ZonalLayout) -> list[tuple[slice, slice]]:
     """Ranges of fields and of rows to transform together."""
-    if not cached(device):
+    if not prefers_small_blocks(device):
         return [(slice(0, b), slice(0, rows.own_rows))]
     row = max(1, c * rows.all_orders)
     return [
         (fields, lines)
-        for fields in pieces(0, b, _SLAB // (row * rows.own_rows))
-        for lines in pieces(0, rows.own_rows, _SLAB // row)
+        for fields in split_evenly(0, b, _SLAB // (row * rows.own_rows))
+        for lines in split_evenly(0, rows.own_rows, _SLAB // row)
     ]
 
 
-def pieces(first: int, last: int, size: int) -> list[slice]:
+def split_evenly(first: int, last: int, size: int) -> list[slice]:
     """Cut a range in as few pieces of at most `size` (at least 1) as it takes, all about equal."""
     count = math.ceil((last - first) / max(1, size))
     edges = [first + round(i * (last - first) / count) for i in range(count + 1)] if count else []
     return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
 
 
-def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
+def bmm_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
     """Batched matrix product of a and b in `out`, whose matrices need not be contiguous.
 
     With `add` it is added to what is there.
@@ -186,12 +177,12 @@ def product_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> Non
     """
     if add:
         out += torch.bmm(a, b)
-    elif cached(out.device):
+    elif prefers_small_blocks(out.device):
         out.copy_(torch.bmm(a, b))
     else:
         torch.bmm(a, b, out=out)
 
 
-def mixed_outer(a: Tensor, b: Tensor) -> Tensor:
+def channel_matmul_weight_gradient(a: Tensor, b: Tensor) -> Tensor:
     """Sum over rows of the outer products of a (rows, c) and b (rows, o): (c, o)."""
     return (b.t() @ a).t()  # the narrower operand first: a little faster on a CPU
