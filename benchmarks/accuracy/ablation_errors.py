@@ -12,7 +12,7 @@ from data_prep.store.reader import Store
 from forecast.inference.rollout import Model, rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
@@ -82,7 +82,7 @@ def transfer(forecaster: Forecaster, store: Store) -> dict[str, float]:
         there = forecaster if grid == own else forecaster.on_grid(grid)
         models: dict[str, Model] = {"": there}
         if grid != own:
-            models[", fields"] = Resampled(forecaster, grid)
+            models[", fields"] = ResamplingForecaster(forecaster, grid)
         for how, model in models.items():
             ((_, prediction),) = rollout(model, fields[:, 0].to(there.static.device), start, 1)
             error = relative_l2(there.normalizer, grid, prediction.cpu(), fields[:, 1]).mean()

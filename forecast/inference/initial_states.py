@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.inference.initial_times import Start
+from forecast.inference.initial_times import InitialTime
 from forecast.model.fill import NearestFill
 from sphere_ops.parallel.fields import own_shape
 from sphere_ops.parallel.mesh import current
@@ -35,7 +35,7 @@ class InitialStates:
         store: Store,
         names: Sequence[str],
         mask: Tensor | None,
-        n_earlier: int = 0,
+        n_history: int = 0,
         fill: Fill | None = None,
     ) -> None:
         """Compare the masks of model and store.
@@ -45,13 +45,13 @@ class InitialStates:
             names: channels of the model, which the store has.
             mask: points at which the model has values, on the grid of the store; None if it has
                 them everywhere.
-            n_earlier: states before the present one that a step takes.
+            n_history: states before the present one that a step takes.
             fill: "nearest" fills points that the model needs and the store does not have.
 
         Raises:
             ValueError: if there are such points and they are not to be filled, or cannot be.
         """
-        self.store, self.n_earlier = store, n_earlier
+        self.store, self.n_history = store, n_history
         self._channels = [store.channel_names.index(name) for name in names]
         self.valid = None if mask is None else mask.cpu()
         self._fill: NearestFill | None = None
@@ -89,12 +89,12 @@ class InitialStates:
         )
         log.info("filled from the nearest points, as the store has no values there: %s", found)
 
-    def read(self, starts: Sequence[Start]) -> Tensor:
-        """Return states and those before, (b, n_earlier + 1, c, nlat, nlon), NaN outside the mask.
+    def read(self, starts: Sequence[InitialTime]) -> Tensor:
+        """Return states and those before, (b, n_history + 1, c, nlat, nlon), NaN outside the mask.
 
         In a mesh own rows. Values that are missing under both masks stay NaN.
         """
-        n, store = self.n_earlier, self.store
+        n, store = self.n_history, self.store
         states = [store.states(i, s - n, n + 1)[:, self._channels] for i, s in starts]
         seen = (
             torch.stack(states)

@@ -19,7 +19,7 @@ from forecast.model.package import load_package
 _MOST_STEPS = 10_000
 
 
-class ServedForecaster:
+class MLflowModel:
     """A forecaster that takes and gives arrays."""
 
     def __init__(self, forecaster: Forecaster) -> None:
@@ -46,7 +46,7 @@ class ServedForecaster:
         state = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
         time = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
         n_steps = int((params or {}).get("n_steps", 1))
-        history = self.forecaster.n_earlier + 1
+        history = self.forecaster.n_history + 1
         expected = [history] * (history > 1)
         expected += [len(self.forecaster.channels), *self.forecaster.grid.shape]
         if list(state.shape[1:]) != expected or len(time) != len(state):
@@ -64,6 +64,6 @@ class ServedForecaster:
         return torch.stack(states, dim=1).numpy()
 
 
-def _load_pyfunc(path: str) -> ServedForecaster:
+def _load_pyfunc(path: str) -> MLflowModel:
     """What MLflow calls with the folder of the package."""
-    return ServedForecaster(load_package(path))
+    return MLflowModel(load_package(path))

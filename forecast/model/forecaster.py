@@ -44,7 +44,7 @@ class Forecaster(nn.Module):
         grid: the grid of the states.
         channels: what the channels of a state are.
         time_step: interval of one step.
-        n_earlier: states before the present one that a step takes.
+        n_history: states before the present one that a step takes.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
         mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
@@ -94,7 +94,7 @@ class Forecaster(nn.Module):
                 f"{[v.name for v in channels]}"
             )
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
-        self.normalizer, self.n_earlier = normalizer, config.history - 1
+        self.normalizer, self.n_history = normalizer, config.history - 1
         self.register_buffer("static", static)
         self.register_buffer("mask", mask)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
@@ -168,10 +168,10 @@ class Forecaster(nn.Module):
         Raises:
             ValueError: if there are not as many earlier states as the model sees.
         """
-        if len(earlier) != self.n_earlier:
+        if len(earlier) != self.n_history:
             raise ValueError(
-                f"the model sees {self.n_earlier + 1} states (model.history), got "
-                f"{len(earlier) + 1}; give the {self.n_earlier} before the present one, the latest "
+                f"the model sees {self.n_history + 1} states (model.history), got "
+                f"{len(earlier) + 1}; give the {self.n_history} before the present one, the latest "
                 "first"
             )
         target_time = self.time_step.advance(time)

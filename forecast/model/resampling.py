@@ -10,7 +10,7 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
 
-class Resampled(nn.Module):
+class ResamplingForecaster(nn.Module):
     """Takes states to the grid of a forecaster, steps them there and brings them back.
 
     For fields that both grids hold it forecasts what the forecaster does on its own grid, with that
@@ -23,7 +23,7 @@ class Resampled(nn.Module):
         channels: what the channels of a state are.
         channel_names: their short names.
         time_step: interval of one step.
-        n_earlier: states before the present one that a step takes.
+        n_history: states before the present one that a step takes.
         mask: None: all channels have values everywhere.
     """
 
@@ -43,7 +43,7 @@ class Resampled(nn.Module):
             )
         self.forecaster, self.grid = forecaster, grid
         self.channels, self.channel_names = forecaster.channels, forecaster.channel_names
-        self.time_step, self.n_earlier = forecaster.time_step, forecaster.n_earlier
+        self.time_step, self.n_history = forecaster.time_step, forecaster.n_history
 
     def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
         """The state (b, c, nlat, nlon) one time step later; see `Forecaster.step`."""

@@ -43,10 +43,10 @@ class Batch:
 class Windows(Dataset[Batch]):
     """Windows of a split, each read as a batch of one."""
 
-    def __init__(self, store: Store, split: str, n_steps: int, n_earlier: int = 0) -> None:
+    def __init__(self, store: Store, split: str, n_steps: int, n_history: int = 0) -> None:
         """List the windows of `n_steps + 1` states, with so many before; see `Store.windows`."""
-        self.store, self.n_steps, self.n_earlier = store, n_steps, n_earlier
-        self.starts = store.windows(split, n_steps, n_earlier)
+        self.store, self.n_steps, self.n_history = store, n_steps, n_history
+        self.starts = store.windows(split, n_steps, n_history)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -59,7 +59,7 @@ class Windows(Dataset[Batch]):
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Several windows."""
         starts = self.starts[np.asarray(indices)]
-        n, count = self.n_earlier, self.n_earlier + self.n_steps + 1
+        n, count = self.n_history, self.n_history + self.n_steps + 1
         fields = torch.stack([self.store.states(i, s - n, count) for i, s in starts])
         time = np.array([self.store.valid_time(i, s) for i, s in starts], dtype="datetime64[ns]")
         return Batch(fields[:, n:], time, starts, fields[:, :n].flip(1).unbind(1))

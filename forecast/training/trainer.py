@@ -17,10 +17,10 @@ from configs.schema import TrainingConfig
 from configs.timestep import TimeStep
 from forecast.inference.rollout import rollout, shifted
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import TrainingState, load_optimizer, optimizer_tensors
+from forecast.model.package import TrainingCheckpoint, load_optimizer, optimizer_tensors
 from forecast.training.batches import Batch, Windows
 from forecast.training.losses import Loss, channel_weights
-from forecast.training.memory import told_what_would_fit
+from forecast.training.memory import explain_out_of_memory
 from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.training.precision import autocast, grad_scaler
 from sphere_ops.parallel.mesh import current
@@ -90,7 +90,7 @@ class Trainer:
         Raises:
             ValueError: if a batch does not fit in memory; it says what would.
         """
-        with told_what_would_fit(self.config, self.device):
+        with explain_out_of_memory(self.config, self.device):
             return self._step(batches, n_steps)
 
     def _step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
@@ -191,7 +191,7 @@ class Trainer:
         assert isinstance(module, Forecaster)
         return module
 
-    def state(self) -> TrainingState:
+    def checkpoint(self) -> TrainingCheckpoint:
         """Everything that the next step depends on."""
         moments, numbers = optimizer_tensors(self.optimizer)
         tensors: dict[str, Tensor] = {}
@@ -202,16 +202,16 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.average.items()}
             values["average_updates"] = self.average.updates
-        return TrainingState(self.step_count, tensors, values)
+        return TrainingCheckpoint(self.step_count, tensors, values)
 
-    def restore(self, state: TrainingState) -> None:
+    def restore(self, state: TrainingCheckpoint) -> None:
         """Go back to a state.
 
         Raises:
             ValueError: if it is that of another model.
         """
         own = dict(self.forecaster.named_parameters())
-        saved = _below("model.", state.tensors)
+        saved = strip_prefix("model.", state.tensors)
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in saved.items()}:
             raise ValueError(
                 "the run was started with another model; resume with its own configuration, or "
@@ -221,11 +221,11 @@ class Trainer:
             for name, parameter in own.items():
                 parameter.copy_(saved[name])
         load_optimizer(
-            self.optimizer, _below("optimizer.", state.tensors), state.values["optimizer"]
+            self.optimizer, strip_prefix("optimizer.", state.tensors), state.values["optimizer"]
         )
         self.scaler.load_state_dict(state.values["scaler"])
         if self.average is not None and "average_updates" in state.values:
-            averages = _below("average.", state.tensors)
+            averages = strip_prefix("average.", state.tensors)
             self.average.average = {k: v.to(self.device) for k, v in averages.items()}
             self.average.updates = state.values["average_updates"]
         torch.set_rng_state(state.tensors["random"])
@@ -252,5 +252,6 @@ class _Recomputed:
         return checkpoint(self.forecaster.step, state, time, *earlier, use_reentrant=False)
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, by what follows it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

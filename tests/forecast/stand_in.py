@@ -27,7 +27,7 @@ class Turning(nn.Module):
         self.store = Store(store)
         self.grid, self.channels = self.store.grid, self.store.channels
         self.channel_names, self.time_step = self.store.channel_names, self.store.time_step
-        self.mask, self.n_earlier = self.store.mask, 0
+        self.mask, self.n_history = self.store.mask, 0
         self.weight = nn.Parameter(torch.tensor(factor))
         self.fails: dict[int, int] = {}
         self.times: list[np.ndarray] = []

@@ -8,12 +8,12 @@ import zarr
 
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.inference.initial_times import find_starts
-from forecast.inference.mlflow_model import ServedForecaster
+from forecast.inference.initial_times import find_initial_times
+from forecast.inference.mlflow_model import MLflowModel
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, save_package
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
 from forecast.training.batches import Windows
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
@@ -67,13 +67,13 @@ def test_a_rollout_sees_its_own_states(stores):
 def test_a_split_too_short_for_the_past_is_refused(stores):
     message = "no 7 consecutive states; ask for fewer rollout steps, for less model.history or"
     with pytest.raises(ValueError, match=message):
-        Windows(Store(stores["trajectory"]), "train", 0, n_earlier=6)
+        Windows(Store(stores["trajectory"]), "train", 0, n_history=6)
 
 
 @pytest.mark.parametrize("kind", ["trajectory", "files"])
 def test_a_window_has_the_states_before_it_and_all_are_of_its_split(stores, kind):
     store = Store(stores[kind])
-    plain, windows = Windows(store, "train", 2), Windows(store, "train", 2, n_earlier=2)
+    plain, windows = Windows(store, "train", 2), Windows(store, "train", 2, n_history=2)
     assert len(windows) == len(Windows(store, "train", 4)) < len(plain)
     batch = windows.batch([0, 5, len(windows) - 1])
     assert len(batch.earlier) == 2
@@ -90,7 +90,7 @@ def test_what_is_pushed_forward_leaves_its_states_behind(stores):
     store = Store(stores["trajectory"])
     settings = config({"history": 2})
     trainer = Trainer(trained(store, 2), settings.training)
-    batch = Windows(store, "train", 3, n_earlier=1).batch([0, 4])
+    batch = Windows(store, "train", 3, n_history=1).batch([0, 4])
     *_, (_, before), (valid, last) = rollout(
         trainer.forecaster, batch.fields[:, 0], batch.time, 3, batch.earlier
     )
@@ -120,18 +120,18 @@ def test_a_forecast_starts_where_the_store_has_the_states_before(stores, tmp_pat
 
 def test_starts_without_a_past_are_left_out_or_refused(stores):
     series, trajectories = Store(stores["files"]), Store(stores["trajectory"])
-    assert find_starts(series, "train", n_earlier=2)[:2] == [(2, 0), (3, 0)]
-    assert find_starts(series, "test", n_earlier=2) == find_starts(series, "test")
-    assert find_starts(trajectories, n_earlier=2) == [(5, 2)]
-    assert find_starts(series, init_times=["2000-03"], n_earlier=2) == [(2, 0)]
+    assert find_initial_times(series, "train", n_history=2)[:2] == [(2, 0), (3, 0)]
+    assert find_initial_times(series, "test", n_history=2) == find_initial_times(series, "test")
+    assert find_initial_times(trajectories, n_history=2) == [(5, 2)]
+    assert find_initial_times(series, init_times=["2000-03"], n_history=2) == [(2, 0)]
     with pytest.raises(
         ValueError, match=r"begins at 2000-01-01.*first .* is 2000-03-01.*not 2000-02"
     ):
-        find_starts(series, init_times=["2000-02"], n_earlier=2)
+        find_initial_times(series, init_times=["2000-02"], n_history=2)
     with pytest.raises(ValueError, match="no time in split 'train' .* has the 24 before it"):
-        find_starts(series, "train", n_earlier=24)
+        find_initial_times(series, "train", n_history=24)
     with pytest.raises(ValueError, match="has 6 times, the model sees 7 at once"):
-        find_starts(trajectories, n_earlier=6)
+        find_initial_times(trajectories, n_history=6)
 
 
 def test_a_missing_value_before_the_initial_state_is_refused(make_store, tmp_path):
@@ -150,7 +150,7 @@ def test_on_another_grid_the_past_goes_along(stores):
     time = np.array([store.valid_time(0, 1)])
     *_, (_, own) = rollout(forecaster, state, time, 3, (earlier,))
     there = [resample(x, store.grid, fine) for x in (state, earlier)]
-    *_, (_, found) = rollout(Resampled(forecaster, fine), there[0], time, 3, there[1:])
+    *_, (_, found) = rollout(ResamplingForecaster(forecaster, fine), there[0], time, 3, there[1:])
     expected = resample(own, store.grid, fine)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
 
@@ -162,7 +162,7 @@ def test_served_it_takes_the_states_in_the_order_of_time(stores):
     time = np.array([store.valid_time(0, 1)])
     steps = rollout(forecaster, states[None, 1], time, 3, (states[None, 0],))
     expected = torch.stack([x for _, x in steps], 1)
-    served = ServedForecaster(forecaster)
+    served = MLflowModel(forecaster)
     inputs = {"state": states[None].numpy(), "time": time.astype("datetime64[s]").astype(int)}
     np.testing.assert_array_equal(served.predict(inputs, {"n_steps": 3}), expected.numpy())
     with pytest.raises(ValueError, match=r"expected \(b, 2, 3, 8, 16\) .* in the order of time"):

@@ -203,7 +203,7 @@ def test_real_sea_surface_temperature_under_another_coast(
 
 def test_states_are_read_as_they_are_where_both_masks_agree(stores):
     store = Store(stores[0])
-    states = InitialStates(store, store.channel_names, store.mask, n_earlier=1)
+    states = InitialStates(store, store.channel_names, store.mask, n_history=1)
     found = states.read([(3, 0), (7, 0)])
     torch.testing.assert_close(found[1], store.states(6, 0, 2), rtol=0, atol=0, equal_nan=True)
     assert states.comment == ""

@@ -10,7 +10,7 @@ import xarray as xr
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.inference.initial_times import find_starts
+from forecast.inference.initial_times import find_initial_times
 from forecast.inference.rollout import rollout
 from tests.forecast.stand_in import Turning
 
@@ -143,16 +143,16 @@ def test_progress_reaches_the_total(store, tmp_path):
 
 def test_starts_are_found_by_date(masked_store, store):
     series = Store(masked_store)
-    assert find_starts(series, init_times=["2001-03", "2002-01-15"]) == [(14, 0), (24, 0)]
-    assert find_starts(Store(store), init_times=["2000-01-01 02:00"]) == [(5, 2)]
+    assert find_initial_times(series, init_times=["2001-03", "2002-01-15"]) == [(14, 0), (24, 0)]
+    assert find_initial_times(Store(store), init_times=["2000-01-01 02:00"]) == [(5, 2)]
     with pytest.raises(ValueError, match=r"no state at 2010-01; it has 2000-01-01.*nearest"):
-        find_starts(series, init_times=["2010-01"])
+        find_initial_times(series, init_times=["2010-01"])
     for store_of in (series, Store(store)):  # beyond the range of nanoseconds too
         last = str(store_of.time[-1].astype("M8[m]"))
         with pytest.raises(ValueError, match=rf"no state at 3000-01;.*nearest: {last}"):
-            find_starts(store_of, init_times=["3000-01"])
+            find_initial_times(store_of, init_times=["3000-01"])
     with pytest.raises(ValueError, match="'soon' is not a date"):
-        find_starts(series, init_times=["soon"])
+        find_initial_times(series, init_times=["soon"])
 
 
 def test_package_and_store_that_do_not_fit_are_refused(store, masked_store, make_store, tmp_path):

@@ -14,7 +14,7 @@ from forecast.inference.forecast import run_rollout
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
@@ -37,7 +37,7 @@ def test_on_a_finer_grid_it_is_the_forecast_of_the_own_grid(make_store, tmp_path
     store, forecaster = trained(make_store(tmp_path / "store.zarr"))
     state, time = store.state(0)[None], np.array([store.valid_time(0)])
     fine = Grid.of("legendre-gauss", nlat, 2 * nlat)
-    there = Resampled(forecaster, fine)
+    there = ResamplingForecaster(forecaster, fine)
     *_, (_, own) = rollout(forecaster, state, time, 3)
     *_, (_, found) = rollout(there, resample(state, store.grid, fine), time, 3)
     expected = resample(own, store.grid, fine)
@@ -89,7 +89,9 @@ def test_from_a_rotated_grid_it_is_the_forecast_of_the_own_grid_rotated(make_sto
     state, time = (store.state(0) + rough * scale)[None], np.array([store.valid_time(0)])
     rotated = Grid(store.grid.kind, *store.grid.shape, first_longitude=11.25)
     own = forecaster.step(state, time)
-    found = Resampled(forecaster, rotated).step(resample(state, store.grid, rotated), time)
+    found = ResamplingForecaster(forecaster, rotated).step(
+        resample(state, store.grid, rotated), time
+    )
     expected = resample(own, store.grid, rotated)
     assert ((own - state).std((-2, -1)) > 0.1 * state.std((-2, -1))).all()
     torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-10)
@@ -185,4 +187,4 @@ def test_a_masked_model_is_refused(make_store, tmp_path):
     config = ModelConfig.model_validate({"branches": {"spectral": {"lmax": 6}}, "blocks": 1})
     masked = Forecaster.from_store(config, Store(path))
     with pytest.raises(ValueError, match="cannot be resampled to .* take --transfer operators"):
-        Resampled(masked, Grid.of("legendre-gauss", 16, 32))
+        ResamplingForecaster(masked, Grid.of("legendre-gauss", 16, 32))
