@@ -1,4 +1,4 @@
-"""Which states of a store forecasts start from."""
+"""Initial times of forecasts, as positions in a store."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def find_initial_times(
     *,
     n_history: int = 0,
 ) -> list[InitialTime]:
-    """The initial states of a split, or those at given times.
+    """Find the initial states of a split, or those at given times.
 
     Args:
-        store: where they are.
+        store: store with the states.
         split: all times of this split, or the first state of its trajectories; where earlier ones
             are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.

@@ -16,7 +16,7 @@ from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_checkpoint, save_checkpoint
-from forecast.training.batches import Batch, Windows, batches
+from forecast.training.batches import Windows, batches
 from forecast.training.optimizer import WeightAverage
 from forecast.training.processes import all_processes, training_mesh
 from forecast.training.train import train
@@ -128,10 +128,7 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         found: list[Tensor] = []
         for _ in range(10):
             parts = [next(stream) for _ in range(t.accumulate)]
-            parts = [
-                Batch(b.fields.to(dtype), b.time, b.starts, tuple(x.to(dtype) for x in b.earlier))
-                for b in parts
-            ]
+            parts = [replace(b, fields=b.fields.to(dtype)) for b in parts]
             result = trainer.step(parts, case.n_steps)
             found.append(torch.tensor([result.loss, result.gradient_norm], dtype=torch.float64))
         windows = Windows(store, "validation", 2, n_history)

@@ -14,6 +14,7 @@ from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
 from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from forecast.training.train import train
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import area_mean
@@ -75,9 +76,9 @@ def errors(model: Forecaster | ResamplingForecaster, store: Store) -> np.ndarray
     start = states(store, 0)
     time = np.full(len(start), store.valid_time(0))
     found = []
-    for n, (_, state) in enumerate(rollout(model, start, time, 5), start=1):
+    for n, state in enumerate(rollout(model, State(start, time), 5), start=1):
         truth = states(store, n)
-        squares = [(x - truth).double().square() for x in (state, start)]
+        squares = [(x - truth).double().square() for x in (state.fields, start)]
         found.append([area_mean(s, store.grid).mean(0).sqrt().numpy() for s in squares])
     return np.array(found)
 

@@ -12,6 +12,7 @@ from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.initial_times import find_initial_times
 from forecast.inference.rollout import rollout
+from forecast.model.state import State
 from tests.forecast.stand_in import Turning
 
 
@@ -33,34 +34,35 @@ class Doubling:
         self.time_step = TimeStep.parse(time_step)
         self.weight = torch.tensor(weight, requires_grad=True)
 
-    def step(self, state, time):
-        return self.weight * state
+    def step(self, state):
+        return state.advance(self.weight * state.fields, self.time_step.advance(state.time))
+
+
+THREE = State(torch.full((1, 1, 2, 2), 3.0), np.array(["2001-01-01"], dtype="datetime64[ns]"))
 
 
 def test_predictions_are_fed_back():
-    state, time = torch.full((1, 1, 2, 2), 3.0), np.array(["2001-01-01"], dtype="datetime64[ns]")
-    yielded = [s.flatten()[0].item() for _, s in rollout(Doubling("1h"), state, time, 4)]
+    yielded = [s.fields.flatten()[0].item() for s in rollout(Doubling("1h"), THREE, 4)]
     assert yielded == [6.0, 12.0, 24.0, 48.0]
 
 
 def test_valid_times_count_from_the_start():
     time = np.array(["2001-01-31", "2001-02-14T12"], dtype="datetime64[ns]")
-    times = [t for t, _ in rollout(Doubling("1mo"), torch.ones(2, 1, 2, 2), time, 2)]
+    states = list(rollout(Doubling("1mo"), State(torch.ones(2, 1, 2, 2), time), 2))
     expected = np.array(["2001-03-31", "2001-04-14T12"], dtype="datetime64[ns]")
-    np.testing.assert_array_equal(times[-1], expected)
+    np.testing.assert_array_equal(states[-1].time, expected)
 
 
 def test_gradients_flow_through_all_steps_when_asked_for():
-    model, time = Doubling("1h"), np.array(["2001-01-01"], dtype="datetime64[ns]")
-    *_, (_, last) = rollout(model, torch.full((1, 1, 2, 2), 3.0), time, 3, grad=True)
-    last.mean().backward()
+    model = Doubling("1h")
+    *_, last = rollout(model, THREE, 3, grad=True)
+    last.fields.mean().backward()
     assert model.weight.grad.item() == pytest.approx(3 * 2.0**2 * 3.0)
 
 
 def test_grad_mode_of_the_caller_is_left_alone():
-    model, time = Doubling("1h"), np.array(["2001-01-01"], dtype="datetime64[ns]")
-    for _, state in rollout(model, torch.ones(1, 1, 2, 2), time, 2):
-        assert not state.requires_grad
+    for state in rollout(Doubling("1h"), THREE, 2):
+        assert not state.fields.requires_grad
         assert torch.is_grad_enabled()
 
 
@@ -70,9 +72,9 @@ def test_the_file_holds_what_the_rollout_yields(store, tmp_path, suffix):
     run_rollout(model, store, tmp_path / f"f{suffix}", split="train", n_steps=5, batch_size=3)
     with xr.open_dataset(tmp_path / f"f{suffix}", chunks=None) as file:
         source = Store(store)
-        state = torch.stack([source.state(i) for i in range(4)])
-        time = np.full(4, source.time[0])
-        expected = [state, *(s for _, s in rollout(model, state, time, 5))]
+        fields = torch.stack([source.state(i) for i in range(4)])
+        steps = rollout(model, State(fields, np.full(4, source.time[0])), 5)
+        expected = [fields, *(state.fields for state in steps)]
         for c, name in enumerate(source.channel_names):
             np.testing.assert_array_equal(
                 file[name].values, torch.stack(expected, 1)[:, :, c].numpy(force=True)

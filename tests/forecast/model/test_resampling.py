@@ -15,6 +15,7 @@ from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
 from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
@@ -35,14 +36,16 @@ def trained(path) -> tuple[Store, Forecaster]:
 @pytest.mark.parametrize("nlat", [16, 11])
 def test_on_a_finer_grid_it_is_the_forecast_of_the_own_grid(make_store, tmp_path, nlat):
     store, forecaster = trained(make_store(tmp_path / "store.zarr"))
-    state, time = store.state(0)[None], np.array([store.valid_time(0)])
+    state = State(store.state(0)[None], np.array([store.valid_time(0)]))
     fine = Grid.of("legendre-gauss", nlat, 2 * nlat)
     there = ResamplingForecaster(forecaster, fine)
-    *_, (_, own) = rollout(forecaster, state, time, 3)
-    *_, (_, found) = rollout(there, resample(state, store.grid, fine), time, 3)
-    expected = resample(own, store.grid, fine)
-    assert not torch.allclose(own, state, rtol=0.01)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5)
+    *_, own = rollout(forecaster, state, 3)
+    *_, found = rollout(there, state.map(lambda x: resample(x, store.grid, fine)), 3)
+    expected = resample(own.fields, store.grid, fine)
+    assert not torch.allclose(own.fields, state.fields, rtol=0.01)
+    torch.testing.assert_close(
+        found.fields, expected, rtol=1e-4, atol=float(expected.abs().max()) * 1e-5
+    )
 
 
 def test_a_rollout_takes_either_way_to_the_grid_of_the_store(make_store, tmp_path):
@@ -86,14 +89,13 @@ def test_from_a_rotated_grid_it_is_the_forecast_of_the_own_grid_rotated(make_sto
         forecaster.network.decoder.weight.normal_(std=0.3)
     rough = torch.fft.irfft(torch.randn(3, 8, 8, dtype=torch.cdouble), n=16)  # up to 7 of 8
     scale = store.statistics["std"][:, None, None]
-    state, time = (store.state(0) + rough * scale)[None], np.array([store.valid_time(0)])
+    state = State((store.state(0) + rough * scale)[None], np.array([store.valid_time(0)]))
     rotated = Grid(store.grid.kind, *store.grid.shape, first_longitude=11.25)
-    own = forecaster.step(state, time)
-    found = ResamplingForecaster(forecaster, rotated).step(
-        resample(state, store.grid, rotated), time
-    )
+    own = forecaster.step(state).fields
+    there = state.map(lambda x: resample(x, store.grid, rotated))
+    found = ResamplingForecaster(forecaster, rotated).step(there).fields
     expected = resample(own, store.grid, rotated)
-    assert ((own - state).std((-2, -1)) > 0.1 * state.std((-2, -1))).all()
+    assert ((own - state.fields).std((-2, -1)) > 0.1 * state.fields.std((-2, -1))).all()
     torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-10)
 
 
@@ -115,9 +117,9 @@ def test_a_rollout_starts_from_a_rotated_store(make_store, tmp_path):
 def test_the_operators_of_a_rotated_grid_are_the_same(make_store, tmp_path):
     """To the last bit, for a model whose inputs do not depend on longitude."""
     store, forecaster = trained(make_store(tmp_path / "store.zarr"))
-    state, time = store.state(0)[None], np.array([store.valid_time(0)])
+    state = State(store.state(0)[None], np.array([store.valid_time(0)]))
     there = forecaster.on_grid(Grid(store.grid.kind, *store.grid.shape, first_longitude=11.25))
-    assert torch.equal(there.step(state, time), forecaster.step(state, time))
+    assert torch.equal(there.step(state).fields, forecaster.step(state).fields)
 
 
 @pytest.mark.parametrize("name", ["latitude", "longitude"])

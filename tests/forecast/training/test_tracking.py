@@ -212,6 +212,7 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     from forecast.inference.rollout import rollout
     from forecast.model.forecaster import Forecaster
     from forecast.model.package import save_package
+    from forecast.model.state import State
 
     store = Store(make_store(tmp_path / "store.zarr"))
     config = ModelConfig.model_validate(
@@ -231,10 +232,10 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     finally:
         mlflow.set_tracking_uri(None)
-    *earlier, state = store.states(0, 0, history)[:, None]
+    seen = store.states(0, 0, history)[None]
     time = np.array([store.valid_time(0, history - 1)])
-    expected = [s for _, s in rollout(forecaster, state, time, 3, earlier)]
-    seen = store.states(0, 0, history)[None] if history > 1 else state
+    expected = [s.fields for s in rollout(forecaster, State.from_series(seen, time), 3)]
+    seen = seen if history > 1 else seen[:, 0]
     inputs = {"state": seen.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
     result = model.predict(inputs, params={"n_steps": 3})
     np.testing.assert_array_equal(result[:, 2], expected[2].numpy())
