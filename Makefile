@@ -1,15 +1,27 @@
-# make demo | test | lint | clean: each makes the virtual environment if it is missing.
+# make demo | test | test-all | test-avx2 | lint | clean: each makes the virtual environment if it is
+# missing.
 PYTHON ?= python3
 VENV ?= .venv
 INSTALLED = $(VENV)/.installed
+# Worker processes of the tests. A file's tests share their fixtures, and stay together.
+WORKERS ?= 2
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all test-avx2 lint clean
 
 demo: $(INSTALLED)
 	FORECAST=$(VENV)/bin/forecast docs/demo.sh
 
+# All but the long ones.
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: $(INSTALLED)
+	$(PYTEST)
+
+# Tests that depend on the instruction set, with that of a CPU without AVX-512.
+test-avx2: $(INSTALLED)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) -m isa
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -75,8 +75,9 @@ class ModelConfig(Section):
     static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
     forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(
-        default="mean", description="what is subtracted before scaling: time mean, or mean by month"
-    )
+        default="mean", description="what is subtracted before scaling: time mean, or mean by "
+        "month; of departures from the latter, training starts with damped persistence",
+    )  # fmt: skip
     conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
     persistent_mean: tuple[VariableName, ...] = Field(
         default=(), description="channels whose area mean keeps its departure from the baseline: "

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 INK = "#222222"
 """Text, axes, coastlines, lines of reference."""
@@ -36,6 +38,8 @@ class MapStyle(NamedTuple):
     graticule: str
 
 
+GRATICULE: Any = {"linewidth": 0.5, "linestyle": (0, (5, 4))}
+"""Lines of a graticule, beside their colour."""
 VALUES = MapStyle("viridis", "#ffffff")
 SIGNED = MapStyle("RdBu_r", "#444444")
 ERRORS = MapStyle("PuOr_r", "#444444")
@@ -131,6 +135,19 @@ def quantity(value: float, units: str, power: int = 0) -> str:
 def numbers(power: int) -> FuncFormatter:
     """Ticks without the power of ten that stands in the label."""
     return FuncFormatter(lambda value, _: f"{value / 10.0**power:g}".replace("-", "−"))
+
+
+def graticule(axes: Axes, style: MapStyle) -> None:
+    """Draw the grid lines of axes in longitude and latitude over the field."""
+    axes.grid(color=style.graticule, **GRATICULE)
+    axes.set_axisbelow(False)
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Put ticks of a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _factor(power: int) -> str:

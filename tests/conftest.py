@@ -14,8 +14,10 @@ import pytest
 from tests.thread import Thread
 
 os.environ.setdefault("MPLBACKEND", "agg")
-# Before torch: where other programs compute too, threads that spin cost ten times the time.
+# Before torch: where other programs compute too, threads that spin cost ten times the time. The
+# tensors of tests are too small for two threads, and other tests run in a process beside this one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

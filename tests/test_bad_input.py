@@ -117,6 +117,23 @@ BAD_FILES: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], tuple[str, ...], 
 }
 
 
+@pytest.mark.parametrize(
+    ("splits", "fragment"),
+    [
+        ("{train: 0.6, validation: 0.2, test: 0.2}", "data.splits.validation is 0.2 of 3 times"),
+        ("{train: 0.4, validation: 0.3, test: 0.3}", "data.splits.train holds 1 of the 3 times"),
+    ],
+)
+def test_splits_too_short_for_statistics_are_refused(
+    splits: str, fragment: str, refused: Refused, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "in.nc", tmp_path / "store.zarr"
+    series().isel(time=slice(3)).to_netcdf(path)
+    words = ("data", "ingest", "sst", path, "--out", out, f"data.splits={splits}")
+    assert fragment in refused(*words)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_a_bad_file_is_refused_and_leaves_nothing(
     name: str, refused: Refused, tmp_path: Path

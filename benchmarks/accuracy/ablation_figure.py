@@ -17,14 +17,13 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.accuracy.ablation import LEADS
 from benchmarks.accuracy.ablation_table import Costs, step_costs
+from configs.style import BLUE, GREY, OLIVE, RED, new_figure, picture_style
 
-_COLOURS = {"16": "#c1592b", "32": "#8a8d2a", "64": "#0b6e99"}
+_COLOURS = {"16": RED, "32": OLIVE, "64": BLUE}
 _MARKERS = {"none": "o", "integral": "s", "differential": "^", "both": "D"}
 
 Errors = dict[str, list[float]]
@@ -41,38 +40,36 @@ def mean_errors(path: Path) -> dict[str, Errors]:
     return dict(errors)
 
 
+@picture_style()
 def draw(path: Path, errors: dict[str, Errors], costs: Costs) -> list[str]:
     """Draw a panel for each lead time.
 
     Returns:
         The rows that are in the figure.
     """
-    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10.5, 4.2)
     panels = figure.subplots(1, len(LEADS), sharex=True, sharey=True)
     shown = [name for name in errors if name in costs]
     for ax, lead in zip(panels, LEADS, strict=True):
         for name in shown:
             _point(ax, name, costs[name]["time"], errors[name][str(lead)])
         ax.set(title=f"after {lead} step{'s' if lead > 1 else ''}", yscale="log")
-        ax.set_xlabel("time of a training step, ms")
-        ax.grid(True, which="major", color="#dddddd", linewidth=0.6)
-        ax.set_axisbelow(True)
+        ax.set_xlabel("time of a training step [ms]")
     panels[0].set_ylabel("relative L2 error")
     handles = [
         Line2D([], [], color=colour, marker="o", linestyle="", label=f"{lmax} degrees")
         for lmax, colour in _COLOURS.items()
     ] + [
-        Line2D([], [], color="#555555", marker=marker, linestyle="", label=f"local: {branches}")
+        Line2D([], [], color=GREY, marker=marker, linestyle="", label=f"local: {branches}")
         for branches, marker in _MARKERS.items()
     ]
-    grey: dict[str, Any] = {"color": "#555555", "marker": "D", "linestyle": ""}
+    grey: dict[str, Any] = {"color": GREY, "marker": "D", "linestyle": ""}
     handles += [
         Line2D([], [], label="second derivatives", markerfacecolor="none", **grey),
         Line2D([], [], label="small: 16 channels for 32", markersize=4, **grey),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // 2),
-                  fontsize=8, frameon=False, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+                  handletextpad=0.2, columnspacing=1.2)  # fmt: skip
     figure.savefig(path, dpi=90)
     return shown
 

@@ -104,7 +104,7 @@ def williamson6(plan: Plan) -> Iterator[Row]:
             if plan.figures:
                 grid = Grid.legendre_gauss(64, 128)
                 maps = {"day 14": run.sampled(grid, "geopotential") / run.gravity}
-                draw_maps(plan.figures / "shallow_water_wave.png", maps, grid, "height (m)")
+                draw_maps(plan.figures / "shallow_water_wave.png", maps, grid, ("height", "m"))
 
 
 def galewsky(plan: Plan) -> Iterator[Row]:
@@ -128,7 +128,7 @@ def galewsky(plan: Plan) -> Iterator[Row]:
     name = f"jet, vorticity against T{truncations[-1] - 1}, l2"
     yield row(name, truncations[0], errors(coarse, fine, grid)[0], None)
     if plan.figures:
-        draw_maps(plan.figures / "shallow_water_jet.png", maps, grid, "vorticity (s⁻¹)",
+        draw_maps(plan.figures / "shallow_water_jet.png", maps, grid, ("vorticity", "s-1"),
                   north_only=True)  # fmt: skip
 
 

@@ -123,6 +123,7 @@ def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[
         edges = np.rint(np.cumsum([0.0, *fractions]) * len(time)).astype(int)
         for name, first, end in zip(layout.SPLITS, edges, edges[1:], strict=False):
             split[first:end] = name
+        _check_lengths(split, ranges)
         return split
     for name in layout.SPLITS:
         limits = getattr(ranges, name)
@@ -147,7 +148,25 @@ def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[
                 f"{taken[0]}; a time belongs to one split only"
             )
         split[inside] = name
+    _check_lengths(split, ranges)
     return split
+
+
+def _check_lengths(split: NDArray[np.str_], splits: SplitRanges | SplitFractions) -> None:
+    """Refuse splits that are asked for and empty, or too short for the statistics of one step."""
+    way_out = "give more times, or leave out the splits with data.splits=null"
+    for name in layout.SPLITS:
+        if getattr(splits, name) and not (split == name).any():
+            raise ValueError(
+                f"data.splits.{name} is {getattr(splits, name):g} of {len(split)} times, which is "
+                f"none; {way_out}"
+            )
+    train = np.flatnonzero(split == "train")
+    if not (np.diff(train) == 1).any():
+        raise ValueError(
+            f"data.splits.train holds {len(train)} of the {len(split)} times; the statistics of "
+            f"one step take two in succession; {way_out}"
+        )
 
 
 def _target_grid(series: list[Series], config: FilesData) -> Grid:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from textwrap import fill
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from configs.style import (
+    BLUE,
+    RED,
+    SIGNED,
+    graticule,
+    new_figure,
+    numbers,
+    picture_style,
+    plain_log_ticks,
+    power_of_ten,
+    with_units,
+)
 from data_prep.shallow_water.diagnostics import INTEGRALS
 
+_ROUNDING = float(np.finfo(np.float64).eps)  # range of an axis on which nothing changes
 
+
+@picture_style()
 def draw_failure(path: Path, vorticity: NDArray[np.floating], title: str) -> None:
     """Map of the vorticity of the last state that was finite.
 
@@ -22,17 +36,27 @@ def draw_failure(path: Path, vorticity: NDArray[np.floating], title: str) -> Non
         vorticity: s⁻¹, (nlat, nlon), north first.
         title: case, seed and time.
     """
-    figure = _figure(8, 4.2)
+    figure = new_figure(8, 4.2)
     axes = figure.add_subplot()
     limit = float(np.nanmax(np.abs(vorticity))) or 1.0
+    power = power_of_ten(limit)
     image = axes.imshow(
-        vorticity, extent=(0, 360, -90, 90), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit
+        vorticity,
+        extent=(0, 360, -90, 90),
+        aspect="auto",
+        cmap=SIGNED.colours,
+        vmin=-limit,
+        vmax=limit,
     )
-    axes.set(xlabel="longitude (° E)", ylabel="latitude (° N)", title=title)
-    figure.colorbar(image, label="relative vorticity (s⁻¹)")
-    figure.savefig(path, dpi=100)
+    axes.set(xlabel="longitude [°E]", ylabel="latitude [°N]", title=title)
+    axes.set(xticks=range(0, 361, 60), yticks=range(-90, 91, 30))
+    graticule(axes, SIGNED)
+    label = with_units("relative vorticity", "s-1", power)
+    figure.colorbar(image, label=label, format=numbers(power))
+    figure.savefig(path)
 
 
+@picture_style()
 def draw_diagnostics(
     path: Path,
     days: NDArray[np.float64],
@@ -49,38 +73,36 @@ def draw_diagnostics(
         spectrum: kinetic energy by degree, m² s⁻², (trajectory, time, lmax).
         title: what was solved.
     """
-    figure = _figure(11, 6, layout=None)  # an engine would draw everything once more
-    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.08, top=0.93, wspace=0.3, hspace=0.4)
-    axes = figure.subplots(2, 3).flat
-    for i, (long_name, _) in enumerate(INTEGRALS.values()):
-        start = values[:, :1, i]
-        change = (values[:, :, i] - start) / np.where(start == 0, 1.0, np.abs(start))
-        shown = change[np.isfinite(change).any(axis=1)]
-        curves = np.stack((np.broadcast_to(days, shown.shape), shown), axis=-1)
-        alpha = max(0.1, 1 / len(values))
-        # One artist for all: a thousand lines of their own would take seconds to lay out.
-        axes[i].add_collection(
-            LineCollection(list(curves), colors="#0b6e99", alpha=alpha, linewidths=1)
-        )
-        axes[i].autoscale()
-        axes[i].set(xlabel="days", ylabel="relative change")
-        axes[i].set_title(long_name, fontsize=9, pad=14)  # clear of the axis's power of ten
+    figure = new_figure(11, 6.6)
+    figure.suptitle(title)
+    *panels, last = figure.subplot_mosaic([[0, 1, 2], [3, 4, 4]]).values()
+    for i, (axes, (long_name, _)) in enumerate(zip(panels, INTEGRALS.values(), strict=True)):
+        _draw_change(axes, days, values[:, :, i])
+        axes.set_title(fill(long_name, 36))
     degree = np.arange(spectrum.shape[-1])
-    for when, colour in ((0, "#c1592b"), (-1, "#0b6e99")):
+    for when, colour in ((0, RED), (-1, BLUE)):
         mean = np.nanmean(spectrum[:, when], axis=0)
         shown = (degree > 0) & (mean > 0)
-        axes[4].loglog(degree[shown], mean[shown], color=colour, label=f"day {days[when]:.4g}")
-    axes[4].set(xlabel="degree", ylabel="m² s⁻² per degree")
-    axes[4].set_title("Kinetic energy", fontsize=9, pad=14)
-    axes[4].legend()
-    axes[5].set_axis_off()
-    axes[5].text(0, 0.95, title, va="top", wrap=True)
-    figure.savefig(path, dpi=100)
+        last.loglog(degree[shown], mean[shown], color=colour, label=f"day {days[when]:.4g}")
+    plain_log_ticks(last.xaxis)
+    last.set(xlabel="spherical-harmonic degree", title="Kinetic energy, mean of the trajectories")
+    last.set_ylabel(with_units("energy per degree", "m2 s-2"))
+    last.legend()
+    figure.savefig(path)
 
 
-def _figure(
-    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
-) -> Figure:
-    figure = Figure(figsize=(width, height), layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
+def _draw_change(axes: Axes, days: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Change of an integral since the start of each trajectory, (trajectory, time), relative."""
+    start = values[:, :1]
+    change = (values - start) / np.where(start == 0, 1.0, np.abs(start))
+    shown = change[np.isfinite(change).any(axis=1)]
+    curves = np.stack((np.broadcast_to(days, shown.shape), shown), axis=-1)
+    # One artist for all: a thousand lines of their own would take seconds to lay out.
+    lines = LineCollection(list(curves), colors=BLUE, alpha=max(0.1, 1 / len(values)), linewidths=1)
+    axes.add_collection(lines)
+    axes.autoscale()
+    if not np.nan_to_num(shown).any():
+        axes.set_ylim(-_ROUNDING, _ROUNDING)
+    power = power_of_ten(float(np.abs(axes.get_ylim()).max()))
+    axes.yaxis.set_major_formatter(numbers(power))
+    axes.set(xlabel="time [days]", ylabel=with_units("relative change", "1", power))

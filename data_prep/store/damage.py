@@ -112,7 +112,7 @@ def _damaged_file(store: Path, fields: Where | None) -> Path | None:
     root = store / "zarr.json"
     if not root.is_file():
         return None
-    if _fails(lambda: zarr.open_group(store, mode="r")):
+    if _fails(partial(zarr.open_group, store, mode="r")):
         return root
     for metadata in sorted(store.glob("*/zarr.json")):
         folder = metadata.parent

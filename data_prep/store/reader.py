@@ -16,7 +16,7 @@ from torch import Tensor
 from configs import layout
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.store.damage import Where, damage_named, refuse_missing_chunks
+from data_prep.store.damage import damage_named, refuse_missing_chunks
 from sphere_ops.grid import Grid
 from sphere_ops.memory import available_memory
 from sphere_ops.parallel.fields import own_rows
@@ -128,8 +128,8 @@ class Store:
             ValueError: if the file that holds them is damaged.
         """
         first = step if self.has_trajectories else index + step
-        span = slice(first, first + count)
-        where: Where = (int(index), span) if self.has_trajectories else (span,)
+        trajectory = (int(index),) if self.has_trajectories else ()
+        where = (*trajectory, slice(first, first + count))
         if self.in_memory:
             fields = self._fields[where]
         else:

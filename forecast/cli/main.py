@@ -220,9 +220,18 @@ def _main(arguments: Sequence[str] | None) -> None:
         if "--debug" in flags:
             raise
         _fail(_one_line(error))
+    except (MemoryError, RuntimeError) as error:
+        from forecast.training.memory import is_out_of_memory
+
+        if "--debug" in flags or not is_out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({_one_line(error)}); make the grid, the truncation, the model or the "
+            "batch smaller"
+        )
 
 
-def _one_line(error: ValueError | OSError) -> str:
+def _one_line(error: Exception) -> str:
     """The message of an error without its line breaks."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror and error.filename is not None:

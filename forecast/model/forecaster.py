@@ -134,7 +134,7 @@ class Forecaster(nn.Module):
         if config.spectral_limit is not None:
             fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
             limiter = SpectralLimiter.from_store(store, normalizer, fed_back, config.spectral_limit)
-        return cls(
+        forecaster = cls(
             config,
             store.grid,
             store.channels,
@@ -144,6 +144,9 @@ class Forecaster(nn.Module):
             store.mask,
             limiter=limiter,
         )
+        if config.baseline == "climatology":
+            forecaster.network.start_from(forecaster._damping())
+        return forecaster
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -236,6 +239,17 @@ class Forecaster(nn.Module):
             name: current().gather_rows(tensor, self.grid.nlat) if name in BY_ROWS else tensor
             for name, tensor in self.state_dict().items()
         }
+
+    def _damping(self) -> Tensor:
+        """Weights of the present anomaly that make a step damped persistence, (c, prognostic).
+
+        With the ratio r of the one-step difference to the anomaly, the autocorrelation after one
+        step is 1 − r²/2, a change of −r/2 in the unit of the difference. Training alone finds it
+        late where no branch acts: the degrees beyond the spectral branch are a small part of the
+        error, and all degrees share the weight that damps them.
+        """
+        weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
+        return weights[:, self._prognostic]
 
     def _inputs(self, seen: list[Tensor], target_time: Times) -> Tensor:
         """Inputs of the network, (b, in_channels, nlat, nlon).

@@ -98,7 +98,8 @@ class LocalSFNO(nn.Module):
 
     Encoder and decoder are linear maps of the channels at every point, so that linear dynamics
     take a linear path through the network. The decoder sees the network's input beside the last
-    block and starts at zero: as a residual model, the network starts as persistence.
+    block and starts at zero: as a residual model, the network starts as persistence, or as what
+    `start_from` sets.
 
     Attributes:
         grid: the grid of inputs and outputs.
@@ -178,6 +179,12 @@ class LocalSFNO(nn.Module):
                 y = block(y)
         with in_full:
             return self.decoder(torch.cat([self.refine(y), x], dim=1))
+
+    @torch.no_grad()
+    def start_from(self, weights: Tensor) -> None:
+        """Start as a linear map of the first inputs at every point, with these weights (o, n)."""
+        channels, n = self._settings["channels"], weights.shape[1]
+        self.decoder.weight[:, channels : channels + n] = weights
 
     def on_grid(self, grid: Grid) -> LocalSFNO:
         """The same operator discretised on another grid; it shares this one's parameters.

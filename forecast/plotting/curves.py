@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL
@@ -23,6 +23,7 @@ from configs.style import (
     new_figure,
     numbers,
     picture_style,
+    plain_log_ticks,
     power_of_ten,
     pretty_units,
     with_units,
@@ -177,9 +178,7 @@ def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None
     bottom.set_ylim(0, float(np.clip(bottom.get_ylim()[1], 1.2, 3)))
     for axes in (top, bottom):
         axes.set_xlim(1, degree[-1])
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        plain_log_ticks(axes.xaxis)
 
 
 def _legend_of_spectra(

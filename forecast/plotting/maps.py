@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from configs.style import INK, MISSING, new_figure, numbers, picture_style, with_units
+from configs.style import GRATICULE, INK, MISSING, new_figure, numbers, picture_style, with_units
 from data_prep.store.output_paths import check_output
 from forecast.inference.reader import ForecastFile
 from forecast.model.interpolate import at_points
@@ -171,8 +171,7 @@ def _draw(axes: GeoAxes, grid: Grid, panel: Panel, crs: ccrs.Projection, coastli
     lines = axes.gridlines(
         draw_labels=isinstance(crs, ccrs.PlateCarree),
         color=panel.style.graticule,
-        linewidth=0.5,
-        linestyle=(0, (5, 4)),
+        **GRATICULE,
         xlocs=range(-180, 181, 60),
         ylocs=range(-90, 91, 30),
     )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from configs.model import ModelConfig
 from configs.schema import TrainingConfig
 
 _ALLOCATION_FAILED = ("allocate memory", "bad_alloc", "MemoryError")
@@ -19,17 +20,44 @@ def explain_out_of_memory(config: TrainingConfig, device: torch.device) -> Itera
     Raises:
         ValueError: if a batch does not fit in memory; it says what would.
     """
+    with _out_of_memory(what_would_fit(config, device)):
+        yield
+
+
+@contextmanager
+def model_that_fits(config: ModelConfig, device: torch.device) -> Iterator[None]:
+    """Turn a failed allocation inside the block, which builds a model, into words.
+
+    Raises:
+        ValueError: if the model does not fit in memory; it says what decides on its size.
+    """
+    with _out_of_memory(
+        f"a model with model.channels {config.channels} and model.blocks {config.blocks} does not "
+        f"fit in the memory of {device}; make one of them smaller"
+    ):
+        yield
+
+
+@contextmanager
+def _out_of_memory(message: str) -> Iterator[None]:
+    """Raise a ValueError with this message in place of an error of an allocation."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # The CPU's allocator raises a plain RuntimeError, and so does a failed reader.
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and not any(words in str(error) for words in _ALLOCATION_FAILED):
+        if not is_out_of_memory(error):
             raise
-        raise ValueError(_way_out(config, device)) from error
+        raise ValueError(message) from error
 
 
-def _way_out(config: TrainingConfig, device: torch.device) -> str:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is that of a failed allocation."""
+    # The CPU's allocator raises a plain RuntimeError, and so does a failed reader.
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(words in str(error) for words in _ALLOCATION_FAILED)
+
+
+def what_would_fit(config: TrainingConfig, device: torch.device) -> str:
+    """Message for a batch that does not fit in the memory of a device."""
     if config.batch_size > 1:
         half = -(-config.batch_size // 2)
         way_out = (

@@ -13,8 +13,9 @@ from configs.schema import Config
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
+from forecast.training.bounds import check_bounds
 from forecast.training.display import dry_run_report, duration
-from forecast.training.memory import explain_out_of_memory
+from forecast.training.memory import explain_out_of_memory, model_that_fits
 from forecast.training.processes import training_mesh
 from forecast.training.run import Run, RunResult
 from forecast.training.run_folder import log_file, run_folder
@@ -72,10 +73,12 @@ def _train(
     """The part of one process."""
     store = Store(data)
     _check_fits(config, store)
+    check_bounds(config, store.grid, device)
     torch.manual_seed(config.training.seed)
-    forecaster = Forecaster.from_store(config.model, store)
-    forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
-    trainer = Trainer(forecaster.to(device), config.training)
+    with model_that_fits(config.model, device):
+        forecaster = Forecaster.from_store(config.model, store)
+        forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
+        trainer = Trainer(forecaster.to(device), config.training)
     if dry_run:
         _dry_run(config, store, trainer)
         return RunResult(out, 0, {})

@@ -68,11 +68,9 @@ def _course(records: list[dict[str, Any]], name: str) -> tuple[list[float], list
 
 def _scale(axes: Any) -> None:
     """Make the axis logarithmic where the curves span more than a factor of five."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from configs.style import plain_log_ticks
 
     low, high = axes.dataLim.intervaly
     if high > 5 * low > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter("{x:g}")
+        plain_log_ticks(axes.yaxis)

@@ -65,6 +65,55 @@ def integral_filters(
     return BandedFilters(first, values * quadrature)
 
 
+def basis_size(kernel_shape: tuple[int, ...], basis_type: str) -> int:
+    """Number of functions of a filter basis."""
+    from torch_harmonics.filter_basis import get_filter_basis
+
+    check_settings(kernel_shape, basis_type, "nodal")
+    return get_filter_basis(kernel_shape=kernel_shape, basis_type=basis_type).kernel_size
+
+
+def has_empty_filter(
+    grid: Grid, theta_cutoff: float, kernel_shape: tuple[int, ...], basis_type: str
+) -> bool:
+    """Whether some basis function has no grid point; the settings are as in `integral_filters`."""
+    from torch_harmonics.filter_basis import get_filter_basis
+
+    if basis_size(kernel_shape, basis_type) > grid.nlat * grid.nlon:
+        return True
+    basis = get_filter_basis(kernel_shape=kernel_shape, basis_type=basis_type)
+    # Points are farthest apart at the equator.
+    row = int((grid.colatitude - math.pi / 2).abs().argmin())
+    longitude = 2 * math.pi / grid.nlon * torch.arange(grid.nlon, dtype=torch.float64)
+    r, phi = _polar_coordinates(grid.colatitude[row], grid.colatitude[:, None], longitude)
+    cutoff = (1 + _CUTOFF_MARGIN) * theta_cutoff
+    r, phi = r[None, r <= cutoff], phi[None, r <= cutoff]
+    index, support = basis.compute_support_vals(r, phi, r_cutoff=cutoff)
+    return len(index[support != 0, 0].unique()) < basis.kernel_size
+
+
+def smallest_cutoff(
+    grid: Grid, kernel_shape: tuple[int, ...], basis_type: str, growth: float = 1.02
+) -> float:
+    """Least radius at which every basis function has a grid point, radians.
+
+    Args:
+        grid: of the input.
+        kernel_shape: see `integral_filters`.
+        basis_type: see `integral_filters`.
+        growth: ratio of one radius that is tried to the one before.
+
+    Returns:
+        The radius, to a factor of `growth`; infinity if there is none.
+    """
+    cutoff = math.pi / max(grid.nlat, grid.nlon)
+    while has_empty_filter(grid, cutoff, kernel_shape, basis_type):
+        cutoff *= growth
+        if cutoff > math.pi:
+            return math.inf
+    return cutoff
+
+
 def check_settings(
     kernel_shape: int | Sequence[int], basis_type: str, normalization: str
 ) -> tuple[int, ...]:

@@ -21,7 +21,8 @@ from tests.forecast import mesh_runs
 from tests.ranks import run
 
 pytestmark = pytest.mark.parallel
-MESHES = ((1, 2), (2, 1), (1, 3), (2, 2), (1, 4))
+LARGE = ((1, 3), (2, 2), (1, 4))
+MESHES = [(1, 2), (2, 1), *(pytest.param(m, marks=pytest.mark.slow) for m in LARGE)]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
@@ -201,6 +202,7 @@ def test_a_dealt_optimiser_does_the_steps_of_a_whole_one_with_half_its_state(fol
             assert 0.4 * whole <= dealt <= 0.6 * whole
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_4_ranks_on_2_on_1_and_on_3(folder, tmp_path):
     parts = shutil.copytree(folder / "begun", tmp_path / "parts")
     for number, (stop, (data, latitude)) in list(enumerate(mesh_runs.LEGS))[1:]:

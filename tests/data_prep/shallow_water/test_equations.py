@@ -177,7 +177,10 @@ def test_a_step_that_cannot_work_is_refused_with_one_that_does() -> None:
     assert solver.wind(end).abs().max() < 60
 
 
-@pytest.mark.parametrize(("name", "days", "most"), [("williamson5", 15, 45), ("galewsky", 6, 90)])
+@pytest.mark.parametrize(
+    ("name", "days", "most"),
+    [pytest.param("williamson5", 15, 45, marks=pytest.mark.slow), ("galewsky", 6, 90)],
+)
 def test_what_is_refused_is_unstable_and_what_is_not_works(
     name: str, days: int, most: float
 ) -> None:

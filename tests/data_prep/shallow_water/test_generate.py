@@ -160,6 +160,7 @@ def test_a_generation_that_was_stopped_goes_on_without_loss(store: Path, tmp_pat
     assert np.isfinite(opened(out, "diagnostics")["energy"].values).all()
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_at_most_its_batch(store: Path, tmp_path: Path) -> None:
     """kill -9 at some moment, as often as it takes."""
     out = tmp_path / "b.zarr"

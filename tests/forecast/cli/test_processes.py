@@ -49,6 +49,7 @@ def test_a_grid_with_fewer_rows_than_processes_is_refused_once(make_store, tmp_p
     assert said[1:] == [[]] * 4 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_torchrun_goes_on_from_the_last_state_after_a_kill(make_store, tmp_path):
     file = configured(tmp_path / "c.yaml", 2, steps=12, validate_every=4)
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]

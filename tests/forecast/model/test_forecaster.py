@@ -51,13 +51,19 @@ def test_an_untrained_forecaster_is_persistence(trajectories):
     torch.testing.assert_close(following.fields, state.fields, rtol=1e-12, atol=1e-12)
 
 
-def test_an_untrained_forecaster_with_a_climatology_persists_the_anomaly(monthly):
-    state = state_of(monthly)
-    forecaster = build(monthly, trained=False, baseline="climatology")
-    following = forecaster.step(state)
-    after, before = (forecaster.normalise(x.fields, x.time) for x in (following, state))
-    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
-    assert not torch.allclose(following.fields[:, 1], state.fields[:, 1])
+def test_an_untrained_forecaster_with_a_climatology_damps_every_degree_of_the_anomaly(monthly):
+    """By its autocorrelation after one step, whatever the degrees of the spectral branch are."""
+    forecaster = build(monthly, trained=False, baseline="climatology", spectral_limit=None)
+    normalizer, channels = forecaster.normalizer, len(monthly.channels)
+    time = state_of(monthly, 3).time
+    anomaly = torch.randn(3, channels, *monthly.grid.shape, dtype=torch.float64)
+    following = forecaster.step(State(normalizer.denormalise(anomaly, time), time))
+    later = normalizer.normalise(following.fields, following.time)
+    kept = 1 - (normalizer.std_step / normalizer.std).square() / 2
+    expected = (anomaly * kept[:, None, None]).where(monthly.mask, torch.nan)
+    # The weights were set in float32.
+    torch.testing.assert_close(later, expected, rtol=1e-6, atol=1e-6, equal_nan=True)
+    assert (kept < 0.99).all()
 
 
 def test_area_means_of_conserved_channels_are_kept_exactly(trajectories):
@@ -168,7 +174,8 @@ def test_on_another_grid_smooth_fields_are_stepped_alike(make_store, tmp_path, n
     assert (rms(resample(there, grid, store.grid) - own) < tolerance * change).all()
     for name, a in forecaster.named_parameters():
         assert a is fine.get_parameter(name), name
-    held = resample(forecaster.static, store.grid, store.grid)  # the degrees that both grids hold
+    lmax = store.grid.exact_lmax  # the degrees that both grids hold
+    held = resample(forecaster.static, store.grid, store.grid, lmax=lmax)
     torch.testing.assert_close(resample(fine.static, grid, store.grid), held, rtol=0, atol=1e-6)
 
 

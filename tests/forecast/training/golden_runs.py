@@ -102,9 +102,9 @@ def waves(latitude: np.ndarray, longitude: np.ndarray, n_times: int, seed: int) 
     return field
 
 
-def monthly_file(path: Path) -> None:
-    """Five years of sea surface temperature with a season, a trend and a continent."""
-    latitude, longitude, n = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10), 60
+def monthly_file(path: Path, years: int = 5, first: str = "2000-01") -> None:
+    """Some years of sea surface temperature with a season, a trend and a continent."""
+    latitude, longitude, n = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10), 12 * years
     phi, lam = np.radians(latitude)[:, None], np.radians(longitude)[None, :]
     month = np.arange(n)[:, None, None]
     season = 4 * np.sin(phi) * np.cos(2 * np.pi * month / 12)
@@ -112,7 +112,7 @@ def monthly_file(path: Path) -> None:
     sst = sst + 0.4 * waves(latitude, longitude, n, seed=1)
     land = np.cos(phi) * np.cos(lam - 1) + 0.3 * np.sin(3 * phi) > 0.6
     fields = np.where(land, np.nan, sst).astype("f4")
-    time = (np.datetime64("2000-01", "M") + np.arange(n)).astype("datetime64[ns]")
+    time = (np.datetime64(first, "M") + np.arange(n)).astype("datetime64[ns]")
     dims = ("time", "latitude", "longitude")
     write(path, latitude, longitude, {"time": time}, {"sst": (dims, fields, {"units": "degC"})})
 

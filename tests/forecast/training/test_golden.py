@@ -14,6 +14,8 @@ from configs.load import preset_names
 from forecast.model.network import Block
 from tests.forecast.training.golden_runs import GOLDEN, SMALL, Losses, losses
 
+pytestmark = pytest.mark.isa
+
 
 def tolerance(preset: str, name: str, step: int) -> float:
     """Largest relative difference, from those between instruction sets and numbers of threads.

@@ -15,7 +15,8 @@ from forecast.training.tracking.mlflow_tracker import MLflowTracker
 from forecast.training.tracking.recorder import MetricsFile, MetricsUploader
 from forecast.training.tracking.tracker import RunDescription
 
-pytestmark = [pytest.mark.parallel, pytest.mark.filterwarnings("ignore")]  # mlflow's own
+# The warnings are of mlflow.
+pytestmark = [pytest.mark.parallel, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 _PATIENCE = 240.0
 """Seconds after which a server that does not answer has failed; it starts in about ten."""

@@ -131,6 +131,7 @@ def in_a_child(work: Callable[[], object]) -> int:
 
 @pytest.mark.parallel
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork, since Python 3.12
+@pytest.mark.slow
 def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_weights(store, tmp_path):
     settings = config(steps=100, validate_every=2, ema_decay=0.9)
 

@@ -36,32 +36,38 @@ def test_training_lowers_the_error_below_persistence(make_store, tmp_path):
     assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_accumulated_batches_have_the_gradient_of_one_large_batch(store, tmp_path):
+def gradients(store, batches, n_steps, **training) -> list[torch.Tensor]:
+    """Gradients of one step of a model whose decoder, which starts at zero, lets them through."""
+    torch.manual_seed(0)
+    settings = config(gradient_clip=1e9, **training)
+    trainer = Trainer(Forecaster.from_store(settings.model, store), settings.training)
+    with torch.no_grad():
+        trainer.forecaster.network.decoder.weight.normal_()
+    trainer.step(batches, n_steps)
+    found = {name: p.grad for name, p in trainer.forecaster.named_parameters()}
+    # The last biases only shift area means, which are kept.
+    assert all(g.abs().max() > 1e-5 for name, g in found.items() if name.endswith("weight"))
+    return list(found.values())
+
+
+def assert_same_gradients(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()) + 1e-9)
+
+
+def test_accumulated_batches_have_the_gradient_of_one_large_batch(store):
     opened = Store(store)
-    gradients = []
-    for size, parts in ((4, 1), (2, 2)):
-        torch.manual_seed(0)
-        settings = config(batch_size=size, accumulate=parts, gradient_clip=1e9)
-        trainer = Trainer(Forecaster.from_store(settings.model, opened), settings.training)
-        windows = Windows(opened, "train", 1)
-        chosen = [list(range(i * size, (i + 1) * size)) for i in range(parts)]
-        trainer.step([windows.batch(c) for c in chosen], 1)
-        gradients.append([p.grad for p in trainer.forecaster.parameters()])
-    for whole, summed in zip(*gradients, strict=True):
-        torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-6)
+    batch = Windows(opened, "train", 1).batch
+    whole = gradients(opened, [batch([0, 1, 2, 3])], 1)
+    summed = gradients(opened, [batch([0, 1]), batch([2, 3])], 1, accumulate=2)
+    assert_same_gradients(summed, whole)
 
 
 def test_recomputed_steps_have_the_gradients_of_kept_ones(store):
     opened = Store(store)
-    gradients = []
-    for recompute in (False, True):
-        torch.manual_seed(0)
-        settings = config(checkpoint_steps=recompute)
-        trainer = Trainer(Forecaster.from_store(settings.model, opened), settings.training)
-        trainer.step([Windows(opened, "train", 3).batch([1, 5])], 3)
-        gradients.append([p.grad for p in trainer.forecaster.parameters()])
-    for kept, recomputed in zip(*gradients, strict=True):
-        torch.testing.assert_close(recomputed, kept, rtol=1e-5, atol=1e-7)
+    batches = [Windows(opened, "train", 3).batch([1, 5])]
+    kept = gradients(opened, batches, 3)
+    assert_same_gradients(gradients(opened, batches, 3, checkpoint_steps=True), kept)
 
 
 def test_a_schedule_covers_every_step_once_with_growing_rollouts():
@@ -72,14 +78,15 @@ def test_a_schedule_covers_every_step_once_with_growing_rollouts():
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.isa
 def test_half_precision_trains_to_about_the_same_loss(store, tmp_path, precision):
-    validations = [
+    full, half = (
         train(config(precision=p, steps=30, validate_every=30), store, tmp_path / p).validation
         for p in ("float32", precision)
-    ]
-    full, half = (v["validation/relative_l2_step_1"] for v in validations)
-    assert half == pytest.approx(full, rel=0.2)
+    )
+    name = "validation/relative_l2_step_1"
+    # 2e-5 was seen; a model that learns nothing is off by 1e-2.
+    assert half[name] == pytest.approx(full[name], rel=1e-3) and half[name] != full[name]
+    assert full[name] < 0.99 * full["validation/persistence_step_1"]
 
 
 def test_average_is_what_the_package_holds(store, tmp_path):
@@ -101,6 +108,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_takes(store, tmp_path, capsys
 
 @pytest.mark.filterwarnings("ignore")  # torch.compile's own
 @pytest.mark.isa
+@pytest.mark.slow
 def test_a_compiled_network_trains_to_the_eager_result(store):
     opened = Store(store)
     batch = Windows(opened, "train", 1).batch([0, 7])
