@@ -1,7 +1,7 @@
 """Model, training, rollout, evaluation and plots of forecasts on the sphere.
 
-`load_package`, `Forecaster`, `LocalSFNO` and `Store` are here too; they are loaded at first use,
-since torch takes seconds and the command line's help should not.
+The names of `__all__` are loaded at first use, since torch takes seconds and the command line's
+help should not.
 """
 
 from __future__ import annotations
@@ -11,17 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_prep.store.reader import Store
+    from forecast.inference.initial_states import InitialStates
+    from forecast.inference.rollout import rollout
     from forecast.model.forecaster import Forecaster
     from forecast.model.network import LocalSFNO
     from forecast.model.package import load_package
+    from forecast.model.state import State
 
-__all__ = ["Forecaster", "LocalSFNO", "Store", "load_package"]
+__all__ = [
+    "Forecaster",
+    "InitialStates",
+    "LocalSFNO",
+    "State",
+    "Store",
+    "load_package",
+    "rollout",
+]
 
 _HOMES = {
     "Forecaster": "forecast.model.forecaster",
+    "InitialStates": "forecast.inference.initial_states",
     "LocalSFNO": "forecast.model.network",
+    "State": "forecast.model.state",
     "Store": "data_prep.store.reader",
     "load_package": "forecast.model.package",
+    "rollout": "forecast.inference.rollout",
 }
 
 

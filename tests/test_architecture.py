@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import forecast
 from configs.load import load_config, preset_names
 
 ROOT = Path(__file__).parents[1]
@@ -178,6 +179,10 @@ def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_loads(name: str) -> None:
     load_config(name)
+
+
+def test_every_public_name_of_forecast_can_be_imported() -> None:
+    assert {getattr(forecast, name).__name__ for name in forecast.__all__} == set(forecast.__all__)
 
 
 def test_the_presets_of_the_readme_exist() -> None:

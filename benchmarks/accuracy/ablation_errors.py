@@ -12,7 +12,8 @@ from data_prep.store.reader import Store
 from forecast.inference.rollout import Model, rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
@@ -26,28 +27,27 @@ def measure(forecaster: Forecaster, store: Store, long: int, long_states: int) -
     steps = truth.shape[1] - 1
     start = store.time[:1].repeat(len(truth))
     errors = [
-        float(relative_l2(normalizer, store.grid, present.cpu(), truth[:, n]).mean())
-        for n, (_, present) in enumerate(
-            rollout(forecaster, truth[:, 0].to(device), start, steps), start=1
+        float(relative_l2(normalizer, store.grid, state.fields.cpu(), truth[:, n]).mean())
+        for n, state in enumerate(
+            rollout(forecaster, State(truth[:, 0], start).to(device), steps), start=1
         )
     ]
     leaves = None
     first = truth[:long_states]
-    for n, (_, present) in enumerate(
-        rollout(forecaster, first[:, 0].to(device), start[: len(first)], long), start=1
-    ):
-        state = present.cpu()
-        inside = (state.amin((0, 2, 3)) > low) & (state.amax((0, 2, 3)) < high)  # False for NaN
+    initial = State(first[:, 0], start[: len(first)]).to(device)
+    for n, state in enumerate(rollout(forecaster, initial, long), start=1):
+        last = state.fields.cpu()
+        inside = (last.amin((0, 2, 3)) > low) & (last.amax((0, 2, 3)) < high)  # False for NaN
         if leaves is None and not inside.all():
             leaves = n
-        if not state.isfinite().all():
+        if not last.isfinite().all():
             break
     area = store.grid.area_weights
 
     def size(x: Tensor) -> Tensor:
         return (_normalised(normalizer, x).square() * area).sum((-2, -1)).mean(0).sqrt()
 
-    rms = (size(state) / size(first[:, -1])).tolist()
+    rms = (size(last) / size(first[:, -1])).tolist()
     return {"errors": errors, "leaves": leaves, "rms": rms}
 
 
@@ -82,10 +82,10 @@ def transfer(forecaster: Forecaster, store: Store) -> dict[str, float]:
         there = forecaster if grid == own else forecaster.on_grid(grid)
         models: dict[str, Model] = {"": there}
         if grid != own:
-            models[", fields"] = Resampled(forecaster, grid)
+            models[", fields"] = ResamplingForecaster(forecaster, grid)
         for how, model in models.items():
-            ((_, prediction),) = rollout(model, fields[:, 0].to(there.static.device), start, 1)
-            error = relative_l2(there.normalizer, grid, prediction.cpu(), fields[:, 1]).mean()
+            (state,) = rollout(model, State(fields[:, 0], start).to(there.static.device), 1)
+            error = relative_l2(there.normalizer, grid, state.fields.cpu(), fields[:, 1]).mean()
             errors[f"{grid.nlat}×{grid.nlon}{how}"] = float(error)
     native = errors.pop(f"{own.nlat}×{own.nlon}")
     return {name: error / native for name, error in errors.items()}

@@ -141,7 +141,7 @@ class Store:
         """Valid time of `state(index, step)`."""
         return self.time[step if self.has_trajectories else index + step]
 
-    def windows(self, split: str, n_steps: int, n_earlier: int = 0) -> NDArray[np.int64]:
+    def windows(self, split: str, n_steps: int, n_history: int = 0) -> NDArray[np.int64]:
         """Where `n_steps + 1` consecutive states of a split start, with so many before them.
 
         Returns:
@@ -150,19 +150,19 @@ class Store:
         Raises:
             ValueError: if no part of the split is that long.
         """
-        indices, count = self.split_indices(split), n_earlier + n_steps + 1
+        indices, count = self.split_indices(split), n_history + n_steps + 1
         if self.has_trajectories:
-            steps = np.arange(n_earlier, len(self.time) - n_steps)
+            steps = np.arange(n_history, len(self.time) - n_steps)
             starts = np.stack(np.meshgrid(indices, steps, indexing="ij"), -1).reshape(-1, 2)
         else:
             inside = np.isin(np.arange(len(self.time)), indices).astype(int)
             length = np.convolve(inside, np.ones(count, dtype=int), "valid")
-            first = np.flatnonzero(length == count) + n_earlier
+            first = np.flatnonzero(length == count) + n_history
             starts = np.stack([first, np.zeros_like(first)], -1)
         if not len(starts):
             raise ValueError(
                 f"split {split!r} of {self.path} has no {count} consecutive states; ask for "
-                f"fewer rollout steps{', for less model.history' * bool(n_earlier)} or give the "
+                f"fewer rollout steps{', for less model.history' * bool(n_history)} or give the "
                 "store longer series"
             )
         return starts

@@ -19,7 +19,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from forecast.inference.file_formats import Sink
+from forecast.inference.file_formats import FileFormat
 from sphere_ops.grid import Grid
 
 TRAJECTORY_NUMBER = "trajectory_number"
@@ -52,7 +52,7 @@ class ForecastAxes:
     trajectory: NDArray[np.int64] | None = None
 
     @property
-    def member_dim(self) -> str:
+    def forecast_dim(self) -> str:
         """Name of the first dim: `init_time`, or `trajectory`."""
         return INIT_TIME if self.trajectory is None else TRAJECTORY
 
@@ -78,28 +78,28 @@ class ForecastAxes:
 
 
 def define(
-    sink: Sink, axes: ForecastAxes, attributes: Mapping[str, str], held: int, rows: int
+    file: FileFormat, axes: ForecastAxes, attributes: Mapping[str, str], held: int, rows: int
 ) -> None:
     """Define everything in a file, and write its coordinates.
 
     Args:
-        sink: the file.
+        file: Forecast file that is being written.
         axes: what is going to be in it.
         attributes: of the file.
         held: lead times that are written at once.
         rows: rows that are written at once.
     """
-    member, shape = axes.member_dim, axes.shape
+    dim, shape = axes.forecast_dim, axes.shape
     epoch = np.min(axes.init_time).astype("datetime64[D]")
     leads, lead_units = axes.lead_time()
     # xarray turns the lead times into timedelta64 where it finds this attribute.
     decoded = {} if lead_units == "months" else {"dtype": "timedelta64[ns]"}
-    sink.attributes(
+    file.attributes(
         {"Conventions": CONVENTIONS, **attributes}
         | {GRID_KIND: axes.grid.kind, TIME_STEP: axes.time_step.label}
         | {CHANNELS: " ".join(v.name for v in axes.channels)}  # zarr keeps no order
     )
-    sink.dims(dict(zip((member, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
+    file.dims(dict(zip((dim, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
     init_time, since = _encode(axes.init_time, epoch)
     start = {
         "standard_name": "forecast_reference_time",
@@ -109,20 +109,20 @@ def define(
     }
     # Only a coordinate variable may be an axis, and of trajectories it is not one.
     axis = {"axis": "T"} if axes.trajectory is None else {}
-    sink.coordinate(INIT_TIME, (member,), init_time, start | axis)
+    file.coordinate(INIT_TIME, (dim,), init_time, start | axis)
     auxiliary = [VALID_TIME]
     if axes.trajectory is not None:
         # Not named as its dim: cdo would take the number for the time axis.
         number = {"long_name": "Number of the trajectory in the store", "units": "1"}
         trajectory = axes.trajectory.astype(np.int32)
-        sink.coordinate(TRAJECTORY_NUMBER, (TRAJECTORY,), trajectory, number)
+        file.coordinate(TRAJECTORY_NUMBER, (TRAJECTORY,), trajectory, number)
         auxiliary = [INIT_TIME, VALID_TIME, TRAJECTORY_NUMBER]
     lead_time = {
         "standard_name": "forecast_period",
         "long_name": "Time since the start of the forecast",
         "units": lead_units,
     }
-    sink.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
+    file.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
     valid_time, since = _encode(axes.valid_time, epoch)
     valid = {
         "standard_name": "time",
@@ -130,14 +130,14 @@ def define(
         "units": since,
         "calendar": _CALENDAR,
     }
-    sink.coordinate(VALID_TIME, (member, LEAD_TIME), valid_time, valid)
+    file.coordinate(VALID_TIME, (dim, LEAD_TIME), valid_time, valid)
     for name, values, units, letter in (
         (LATITUDE, axes.grid.latitude, "degrees_north", "Y"),
         (LONGITUDE, axes.grid.longitude, "degrees_east", "X"),
     ):
         named = {"standard_name": name, "long_name": name.capitalize()}
-        sink.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
-    dims = (member, LEAD_TIME, LATITUDE, LONGITUDE)
+        file.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
+    dims = (dim, LEAD_TIME, LATITUDE, LONGITUDE)
     for channel in axes.channels:
         named = {"standard_name": channel.standard_name} if channel.standard_name else {}
         meaning = {
@@ -145,27 +145,27 @@ def define(
             "units": channel.units,
             "coordinates": " ".join(auxiliary),
         }
-        sink.field(channel.name, dims, (held, rows), named | meaning)
+        file.field(channel.name, dims, (held, rows), named | meaning)
 
 
-def define_last_step(sink: Sink, axes: ForecastAxes, ended: Mapping[int, int]) -> None:
+def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, int]) -> None:
     """Write a variable that a complete forecast does not have: the last step of each.
 
     Args:
-        sink: the file.
+        file: Forecast file that is being written.
         axes: what is in it.
         ended: last model steps of those that ended early.
     """
     if not ended:
         return
     last = np.full(axes.shape[0], axes.steps[-1], dtype=np.int32)
-    for member, step in ended.items():
-        last[member] = step
+    for forecast_index, step in ended.items():
+        last[forecast_index] = step
     meaning = {
         "long_name": "Last model step with finite values; later ones are missing",
         "units": "1",
     }
-    sink.coordinate(LAST_STEP, (axes.member_dim,), last, meaning)
+    file.coordinate(LAST_STEP, (axes.forecast_dim,), last, meaning)
 
 
 def _encode(times: NDArray[np.datetime64], epoch: np.datetime64) -> tuple[NDArray[np.float64], str]:

@@ -13,7 +13,7 @@ from sphere_ops.parallel.mesh import current
 
 
 @dataclass(frozen=True)
-class Ended:
+class EarlyStop:
     """A forecast that stopped early because it was no longer finite.
 
     Attributes:

@@ -16,7 +16,7 @@ from zarr.codecs import ZstdCodec
 _CHECKED = ZstdCodec(level=0, checksum=True)  # what zarr takes anyway, but for the checksum
 
 
-class Sink(Protocol):
+class FileFormat(Protocol):
     """What the writer asks of a file format."""
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ class Sink(Protocol):
         """Finish the file."""
 
 
-class NetCDFSink:
+class NetCDFFormat:
     """A netCDF4 file."""
 
     def __init__(self, path: Path, *, new: bool) -> None:
@@ -62,18 +62,18 @@ class NetCDFSink:
         self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         self._file.setncatts(dict(attributes))
 
     def dims(self, dims: Mapping[str, int]) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         for name, size in dims.items():
             self._file.createDimension(name, size)
 
     def coordinate(
         self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
     ) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         variable = self._file.createVariable(name, values.dtype, dims, fill_value=False)
         variable.setncatts(dict(attributes))
         variable[:] = values
@@ -85,7 +85,7 @@ class NetCDFSink:
         piece: tuple[int, int],
         attributes: Mapping[str, str],
     ) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         shape = [len(self._file.dimensions[d]) for d in dims]
         variable = self._file.createVariable(
             name,
@@ -101,15 +101,15 @@ class NetCDFSink:
         variable.set_var_chunk_cache(size=2 * 4 * shape[2] * shape[3])
 
     def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         self._file[name][index] = values
 
     def close(self) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         self._file.close()
 
 
-class ZarrSink:
+class ZarrFormat:
     """A zarr v3 group, consolidated."""
 
     def __init__(self, path: Path, *, new: bool) -> None:
@@ -121,17 +121,17 @@ class ZarrSink:
         self._dims: dict[str, int] = {}
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         self._group.attrs.update(dict(attributes))
 
     def dims(self, dims: Mapping[str, int]) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         self._dims = dict(dims)
 
     def coordinate(
         self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
     ) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         array = self._group.create_array(
             name,
             shape=values.shape,
@@ -149,7 +149,7 @@ class ZarrSink:
         piece: tuple[int, int],
         attributes: Mapping[str, str],
     ) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         shape = tuple(self._dims[d] for d in dims)
         held, rows = piece
         self._group.create_array(
@@ -165,13 +165,13 @@ class ZarrSink:
         )
 
     def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         array = self._group[name]
         assert isinstance(array, zarr.Array)
         array[index] = values
 
     def close(self) -> None:
-        """See `Sink`."""
+        """See `FileFormat`."""
         with warnings.catch_warnings():
             # Not in the specification yet, and yet what a plain xarray.open_zarr looks for.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)

@@ -1,4 +1,4 @@
-"""Forecasts from the initial states of a store, written to a file while they run."""
+"""Forecasts from the initial states of a store, written to a file as they are computed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from configs.schema import RolloutConfig
 from data_prep.store.output_paths import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
-from forecast.inference.failures import Ended, first_failures
+from forecast.inference.failures import EarlyStop, first_failures
 from forecast.inference.initial_states import Fill, InitialStates
-from forecast.inference.initial_times import Start, find_starts
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
 from forecast.inference.writer import SUFFIXES
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ def run_rollout(
     fill: Fill | None = None,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
-) -> tuple[Ended, ...]:
+) -> tuple[EarlyStop, ...]:
     """Forecast from the states of a split, or from given times, and write a forecast file.
 
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
@@ -69,9 +68,9 @@ def run_rollout(
         every: write each `every`-th step.
         batch_size: forecasts that a process steps together; likewise.
         transfer: on another grid than that of training, whether the fields are resampled to the
-            training grid and back (see `Resampled`), or the operators discretised there. A model
-            with a mask whose grid is that of the store, rotated about the axis, takes its operators
-            along, since its fields cannot be shifted across the mask.
+            training grid and back (see `ResamplingForecaster`), or the operators discretised there.
+            A model with a mask whose grid is that of the store, rotated about the axis, takes its
+            operators along, since its fields cannot be shifted across the mask.
         fill: "nearest" fills points of the initial states that the model needs and the store does
             not have from the nearest points that have values.
         device: where to compute; the GPU if there is one.
@@ -95,34 +94,32 @@ def run_rollout(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained, source = _load(package, device)
     forecaster = _fitted(trained, store, transfer)
-    n_earlier = forecaster.n_earlier
-    starts = find_starts(store, split, init_times, n_earlier=n_earlier)
-    states = InitialStates(store, forecaster.channel_names, forecaster.mask, n_earlier, fill)
+    states = InitialStates(store, forecaster, split, init_times, fill=fill)
     parts = current().data.ranks
-    batch_size = min(batch_size or settings.batch_size, -(-len(starts) // parts))
+    batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
         grid=store.grid,
         channels=forecaster.channels,
         time_step=store.time_step,
-        init_time=np.array([store.valid_time(*s) for s in starts], dtype="datetime64[ns]"),
+        init_time=states.time,
         steps=np.arange(0, n_steps + 1, every),
-        trajectory=np.array([i for i, _ in starts]) if store.has_trajectories else None,
+        trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
     )
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(forecaster.channel_names)}",
         "source": source,
-        "history": f"{now} forecast rollout from store {store.path.name} ({len(starts)} starts, "
+        "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {store.time_step.label})",
     }
     if states.comment:
         attributes["comment"] = states.comment
-    ended: list[Ended] = []
+    ended: list[EarlyStop] = []
     with SharedWriter(out, axes, attributes, batch_size) as writer:
-        for first in range(0, len(starts), batch_size * parts):
-            batch = list(range(first, min(first + batch_size * parts, len(starts))))
-            done, total = first * n_steps, len(starts) * n_steps
-            run = _Batch(forecaster, states, writer, [starts[i] for i in batch], batch)
+        for first in range(0, len(states), batch_size * parts):
+            batch = range(first, min(first + batch_size * parts, len(states)))
+            done, total = first * n_steps, len(states) * n_steps
+            run = _Batch(forecaster, states, writer, batch)
             tick = partial(_tick, progress, done, total, len(batch))
             ended += run.forecast(n_steps, every, tick)
     for one in ended if current().is_first else []:
@@ -135,72 +132,67 @@ class _Batch:
 
     def __init__(
         self,
-        forecaster: Forecaster | Resampled,
+        forecaster: Forecaster | ResamplingForecaster,
         states: InitialStates,
         writer: SharedWriter,
-        starts: list[Start],
-        members: list[int],
+        forecast_indices: Sequence[int],
     ) -> None:
-        store = states.store
-        self.forecaster, self.store, self.writer = forecaster, store, writer
-        self.starts, self.members, self.mesh = starts, members, current()
-        count = len(members)
+        self.forecaster, self.states, self.writer = forecaster, states, writer
+        self.forecast_indices, self.mesh = forecast_indices, current()
+        count = len(forecast_indices)
         self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
         self.own = self.parts[self.mesh.data.rank]
         device = next(forecaster.parameters()).device
-        own_starts = [starts[i] for i in self.own]
-        seen = states.read(own_starts).to(device)  # (b, n + 1, c, h, w)
-        *earlier, self.state = seen.unbind(1)
-        self.earlier = earlier[::-1]
+        self.initial = states.read([forecast_indices[i] for i in self.own]).to(device)
         self.valid = None if states.valid is None else states.valid.to(device)
-        for i, (channel, place) in self._failures(seen.sum(1)).items():
+        finite_if_all_are = torch.stack(self.initial.series).sum(0)
+        for i, (channel, place) in self._failures(finite_if_all_are).items():
             raise ValueError(
-                f"{store.path} has missing values of {channel} at {store.describe(*starts[i])}"
-                f"{' or before' * bool(states.n_earlier)} (first at {place}); a forecast needs a "
-                "complete initial state: declare a mask when ingesting, or start from another time"
+                f"{states.store.path} has missing values of {channel} at "
+                f"{states.describe(forecast_indices[i])}{' or before' * bool(states.n_history)} "
+                f"(first at {place}); a forecast needs a complete initial state: declare a mask "
+                "when ingesting, or start from another time"
             )
-        times = [store.valid_time(*start) for start in own_starts]
-        self.time = np.array(times, dtype="datetime64[ns]")
 
-    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Ended]:
+    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[EarlyStop]:
         """Step all of them, write what is kept, and drop those that blow up."""
-        ended: dict[int, Ended] = {}
-        self._write(0, self.state, ended)
-        for step, state in enumerate(self._states(n_steps), start=1):
-            # A batch mate is untouched by another's overflow: nothing mixes forecasts.
-            for i, (channel, place) in self._failures(state).items():
+        ended: dict[int, EarlyStop] = {}
+        self._write(0, self.initial.fields, ended)
+        for step, fields in enumerate(self._steps(n_steps), start=1):
+            # Forecasts in one batch are independent: the others go on.
+            for i, (channel, place) in self._failures(fields).items():
                 if i not in ended:
                     lead = lead_label(self.forecaster.time_step, step)
-                    start = self.store.describe(*self.starts[i])
-                    ended[i] = Ended(start, step, channel, lead, place)
-                    self.writer.end(self.members[i], step - 1)
+                    start = self.states.describe(self.forecast_indices[i])
+                    ended[i] = EarlyStop(start, step, channel, lead, place)
+                    self.writer.end(self.forecast_indices[i], step - 1)
             tick(step)
-            if len(ended) == len(self.members):
+            if len(ended) == len(self.forecast_indices):
                 tick(n_steps)
                 break
             if step % every == 0:
-                self._write(step // every, state, ended)
+                self._write(step // every, fields, ended)
         return list(ended.values())
 
-    def _states(self, n_steps: int) -> Iterator[Tensor]:
-        """The own states after each step, of few forecasts perhaps none."""
+    def _steps(self, n_steps: int) -> Iterator[Tensor]:
+        """Own fields after each step; a rank may have no forecasts."""
         if not self.own:
-            return repeat(self.state, n_steps)
-        steps = rollout(self.forecaster, self.state, self.time, n_steps, self.earlier)
-        return (state for _, state in steps)
+            return repeat(self.initial.fields, n_steps)
+        steps = rollout(self.forecaster, self.initial, n_steps)
+        return (state.fields for state in steps)
 
-    def _write(self, position: int, state: Tensor, ended: dict[int, Ended]) -> None:
+    def _write(self, position: int, fields: Tensor, ended: dict[int, EarlyStop]) -> None:
         alive = [[i for i in part if i not in ended] for part in self.parts]
-        fields = state[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
+        fields = fields[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
-        members = [[self.members[i] for i in part] for part in alive]
-        self.writer.write(members, position, fields)
+        forecast_indices = [[self.forecast_indices[i] for i in part] for part in alive]
+        self.writer.write(forecast_indices, position, fields)
 
-    def _failures(self, state: Tensor) -> dict[int, tuple[str, str]]:
+    def _failures(self, fields: Tensor) -> dict[int, tuple[str, str]]:
         """Channel and place of each forecast that is not finite; see `first_failures`."""
-        grid, names = self.store.grid, self.forecaster.channel_names
-        found = first_failures(state, self.valid, grid, self.own, len(self.members))
+        grid, names = self.states.store.grid, self.forecaster.channel_names
+        found = first_failures(fields, self.valid, grid, self.own, len(self.forecast_indices))
         return {i: (names[channel], place) for i, (channel, place) in found.items()}
 
 
@@ -232,7 +224,9 @@ def _settings(package: str | Path | Forecaster) -> RolloutConfig:
     return RolloutConfig()
 
 
-def _fitted(forecaster: Forecaster, store: Store, transfer: Transfer) -> Forecaster | Resampled:
+def _fitted(
+    forecaster: Forecaster, store: Store, transfer: Transfer
+) -> Forecaster | ResamplingForecaster:
     """The forecaster on the store's grid; refuses a store with other channels or time step."""
     absent = [name for name in forecaster.channel_names if name not in store.channel_names]
     if absent:
@@ -250,5 +244,5 @@ def _fitted(forecaster: Forecaster, store: Store, transfer: Transfer) -> Forecas
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
     rotated = store.grid.is_rotation_of(forecaster.grid)
     if transfer == "fields" and (forecaster.mask is None or not rotated):
-        return Resampled(forecaster, store.grid)
+        return ResamplingForecaster(forecaster, store.grid)
     return forecaster.on_grid(store.grid)

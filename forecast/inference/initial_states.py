@@ -1,4 +1,4 @@
-"""The states that forecasts start from, with values wherever the model needs them."""
+"""Initial states of forecasts, with values wherever the model needs them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.inference.initial_times import Start
+from forecast.inference.initial_times import find_initial_times
 from forecast.model.fill import NearestFill
+from forecast.model.forecaster import Forecaster
+from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from sphere_ops.parallel.fields import own_shape
 from sphere_ops.parallel.mesh import current
 
@@ -21,9 +24,12 @@ Fill = Literal["nearest"]
 
 
 class InitialStates:
-    """States of a store under the mask of a model.
+    """Initial states of forecasts, read from a store under the mask of a model.
 
     Attributes:
+        store: store with the states.
+        starts: arguments `index` and `step` of `Store.state` of each initial state.
+        time: valid times of the initial states, datetime64[ns] (n,).
         valid: points at which the model has values, bool (c, nlat, nlon), in a mesh own rows; None
             if it has them everywhere.
         comment: description of the points that were filled, for the forecast file; empty if the
@@ -33,25 +39,30 @@ class InitialStates:
     def __init__(
         self,
         store: Store,
-        names: Sequence[str],
-        mask: Tensor | None,
-        n_earlier: int = 0,
+        forecaster: Forecaster | ResamplingForecaster,
+        split: str = "test",
+        init_times: Sequence[str] | None = None,
+        *,
         fill: Fill | None = None,
     ) -> None:
-        """Compare the masks of model and store.
+        """Find the states, and compare the masks of model and store.
 
         Args:
-            store: store with the initial states.
-            names: channels of the model, which the store has.
-            mask: points at which the model has values, on the grid of the store; None if it has
-                them everywhere.
-            n_earlier: states before the present one that a step takes.
+            store: store with the initial states, on the grid of the forecaster.
+            forecaster: model, whose channels the store has.
+            split: split that is forecast from; see `find_initial_times`.
+            init_times: valid times to forecast from instead.
             fill: "nearest" fills points that the model needs and the store does not have.
 
         Raises:
-            ValueError: if there are such points and they are not to be filled, or cannot be.
+            ValueError: if a time is not in the store or has no history there, or if points that
+                the model needs are missing and are not to be filled, or cannot be.
         """
-        self.store, self.n_earlier = store, n_earlier
+        self.store, self.n_history = store, forecaster.n_history
+        self.starts = find_initial_times(store, split, init_times, n_history=self.n_history)
+        times = [store.valid_time(*start) for start in self.starts]
+        self.time = np.array(times, dtype="datetime64[ns]")
+        names, mask = forecaster.channel_names, forecaster.mask
         self._channels = [store.channel_names.index(name) for name in names]
         self.valid = None if mask is None else mask.cpu()
         self._fill: NearestFill | None = None
@@ -89,21 +100,35 @@ class InitialStates:
         )
         log.info("filled from the nearest points, as the store has no values there: %s", found)
 
-    def read(self, starts: Sequence[Start]) -> Tensor:
-        """Return states and those before, (b, n_earlier + 1, c, nlat, nlon), NaN outside the mask.
+    def __len__(self) -> int:
+        """Number of initial states."""
+        return len(self.starts)
 
-        In a mesh own rows. Values that are missing under both masks stay NaN.
+    def read(self, indices: Sequence[int]) -> State:
+        """Return some of the states as one; NaN outside the mask.
+
+        Values that are missing under both masks stay NaN.
+
+        Args:
+            indices: positions of the states among all.
         """
-        n, store = self.n_earlier, self.store
+        n, store = self.n_history, self.store
+        starts = [self.starts[i] for i in indices]
         states = [store.states(i, s - n, n + 1)[:, self._channels] for i, s in starts]
-        seen = (
+        series = (
             torch.stack(states)
             if states
             else torch.empty(0, n + 1, len(self._channels), *own_shape(store.grid))
         )
         if self._fill is not None:
-            seen = self._fill(seen)
-        return seen if self.valid is None else seen.where(self.valid, torch.nan)
+            series = self._fill(series)
+        if self.valid is not None:
+            series = series.where(self.valid, torch.nan)
+        return State.from_series(series, self.time[list(indices)])
+
+    def describe(self, index: int) -> str:
+        """Return an initial state in words, for reports."""
+        return self.store.describe(*self.starts[index])
 
 
 def _counts(names: Sequence[str], counts: list[int], total: list[int] | None = None) -> str:

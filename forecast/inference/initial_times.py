@@ -1,4 +1,4 @@
-"""Which states of a store forecasts start from."""
+"""Initial times of forecasts, as positions in a store."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 
 from data_prep.store.reader import Store
 
-Start = tuple[int, int]
+InitialTime = tuple[int, int]
 """The arguments `index` and `step` of `Store.state`."""
 
 
-def find_starts(
+def find_initial_times(
     store: Store,
     split: str = "test",
     init_times: Sequence[str] | None = None,
     *,
-    n_earlier: int = 0,
-) -> list[Start]:
-    """The initial states of a split, or those at given times.
+    n_history: int = 0,
+) -> list[InitialTime]:
+    """Find the initial states of a split, or those at given times.
 
     Args:
-        store: where they are.
+        store: store with the states.
         split: all times of this split, or the first state of its trajectories; where earlier ones
             are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
-        n_earlier: states of the store that have to be before each.
+        n_history: states of the store that have to be before each.
 
     Returns:
         The arguments `index` and `step` of `Store.state` for each.
@@ -35,9 +35,9 @@ def find_starts(
         ValueError: if a time is not in the store, or not enough are before it; what there is, and
             the nearest, are named.
     """
-    if n_earlier >= len(store.time):
+    if n_history >= len(store.time):
         raise ValueError(
-            f"{store.path} has {len(store.time)} times, the model sees {n_earlier + 1} at once "
+            f"{store.path} has {len(store.time)} times, the model sees {n_history + 1} at once "
             "(model.history); give a longer store"
         )
     if not init_times:
@@ -46,13 +46,13 @@ def find_starts(
         except ValueError as error:
             raise ValueError(f"{error}; name times to start from with --init-time") from None
         if store.has_trajectories:
-            return [(int(i), n_earlier) for i in indices]
-        if indices[-1] < n_earlier:
+            return [(int(i), n_history) for i in indices]
+        if indices[-1] < n_history:
             raise ValueError(
-                f"no time in split {split!r} of {store.path} has the {n_earlier} before it that "
+                f"no time in split {split!r} of {store.path} has the {n_history} before it that "
                 "the model sees too (model.history); name a later one with --init-time"
             )
-        return [(int(i), 0) for i in indices if i >= n_earlier]
+        return [(int(i), 0) for i in indices if i >= n_history]
     # Not nanoseconds, which end in 2262: a later date would wrap around.
     unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[s]"
     known = store.time.astype(unit)
@@ -72,11 +72,11 @@ def find_starts(
                 f"{_minute(store.time[-1])} every {store.time_step.label} (nearest: "
                 f"{_minute(nearest)})"
             )
-        if found[0] < n_earlier:
+        if found[0] < n_history:
             raise ValueError(
-                f"the model sees {n_earlier + 1} states (model.history), and {store.path} begins "
+                f"the model sees {n_history + 1} states (model.history), and {store.path} begins "
                 f"at {_minute(store.time[0])}; the first time to start from is "
-                f"{_minute(store.time[n_earlier])}, not {text}"
+                f"{_minute(store.time[n_history])}, not {text}"
             )
         steps.append(int(found[0]))
     if store.has_trajectories:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
+from forecast.model.state import State
 
 _MOST_STEPS = 10_000
 
 
-class ServedForecaster:
+class MLflowModel:
     """A forecaster that takes and gives arrays."""
 
     def __init__(self, forecaster: Forecaster) -> None:
@@ -43,27 +44,26 @@ class ServedForecaster:
         Raises:
             ValueError: if the shapes are not those of the model, or the steps make no sense.
         """
-        state = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
+        fields = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
         time = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
         n_steps = int((params or {}).get("n_steps", 1))
-        history = self.forecaster.n_earlier + 1
-        expected = [history] * (history > 1)
+        seen = self.forecaster.n_history + 1
+        expected = [seen] * (seen > 1)
         expected += [len(self.forecaster.channels), *self.forecaster.grid.shape]
-        if list(state.shape[1:]) != expected or len(time) != len(state):
+        if list(fields.shape[1:]) != expected or len(time) != len(fields):
             raise ValueError(
-                f"state of shape {tuple(state.shape)} with {len(time)} times; expected "
+                f"state of shape {tuple(fields.shape)} with {len(time)} times; expected "
                 f"(b, {', '.join(str(n) for n in expected)}) with b times: "
-                f"{'states in the order of time, ' * (history > 1)}channels "
+                f"{'states in the order of time, ' * (seen > 1)}channels "
                 f"{', '.join(self.forecaster.channel_names)} on {self.forecaster.grid}"
             )
         if not 1 <= n_steps <= _MOST_STEPS:
             raise ValueError(f"n_steps is {n_steps}; expected 1 to {_MOST_STEPS}")
-        *past, state = state.unbind(1) if history > 1 else (state,)
-        steps = rollout(self.forecaster, state, time, n_steps, past[::-1])
-        states = [s for _, s in steps]
-        return torch.stack(states, dim=1).numpy()
+        state = State.from_series(fields if seen > 1 else fields[:, None], time)
+        steps = rollout(self.forecaster, state, n_steps)
+        return torch.stack([following.fields for following in steps], dim=1).numpy()
 
 
-def _load_pyfunc(path: str) -> ServedForecaster:
+def _load_pyfunc(path: str) -> MLflowModel:
     """What MLflow calls with the folder of the package."""
-    return ServedForecaster(load_package(path))
+    return MLflowModel(load_package(path))

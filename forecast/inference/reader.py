@@ -28,7 +28,7 @@ class ForecastFile:
         grid: grid of the fields.
         channel_names: short names of the forecast variables.
         time_step: interval of one model step.
-        member_dim: `init_time`, or `trajectory`.
+        forecast_dim: `init_time`, or `trajectory`.
         init_time: start of each forecast, datetime64[ns] (n,).
         steps: model step of each lead time, int (k,).
         valid_time: datetime64[ns] (n, k).
@@ -60,7 +60,7 @@ class ForecastFile:
     def _read_coordinates(self) -> None:
         """Set the attributes that say what the fields are."""
         data = self.dataset
-        self.member_dim = TRAJECTORY if TRAJECTORY in data.dims else INIT_TIME
+        self.forecast_dim = TRAJECTORY if TRAJECTORY in data.dims else INIT_TIME
         self.grid = Grid.from_coordinates(data.latitude.values, data.longitude.values)
         self.channel_names = tuple(str(data.attrs[CHANNELS]).split())
         absent = [name for name in self.channel_names if name not in data.variables]
@@ -79,22 +79,22 @@ class ForecastFile:
         if LAST_STEP in data.variables:
             self.last_step = data[LAST_STEP].values.astype(np.int64)
 
-    def states(self, member: int, positions: slice) -> NDArray[np.floating[Any]]:
+    def states(self, forecast_index: int, positions: slice) -> NDArray[np.floating[Any]]:
         """Fields of one forecast at several lead times, (k, c, nlat, nlon).
 
         Raises:
             ValueError: if the file is damaged.
         """
-        fields = [self._read(name, member, positions) for name in self.channel_names]
+        fields = [self._read(name, forecast_index, positions) for name in self.channel_names]
         return np.stack(fields, axis=1)
 
-    def field(self, name: str, member: int, position: int) -> NDArray[np.floating[Any]]:
+    def field(self, name: str, forecast_index: int, position: int) -> NDArray[np.floating[Any]]:
         """One field, (nlat, nlon).
 
         Raises:
             ValueError: if the file has no such variable, or is damaged.
         """
-        return self._read(self.check_variable(name), member, position)
+        return self._read(self.check_variable(name), forecast_index, position)
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -113,37 +113,41 @@ class ForecastFile:
                 raise self.missing(name, 0, 0)
         return finite
 
-    def check_initial(self, state: NDArray[np.floating[Any]], member: int) -> None:
+    def check_initial(self, state: NDArray[np.floating[Any]], forecast_index: int) -> None:
         """Refuse an initial state (c, nlat, nlon) that is missing elsewhere than the first one.
 
         Raises:
             ValueError: if a channel of either lacks points of the other.
         """
         finite = np.isfinite(state)
-        for lacking, points in ((member, self.mask & ~finite), (0, finite & ~self.mask)):
+        for lacking, points in ((forecast_index, self.mask & ~finite), (0, finite & ~self.mask)):
             wrong = points.any((-2, -1))
             if wrong.any() and self.steps[0] == 0:
                 raise self.missing(self.channel_names[int(np.argmax(wrong))], lacking, 0)
 
-    def check_complete(self, complete: NDArray[np.bool_], member: int, position: int) -> None:
+    def check_complete(
+        self, complete: NDArray[np.bool_], forecast_index: int, position: int
+    ) -> None:
         """Refuse a state that is missing where it should not be.
 
         Args:
             complete: whether each channel has values where the model has some, (c,).
-            member: which forecast.
+            forecast_index: which forecast.
             position: lead time; missing values are right once the forecast has ended.
 
         Raises:
             ValueError: if a channel is not complete.
         """
-        if not complete.all() and self.steps[position] <= self.last_step[member]:
-            raise self.missing(self.channel_names[int(np.argmin(complete))], member, position)
+        if not complete.all() and self.steps[position] <= self.last_step[forecast_index]:
+            raise self.missing(
+                self.channel_names[int(np.argmin(complete))], forecast_index, position
+            )
 
-    def missing(self, name: str, member: int, position: int) -> ValueError:
+    def missing(self, name: str, forecast_index: int, position: int) -> ValueError:
         """The error for values that are missing where the model has some."""
         return self.damaged(
-            f"{name} of the forecast from {self.member_label(member)} has missing values at "
-            f"{self.lead_label(position)}, although it had not ended"
+            f"{name} of the forecast from {self.forecast_label(forecast_index)} has missing values "
+            f"at {self.lead_label(position)}, although it had not ended"
         )
 
     def damaged(self, reason: str) -> ValueError:
@@ -153,11 +157,12 @@ class ForecastFile:
             "`forecast rollout`"
         )
 
-    def _read(self, name: str, member: int, at: int | slice) -> NDArray[np.floating[Any]]:
+    def _read(self, name: str, forecast_index: int, at: int | slice) -> NDArray[np.floating[Any]]:
         try:
-            return self.dataset.variables[name][member, at].values
+            return self.dataset.variables[name][forecast_index, at].values
         except Exception as error:  # the libraries raise many kinds for a damaged file
-            reason = f"{name} of the forecast from {self.member_label(member)} cannot be read"
+            label = self.forecast_label(forecast_index)
+            reason = f"{name} of the forecast from {label} cannot be read"
             raise self.damaged(f"{reason} ({error or type(error).__name__})") from error
 
     def check_variable(self, name: str) -> str:
@@ -178,10 +183,10 @@ class ForecastFile:
         """A lead time in words: "6 h", "3 d", "12 months"."""
         return lead_label(self.time_step, int(self.steps[position]))
 
-    def member_label(self, member: int) -> str:
+    def forecast_label(self, forecast_index: int) -> str:
         """A forecast in words: its start, and its trajectory if there are several."""
-        start = time_label(self.init_time[member], self.time_step)
-        return start if self.trajectory is None else f"trajectory {self.trajectory[member]}"
+        start = time_label(self.init_time[forecast_index], self.time_step)
+        return start if self.trajectory is None else f"trajectory {self.trajectory[forecast_index]}"
 
     def find_lead(self, lead: str | int | None) -> int:
         """The index of a lead time.
@@ -206,7 +211,7 @@ class ForecastFile:
             )
         return int(found[0])
 
-    def find_member(self, init: str | int | None) -> int:
+    def find_forecast(self, init: str | int | None) -> int:
         """The index of a forecast.
 
         Args:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data_prep.store.output_paths import cannot_write, check_output, remove
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
-from forecast.inference.file_formats import NetCDFSink, Sink, ZarrSink
+from forecast.inference.file_formats import FileFormat, NetCDFFormat, ZarrFormat
 
 SUFFIXES = (".nc", ".zarr")
 
@@ -62,43 +62,43 @@ class ForecastWriter:
         n_rows = self._rows.stop - self._rows.start
         per_step = 4 * len(axes.channels) * batch_size * n_rows * axes.grid.nlon
         self._held = min(len(axes.steps), max(1, _BUFFER_BYTES // per_step))
-        self._members = slice(0, 0)
+        self._forecasts = slice(0, 0)
         self._first = 0
         self._block: NDArray[np.float32] | None = None  # (b, held, c, h, w)
         self._ended: dict[int, int] = {}
         self._created = joined is None
-        kind = NetCDFSink if self.path.suffix == ".nc" else ZarrSink
-        self._sink: Sink = kind(self.partial, new=self._created)
+        kind = NetCDFFormat if self.path.suffix == ".nc" else ZarrFormat
+        self._file: FileFormat = kind(self.partial, new=self._created)
         if self._created:
-            define(self._sink, axes, attributes, self._held, n_rows)
+            define(self._file, axes, attributes, self._held, n_rows)
 
-    def write(self, members: Sequence[int], position: int, fields: NDArray[Any]) -> None:
+    def write(self, forecast_indices: Sequence[int], position: int, fields: NDArray[Any]) -> None:
         """Take the state of some forecasts at one lead time.
 
         Args:
-            members: their rows in the file, increasing.
+            forecast_indices: their rows in the file, increasing.
             position: index into `axes.steps`.
             fields: (b, c, rows, nlon), NaN where missing.
         """
-        first, stop = int(members[0]), int(members[-1]) + 1
+        first, stop = int(forecast_indices[0]), int(forecast_indices[-1]) + 1
         block = position // self._held * self._held
-        inside = self._members.start <= first and stop <= self._members.stop
+        inside = self._forecasts.start <= first and stop <= self._forecasts.stop
         if self._block is None or block != self._first or not inside:
             self.flush()
             shape = (stop - first, self._held, *fields.shape[1:])
-            self._members, self._first = slice(first, stop), block
+            self._forecasts, self._first = slice(first, stop), block
             self._block = np.full(shape, np.nan, dtype=np.float32)
-        rows = np.asarray(members) - self._members.start
+        rows = np.asarray(forecast_indices) - self._forecasts.start
         self._block[rows, position - self._first] = fields
 
-    def end(self, member: int, last_step: int) -> None:
+    def end(self, forecast_index: int, last_step: int) -> None:
         """Mark a forecast that stopped early.
 
         Args:
-            member: its row in the file.
+            forecast_index: its row in the file.
             last_step: the last model step with finite values.
         """
-        self._ended[member] = last_step
+        self._ended[forecast_index] = last_step
 
     def __enter__(self) -> Self:
         """The writer."""
@@ -117,13 +117,13 @@ class ForecastWriter:
             if kind is None:
                 self.flush()
                 with self._named_errors():
-                    define_last_step(self._sink, self.axes, self._ended)
-                    self._sink.close()
+                    define_last_step(self._file, self.axes, self._ended)
+                    self._file.close()
                 check_output(self.path, SUFFIXES)  # someone else may have been faster
                 self.partial.rename(self.path)
             else:
                 with suppress(RuntimeError, OSError):  # what went wrong first is what counts
-                    self._sink.close()
+                    self._file.close()
         finally:
             remove(self.partial)
 
@@ -132,10 +132,10 @@ class ForecastWriter:
         if self._block is None:
             return
         stop = min(self._first + self._held, len(self.axes.steps))
-        index = (self._members, slice(self._first, stop), self._rows)
+        index = (self._forecasts, slice(self._first, stop), self._rows)
         with self._named_errors():
             for c, channel in enumerate(self.axes.channels):
-                self._sink.put(channel.name, index, self._block[:, : stop - self._first, c])
+                self._file.put(channel.name, index, self._block[:, : stop - self._first, c])
         self._block = None
 
     @contextmanager

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs.model import ModelConfig
@@ -19,13 +17,12 @@ from forecast.model.forcing import forcing_fields
 from forecast.model.limiter import SpectralLimiter
 from forecast.model.network import LocalSFNO
 from forecast.model.normalizer import Normalizer
+from forecast.model.state import State, Times
 from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
-
-Times = NDArray[np.datetime64]
 
 BY_ROWS = ("static", "mask", "normalizer.climatology")
 """The tensors of a package of which a process of a mesh has its own rows."""
@@ -44,7 +41,7 @@ class Forecaster(nn.Module):
         grid: the grid of the states.
         channels: what the channels of a state are.
         time_step: interval of one step.
-        n_earlier: states before the present one that a step takes.
+        n_history: length of the history of the states that it steps.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
         mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
@@ -94,7 +91,7 @@ class Forecaster(nn.Module):
                 f"{[v.name for v in channels]}"
             )
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
-        self.normalizer, self.n_earlier = normalizer, config.history - 1
+        self.normalizer, self.n_history = normalizer, config.history - 1
         self.register_buffer("static", static)
         self.register_buffer("mask", mask)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
@@ -156,35 +153,27 @@ class Forecaster(nn.Module):
         """Short names of the channels."""
         return tuple(v.name for v in self.channels)
 
-    def step(self, state: Tensor, time: Times, *earlier: Tensor) -> Tensor:
-        """The state one time step later.
+    def step(self, state: State) -> State:
+        """Return the state one time step later; NaN outside the mask.
 
         Args:
-            state: (b, c, nlat, nlon), physical units; outside the mask anything.
-            time: its valid times, datetime64 (b,).
-            earlier: the states before it that the model sees (`model.history` less one), one time
-                step apart, the latest first.
-
-        Returns:
-            The state at `time` plus one time step, same shape; NaN outside the mask.
+            state: state with a history of `n_history`; outside the mask anything.
 
         Raises:
-            ValueError: if there are not as many earlier states as the model sees.
+            ValueError: if the history is longer or shorter.
         """
-        if len(earlier) != self.n_earlier:
+        if len(state.history) != self.n_history:
             raise ValueError(
-                f"the model sees {self.n_earlier + 1} states (model.history), got "
-                f"{len(earlier) + 1}; give the {self.n_earlier} before the present one, the latest "
-                "first"
+                f"the model sees {self.n_history + 1} states (model.history), got "
+                f"{len(state.history) + 1}; give a state with a history of {self.n_history}"
             )
-        target_time = self.time_step.advance(time)
-        present = self._scaled(state, time)
-        past = [
-            self._scaled(x, self.time_step.advance(time, -n))
-            for n, x in enumerate(earlier, start=1)
+        target_time = self.time_step.advance(state.time)
+        seen = [
+            self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
+            for n, fields in enumerate(state.series)
         ]
-        inputs = self._inputs(present, past, target_time)
-        change = self.network(inputs).to(state.dtype)
+        present = seen[-1]
+        change = self.network(self._inputs(seen, target_time)).to(state.fields.dtype)
         if self.filter is not None:
             change = self.filter(change)
         # Diagnostic channels are not fed back: theirs is the value itself, not a change.
@@ -195,12 +184,16 @@ class Forecaster(nn.Module):
             predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
         if len(self._kept):
-            following = self._keep_means(following, state, time, target_time)
-        return self._inside_mask(following, torch.nan)
+            following = self._keep_means(following, state, target_time)
+        return state.advance(self._inside_mask(following, torch.nan), target_time)
 
-    def forward(self, state: Tensor, time: Times, *earlier: Tensor) -> Tensor:
+    def forward(self, state: State) -> State:
         """See `step`."""
-        return self.step(state, time, *earlier)
+        return self.step(state)
+
+    def normalise(self, fields: Tensor, time: Times) -> Tensor:
+        """Return fields (b, c, nlat, nlon) in normalised units, zero outside the mask."""
+        return self._inside_mask(self.normalizer.normalise(fields, time), 0.0)
 
     def on_grid(self, grid: Grid) -> Forecaster:
         """The same forecaster on another grid; it shares the weights of this one.
@@ -258,35 +251,36 @@ class Forecaster(nn.Module):
         weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
         return weights[:, self._prognostic]
 
-    def _scaled(self, state: Tensor, time: Times) -> Tensor:
-        """A state in normalised units, zero outside the mask."""
-        return self._inside_mask(self.normalizer.normalise(state, time), 0.0)
+    def _inputs(self, seen: list[Tensor], target_time: Times) -> Tensor:
+        """Inputs of the network, (b, in_channels, nlat, nlon).
 
-    def _inputs(self, present: Tensor, past: list[Tensor], target_time: Times) -> Tensor:
-        """What the network sees, (b, in_channels, nlat, nlon)."""
+        Args:
+            seen: normalised states in the order of time, the present one last.
+            target_time: valid times of the state that is predicted.
+        """
+        present = seen[-1]
         forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
         # Steps rather than states: they are of order one too, and say what states hardly do.
-        steps = [(x - y) / self.normalizer.step_scale for x, y in pairwise([present, *past])]
+        # The latest comes first, which the weights of packages rely on.
+        steps = [(y - x) / self.normalizer.step_scale for x, y in pairwise(seen)][::-1]
         parts = [x[:, self._prognostic] for x in (present, *steps)]
         parts.append(forcing)
         if self.normalizer.climatology is not None:
-            # An anomaly behaves otherwise at a front, or at the edge of the ice, than elsewhere.
+            # Anomaly dynamics depend on the background state: fronts, the edge of the ice.
             baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
             parts.append(baseline.expand(len(present), -1, -1, -1))
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)
 
-    def _keep_means(
-        self, following: Tensor, state: Tensor, time: Times, target_time: Times
-    ) -> Tensor:
+    def _keep_means(self, following: Tensor, state: State, target_time: Times) -> Tensor:
         """Give channels of `following` the area means of `state`, persistent ones with the season.
 
         What the season changes is the climatology, where that is the baseline.
         """
         chosen = self._kept
-        change = following[:, chosen] - state[:, chosen]
+        change = following[:, chosen] - state.fields[:, chosen]
         if self.normalizer.climatology is not None:
-            season = self.normalizer.baseline(target_time) - self.normalizer.baseline(time)
+            season = self.normalizer.baseline(target_time) - self.normalizer.baseline(state.time)
             season = season.where(self._persistent[:, None, None], 0.0)
             change = change - season[:, chosen]
         area = self._area.to(change)

@@ -43,7 +43,7 @@ class MLP(nn.Sequential):
         super().__init__(Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
 
 
-class Products(nn.Module):
+class BilinearMLP(nn.Module):
     """Products of two linear maps of the channels, and a linear map of these.
 
     Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude, on
@@ -69,7 +69,7 @@ class Products(nn.Module):
         return self.mix(first * (second + bias[:, :, None].to(second)))
 
 
-_MLPS = {"gelu": MLP, "products": Products}
+_MLPS = {"gelu": MLP, "products": BilinearMLP}
 
 
 class Block(nn.Module):

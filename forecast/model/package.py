@@ -178,7 +178,7 @@ def weights_digest(path: str | Path) -> str:
 
 
 @dataclass
-class TrainingState:
+class TrainingCheckpoint:
     """A moment of a training run.
 
     Attributes:
@@ -192,14 +192,14 @@ class TrainingState:
     values: dict[str, Any]
 
 
-def save_training_state(state: TrainingState, run: Path, keep: int) -> None:
+def save_checkpoint(state: TrainingCheckpoint, run: Path, keep: int) -> None:
     """Add a state to a run, and remove all but the last `keep`; in a mesh the first process does.
 
     All processes of a mesh have the same one, whatever the mesh.
     """
     if not current().is_first:
         return
-    folder = run / layout.TRAINING_STATE
+    folder = run / layout.CHECKPOINTS
     folder.mkdir(exist_ok=True)
     path = folder / f"{state.step:08d}"
     if path.exists():
@@ -209,19 +209,19 @@ def save_training_state(state: TrainingState, run: Path, keep: int) -> None:
         shutil.rmtree(old)
 
 
-def load_training_state(run: Path) -> TrainingState | None:
+def load_checkpoint(run: Path) -> TrainingCheckpoint | None:
     """The last state of a run; None if it has none.
 
     Raises:
         ValueError: if it is damaged.
     """
-    states = sorted(_states(run / layout.TRAINING_STATE))
+    states = sorted(_states(run / layout.CHECKPOINTS))
     if not states:
         return None
     values = _read_json(states[-1] / _STATE)
     tensors = _read_tensors(states[-1] / _TENSORS, values)
     values.pop(layout.DIGESTS, None)
-    return TrainingState(values.pop("step"), tensors, values)
+    return TrainingCheckpoint(values.pop("step"), tensors, values)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

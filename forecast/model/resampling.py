@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from forecast.model.forecaster import Forecaster
+from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
 
-class Resampled(nn.Module):
+class ResamplingForecaster(nn.Module):
     """Takes states to the grid of a forecaster, steps them there and brings them back.
 
     For fields that both grids hold it forecasts what the forecaster does on its own grid, with that
@@ -23,7 +23,7 @@ class Resampled(nn.Module):
         channels: what the channels of a state are.
         channel_names: their short names.
         time_step: interval of one step.
-        n_earlier: states before the present one that a step takes.
+        n_history: length of the history of the states that it steps.
         mask: None: all channels have values everywhere.
     """
 
@@ -43,10 +43,10 @@ class Resampled(nn.Module):
             )
         self.forecaster, self.grid = forecaster, grid
         self.channels, self.channel_names = forecaster.channels, forecaster.channel_names
-        self.time_step, self.n_earlier = forecaster.time_step, forecaster.n_earlier
+        self.time_step, self.n_history = forecaster.time_step, forecaster.n_history
 
-    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
-        """The state (b, c, nlat, nlon) one time step later; see `Forecaster.step`."""
-        own = [resample(x, self.grid, self.forecaster.grid) for x in (state, *earlier)]
-        following = self.forecaster.step(own[0], time, *own[1:])
-        return resample(following, self.forecaster.grid, self.grid)
+    def step(self, state: State) -> State:
+        """Return the state one time step later; see `Forecaster.step`."""
+        own = self.forecaster.grid
+        following = self.forecaster.step(state.map(lambda x: resample(x, self.grid, own)))
+        return state.advance(resample(following.fields, own, self.grid), following.time)

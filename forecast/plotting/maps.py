@@ -73,17 +73,18 @@ def plot_map(
     crs = _crs(projection, centre)
     file = ForecastFile(forecast)
     file.check_variable(variable)
-    member, position = file.find_member(init), file.find_lead(lead)
-    if file.steps[position] > file.last_step[member]:
+    forecast_index, position = file.find_forecast(init), file.find_lead(lead)
+    if file.steps[position] > file.last_step[forecast_index]:
         raise ValueError(
-            f"the forecast from {file.member_label(member)} ended at step {file.last_step[member]};"
-            f" there is nothing to draw at {file.lead_label(position)}"
+            f"the forecast from {file.forecast_label(forecast_index)} ended at step "
+            f"{file.last_step[forecast_index]}; there is nothing to draw at "
+            f"{file.lead_label(position)}"
         )
     if anomaly and truth is None:
         raise ValueError("an anomaly needs the store with the climatology; name it with --truth")
-    fields = {"Forecast": file.field(variable, member, position)}
+    fields = {"Forecast": file.field(variable, forecast_index, position)}
     if truth is not None:
-        true, reference = true_field(file, truth, variable, member, position)
+        true, reference = true_field(file, truth, variable, forecast_index, position)
         fields["Truth"] = true
         if anomaly:
             fields = {title: f - reference for title, f in fields.items()}
@@ -102,7 +103,7 @@ def plot_map(
     _colour_bar(figure, shared, panels[0], crs)
     if len(panels) == 3:
         _colour_bar(figure, drawn[2:], panels[2], crs)
-    title = map_title(file, long_name(file, variable, anomaly), member, position)
+    title = map_title(file, long_name(file, variable, anomaly), forecast_index, position)
     figure.suptitle(title)
     save(figure, out)
 

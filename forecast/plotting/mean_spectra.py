@@ -60,9 +60,9 @@ def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> 
         ValueError: if the store has no truth at any of these lead times.
     """
     n = len(file.init_time)
-    members = np.unique(np.linspace(0, n - 1, min(n, _MOST_FORECASTS)).round().astype(int))
-    alive = file.steps[positions] <= file.last_step[members, None]  # (n, k)
-    known = np.stack([np.isin(positions, truth.known(i, slice(None))) for i in members])
+    forecast_indices = np.unique(np.linspace(0, n - 1, min(n, _MOST_FORECASTS)).round().astype(int))
+    alive = file.steps[positions] <= file.last_step[forecast_indices, None]  # (n, k)
+    known = np.stack([np.isin(positions, truth.known(i, slice(None))) for i in forecast_indices])
     paired = alive & known
     if not paired.any():
         raise ValueError(
@@ -72,7 +72,7 @@ def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> 
     counted = np.where(paired.any(0), paired, alive)
     shape = (len(positions), len(file.channel_names), file.grid.exact_lmax)
     of_forecast, of_truth = np.zeros(shape), np.zeros(shape)
-    for i, drawn, compared in zip(members, counted, paired, strict=True):
+    for i, drawn, compared in zip(forecast_indices, counted, paired, strict=True):
         at = np.array(positions, dtype=np.int64)
         if drawn.any():
             states = np.concatenate([file.states(i, slice(p, p + 1)) for p in at[drawn]])
@@ -87,8 +87,10 @@ def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> 
         )
 
 
-def _spectra(states: Array, truth: Truth, member: int, positions: NDArray[np.int64]) -> Array:
+def _spectra(
+    states: Array, truth: Truth, forecast_index: int, positions: NDArray[np.int64]
+) -> Array:
     """Spectra (k, c, l) of states (k, c, nlat, nlon), masked channels as anomalies."""
     complete = np.array([truth.complete(c) for c in range(states.shape[1])])[:, None, None]
-    anomaly = np.nan_to_num(states - truth.reference(member, positions))
+    anomaly = np.nan_to_num(states - truth.reference(forecast_index, positions))
     return metrics.spectrum(np.where(complete, states, anomaly), truth.file.grid)

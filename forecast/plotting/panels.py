@@ -62,21 +62,23 @@ def make_panels(
 
 
 def true_field(
-    file: ForecastFile, store: str | Path, variable: str, member: int, position: int
+    file: ForecastFile, store: str | Path, variable: str, forecast_index: int, position: int
 ) -> tuple[Array, Array]:
     """The true field, and what its anomaly is a departure from."""
     source = Store(store)
     file.check_fits(source)
     truth = Truth(file, source)
-    truth.check_start(member)
-    known = truth.known(member, slice(position, position + 1))
+    truth.check_start(forecast_index)
+    known = truth.known(forecast_index, slice(position, position + 1))
     if not len(known):
         raise ValueError(
             f"store {source.path} has no state at {file.lead_label(position)} after "
-            f"{file.member_label(member)}; choose a shorter lead time, or draw without the truth"
+            f"{file.forecast_label(forecast_index)}; choose a shorter lead time, or draw without "
+            "the truth"
         )
     channel = file.channel_names.index(variable)
-    return truth.states(member, known)[0, channel], truth.reference(member, known)[0, channel]
+    true, reference = truth.states(forecast_index, known), truth.reference(forecast_index, known)
+    return true[0, channel], reference[0, channel]
 
 
 def long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
@@ -85,9 +87,9 @@ def long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
     return f"{name}, anomaly" if anomaly else name
 
 
-def map_title(file: ForecastFile, name: str, member: int, position: int) -> str:
+def map_title(file: ForecastFile, name: str, forecast_index: int, position: int) -> str:
     """The title of a figure of one lead time of one forecast."""
-    start = time_label(file.init_time[member], file.time_step)
-    valid = time_label(file.valid_time[member, position], file.time_step)
-    of = "" if file.trajectory is None else f"trajectory {file.trajectory[member]}, "
+    start = time_label(file.init_time[forecast_index], file.time_step)
+    valid = time_label(file.valid_time[forecast_index, position], file.time_step)
+    of = "" if file.trajectory is None else f"trajectory {file.trajectory[forecast_index]}, "
     return f"{name}\n{of}init {start}, lead {file.lead_label(position)}, valid {valid}"

@@ -12,41 +12,59 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data_prep.store.reader import Store
+from forecast.model.state import State, Times
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of consecutive states.
+    """Windows of consecutive states: initial states with their history, and targets.
 
     Attributes:
-        fields: float32 (b, n_steps + 1, c, nlat, nlon), physical units.
-        time: valid times of the first states, datetime64[ns] (b,).
-        starts: `index` and `step` of the first states, (b, 2).
-        earlier: float32 (b, c, nlat, nlon) each, the states before those, the latest first.
+        fields: float32 (b, n_history + 1 + n_steps, c, nlat, nlon), physical units, in the order
+            of time.
+        time: valid times of the initial states, datetime64[ns] (b,).
+        starts: `index` and `step` of the initial states, (b, 2).
+        n_history: length of the history of the initial states.
     """
 
     fields: Tensor
-    time: NDArray[np.datetime64]
+    time: Times
     starts: NDArray[np.int64]
-    earlier: tuple[Tensor, ...] = ()
+    n_history: int = 0
+
+    @property
+    def initial(self) -> State:
+        """Initial states of the windows."""
+        return State.from_series(self.fields[:, : self.n_history + 1], self.time)
+
+    @property
+    def targets(self) -> Tensor:
+        """Fields after the initial states, (b, n_steps, c, nlat, nlon)."""
+        return self.fields[:, self.n_history + 1 :]
 
     def first_steps(self, n_steps: int) -> Batch:
-        """The first `n_steps + 1` states of each window."""
-        return replace(self, fields=self.fields[:, : n_steps + 1])
+        """Return the batch with the first `n_steps` targets of each window."""
+        return replace(self, fields=self.fields[:, : self.n_history + 1 + n_steps])
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device; from page-locked memory the copy is asynchronous."""
+        return replace(self, fields=self.fields.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, from which a GPU copies without waiting."""
-        earlier = tuple(x.pin_memory() for x in self.earlier)
-        return replace(self, fields=self.fields.pin_memory(), earlier=earlier)
+        """Return the batch in page-locked memory."""
+        return replace(self, fields=self.fields.pin_memory())
 
 
 class Windows(Dataset[Batch]):
     """Windows of a split, each read as a batch of one."""
 
-    def __init__(self, store: Store, split: str, n_steps: int, n_earlier: int = 0) -> None:
-        """List the windows of `n_steps + 1` states, with so many before; see `Store.windows`."""
-        self.store, self.n_steps, self.n_earlier = store, n_steps, n_earlier
-        self.starts = store.windows(split, n_steps, n_earlier)
+    def __init__(self, store: Store, split: str, n_steps: int, n_history: int = 0) -> None:
+        """List the windows of a history, an initial state and `n_steps` targets.
+
+        See `Store.windows`.
+        """
+        self.store, self.n_steps, self.n_history = store, n_steps, n_history
+        self.starts = store.windows(split, n_steps, n_history)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -59,10 +77,10 @@ class Windows(Dataset[Batch]):
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Several windows."""
         starts = self.starts[np.asarray(indices)]
-        n, count = self.n_earlier, self.n_earlier + self.n_steps + 1
+        n, count = self.n_history, self.n_history + self.n_steps + 1
         fields = torch.stack([self.store.states(i, s - n, count) for i, s in starts])
         time = np.array([self.store.valid_time(i, s) for i, s in starts], dtype="datetime64[ns]")
-        return Batch(fields[:, n:], time, starts, fields[:, :n].flip(1).unbind(1))
+        return Batch(fields, time, starts, n)
 
 
 def order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:

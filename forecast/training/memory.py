@@ -14,7 +14,7 @@ _ALLOCATION_FAILED = ("allocate memory", "bad_alloc", "MemoryError")
 
 
 @contextmanager
-def told_what_would_fit(config: TrainingConfig, device: torch.device) -> Iterator[None]:
+def explain_out_of_memory(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     """Turn a failed allocation inside the block into words.
 
     Raises:

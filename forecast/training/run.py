@@ -16,16 +16,16 @@ import torch
 from configs import layout
 from configs.schema import Config
 from data_prep.store.reader import Store
-from forecast.model.package import load_training_state, save_package, save_training_state
+from forecast.model.package import load_checkpoint, save_checkpoint, save_package
 from forecast.training.batches import Batch, Windows, batches
 from forecast.training.display import Display, display
 from forecast.training.interrupts import interrupts
-from forecast.training.memory import told_what_would_fit
+from forecast.training.memory import explain_out_of_memory
 from forecast.training.schedule import Phase, phases, push_forward_steps
 from forecast.training.skipped import NON_FINITE_FILE, record_skipped
 from forecast.training.tracking.git import git_commit
 from forecast.training.tracking.mlflow_tracker import MLflowTracker
-from forecast.training.tracking.recorder import Delivery, MetricsFile, system_metrics
+from forecast.training.tracking.recorder import MetricsFile, MetricsUploader, system_metrics
 from forecast.training.tracking.tracker import RunDescription, Tracker
 from forecast.training.trainer import StepResult, Trainer
 from forecast.training.training_curves import draw_curves
@@ -67,7 +67,7 @@ class Run:
         self.validation: dict[str, float] = {}
         self.best = math.inf
         self.skipped = 0
-        state = load_training_state(out)
+        state = load_checkpoint(out)
         if state is not None:
             trainer.restore(state)
             self.best = state.values["best"] if state.values["best"] is not None else math.inf
@@ -82,15 +82,15 @@ class Run:
             )
         if trainer.choice.reason:
             log.warning("%s is used: %s", trainer.choice.name, trainer.choice.reason)
-        self.mesh, self.n_earlier = current(), config.model.history - 1
+        self.mesh, self.n_history = current(), config.model.history - 1
         self.metrics = MetricsFile(out / layout.METRICS_FILE) if self.mesh.is_first else None
-        self.delivery = self._delivery(tracker) if self.mesh.is_first else None
+        self.uploader = self._uploader(tracker) if self.mesh.is_first else None
 
-    def go(self) -> RunResult:
+    def run(self) -> RunResult:
         """Train to the last step, or to a signal."""
         completed = False
-        if self.delivery is not None:
-            self.delivery.start()
+        if self.uploader is not None:
+            self.uploader.start()
         try:
             with interrupts() as received, display(self.training.steps, self.step) as shown:
                 self._steps(shown, received)
@@ -99,7 +99,7 @@ class Run:
             if self.metrics is not None:
                 self.metrics.close()
                 self._draw_curves(self.metrics)
-            self._end_delivery(completed)
+            self._end_upload(completed)
         if not completed:
             log.warning(
                 "stopped at step %d of %d by %s; everything is saved, go on with --resume",
@@ -147,7 +147,7 @@ class Run:
         begin = max(self.step, phase.first)
         if begin >= phase.last:
             return
-        windows = Windows(self.store, "train", phase.n_steps + t.push_forward, self.n_earlier)
+        windows = Windows(self.store, "train", phase.n_steps + t.push_forward, self.n_history)
         first, last = (n - phase.first for n in (begin, phase.last))
         stream = batches(
             windows,
@@ -163,7 +163,7 @@ class Run:
         for step in range(begin, phase.last):
             self.mesh.note(f"reading the batch of step {step + 1}")
             pushed = push_forward_steps(t.push_forward, t.seed, step)
-            with told_what_would_fit(t, self.trainer.device):
+            with explain_out_of_memory(t, self.trainer.device):
                 parts = [next(stream) for _ in range(accumulate)]
             yield [part.first_steps(phase.n_steps + pushed) for part in parts]
 
@@ -220,13 +220,13 @@ class Run:
     def _save(self) -> None:
         """Save the package, and what the run continues from."""
         self._save_package(layout.PACKAGE)
-        state = self.trainer.state()
+        state = self.trainer.checkpoint()
         state.values |= {
             "best": self.best if math.isfinite(self.best) else None,
             "skipped": self.skipped,
             "validation": self.validation,
         }
-        save_training_state(state, self.out, self.training.keep_checkpoints)
+        save_checkpoint(state, self.out, self.training.keep_checkpoints)
 
     def _save_package(self, name: str) -> None:
         summary = {
@@ -256,7 +256,7 @@ class Run:
                 "%s has no validation split: the last package counts as the best", self.store.path
             )
             return None
-        return Windows(self.store, "validation", self.training.validation_rollout, self.n_earlier)
+        return Windows(self.store, "validation", self.training.validation_rollout, self.n_history)
 
     def _draw_curves(self, metrics: MetricsFile) -> None:
         if metrics.last_step < 0:
@@ -266,7 +266,7 @@ class Run:
         except OSError as error:  # nothing is lost with it, and what ended the run counts
             log.warning("%s is not drawn: %s", _CURVES_FILE, error)
 
-    def _delivery(self, tracker: Tracker | None) -> Delivery | None:
+    def _uploader(self, tracker: Tracker | None) -> MetricsUploader | None:
         tracking = self.config.tracking
         if tracker is None:
             if not tracking.enabled:
@@ -288,15 +288,15 @@ class Run:
             dataset=str(self.store.path.absolute()),
             provenance=self.store.provenance,
         )
-        return Delivery(self.out, tracker, description)
+        return MetricsUploader(self.out, tracker, description)
 
-    def _end_delivery(self, completed: bool) -> None:
-        if self.delivery is None:
+    def _end_upload(self, completed: bool) -> None:
+        if self.uploader is None:
             return
         artifacts = [(self.out / layout.CONFIG_FILE, ""), (self.out / layout.LOG_FILE, "")]
         artifacts.append((self.out / _CURVES_FILE, "figures"))
         package = self.out / layout.BEST if completed else None
-        if not self.delivery.end(artifacts, completed, package):
+        if not self.uploader.end(artifacts, completed, package):
             log.warning(
                 "the tracker did not take everything; it is in %s, and --resume sends the rest",
                 self.out / layout.METRICS_FILE,

@@ -15,7 +15,7 @@ from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
 from forecast.training.bounds import check_bounds
 from forecast.training.display import dry_run_report, duration
-from forecast.training.memory import model_that_fits, told_what_would_fit
+from forecast.training.memory import explain_out_of_memory, model_that_fits
 from forecast.training.processes import training_mesh
 from forecast.training.run import Run, RunResult
 from forecast.training.run_folder import log_file, run_folder
@@ -82,12 +82,12 @@ def _train(
     if dry_run:
         _dry_run(config, store, trainer)
         return RunResult(out, 0, {})
-    with _held(config, out, resume):
-        return Run(config, store, trainer, out, tracker).go()
+    with locked_run_folder(config, out, resume):
+        return Run(config, store, trainer, out, tracker).run()
 
 
 @contextlib.contextmanager
-def _held(config: Config, out: Path, resume: bool) -> Iterator[None]:
+def locked_run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
     """The run folder, which the first process holds for all."""
     with contextlib.ExitStack() as stack:
         if current().is_first:
@@ -125,15 +125,15 @@ def _check_fits(config: Config, store: Store) -> None:
 def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     """One step of the heaviest kind, and what it took."""
     training = config.training
-    n_steps, n_earlier = training.rollout_steps + training.push_forward, config.model.history - 1
-    windows = Windows(store, "train", n_steps, n_earlier)
+    n_steps, n_history = training.rollout_steps + training.push_forward, config.model.history - 1
+    windows = Windows(store, "train", n_steps, n_history)
     part, parts = current().data.rank, current().data.ranks
     stream = batches(
         windows, training.batch_size, training.seed, 0, 2, workers=0, part=part, parts=parts
     )
     seconds = []
     for _ in range(2):  # the first also prepares
-        with told_what_would_fit(training, trainer.device):
+        with explain_out_of_memory(training, trainer.device):
             batch = next(stream)
         seconds.append(trainer.step([batch], training.rollout_steps).seconds)
     per_step = min(seconds) * training.accumulate

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from configs.schema import TrainingConfig
 from configs.timestep import TimeStep
-from forecast.inference.rollout import rollout, shifted
+from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import TrainingState, load_optimizer, optimizer_tensors
+from forecast.model.package import TrainingCheckpoint, load_optimizer, optimizer_tensors
+from forecast.model.state import State
 from forecast.training.batches import Batch, Windows
 from forecast.training.losses import Loss, channel_weights
-from forecast.training.memory import told_what_would_fit
+from forecast.training.memory import explain_out_of_memory
 from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.training.precision import autocast, grad_scaler
 from sphere_ops.parallel.mesh import current
@@ -90,7 +91,7 @@ class Trainer:
         Raises:
             ValueError: if a batch does not fit in memory; it says what would.
         """
-        with told_what_would_fit(self.config, self.device):
+        with explain_out_of_memory(self.config, self.device):
             return self._step(batches, n_steps)
 
     def _step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
@@ -127,19 +128,18 @@ class Trainer:
 
     def rollout_loss(self, batch: Batch, n_steps: int) -> Tensor:
         """Mean loss over the last `n_steps` of a batch's windows, a scalar with a gradient."""
-        fields = batch.fields.to(self.device, non_blocking=True)  # (b, t, c, h, w)
-        state, present = fields[:, 0], batch.time
-        earlier = self._on_device(batch.earlier)
-        unseen = fields.shape[1] - 1 - n_steps
-        for following, prediction in rollout(self.forecaster, state, present, unseen, earlier):
-            earlier = shifted(state, earlier)
-            state, present = prediction, following
-        model: Any = _Recomputed(self.forecaster) if self.config.checkpoint_steps else None
-        predictions = rollout(model or self.forecaster, state, present, n_steps, earlier, grad=True)
-        total = torch.zeros((), device=self.device)
-        for n, (valid_time, prediction) in enumerate(predictions, start=unseen + 1):
-            target = self._scaled(valid_time, fields[:, n])
-            total = total + self.loss(self._scaled(valid_time, prediction), target)
+        batch = batch.to(self.device)
+        state, targets = batch.initial, batch.targets.unbind(1)
+        pushed = len(targets) - n_steps
+        for following in rollout(self.forecaster, state, pushed):
+            state = following
+        checkpointed = self.config.checkpoint_steps
+        model = _Recomputed(self.forecaster) if checkpointed else self.forecaster
+        normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
+        predictions = rollout(model, state, n_steps, grad=True)
+        for predicted, target in zip(predictions, targets[pushed:], strict=True):
+            truth = normalise(target, predicted.time)
+            total = total + self.loss(normalise(predicted.fields, predicted.time), truth)
         return total / n_steps
 
     @torch.no_grad()
@@ -159,20 +159,16 @@ class Trainer:
         part, batch_size = self.mesh.data, -(-self.config.batch_size // self.mesh.data.ranks)
         own = np.asarray(indices)[part.rank :: part.ranks]
         for chosen in np.array_split(own, -(-len(own) // batch_size)) if len(own) else []:
-            batch = windows.batch(chosen)
-            fields = batch.fields.to(self.device)
+            batch = windows.batch(chosen).to(self.device)
             with autocast(self.config.precision, self.device):
-                earlier = self._on_device(batch.earlier)
-                steps = list(
-                    rollout(forecaster, fields[:, 0], batch.time, windows.n_steps, earlier)
-                )
-            first = self._scaled(batch.time, fields[:, 0])
+                steps = list(rollout(forecaster, batch.initial, windows.n_steps))
+            first = forecaster.normalise(batch.initial.fields, batch.time)
             pairs = []
-            for n, (valid_time, prediction) in enumerate(steps, start=1):
-                target = self._scaled(valid_time, fields[:, n])
-                predicted = self._scaled(valid_time, prediction.float())
+            for state, target in zip(steps, batch.targets.unbind(1), strict=True):
+                truth = forecaster.normalise(target, state.time)
+                predicted = forecaster.normalise(state.fields.float(), state.time)
                 # What persists is the departure from the baseline.
-                pairs.append((self.error(predicted, target), self.error(first, target)))
+                pairs.append((self.error(predicted, truth), self.error(first, truth)))
             errors.append(torch.tensor(pairs) * len(chosen))
         values = {}
         total = torch.stack(errors).sum(0) if errors else torch.zeros(windows.n_steps, 2)
@@ -191,7 +187,7 @@ class Trainer:
         assert isinstance(module, Forecaster)
         return module
 
-    def state(self) -> TrainingState:
+    def checkpoint(self) -> TrainingCheckpoint:
         """Everything that the next step depends on."""
         moments, numbers = optimizer_tensors(self.optimizer)
         tensors: dict[str, Tensor] = {}
@@ -202,16 +198,16 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.average.items()}
             values["average_updates"] = self.average.updates
-        return TrainingState(self.step_count, tensors, values)
+        return TrainingCheckpoint(self.step_count, tensors, values)
 
-    def restore(self, state: TrainingState) -> None:
+    def restore(self, state: TrainingCheckpoint) -> None:
         """Go back to a state.
 
         Raises:
             ValueError: if it is that of another model.
         """
         own = dict(self.forecaster.named_parameters())
-        saved = _below("model.", state.tensors)
+        saved = strip_prefix("model.", state.tensors)
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in saved.items()}:
             raise ValueError(
                 "the run was started with another model; resume with its own configuration, or "
@@ -221,24 +217,15 @@ class Trainer:
             for name, parameter in own.items():
                 parameter.copy_(saved[name])
         load_optimizer(
-            self.optimizer, _below("optimizer.", state.tensors), state.values["optimizer"]
+            self.optimizer, strip_prefix("optimizer.", state.tensors), state.values["optimizer"]
         )
         self.scaler.load_state_dict(state.values["scaler"])
         if self.average is not None and "average_updates" in state.values:
-            averages = _below("average.", state.tensors)
+            averages = strip_prefix("average.", state.tensors)
             self.average.average = {k: v.to(self.device) for k, v in averages.items()}
             self.average.updates = state.values["average_updates"]
         torch.set_rng_state(state.tensors["random"])
         self.step_count = state.step
-
-    def _on_device(self, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(x.to(self.device, non_blocking=True) for x in states)
-
-    def _scaled(self, time: np.ndarray, state: Tensor) -> Tensor:
-        """A state, normalised, zero outside the mask."""
-        scaled = self.forecaster.normalizer.normalise(state, time)
-        mask = self.forecaster.mask
-        return scaled if mask is None else scaled.where(mask, 0.0)
 
 
 class _Recomputed:
@@ -248,9 +235,13 @@ class _Recomputed:
         self.forecaster = forecaster
         self.time_step: TimeStep = forecaster.time_step
 
-    def step(self, state: Tensor, time: np.ndarray, *earlier: Tensor) -> Tensor:
-        return checkpoint(self.forecaster.step, state, time, *earlier, use_reentrant=False)
+    def step(self, state: State) -> State:
+        # Steps draw no random numbers, so that no generator has to be restored.
+        return recomputed(
+            self.forecaster.step, state, use_reentrant=False, preserve_rng_state=False
+        )
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, by what follows it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -126,7 +126,7 @@ def score(
     return make_dataset(truth, names, means, squared_error, activity_of_truth, count)
 
 
-def _states(truth: Truth, member: int) -> Iterator[tuple[int, Array]]:
+def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:
     """States of a forecast at the lead times that the store has, the initial state first.
 
     Yields:
@@ -139,14 +139,14 @@ def _states(truth: Truth, member: int) -> Iterator[tuple[int, Array]]:
     n_positions, n_channels = len(file.steps), len(file.channel_names)
     block = max(1, _BLOCK_BYTES // (4 * n_channels * file.grid.nlat * file.grid.nlon))
     for first in range(0, n_positions, block):
-        known = truth.known(member, slice(first, first + block))
+        known = truth.known(forecast_index, slice(first, first + block))
         if first and not len(known):
             continue
         last = int(known[-1]) if len(known) else first
-        states = file.states(member, slice(first, last + 1))
+        states = file.states(forecast_index, slice(first, last + 1))
         if first == 0:
-            truth.check_start(member, states[0])
-            file.check_initial(states[0], member)
+            truth.check_start(forecast_index, states[0])
+            file.check_initial(states[0], forecast_index)
         for position in known:
             yield int(position), states[position - first]
 

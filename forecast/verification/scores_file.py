@@ -67,7 +67,7 @@ def make_dataset(
         {"long_name": "Standard deviation of the truth's anomaly"},
     )
     scores["squared_error"] = (
-        (file.member_dim, *dims),
+        (file.forecast_dim, *dims),
         squared_error,
         {"long_name": "Mean squared error of each forecast"},
     )

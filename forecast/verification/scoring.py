@@ -65,13 +65,13 @@ class Scorer:
         keep: Callable[[Any], Any] = lru_cache(max(2, int(kept // per_state)))
         self._true = keep(self._true_state)
 
-    def true(self, member: int, position: int) -> TrueState:
+    def true(self, forecast_index: int, position: int) -> TrueState:
         """The truth of a forecast at a lead time; the last ones are kept.
 
         Raises:
             ValueError: if it is missing where the store's mask has values.
         """
-        return self._true(*self._truth.key(member, position))
+        return self._true(*self._truth.key(forecast_index, position))
 
     def model(self, field: Array, true: TrueState) -> Scores:
         """Scores of a forecast state (c, nlat, nlon)."""

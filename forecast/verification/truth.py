@@ -38,33 +38,33 @@ class Truth:
         self._place = np.where(time[place] == valid_time, place, -1)  # (n, k)
         self._channels = [store.channel_names.index(name) for name in file.channel_names]
 
-    def known(self, member: int, span: slice) -> NDArray[np.int64]:
+    def known(self, forecast_index: int, span: slice) -> NDArray[np.int64]:
         """The lead times, as positions, at which the store has a state."""
         positions = np.arange(len(self.file.steps))[span]
-        return positions[self._place[member, positions] >= 0]
+        return positions[self._place[forecast_index, positions] >= 0]
 
-    def states(self, member: int, positions: NDArray[np.int64]) -> Array:
+    def states(self, forecast_index: int, positions: NDArray[np.int64]) -> Array:
         """True states (k, c, nlat, nlon)."""
-        return np.stack([self.state(*self.key(member, int(p))) for p in positions])
+        return np.stack([self.state(*self.key(forecast_index, int(p))) for p in positions])
 
-    def key(self, member: int, position: int) -> tuple[int, int]:
+    def key(self, forecast_index: int, position: int) -> tuple[int, int]:
         """The arguments of `state`: forecasts that overlap share them; the second is the time."""
         trajectory = self.file.trajectory
-        place = int(self._place[member, position])
-        return 0 if trajectory is None else int(trajectory[member]), place
+        place = int(self._place[forecast_index, position])
+        return 0 if trajectory is None else int(trajectory[forecast_index]), place
 
     def state(self, trajectory: int, place: int) -> Array:
         """True state (c, nlat, nlon) at a time of the store."""
         where = (trajectory, place) if self.store.has_trajectories else (place,)
         return self.store.state(*where).numpy()[self._channels]
 
-    def reference(self, member: int, positions: NDArray[np.int64]) -> Array:
+    def reference(self, forecast_index: int, positions: NDArray[np.int64]) -> Array:
         """The climatology, else the mean of each channel, (k, c, nlat, nlon) or (1, c, 1, 1).
 
         Raises:
             ValueError: if there is neither, and channels have a mask, so that one is needed.
         """
-        found = self.references.of_norms(self.file.valid_time[member, positions])
+        found = self.references.of_norms(self.file.valid_time[forecast_index, positions])
         if found is None and self.store.mask is not None:
             raise ValueError(
                 f"{self.references.name} has no training split, and so no mean to depart from; "
@@ -101,32 +101,32 @@ class Truth:
         """Return True if a channel of the forecast has values at all points."""
         return bool(self.mask[channel].all())
 
-    def check_start(self, member: int, initial: Array | None = None) -> None:
+    def check_start(self, forecast_index: int, initial: Array | None = None) -> None:
         """Refuse a forecast that did not start from this store.
 
         Args:
-            member: which forecast.
+            forecast_index: which forecast.
             initial: its first state (c, nlat, nlon); read if not given.
 
         Raises:
             ValueError: if the store lacks the time of the start, or has another state there.
         """
         file = self.file
-        if self._place[member, 0] < 0:
+        if self._place[forecast_index, 0] < 0:
             raise ValueError(
-                f"store {self.store.path} has no state at {file.member_label(member)}, where a "
-                f"forecast of {file.path} starts; give the store that it started from"
+                f"store {self.store.path} has no state at {file.forecast_label(forecast_index)}, "
+                f"where a forecast of {file.path} starts; give the store that it started from"
             )
         if file.steps[0] > 0:
             return
-        here = file.states(member, slice(0, 1))[0] if initial is None else initial
-        there = self.state(*self.key(member, 0))
+        here = file.states(forecast_index, slice(0, 1))[0] if initial is None else initial
+        there = self.state(*self.key(forecast_index, 0))
         for name, x, y in zip(file.channel_names, here, there, strict=True):
             both = np.isfinite(x) & np.isfinite(y)  # model and store may have different masks
             size = y[both].std() or 1.0 if both.any() else 1.0
             if (np.abs(x - y) > _SAME_STATE * size)[both].any():
                 raise ValueError(
-                    f"the forecast of {file.path} from {file.member_label(member)} did not start "
-                    f"from store {self.store.path}: {name} differs at lead time 0; give the store "
-                    "that it started from"
+                    f"the forecast of {file.path} from {file.forecast_label(forecast_index)} did "
+                    f"not start from store {self.store.path}: {name} differs at lead time 0; give "
+                    "the store that it started from"
                 )

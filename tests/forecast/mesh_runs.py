@@ -15,8 +15,8 @@ from configs.schema import Config
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_training_state, save_training_state
-from forecast.training.batches import Batch, Windows, batches
+from forecast.model.package import load_checkpoint, save_checkpoint
+from forecast.training.batches import Windows, batches
 from forecast.training.optimizer import WeightAverage
 from forecast.training.processes import all_processes, training_mesh
 from forecast.training.train import train
@@ -120,21 +120,18 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         trainer = Trainer(forecaster, run.training)
         trainer.loss.to(dtype)
         trainer.error.to(dtype)
-        part, t, n_earlier = current().data, run.training, forecaster.n_earlier
+        part, t, n_history = current().data, run.training, forecaster.n_history
         stream = batches(
-            Windows(store, "train", case.n_steps, n_earlier), t.batch_size, 0, 0, 10 * t.accumulate,
+            Windows(store, "train", case.n_steps, n_history), t.batch_size, 0, 0, 10 * t.accumulate,
             part=part.rank, parts=part.ranks,
         )  # fmt: skip
         found: list[Tensor] = []
         for _ in range(10):
             parts = [next(stream) for _ in range(t.accumulate)]
-            parts = [
-                Batch(b.fields.to(dtype), b.time, b.starts, tuple(x.to(dtype) for x in b.earlier))
-                for b in parts
-            ]
+            parts = [replace(b, fields=b.fields.to(dtype)) for b in parts]
             result = trainer.step(parts, case.n_steps)
             found.append(torch.tensor([result.loss, result.gradient_norm], dtype=torch.float64))
-        windows = Windows(store, "validation", 2, n_earlier)
+        windows = Windows(store, "validation", 2, n_history)
         validation = trainer.validate(windows, list(range(min(3, len(windows)))))
         values = {"losses and norms": torch.stack(found)}
         values |= {name: p.detach().double() for name, p in forecaster.named_parameters()}
@@ -252,7 +249,7 @@ def both_optimizers(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 store = Store(folder / "trajectories.zarr")
                 torch.manual_seed(0)
                 trainer = Trainer(Forecaster.from_store(run.model, store), run.training)
-                state = load_training_state(out / f"{first}")
+                state = load_checkpoint(out / f"{first}")
                 if state is not None:
                     trainer.restore(state)
                 part, begin = ranks.data, trainer.step_count
@@ -266,7 +263,7 @@ def both_optimizers(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 kept = {id(x): x.numel() for state in states for x in state.values()}
                 numbers.append(sum(kept.values()))
                 (out / f"{first}").mkdir(exist_ok=True)
-                save_training_state(trainer.state(), out / f"{first}", 9)
+                save_checkpoint(trainer.checkpoint(), out / f"{first}", 9)
                 ranks.broadcast(None)
         found[f"{first}"] = numbers
     torch.save(found, out / f"numbers.{os.environ['RANK']}")

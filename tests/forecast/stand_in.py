@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data_prep.store.reader import Store
+from forecast.model.state import State
 
 TURN = 0.25
 """Eastward turn of the synthetic fields per step, radians."""
@@ -27,23 +28,25 @@ class Turning(nn.Module):
         self.store = Store(store)
         self.grid, self.channels = self.store.grid, self.store.channels
         self.channel_names, self.time_step = self.store.channel_names, self.store.time_step
-        self.mask, self.n_earlier = self.store.mask, 0
+        self.mask, self.n_history = self.store.mask, 0
         self.weight = nn.Parameter(torch.tensor(factor))
         self.fails: dict[int, int] = {}
         self.times: list[np.ndarray] = []
         self.steps_done = 0
 
-    def step(self, state: Tensor, time: np.ndarray) -> Tensor:
+    def step(self, state: State) -> State:
         """One step; outside the mask the state may be anything."""
-        self.times.append(time)
+        self.times.append(state.time)
         self.steps_done += 1
         mean = self.store.statistics["mean"].float()[:, None, None]
-        anomaly = state - mean if self.mask is None else (state - mean).where(self.mask, 0.0)
+        anomaly = state.fields - mean
+        if self.mask is not None:
+            anomaly = anomaly.where(self.mask, 0.0)
         spectrum = torch.fft.rfft(anomaly)
         m = torch.arange(spectrum.shape[-1])
-        turned = torch.fft.irfft(spectrum * torch.exp(-1j * m * TURN), n=state.shape[-1])
-        state = mean + self.weight * turned
+        turned = torch.fft.irfft(spectrum * torch.exp(-1j * m * TURN), n=anomaly.shape[-1])
+        fields = mean + self.weight * turned
         for index, step in self.fails.items():
             if self.steps_done >= step:
-                state[index, 1, 0, 3] = torch.inf
-        return state
+                fields[index, 1, 0, 3] = torch.inf
+        return state.advance(fields, self.time_step.advance(state.time))

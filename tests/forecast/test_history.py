@@ -8,12 +8,13 @@ import zarr
 
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.inference.initial_times import find_starts
-from forecast.inference.mlflow_model import ServedForecaster
+from forecast.inference.initial_times import find_initial_times
+from forecast.inference.mlflow_model import MLflowModel
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, save_package
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from forecast.training.batches import Windows
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
@@ -35,51 +36,51 @@ def test_the_network_sees_the_steps_that_led_to_the_state(stores):
     forecaster = trained(store, 3, baseline="climatology")
     seen = []
     forecaster.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    oldest, older, state = store.states(4, 0, 3)[:, None]
+    oldest, older, fields = store.states(4, 0, 3)[:, None]
     time = np.array([store.valid_time(6)])
-    forecaster.step(state, time, older, oldest)
+    forecaster.step(State(fields, time, (oldest, older)))
     anomaly = [
         forecaster.normalizer.normalise(x, store.time_step.advance(time, -n)).nan_to_num()
-        for n, x in enumerate((state, older, oldest))
+        for n, x in enumerate((fields, older, oldest))
     ]
     scale = forecaster.normalizer.step_scale
     steps = [(anomaly[n] - anomaly[n + 1]) / scale for n in range(2)]
     torch.testing.assert_close(seen[0][:, :6], torch.cat([anomaly[0], *steps], 1))
-    with pytest.raises(ValueError, match=r"sees 3 states \(model.history\), got 2; give the 2 "):
-        forecaster.step(state, time, older)
+    with pytest.raises(ValueError, match=r"sees 3 states \(model.history\), got 2; give a state "):
+        forecaster.step(State(fields, time, (older,)))
 
 
 def test_a_rollout_sees_its_own_states(stores):
     store = Store(stores["trajectory"])
     forecaster = trained(store, 3)
-    oldest, older, state = store.states(0, 0, 3)[:, None]
-    time = np.array([store.valid_time(0, 2)])
-    states, times = [oldest, older, state], [time]
+    initial = State.from_series(store.states(0, 0, 3)[None], np.array([store.valid_time(0, 2)]))
+    fields, times = [*initial.series], [initial.time]
     for _ in range(4):
-        states.append(forecaster.step(states[-1], times[-1], states[-2], states[-3]))
+        following = forecaster.step(State(fields[-1], times[-1], (fields[-3], fields[-2])))
+        fields.append(following.fields)
         times.append(store.time_step.advance(times[-1]))
-    found = list(rollout(forecaster, state, time, 4, (older, oldest)))
-    for (valid, x), expected_time, expected in zip(found, times[1:], states[3:], strict=True):
-        np.testing.assert_array_equal(valid, expected_time)
-        torch.testing.assert_close(x, expected, rtol=0, atol=0)
+    found = list(rollout(forecaster, initial, 4))
+    for state, expected_time, expected in zip(found, times[1:], fields[3:], strict=True):
+        np.testing.assert_array_equal(state.time, expected_time)
+        torch.testing.assert_close(state.fields, expected, rtol=0, atol=0)
 
 
 def test_a_split_too_short_for_the_past_is_refused(stores):
     message = "no 7 consecutive states; ask for fewer rollout steps, for less model.history or"
     with pytest.raises(ValueError, match=message):
-        Windows(Store(stores["trajectory"]), "train", 0, n_earlier=6)
+        Windows(Store(stores["trajectory"]), "train", 0, n_history=6)
 
 
 @pytest.mark.parametrize("kind", ["trajectory", "files"])
 def test_a_window_has_the_states_before_it_and_all_are_of_its_split(stores, kind):
     store = Store(stores[kind])
-    plain, windows = Windows(store, "train", 2), Windows(store, "train", 2, n_earlier=2)
+    plain, windows = Windows(store, "train", 2), Windows(store, "train", 2, n_history=2)
     assert len(windows) == len(Windows(store, "train", 4)) < len(plain)
     batch = windows.batch([0, 5, len(windows) - 1])
-    assert len(batch.earlier) == 2
+    assert len(batch.initial.history) == batch.targets.shape[1] == 2
     for b, (index, step) in enumerate(batch.starts):
         expected = store.states(index, step - 2, 5)
-        found = torch.stack([batch.earlier[1][b], batch.earlier[0][b], *batch.fields[b]])
+        found = torch.stack([*(x[b] for x in batch.initial.series), *batch.targets[b]])
         torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
         assert batch.time[b] == store.valid_time(index, step)
         span = [index] if store.has_trajectories else range(index - 2, index + 3)
@@ -90,14 +91,13 @@ def test_what_is_pushed_forward_leaves_its_states_behind(stores):
     store = Store(stores["trajectory"])
     settings = config({"history": 2})
     trainer = Trainer(trained(store, 2), settings.training)
-    batch = Windows(store, "train", 3, n_earlier=1).batch([0, 4])
-    *_, (_, before), (valid, last) = rollout(
-        trainer.forecaster, batch.fields[:, 0], batch.time, 3, batch.earlier
-    )
+    batch = Windows(store, "train", 3, n_history=1).batch([0, 4])
+    *_, before, last = rollout(trainer.forecaster, batch.initial, 3)
     normalise = trainer.forecaster.normalizer.normalise
-    expected = trainer.loss(normalise(last, valid), normalise(batch.fields[:, 3], valid))
+    target = normalise(batch.targets[:, 2], last.time)
+    expected = trainer.loss(normalise(last.fields, last.time), target)
     torch.testing.assert_close(trainer.rollout_loss(batch, 1), expected)
-    assert not torch.allclose(before, batch.fields[:, 2])
+    assert not torch.allclose(before.fields, batch.targets[:, 1])
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
@@ -109,10 +109,10 @@ def test_a_forecast_starts_where_the_store_has_the_states_before(stores, tmp_pat
     run_rollout(tmp_path / "package", store.path, out, split="train", n_steps=3, batch_size=3)
     with xr.open_dataset(out, chunks=None) as file:
         for i in range(4):
-            oldest, older, state = store.states(i, 0, 3)[:, None]
             time = np.array([store.valid_time(i, 2)])
-            steps = [x for _, x in rollout(forecaster, state, time, 3, (older, oldest))]
-            expected = torch.cat([state, *steps])
+            initial = State.from_series(store.states(i, 0, 3)[None], time)
+            steps = [state.fields for state in rollout(forecaster, initial, 3)]
+            expected = torch.cat([initial.fields, *steps])
             np.testing.assert_array_equal(file.init_time[i], time[0])
             for c, name in enumerate(store.channel_names):
                 np.testing.assert_allclose(file[name].values[i], expected[:, c], rtol=1e-5)
@@ -120,18 +120,18 @@ def test_a_forecast_starts_where_the_store_has_the_states_before(stores, tmp_pat
 
 def test_starts_without_a_past_are_left_out_or_refused(stores):
     series, trajectories = Store(stores["files"]), Store(stores["trajectory"])
-    assert find_starts(series, "train", n_earlier=2)[:2] == [(2, 0), (3, 0)]
-    assert find_starts(series, "test", n_earlier=2) == find_starts(series, "test")
-    assert find_starts(trajectories, n_earlier=2) == [(5, 2)]
-    assert find_starts(series, init_times=["2000-03"], n_earlier=2) == [(2, 0)]
+    assert find_initial_times(series, "train", n_history=2)[:2] == [(2, 0), (3, 0)]
+    assert find_initial_times(series, "test", n_history=2) == find_initial_times(series, "test")
+    assert find_initial_times(trajectories, n_history=2) == [(5, 2)]
+    assert find_initial_times(series, init_times=["2000-03"], n_history=2) == [(2, 0)]
     with pytest.raises(
         ValueError, match=r"begins at 2000-01-01.*first .* is 2000-03-01.*not 2000-02"
     ):
-        find_starts(series, init_times=["2000-02"], n_earlier=2)
+        find_initial_times(series, init_times=["2000-02"], n_history=2)
     with pytest.raises(ValueError, match="no time in split 'train' .* has the 24 before it"):
-        find_starts(series, "train", n_earlier=24)
+        find_initial_times(series, "train", n_history=24)
     with pytest.raises(ValueError, match="has 6 times, the model sees 7 at once"):
-        find_starts(trajectories, n_earlier=6)
+        find_initial_times(trajectories, n_history=6)
 
 
 def test_a_missing_value_before_the_initial_state_is_refused(make_store, tmp_path):
@@ -146,15 +146,14 @@ def test_a_missing_value_before_the_initial_state_is_refused(make_store, tmp_pat
 def test_on_another_grid_the_past_goes_along(stores):
     store = Store(stores["trajectory"])
     forecaster, fine = trained(store, 2), Grid.legendre_gauss(16, 32)
-    earlier, state = store.states(0, 0, 2)[:, None]
-    time = np.array([store.valid_time(0, 1)])
-    *_, (_, own) = rollout(forecaster, state, time, 3, (earlier,))
-    there = [resample(x, store.grid, fine) for x in (state, earlier)]
-    *_, (_, found) = rollout(Resampled(forecaster, fine), there[0], time, 3, there[1:])
-    expected = resample(own, store.grid, fine)
+    state = State.from_series(store.states(0, 0, 2)[None], np.array([store.valid_time(0, 1)]))
+    *_, own = rollout(forecaster, state, 3)
+    there = state.map(lambda x: resample(x, store.grid, fine))
+    *_, found = rollout(ResamplingForecaster(forecaster, fine), there, 3)
+    expected = resample(own.fields, store.grid, fine)
     scale = store.statistics["std"].float()[:, None, None]  # 30 is added to the first channel
-    assert ((own - state) / scale).abs().amax((0, 2, 3)).min() > 0.1
-    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-3)
+    assert ((own.fields - state.fields) / scale).abs().amax((0, 2, 3)).min() > 0.1
+    torch.testing.assert_close(found.fields / scale, expected / scale, rtol=0, atol=1e-3)
 
 
 def test_served_it_takes_the_states_in_the_order_of_time(stores):
@@ -162,9 +161,9 @@ def test_served_it_takes_the_states_in_the_order_of_time(stores):
     forecaster = trained(store, 2)
     states = store.states(0, 0, 2)
     time = np.array([store.valid_time(0, 1)])
-    steps = rollout(forecaster, states[None, 1], time, 3, (states[None, 0],))
-    expected = torch.stack([x for _, x in steps], 1)
-    served = ServedForecaster(forecaster)
+    steps = rollout(forecaster, State.from_series(states[None], time), 3)
+    expected = torch.stack([state.fields for state in steps], 1)
+    served = MLflowModel(forecaster)
     inputs = {"state": states[None].numpy(), "time": time.astype("datetime64[s]").astype(int)}
     np.testing.assert_array_equal(served.predict(inputs, {"n_steps": 3}), expected.numpy())
     with pytest.raises(ValueError, match=r"expected \(b, 2, 3, 8, 16\) .* in the order of time"):

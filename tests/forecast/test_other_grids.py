@@ -13,7 +13,8 @@ from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from forecast.training.train import train
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import area_mean
@@ -70,14 +71,14 @@ def states(store: Store, step: int) -> torch.Tensor:
     return torch.stack([store.state(i, step) for i in store.split_indices("test")])
 
 
-def errors(model: Forecaster | Resampled, store: Store) -> np.ndarray:
+def errors(model: Forecaster | ResamplingForecaster, store: Store) -> np.ndarray:
     """Root-mean-square errors of a forecast and of persistence, (5 steps, 2, channel)."""
     start = states(store, 0)
     time = np.full(len(start), store.valid_time(0))
     found = []
-    for n, (_, state) in enumerate(rollout(model, start, time, 5), start=1):
+    for n, state in enumerate(rollout(model, State(start, time), 5), start=1):
         truth = states(store, n)
-        squares = [(x - truth).double().square() for x in (state, start)]
+        squares = [(x - truth).double().square() for x in (state.fields, start)]
         found.append([area_mean(s, store.grid).mean(0).sqrt().numpy() for s in squares])
     return np.array(found)
 
@@ -105,5 +106,5 @@ def test_fields_taken_to_the_own_grid_and_back_are_forecast_as_well(trained, oth
     there = resample(states(other, 0), other.grid, store.grid)
     torch.testing.assert_close(there / scale, states(store, 0) / scale, rtol=0, atol=2e-6)
     own = errors(forecaster, store)[:, 0]
-    found = errors(Resampled(forecaster, other.grid), other)[:, 0]
+    found = errors(ResamplingForecaster(forecaster, other.grid), other)[:, 0]
     np.testing.assert_allclose(found, own, rtol=1e-3)

@@ -14,7 +14,7 @@ import zarr
 from safetensors.torch import load_file
 
 from configs import layout
-from forecast.model.package import load_training_state
+from forecast.model.package import load_checkpoint
 from forecast.training.tracking.mlflow_tracker import flatten
 from forecast.training.tracking.recorder import read_metrics
 from tests.forecast import mesh_runs
@@ -128,7 +128,7 @@ def test_a_run_leaves_the_same_files_and_metrics(out, folder):
 
 
 def test_a_run_goes_on_from_the_state_of_one_process(out, folder):
-    found, expected = (load_training_state(p / "run").tensors for p in (out, folder / "alone"))
+    found, expected = (load_checkpoint(p / "run").tensors for p in (out, folder / "alone"))
     assert found.keys() == expected.keys()
     parts = {name.partition(".")[0] for name in expected}
     assert parts == {"model", "average", "optimizer", "random"}
@@ -190,7 +190,7 @@ def test_scores_are_those_of_one_process(out, folder):
 
 def test_a_dealt_optimiser_does_the_steps_of_a_whole_one_with_half_its_state(folder, tmp_path):
     run(2, mesh_runs.both_optimizers, folder, tmp_path, (1, 2))
-    whole_first, dealt_first = (load_training_state(tmp_path / f) for f in ("False", "True"))
+    whole_first, dealt_first = (load_checkpoint(tmp_path / f) for f in ("False", "True"))
     assert whole_first.step == 10
     assert whole_first.values == dealt_first.values
     assert whole_first.tensors.keys() == dealt_first.tensors.keys()
@@ -207,8 +207,8 @@ def test_a_run_goes_on_on_4_ranks_on_2_on_1_and_on_3(folder, tmp_path):
     parts = shutil.copytree(folder / "begun", tmp_path / "parts")
     for number, (stop, (data, latitude)) in list(enumerate(mesh_runs.LEGS))[1:]:
         run(data * latitude, mesh_runs.leg, folder / "trajectories.zarr", parts, number)
-        assert load_training_state(parts).step == stop
-    found, expected = (load_training_state(r).tensors for r in (parts, folder / "alone/run"))
+        assert load_checkpoint(parts).step == stop
+    found, expected = (load_checkpoint(r).tensors for r in (parts, folder / "alone/run"))
     for part in ("model", "average"):
         names = [name for name in expected if name.startswith(part)]
         assert distance({n: found[n] for n in names}, {n: expected[n] for n in names}) <= 1e-5

@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 _SENT_FILE = "tracking.json"
 _EVERY = 5.0
-"""Seconds between two deliveries."""
+"""Seconds between two uploads."""
 _LONGEST_PAUSE = 60.0
 _PATIENCE = 30.0
 """Seconds that the end of a run waits for the tracker."""
-_LINES_PER_DELIVERY = 200
+_LINES_PER_UPLOAD = 200
 
 
 class MetricsFile:
@@ -79,7 +79,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
-class Delivery(threading.Thread):
+class MetricsUploader(threading.Thread):
     """Sends the metrics file, and at the end the artifacts, to a tracker."""
 
     def __init__(self, run: Path, tracker: Tracker, description: RunDescription) -> None:
@@ -90,7 +90,7 @@ class Delivery(threading.Thread):
             tracker: where to send.
             description: of the run, for a tracker that does not know it yet.
         """
-        super().__init__(name="delivery to the tracker", daemon=True)
+        super().__init__(name="upload to the tracker", daemon=True)
         self.run_folder, self.tracker, self.description = run, tracker, description
         self.failure = ""
         self._sent = _read_sent(run)
@@ -129,7 +129,7 @@ class Delivery(threading.Thread):
         while True:
             ending = self._ending.is_set()
             try:
-                self._deliver()
+                self._upload()
                 if ending:
                     self._conclude()
                 self.failure, pause = "", _EVERY
@@ -143,7 +143,7 @@ class Delivery(threading.Thread):
                 return
             self._ending.wait(pause)
 
-    def _deliver(self) -> None:
+    def _upload(self) -> None:
         if not self._started_run:
             run_id = self.tracker.start(self.description, self._sent.get("run_id"))
             self._remember(run_id=run_id)
@@ -162,7 +162,7 @@ class Delivery(threading.Thread):
         with (self.run_folder / layout.METRICS_FILE).open("rb") as file:
             file.seek(position)
             for line in file:
-                if not line.endswith(b"\n") or len(records) == _LINES_PER_DELIVERY:
+                if not line.endswith(b"\n") or len(records) == _LINES_PER_UPLOAD:
                     break
                 records.append(json.loads(line))
                 position += len(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,6 +13,7 @@ from benchmarks.accuracy.ablation import prepare
 from benchmarks.accuracy.ablation_errors import measure, persistence, relative_l2, transfer
 from benchmarks.accuracy.ablation_variants import Task, Variant
 from forecast.model.forecaster import Forecaster
+from forecast.model.state import State
 from forecast.training.batches import Store
 
 TINY = Task(
@@ -61,8 +61,9 @@ def test_the_error_of_persistence_is_its_definition(store: Store, untrained: For
 def test_a_forecast_that_grows_leaves_the_range_of_the_truth(
     store: Store, untrained: Forecaster
 ) -> None:
-    def growing(state: torch.Tensor, time: np.ndarray) -> torch.Tensor:
-        return state * torch.tensor([1.0, 1.1, 1.1])[:, None, None]
+    def growing(state: State) -> State:
+        factors = torch.tensor([1.0, 1.1, 1.1])[:, None, None]
+        return state.advance(state.fields * factors, store.time_step.advance(state.time))
 
     untrained.step = growing  # type: ignore[method-assign]
     leaves = measure(untrained, store, 40, 4)["leaves"]

@@ -10,7 +10,7 @@ import pytest
 from configs.load import dump_config
 from configs.schema import Config
 from forecast.cli.main import main
-from forecast.model.package import load_training_state
+from forecast.model.package import load_checkpoint
 from forecast.training.tracking.recorder import read_metrics
 from tests.forecast.small_run import config
 from tests.ranks import ROOT, environment, finish, start
@@ -63,5 +63,5 @@ def test_torchrun_goes_on_from_the_last_state_after_a_kill(make_store, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "resuming at step 8 of 12" in (out / "train.log").read_text()
     assert [r["step"] for r in read_metrics(out / "metrics.jsonl")][-2:] == [10, 12]
-    state = load_training_state(out)
+    state = load_checkpoint(out)
     assert state is not None and state.step == 12

@@ -142,9 +142,9 @@ def test_only_points_under_the_mask_of_the_model_end_a_forecast(stores, tmp_path
     row, column = 3, 5
     step = model.step
 
-    def broken(state, time):
-        following = step(state, time)
-        following[:, 0, row, column] = torch.inf
+    def broken(state):
+        following = step(state)
+        following.fields[:, 0, row, column] = torch.inf
         return following
 
     model.step = broken
@@ -202,8 +202,12 @@ def test_real_sea_surface_temperature_under_another_coast(
 
 
 def test_states_are_read_as_they_are_where_both_masks_agree(stores):
-    store = Store(stores[0])
-    states = InitialStates(store, store.channel_names, store.mask, n_earlier=1)
-    found = states.read([(3, 0), (7, 0)])
-    torch.testing.assert_close(found[1], store.states(6, 0, 2), rtol=0, atol=0, equal_nan=True)
+    store, model = Store(stores[0]), Turning(stores[0])
+    model.n_history = 1
+    states = InitialStates(store, model, "train")
+    found = states.read([2, 6])
+    assert [states.starts[i] for i in (2, 6)] == [(3, 0), (7, 0)]
+    series = torch.stack(found.series, 1)
+    torch.testing.assert_close(series[1], store.states(6, 0, 2), rtol=0, atol=0, equal_nan=True)
+    np.testing.assert_array_equal(found.time, store.time[[3, 7]])
     assert states.comment == ""

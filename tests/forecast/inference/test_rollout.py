@@ -10,8 +10,9 @@ import xarray as xr
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.inference.initial_times import find_starts
+from forecast.inference.initial_times import find_initial_times
 from forecast.inference.rollout import rollout
+from forecast.model.state import State
 from tests.forecast.stand_in import Turning
 
 
@@ -33,34 +34,35 @@ class Doubling:
         self.time_step = TimeStep.parse(time_step)
         self.weight = torch.tensor(weight, requires_grad=True)
 
-    def step(self, state, time):
-        return self.weight * state
+    def step(self, state):
+        return state.advance(self.weight * state.fields, self.time_step.advance(state.time))
+
+
+THREE = State(torch.full((1, 1, 2, 2), 3.0), np.array(["2001-01-01"], dtype="datetime64[ns]"))
 
 
 def test_predictions_are_fed_back():
-    state, time = torch.full((1, 1, 2, 2), 3.0), np.array(["2001-01-01"], dtype="datetime64[ns]")
-    yielded = [s.flatten()[0].item() for _, s in rollout(Doubling("1h"), state, time, 4)]
+    yielded = [s.fields.flatten()[0].item() for s in rollout(Doubling("1h"), THREE, 4)]
     assert yielded == [6.0, 12.0, 24.0, 48.0]
 
 
 def test_valid_times_count_from_the_start():
     time = np.array(["2001-01-31", "2001-02-14T12"], dtype="datetime64[ns]")
-    times = [t for t, _ in rollout(Doubling("1mo"), torch.ones(2, 1, 2, 2), time, 2)]
+    states = list(rollout(Doubling("1mo"), State(torch.ones(2, 1, 2, 2), time), 2))
     expected = np.array(["2001-03-31", "2001-04-14T12"], dtype="datetime64[ns]")
-    np.testing.assert_array_equal(times[-1], expected)
+    np.testing.assert_array_equal(states[-1].time, expected)
 
 
 def test_gradients_flow_through_all_steps_when_asked_for():
-    model, time = Doubling("1h"), np.array(["2001-01-01"], dtype="datetime64[ns]")
-    *_, (_, last) = rollout(model, torch.full((1, 1, 2, 2), 3.0), time, 3, grad=True)
-    last.mean().backward()
+    model = Doubling("1h")
+    *_, last = rollout(model, THREE, 3, grad=True)
+    last.fields.mean().backward()
     assert model.weight.grad.item() == pytest.approx(3 * 2.0**2 * 3.0)
 
 
 def test_grad_mode_of_the_caller_is_left_alone():
-    model, time = Doubling("1h"), np.array(["2001-01-01"], dtype="datetime64[ns]")
-    for _, state in rollout(model, torch.ones(1, 1, 2, 2), time, 2):
-        assert not state.requires_grad
+    for state in rollout(Doubling("1h"), THREE, 2):
+        assert not state.fields.requires_grad
         assert torch.is_grad_enabled()
 
 
@@ -70,9 +72,9 @@ def test_the_file_holds_what_the_rollout_yields(store, tmp_path, suffix):
     run_rollout(model, store, tmp_path / f"f{suffix}", split="train", n_steps=5, batch_size=3)
     with xr.open_dataset(tmp_path / f"f{suffix}", chunks=None) as file:
         source = Store(store)
-        state = torch.stack([source.state(i) for i in range(4)])
-        time = np.full(4, source.time[0])
-        expected = [state, *(s for _, s in rollout(model, state, time, 5))]
+        fields = torch.stack([source.state(i) for i in range(4)])
+        steps = rollout(model, State(fields, np.full(4, source.time[0])), 5)
+        expected = [fields, *(state.fields for state in steps)]
         for c, name in enumerate(source.channel_names):
             np.testing.assert_array_equal(
                 file[name].values, torch.stack(expected, 1)[:, :, c].numpy(force=True)
@@ -143,16 +145,16 @@ def test_progress_reaches_the_total(store, tmp_path):
 
 def test_starts_are_found_by_date(masked_store, store):
     series = Store(masked_store)
-    assert find_starts(series, init_times=["2001-03", "2002-01-15"]) == [(14, 0), (24, 0)]
-    assert find_starts(Store(store), init_times=["2000-01-01 02:00"]) == [(5, 2)]
+    assert find_initial_times(series, init_times=["2001-03", "2002-01-15"]) == [(14, 0), (24, 0)]
+    assert find_initial_times(Store(store), init_times=["2000-01-01 02:00"]) == [(5, 2)]
     with pytest.raises(ValueError, match=r"no state at 2010-01; it has 2000-01-01.*nearest"):
-        find_starts(series, init_times=["2010-01"])
+        find_initial_times(series, init_times=["2010-01"])
     for store_of in (series, Store(store)):  # beyond the range of nanoseconds too
         last = str(store_of.time[-1].astype("M8[m]"))
         with pytest.raises(ValueError, match=rf"no state at 3000-01;.*nearest: {last}"):
-            find_starts(store_of, init_times=["3000-01"])
+            find_initial_times(store_of, init_times=["3000-01"])
     with pytest.raises(ValueError, match="'soon' is not a date"):
-        find_starts(series, init_times=["soon"])
+        find_initial_times(series, init_times=["soon"])
 
 
 def test_package_and_store_that_do_not_fit_are_refused(store, masked_store, make_store, tmp_path):

@@ -48,9 +48,9 @@ def write(path: Path, kind: str, **options: int) -> tuple[ForecastAxes, np.ndarr
     layout = axes(kind, **options)
     values = fields(layout)
     with ForecastWriter(path, layout, ATTRIBUTES, batch_size=2) as writer:
-        for members in ([0, 1], [2]):
+        for forecast_indices in ([0, 1], [2]):
             for k in range(values.shape[1]):
-                writer.write(members, k, values[members, k])
+                writer.write(forecast_indices, k, values[forecast_indices, k])
     return layout, values
 
 
@@ -146,8 +146,8 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch, suffix, 
     def fail(*args):
         raise kind("NetCDF: HDF error")
 
-    for sink in ("NetCDFSink", "ZarrSink"):
-        monkeypatch.setattr(f"forecast.inference.writer.{sink}.put", fail)
+    for name in ("NetCDFFormat", "ZarrFormat"):
+        monkeypatch.setattr(f"forecast.inference.writer.{name}.put", fail)
     with pytest.raises(OSError, match=r"cannot write .*f\.(nc|zarr) \(NetCDF: HDF error; \d+ MB"):
         write(tmp_path / f"f{suffix}", "series")
     assert not list(tmp_path.iterdir())
@@ -184,12 +184,12 @@ def test_lead_times_and_starts_are_found_by_what_a_person_types(tmp_path):
     assert [series.find_lead(x) for x in ("12h", "1d", "6", 18, "0", None)] == [2, 4, 1, 3, 0, 4]
     assert [months.find_lead(x) for x in ("2mo", 3, "1 month")] == [2, 3, 1]
     assert series.lead_label(3) == "18 h" and months.lead_label(1) == "1 month"
-    assert [series.find_member(x) for x in ("2001-01-02", 1, None)] == [2, 1, 0]
-    assert [trajectories.find_member(x) for x in (5, "7", None)] == [1, 2, 0]
+    assert [series.find_forecast(x) for x in ("2001-01-02", 1, None)] == [2, 1, 0]
+    assert [trajectories.find_forecast(x) for x in (5, "7", None)] == [1, 2, 0]
     with pytest.raises(ValueError, match="no lead time '7h'; it has 0 h to 24 h every 6 h"):
         series.find_lead("7h")
     with pytest.raises(ValueError, match="no forecast with trajectory '3'; it has 3, from 4 to 7"):
-        trajectories.find_member(3)
+        trajectories.find_forecast(3)
     with pytest.raises(ValueError, match=r"no variable 'z50'; it has z500, t2m \(nearest: z500\)"):
         series.check_variable("z50")
 

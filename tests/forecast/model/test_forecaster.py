@@ -6,6 +6,7 @@ from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
+from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import RealSHT
@@ -37,26 +38,27 @@ def monthly(make_store, tmp_path_factory):
     return Store(make_store(tmp_path_factory.mktemp("m") / "store.zarr", "files", mask=True))
 
 
-def states(store: Store, count: int = 2) -> tuple[torch.Tensor, np.ndarray]:
+def state_of(store: Store, count: int = 2) -> State:
     index = store.split_indices("train")[:count]
     fields = torch.stack([store.state(i) for i in index]).double()
-    return fields, np.array([store.valid_time(i) for i in index])
+    return State(fields, np.array([store.valid_time(i) for i in index]))
 
 
 def test_an_untrained_forecaster_is_persistence(trajectories):
-    state, time = states(trajectories)
+    state = state_of(trajectories)
     forecaster = build(trajectories, trained=False)
-    torch.testing.assert_close(forecaster.step(state, time), state, rtol=1e-12, atol=1e-12)
+    following = forecaster.step(state)
+    torch.testing.assert_close(following.fields, state.fields, rtol=1e-12, atol=1e-12)
 
 
 def test_an_untrained_forecaster_with_a_climatology_damps_every_degree_of_the_anomaly(monthly):
     """By its autocorrelation after one step, whatever the degrees of the spectral branch are."""
     forecaster = build(monthly, trained=False, baseline="climatology", spectral_limit=None)
     normalizer, channels = forecaster.normalizer, len(monthly.channels)
-    time = states(monthly, 3)[1]
+    time = state_of(monthly, 3).time
     anomaly = torch.randn(3, channels, *monthly.grid.shape, dtype=torch.float64)
-    following = forecaster.step(normalizer.denormalise(anomaly, time), time)
-    later = normalizer.normalise(following, monthly.time_step.advance(time))
+    following = forecaster.step(State(normalizer.denormalise(anomaly, time), time))
+    later = normalizer.normalise(following.fields, following.time)
     kept = 1 - (normalizer.std_step / normalizer.std).square() / 2
     expected = (anomaly * kept[:, None, None]).where(monthly.mask, torch.nan)
     # The weights were set in float32.
@@ -65,77 +67,77 @@ def test_an_untrained_forecaster_with_a_climatology_damps_every_degree_of_the_an
 
 
 def test_area_means_of_conserved_channels_are_kept_exactly(trajectories):
-    state, time = states(trajectories)
+    state = state_of(trajectories)
     forecaster = build(trajectories)
-    before = area_mean(state, trajectories.grid)
-    *_, (_, following) = rollout(forecaster, state, time, 5)
-    assert (following - state).abs().max() > 1
-    after = area_mean(following, trajectories.grid)
+    before = area_mean(state.fields, trajectories.grid)
+    *_, following = rollout(forecaster, state, 5)
+    assert (following.fields - state.fields).abs().max() > 1
+    after = area_mean(following.fields, trajectories.grid)
     torch.testing.assert_close(after, before, rtol=1e-10, atol=1e-10)
 
 
 def test_conservation_can_be_left_out(trajectories):
-    state, time = states(trajectories)
-    following = build(trajectories, conserve=False).step(state, time)
-    change = area_mean(following - state, trajectories.grid)
+    state = state_of(trajectories)
+    following = build(trajectories, conserve=False).step(state)
+    change = area_mean(following.fields - state.fields, trajectories.grid)
     assert change.abs().min() > 1e-3
 
 
 def test_the_area_mean_of_a_persistent_anomaly_is_kept_while_the_season_goes_on(monthly):
-    state, time = states(monthly)
+    state = state_of(monthly)
     name = monthly.channel_names[0]
     forecaster = build(monthly, baseline="climatology", persistent_mean=(name,))
-    later = monthly.time_step.advance(time)
-    following = forecaster.step(state, time)
+    following = forecaster.step(state)
     of, weights = forecaster.normalizer, monthly.grid.area_weights * monthly.mask
 
-    def means(x: torch.Tensor, at: np.ndarray) -> torch.Tensor:
-        anomaly = (x - of.baseline(at)).where(monthly.mask, 0.0)
+    def means(x: State) -> torch.Tensor:
+        anomaly = (x.fields - of.baseline(x.time)).where(monthly.mask, 0.0)
         return (anomaly * weights).sum((-2, -1)) / weights.sum((-2, -1))
 
-    before, after = means(state, time), means(following, later)
+    before, after = means(state), means(following)
     torch.testing.assert_close(after[:, 0], before[:, 0], rtol=0, atol=1e-10)
     assert (after[:, 1] - before[:, 1]).abs().min() > 1e-3
-    season = (of.baseline(later) - of.baseline(time)).where(monthly.mask, 0.0)[:, 0]
+    season = of.baseline(following.time) - of.baseline(state.time)
+    season = season.where(monthly.mask, 0.0)[:, 0]
     assert (season * weights[0]).sum((-2, -1)).abs().min() > 1e-3
 
 
 def test_what_is_outside_the_mask_neither_enters_nor_leaves(monthly):
-    state, time = states(monthly)
+    state = state_of(monthly)
     forecaster = build(monthly, baseline="climatology", static=("sin_latitude", "orography"))
-    following = forecaster.step(state, time)
+    following = forecaster.step(state).fields
     assert torch.equal(following.isnan(), ~monthly.mask.expand_as(following))
-    spoiled = state.where(monthly.mask, 1e9)
-    torch.testing.assert_close(
-        forecaster.step(spoiled, time), following, rtol=0, atol=0, equal_nan=True
-    )
+    spoiled = forecaster.step(state.map(lambda x: x.where(monthly.mask, 1e9))).fields
+    torch.testing.assert_close(spoiled, following, rtol=0, atol=0, equal_nan=True)
 
 
 def test_gradients_through_a_masked_rollout_are_finite(monthly):
-    state, time = states(monthly)
+    state = state_of(monthly)
     forecaster = build(monthly, baseline="climatology")
-    *_, (_, last) = rollout(forecaster, state, time, 3, grad=True)
-    last.where(monthly.mask, 0.0).square().sum().backward()
+    *_, last = rollout(forecaster, state, 3, grad=True)
+    last.fields.where(monthly.mask, 0.0).square().sum().backward()
     for name, parameter in forecaster.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
 
 
 def test_forcings_are_those_of_the_target_time(monthly):
-    state, time = states(monthly)
+    state = state_of(monthly)
     forecaster = build(monthly, forcing=("daily_insolation",))
     seen = []
     forecaster.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    forecaster.step(state, time)
+    forecaster.step(state)
     from forecast.model.forcing import forcing_fields
 
-    target = forcing_fields(("daily_insolation",), monthly.time_step.advance(time), monthly.grid)
+    target = forcing_fields(
+        ("daily_insolation",), monthly.time_step.advance(state.time), monthly.grid
+    )
     torch.testing.assert_close(seen[0][:, 2:3], target)
 
 
 def test_a_dealiased_tendency_has_no_degrees_beyond_the_truncation(trajectories):
-    state, time = states(trajectories)
+    state = state_of(trajectories)
     forecaster = build(trajectories, dealias_lmax=4)
-    change = forecaster.step(state, time) - state
+    change = forecaster.step(state).fields - state.fields
     coeffs = RealSHT(trajectories.grid, lmax=8, mmax=8)(change)
     assert coeffs[..., :4, :].abs().max() > 0.1
     assert coeffs[..., 4:, :].abs().max() < 1e-10
@@ -144,11 +146,11 @@ def test_a_dealiased_tendency_has_no_degrees_beyond_the_truncation(trajectories)
 def test_diagnostic_channels_are_predicted_and_not_fed_back(make_store, tmp_path):
     path = make_store(tmp_path / "s.zarr", "files", channels=("t2m", "tp"), time_step="6h")
     store = Store(path)
-    state, time = states(store)
+    state = state_of(store)
     forecaster = build(store)
-    other = state.clone()
-    other[:, 1] += 7
-    torch.testing.assert_close(forecaster.step(state, time), forecaster.step(other, time))
+    other = state.map(torch.clone)
+    other.fields[:, 1] += 7
+    torch.testing.assert_close(forecaster.step(state).fields, forecaster.step(other).fields)
 
 
 # The rows of a coarse grid alias a part of what a GELU makes, and hold no edge of the orography:
@@ -156,7 +158,7 @@ def test_diagnostic_channels_are_predicted_and_not_fed_back(make_store, tmp_path
 @pytest.mark.parametrize(("nlat", "tolerance"), [(8, 8e-2), (24, 1e-2)])
 def test_on_another_grid_smooth_fields_are_stepped_alike(make_store, tmp_path, nlat, tolerance):
     store = Store(make_store(tmp_path / "store.zarr", nlat=nlat, nlon=2 * nlat))
-    state, time = states(store)
+    state = state_of(store)
     branches = {**BRANCHES, "differential": {"order": 1}}
     forecaster = build(store, branches=branches, static=("sin_latitude", "orography"))
     grid = Grid.legendre_gauss(2 * nlat, 4 * nlat)
@@ -165,9 +167,9 @@ def test_on_another_grid_smooth_fields_are_stepped_alike(make_store, tmp_path, n
     def rms(x: torch.Tensor) -> torch.Tensor:
         return area_mean(x.square(), store.grid).mean(0).sqrt()  # (channel,)
 
-    own = forecaster.step(state, time)
-    there = fine.step(resample(state, store.grid, grid), time)
-    change = rms(own - state)
+    own = forecaster.step(state).fields
+    there = fine.step(state.map(lambda x: resample(x, store.grid, grid))).fields
+    change = rms(own - state.fields)
     assert (change > 0.2 * store.statistics["std"]).all()
     assert (rms(resample(there, grid, store.grid) - own) < tolerance * change).all()
     for name, a in forecaster.named_parameters():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from forecast.model.network import LocalSFNO, Products
+from forecast.model.network import BilinearMLP, LocalSFNO
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
@@ -155,7 +155,7 @@ def test_a_coarser_grid_keeps_the_degrees_that_it_resolves():
 
 
 def test_products_turn_a_field_into_its_square_and_its_coriolis_force():
-    products = Products(2, 2, GRID).double()
+    products = BilinearMLP(2, 2, GRID).double()
     with torch.no_grad():
         for parameter in products.parameters():
             parameter.zero_()

@@ -11,13 +11,14 @@ from data_prep.store.reader import Store
 from forecast.model import package as checkpoint
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import (
-    TrainingState,
+    TrainingCheckpoint,
+    load_checkpoint,
     load_package,
-    load_training_state,
     rollout_defaults,
+    save_checkpoint,
     save_package,
-    save_training_state,
 )
+from forecast.model.state import State
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,10 @@ def forecaster(make_store, tmp_path_factory):
 def test_a_loaded_package_forecasts_what_was_saved(forecaster, tmp_path):
     save_package(forecaster, tmp_path / "package", training={"step": 3})
     loaded = load_package(tmp_path / "package")
-    state = torch.randn(2, 2, 8, 16)
     time = np.array(["2001-02-01", "2001-11-01"], "datetime64[ns]")
-    torch.testing.assert_close(
-        loaded.step(state, time), forecaster.step(state, time), rtol=0, atol=0, equal_nan=True
-    )
+    state = State(torch.randn(2, 2, 8, 16), time)
+    found, expected = loaded.step(state).fields, forecaster.step(state).fields
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
     assert loaded.channels == forecaster.channels
     assert loaded.grid == forecaster.grid
     assert loaded.time_step == forecaster.time_step
@@ -114,13 +114,13 @@ def test_one_changed_byte_of_the_weights_is_noticed(forecaster, tmp_path):
 
 
 def test_one_changed_byte_of_a_training_state_is_noticed(tmp_path):
-    save_training_state(TrainingState(10, {"x": torch.ones(9)}, {"best": 1.0}), tmp_path, keep=2)
+    save_checkpoint(TrainingCheckpoint(10, {"x": torch.ones(9)}, {"best": 1.0}), tmp_path, keep=2)
     tensors = tmp_path / "training_state/00000010/tensors.safetensors"
     content = bytearray(tensors.read_bytes())
     content[-5] ^= 1
     tensors.write_bytes(content)
     with pytest.raises(ValueError, match=r"00000010/tensors.safetensors is damaged"):
-        load_training_state(tmp_path)
+        load_checkpoint(tmp_path)
 
 
 def test_a_kill_between_the_two_files_of_a_package_leaves_one_that_loads(
@@ -172,10 +172,10 @@ def test_a_package_holds_the_defaults_of_its_forecasts(forecaster, tmp_path):
 def test_training_states_keep_the_last_ones_and_survive_a_torn_write(tmp_path):
     for step in (10, 20, 30):
         tensors = {"x": torch.tensor([float(step)])}
-        save_training_state(TrainingState(step, tensors, {"best": 1 / step}), tmp_path, keep=2)
+        save_checkpoint(TrainingCheckpoint(step, tensors, {"best": 1 / step}), tmp_path, keep=2)
     folder = tmp_path / "training_state"
     assert sorted(p.name for p in folder.iterdir()) == ["00000020", "00000030"]
     (folder / "00000040").mkdir()  # a folder that something else left half made
-    state = load_training_state(tmp_path)
+    state = load_checkpoint(tmp_path)
     assert (state.step, state.tensors["x"].item(), state.values) == (30, 30.0, {"best": 1 / 30})
-    assert load_training_state(tmp_path / "absent") is None
+    assert load_checkpoint(tmp_path / "absent") is None

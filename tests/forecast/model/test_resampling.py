@@ -14,7 +14,8 @@ from forecast.inference.forecast import run_rollout
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
-from forecast.model.resampling import Resampled
+from forecast.model.resampling import ResamplingForecaster
+from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
@@ -35,13 +36,14 @@ def trained(path) -> tuple[Store, Forecaster]:
 @pytest.mark.parametrize("nlat", [16, 11])
 def test_on_a_finer_grid_it_is_the_forecast_of_the_own_grid(make_store, tmp_path, nlat):
     store, forecaster = trained(make_store(tmp_path / "store.zarr"))
-    state, time = store.state(0)[None], np.array([store.valid_time(0)])
+    state = State(store.state(0)[None], np.array([store.valid_time(0)]))
     fine = Grid.of("legendre-gauss", nlat, 2 * nlat)
-    there = Resampled(forecaster, fine)
-    own = [x for _, x in rollout(forecaster, state, time, 3)]
-    found = [x for _, x in rollout(there, resample(state, store.grid, fine), time, 3)]
+    there = ResamplingForecaster(forecaster, fine)
+    own = [s.fields for s in rollout(forecaster, state, 3)]
+    start = state.map(lambda x: resample(x, store.grid, fine))
+    found = [s.fields for s in rollout(there, start, 3)]
     scale = store.statistics["std"].float()[:, None, None]  # 30 is added to the first channel
-    assert ((own[2] - state) / scale).abs().amax((0, 2, 3)).min() > 0.1
+    assert ((own[2] - state.fields) / scale).abs().amax((0, 2, 3)).min() > 0.1
     # From the second step on the own grid has kept what a GELU makes beyond the degrees that it
     # holds exactly, and which is not brought to another grid: 3e-4 was seen. Before, it is the
     # float32 of values around 30: 2e-5.
@@ -91,12 +93,13 @@ def test_from_a_rotated_grid_it_is_the_forecast_of_the_own_grid_rotated(make_sto
         forecaster.network.decoder.weight.normal_(std=0.3)
     rough = torch.fft.irfft(torch.randn(3, 8, 8, dtype=torch.cdouble), n=16)  # up to 7 of 8
     scale = store.statistics["std"][:, None, None]
-    state, time = (store.state(0) + rough * scale)[None], np.array([store.valid_time(0)])
+    state = State((store.state(0) + rough * scale)[None], np.array([store.valid_time(0)]))
     rotated = Grid(store.grid.kind, *store.grid.shape, first_longitude=11.25)
-    own = forecaster.step(state, time)
-    found = Resampled(forecaster, rotated).step(resample(state, store.grid, rotated), time)
+    own = forecaster.step(state).fields
+    there = state.map(lambda x: resample(x, store.grid, rotated))
+    found = ResamplingForecaster(forecaster, rotated).step(there).fields
     expected = resample(own, store.grid, rotated)
-    assert ((own - state).std((-2, -1)) > 0.1 * state.std((-2, -1))).all()
+    assert ((own - state.fields).std((-2, -1)) > 0.1 * state.fields.std((-2, -1))).all()
     torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-10)
 
 
@@ -118,9 +121,9 @@ def test_a_rollout_starts_from_a_rotated_store(make_store, tmp_path):
 def test_the_operators_of_a_rotated_grid_are_the_same(make_store, tmp_path):
     """To the last bit, for a model whose inputs do not depend on longitude."""
     store, forecaster = trained(make_store(tmp_path / "store.zarr"))
-    state, time = store.state(0)[None], np.array([store.valid_time(0)])
+    state = State(store.state(0)[None], np.array([store.valid_time(0)]))
     there = forecaster.on_grid(Grid(store.grid.kind, *store.grid.shape, first_longitude=11.25))
-    assert torch.equal(there.step(state, time), forecaster.step(state, time))
+    assert torch.equal(there.step(state).fields, forecaster.step(state).fields)
 
 
 @pytest.mark.parametrize("name", ["latitude", "longitude"])
@@ -190,4 +193,4 @@ def test_a_masked_model_is_refused(make_store, tmp_path):
     config = ModelConfig.model_validate({"branches": {"spectral": {"lmax": 6}}, "blocks": 1})
     masked = Forecaster.from_store(config, Store(path))
     with pytest.raises(ValueError, match="cannot be resampled to .* take --transfer operators"):
-        Resampled(masked, Grid.of("legendre-gauss", 16, 32))
+        ResamplingForecaster(masked, Grid.of("legendre-gauss", 16, 32))

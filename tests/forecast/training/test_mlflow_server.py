@@ -12,7 +12,7 @@ import pytest
 
 from forecast.training.tracking import recorder
 from forecast.training.tracking.mlflow_tracker import MLflowTracker
-from forecast.training.tracking.recorder import Delivery, MetricsFile
+from forecast.training.tracking.recorder import MetricsFile, MetricsUploader
 from forecast.training.tracking.tracker import RunDescription
 
 # The warnings are of mlflow.
@@ -76,28 +76,28 @@ def test_nothing_is_missing_after_a_server_was_killed_and_restarted(server, tmp_
     run = tmp_path / "run"
     run.mkdir()
     metrics, tracker = MetricsFile(run / "metrics.jsonl"), MLflowTracker(server.uri)
-    delivery = Delivery(run, tracker, RunDescription("e", "r", {"model": {"channels": 4}}))
-    delivery.start()
+    uploader = MetricsUploader(run, tracker, RunDescription("e", "r", {"model": {"channels": 4}}))
+    uploader.start()
     for step in range(1, 51):
         metrics.write(step, {"loss": 1 / step})
-    wait_for(lambda: len(history(tracker, delivery)) == 50)
+    wait_for(lambda: len(history(tracker, uploader)) == 50)
     server.kill()
     for step in range(51, 301):
         metrics.write(step, {"loss": 1 / step})
-    wait_for(lambda: delivery.failure)
+    wait_for(lambda: uploader.failure)
     server.start()
-    wait_for(lambda: not delivery.failure)
+    wait_for(lambda: not uploader.failure)
     for step in range(301, 351):
         metrics.write(step, {"loss": 1 / step})
-    assert delivery.end([(run / "metrics.jsonl", "")], True)
-    assert history(tracker, delivery) == [(n, 1 / n) for n in range(1, 351)]
-    known = tracker.client.get_run(delivery.run_id)
+    assert uploader.end([(run / "metrics.jsonl", "")], True)
+    assert history(tracker, uploader) == [(n, 1 / n) for n in range(1, 351)]
+    known = tracker.client.get_run(uploader.run_id)
     assert known.info.status == "FINISHED" and known.data.params == {"model.channels": "4"}
-    assert [f.path for f in tracker.client.list_artifacts(delivery.run_id)] == ["metrics.jsonl"]
+    assert [f.path for f in tracker.client.list_artifacts(uploader.run_id)] == ["metrics.jsonl"]
 
 
-def history(tracker, delivery):
-    if delivery.run_id is None:
+def history(tracker, uploader):
+    if uploader.run_id is None:
         return []
-    found = tracker.client.get_metric_history(delivery.run_id, "loss")
+    found = tracker.client.get_metric_history(uploader.run_id, "loss")
     return sorted((m.step, m.value) for m in found)

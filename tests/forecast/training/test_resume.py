@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from forecast.model.package import load_package, load_training_state
+from forecast.model.package import load_checkpoint, load_package
 from forecast.training import run as run_module
 from forecast.training.tracking.recorder import read_metrics
 from forecast.training.train import train
@@ -148,7 +148,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_weights(store,
         killed_at = moments.randint(low, high)
         code = in_a_child(functools.partial(count_events, go_on, killed_at))
         assert code == -signal.SIGKILL
-        state = load_training_state(tmp_path / "killed")
+        state = load_checkpoint(tmp_path / "killed")
         reached.add(0 if state is None else state.step)
         if (tmp_path / "killed/package/package.json").exists():
             assert load_package(tmp_path / "killed").grid.nlat == 8
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_the_last_state_from_which_the_run_goes_on(store, tmp
     with monkeypatch.context() as patch:
         stop_after(5, patch)
         train(settings, store, tmp_path / "parts")
-    before = load_training_state(tmp_path / "parts").tensors
+    before = load_checkpoint(tmp_path / "parts").tensors
     receive, send = multiprocessing.Pipe()
 
     def with_no_room() -> None:
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_last_state_from_which_the_run_goes_on(store, tmp
     assert re.search(
         r"cannot write .*training_state.*make room or choose another folder", receive.recv()
     )
-    state = load_training_state(tmp_path / "parts")
+    state = load_checkpoint(tmp_path / "parts")
     assert state.step == 5 and all(torch.equal(state.tensors[k], before[k]) for k in before)
     load_package(tmp_path / "parts")
     train(settings, store, tmp_path / "parts", resume=True)

@@ -17,7 +17,7 @@ from forecast.training.tracking.mlflow_tracker import (
     list_runs,
     page_hint,
 )
-from forecast.training.tracking.recorder import Delivery, MetricsFile, read_metrics
+from forecast.training.tracking.recorder import MetricsFile, MetricsUploader, read_metrics
 from forecast.training.tracking.tracker import RunDescription
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
@@ -73,22 +73,22 @@ def wait_for(condition):
 
 def test_metrics_go_to_the_file_at_once_and_to_the_tracker_soon(tmp_path, quick):
     metrics, tracker = MetricsFile(tmp_path / "metrics.jsonl"), Memory()
-    delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
-    delivery.start()
+    uploader = MetricsUploader(tmp_path, tracker, RunDescription("e", "r"))
+    uploader.start()
     metrics.write(10, {"loss": 0.5})
     assert read_metrics(tmp_path / "metrics.jsonl")[0]["loss"] == 0.5
     wait_for(lambda: len(tracker.records) == 1)
     metrics.write(20, {"loss": float("nan")})
     (tmp_path / "config.yaml").write_text("x")
-    assert delivery.end([(tmp_path / "config.yaml", ""), (tmp_path / "absent", "")], True)
+    assert uploader.end([(tmp_path / "config.yaml", ""), (tmp_path / "absent", "")], True)
     assert [(r["step"], r["loss"]) for r in tracker.records] == [(10, 0.5), (20, None)]
     assert tracker.artifacts == [("config.yaml", "")] and tracker.finished == [True]
 
 
 def test_what_a_dead_tracker_missed_arrives_when_it_is_back(tmp_path, quick, caplog):
     metrics, tracker = MetricsFile(tmp_path / "metrics.jsonl"), Memory()
-    delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
-    delivery.start()
+    uploader = MetricsUploader(tmp_path, tracker, RunDescription("e", "r"))
+    uploader.start()
     metrics.write(1, {"loss": 1.0})
     wait_for(lambda: tracker.records)
     tracker.down = True
@@ -97,7 +97,7 @@ def test_what_a_dead_tracker_missed_arrives_when_it_is_back(tmp_path, quick, cap
     calls = tracker.calls
     wait_for(lambda: tracker.calls > calls + 3)
     tracker.down = False
-    assert delivery.end([], True)
+    assert uploader.end([], True)
     assert [r["step"] for r in tracker.records] == list(range(1, 500))
     warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert len(warnings) == 1 and warnings[0].endswith("no route to host")
@@ -106,20 +106,20 @@ def test_what_a_dead_tracker_missed_arrives_when_it_is_back(tmp_path, quick, cap
 def test_a_resumed_run_sends_the_rest_to_the_same_run(tmp_path, quick):
     tracker = Memory()
     first = MetricsFile(tmp_path / "metrics.jsonl")
-    delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
-    delivery.start()
+    uploader = MetricsUploader(tmp_path, tracker, RunDescription("e", "r"))
+    uploader.start()
     first.write(1, {"loss": 1.0})
     wait_for(lambda: tracker.records)
     tracker.down = True
     first.write(2, {"loss": 2.0})
-    assert not delivery.end([], False)
+    assert not uploader.end([], False)
     first.close()
 
     tracker.down = False
     again = MetricsFile(tmp_path / "metrics.jsonl")
     again.write(2, {"loss": 2.0})  # the resumed run repeats a step
     again.write(3, {"loss": 3.0})
-    resumed = Delivery(tmp_path, tracker, RunDescription("e", "r"))
+    resumed = MetricsUploader(tmp_path, tracker, RunDescription("e", "r"))
     resumed.start()
     assert resumed.end([], True)
     assert [r["step"] for r in tracker.records] == [1, 2, 3]
@@ -154,7 +154,7 @@ def test_mlflow_keeps_parameters_metrics_dataset_and_artifacts(tmp_path):
     run_id = tracker.start(description, None)
     records = [{"step": n, "time": 1000.0 + n, "loss": 1 / n, "gone": None} for n in (1, 2)]
     tracker.metrics(run_id, records)
-    tracker.metrics(run_id, records)  # a repeated delivery
+    tracker.metrics(run_id, records)  # a repeated upload
     (tmp_path / "package").mkdir()
     (tmp_path / "package/package.json").write_text("{}")
     tracker.artifact(run_id, tmp_path / "package", "package")
@@ -212,6 +212,7 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     from forecast.inference.rollout import rollout
     from forecast.model.forecaster import Forecaster
     from forecast.model.package import save_package
+    from forecast.model.state import State
 
     store = Store(make_store(tmp_path / "store.zarr"))
     config = ModelConfig.model_validate(
@@ -231,10 +232,10 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     finally:
         mlflow.set_tracking_uri(None)
-    *earlier, state = store.states(0, 0, history)[:, None]
+    seen = store.states(0, 0, history)[None]
     time = np.array([store.valid_time(0, history - 1)])
-    expected = [s for _, s in rollout(forecaster, state, time, 3, earlier)]
-    seen = store.states(0, 0, history)[None] if history > 1 else state
+    expected = [s.fields for s in rollout(forecaster, State.from_series(seen, time), 3)]
+    seen = seen if history > 1 else seen[:, 0]
     inputs = {"state": seen.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
     result = model.predict(inputs, params={"n_steps": 3})
     np.testing.assert_array_equal(result[:, 2], expected[2].numpy())
@@ -263,13 +264,13 @@ def test_training_does_not_wait_for_a_server_that_never_answers(tmp_path, monkey
         deaf.listen()
         tracker = MLflowTracker(f"http://127.0.0.1:{deaf.getsockname()[1]}")
         metrics = MetricsFile(tmp_path / "metrics.jsonl")
-        delivery = Delivery(tmp_path, tracker, RunDescription("e", "r"))
-        delivery.start()
+        uploader = MetricsUploader(tmp_path, tracker, RunDescription("e", "r"))
+        uploader.start()
         start = time.monotonic()
         for step in range(200):
             metrics.write(step, {"loss": 1.0})
         assert time.monotonic() - start < 1
-        assert not delivery.end([], True)
+        assert not uploader.end([], True)
         assert time.monotonic() - start < 3
 
 

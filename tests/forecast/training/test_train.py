@@ -5,7 +5,7 @@ import torch
 
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_training_state
+from forecast.model.package import load_checkpoint
 from forecast.training.batches import Windows
 from forecast.training.schedule import Phase, phases
 from forecast.training.tracking.recorder import read_metrics
@@ -91,7 +91,7 @@ def test_half_precision_trains_to_about_the_same_loss(store, tmp_path, precision
 
 def test_average_is_what_the_package_holds(store, tmp_path):
     train(config(ema_decay=0.5), store, tmp_path / "run")
-    tensors = load_training_state(tmp_path / "run").tensors
+    tensors = load_checkpoint(tmp_path / "run").tensors
     for name, parameter in weights(tmp_path / "run").items():
         assert torch.equal(parameter, tensors[f"average.{name}"])
         assert not torch.equal(parameter, tensors[f"model.{name}"])

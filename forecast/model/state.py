@@ -1,0 +1,71 @@
+"""State of a forecast: the value that a model steps, from batches to forecast files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Times = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Fields of some samples at one time each, and the fields before them that a model sees.
+
+    Attributes:
+        fields: (b, c, nlat, nlon), physical units; in a mesh own rows.
+        time: valid times of `fields`, datetime64 (b,).
+        history: the fields one, two, ... time steps before, in the order of time: the oldest
+            first. Each has the shape of `fields`.
+    """
+
+    fields: Tensor
+    time: Times
+    history: tuple[Tensor, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the shapes.
+
+        Raises:
+            ValueError: if the parts do not have the same samples, channels and grid.
+        """
+        shapes = [tuple(x.shape) for x in self.series]
+        if self.fields.ndim != 4 or len(set(shapes)) > 1 or len(self.time) != len(self.fields):
+            raise ValueError(
+                f"a state of fields {shapes[-1]}, {len(self.time)} times and history "
+                f"{shapes[:-1]}; expected fields (b, c, nlat, nlon), b times, and a history of "
+                "fields of that shape"
+            )
+
+    @classmethod
+    def from_series(cls, series: Tensor, time: Times) -> State:
+        """Build a state from consecutive fields.
+
+        Args:
+            series: (b, n + 1, c, nlat, nlon), in the order of time: a history of n and the fields.
+            time: valid times of the last fields, (b,).
+        """
+        *history, fields = series.unbind(1)
+        return cls(fields, time, tuple(history))
+
+    @property
+    def series(self) -> tuple[Tensor, ...]:
+        """History and fields, in the order of time."""
+        return (*self.history, self.fields)
+
+    def advance(self, fields: Tensor, time: Times) -> State:
+        """Return the state of the next fields, with a history as long as that of this one."""
+        return State(fields, time, self.series[1:])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> State:
+        """Apply a function to the fields and to each part of the history."""
+        return State(function(self.fields), self.time, tuple(function(x) for x in self.history))
+
+    def to(self, *args: Any, **kwargs: Any) -> State:
+        """Move or cast all fields; see `torch.Tensor.to`."""
+        return self.map(lambda x: x.to(*args, **kwargs))
