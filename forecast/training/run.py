@@ -21,8 +21,8 @@ from forecast.training.batches import Batch, Windows, batches
 from forecast.training.display import Display, display
 from forecast.training.interrupts import interrupts
 from forecast.training.memory import explain_out_of_memory
+from forecast.training.run_folder import NON_FINITE_FILE, record_skipped
 from forecast.training.schedule import Phase, phases, push_forward_steps
-from forecast.training.skipped import NON_FINITE_FILE, record_skipped
 from forecast.training.tracking.git import git_commit
 from forecast.training.tracking.mlflow_tracker import MLflowTracker
 from forecast.training.tracking.recorder import MetricsFile, MetricsUploader, system_metrics

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from configs import layout
@@ -14,6 +15,10 @@ from configs.load import dump_config, load_config
 from configs.schema import Config
 from data_prep.store.output_paths import cannot_write
 from forecast.model.package import remove_leftovers
+from forecast.training.trainer import StepResult
+
+NON_FINITE_FILE = "non_finite.jsonl"
+"""Log of skipped optimiser steps, one JSON object per line."""
 
 
 @contextlib.contextmanager
@@ -71,3 +76,23 @@ def log_file(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def record_skipped(run: Path, step: int, result: StepResult, batch: Sequence[str]) -> None:
+    """Add a line to the log of optimiser steps that were skipped for a non-finite loss.
+
+    Args:
+        run: Run folder.
+        step: Number of the step.
+        result: Outcome of the step.
+        batch: Descriptions of the windows of all ranks.
+    """
+    report = {
+        "step": step,
+        "loss": str(result.loss),
+        "gradient_norm": str(result.gradient_norm),
+        "learning_rate": result.learning_rate,
+        "batch": batch,
+    }
+    with (run / NON_FINITE_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(report) + "\n")

@@ -186,7 +186,7 @@ def test_real_sea_surface_temperature_under_another_coast(
     splits += "1952}, test: {first: 1953, last: 1953}}"
     for data, path in ((here, "here"), (there, "there")):
         data.to_netcdf(tmp_path / f"{path}.nc")
-        words = ("data", "ingest", "sst", tmp_path / f"{path}.nc", "--set", splits)
+        words = ("data", "ingest", "sst", tmp_path / f"{path}.nc", splits)
         assert run_forecast(*words, "--out", tmp_path / f"{path}.zarr") == 0
     config = ModelConfig.model_validate({**CONFIG, "baseline": "climatology"})
     save_package(Forecaster.from_store(config, Store(tmp_path / "here.zarr")), tmp_path / "package")
