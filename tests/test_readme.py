@@ -132,6 +132,7 @@ def test_the_python_runs_on_what_the_commands_made(
 
 
 @pytest.mark.parallel
+@pytest.mark.slow
 def test_several_processes_train_as_the_readme_says(folder: Path) -> None:
     commands = [words for words in COMMANDS if words[0] == "torchrun"]
     assert commands
