@@ -185,11 +185,6 @@ def test_every_public_name_of_forecast_can_be_imported() -> None:
     assert {getattr(forecast, name).__name__ for name in forecast.__all__} == set(forecast.__all__)
 
 
-def test_the_presets_of_the_readme_exist() -> None:
-    wanted = {"swe_smoke", "swe", "swe_demo", "reanalysis_smoke", "reanalysis", "sst"}
-    assert wanted <= set(preset_names())
-
-
 def test_the_command_line_starts_without_the_heavy_packages() -> None:
     """Help has to answer in a second; torch and torch-harmonics alone take four."""
     code = f"import sys, forecast.cli.main; print(*[m for m in {HEAVY} if m in sys.modules])"
