@@ -1,24 +1,29 @@
-"""The folder of a training run: one process at a time, one model for good."""
+"""Folder of a training run: one process at a time, one model for good."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from configs import layout
 from configs.load import dump_config, load_config
 from configs.schema import Config
 from data_prep.store.output_paths import cannot_write
-from forecast.model.package import remove_leftovers
+from forecast.model.tensor_folder import remove_leftovers
+from forecast.training.trainer import StepResult
+
+NON_FINITE_FILE = "non_finite.jsonl"
+"""Log of the optimiser steps that were skipped, since their loss was not finite."""
 
 
 @contextlib.contextmanager
 def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
-    """Create the folder or take it up again, and hold it for this process."""
+    """Create the folder or take it up again, and lock it for this process."""
     if out.exists() and not resume:
         raise FileExistsError(
             f"{out} exists already; choose another folder, or go on with --resume"
@@ -71,3 +76,23 @@ def log_file(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def record_skipped(run: Path, step: int, result: StepResult, batch: Sequence[str]) -> None:
+    """Add a skipped optimiser step to the log of a run.
+
+    Args:
+        run: folder of the run.
+        step: number of the step.
+        result: loss, gradient norm and learning rate of the step.
+        batch: windows of all processes, in words.
+    """
+    report = {
+        "step": step,
+        "loss": str(result.loss),
+        "gradient_norm": str(result.gradient_norm),
+        "learning_rate": result.learning_rate,
+        "batch": batch,
+    }
+    with (run / NON_FINITE_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(report) + "\n")
