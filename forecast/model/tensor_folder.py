@@ -116,4 +116,7 @@ def read_tensors(file: Path, values: Mapping[str, Any]) -> dict[str, Tensor]:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process was writing in a folder."""
     for leftover in folder.glob(".*.partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
