@@ -11,7 +11,7 @@ from pathlib import Path
 import pyproj  # noqa: F401
 import pytest
 
-from tests.thread import Thread
+from tests.workflow import Workflow
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Before torch: where other programs compute too, threads that spin cost ten times the time. The
@@ -70,9 +70,11 @@ def refused(
 
 
 @pytest.fixture(scope="session")
-def thread(tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]) -> Thread:
+def workflow(
+    tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]
+) -> Workflow:
     """Data, training and forecast of the preset swe_smoke."""
-    t = Thread(tmp_path_factory.mktemp("thread"))
+    t = Workflow(tmp_path_factory.mktemp("workflow"))
     assert run_forecast("data", "swe", "swe_smoke", "--out", t.store) == 0
     words = ("train", "swe_smoke", "--data", t.store, "--out", t.run, "tracking.enabled=false")
     assert run_forecast(*words) == 0
