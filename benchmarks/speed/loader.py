@@ -24,8 +24,9 @@ import torch
 from benchmarks.speed.measure import Row
 from benchmarks.speed.training import BATCH, training_step
 from configs.variables import variable
+from data_prep.store.contents import Contents
 from data_prep.store.reader import Store
-from data_prep.store.writer import Contents, StoreWriter
+from data_prep.store.writer import StoreWriter
 from forecast.training.batches import Windows, batches
 from sphere_ops.grid import Grid
 from sphere_ops.memory import peak_memory

@@ -20,7 +20,8 @@ from data_prep.ingest.readers import Files
 from data_prep.ingest.series import Regridding, Series, common_time, find_series, not_found
 from data_prep.ingest.times import Times
 from data_prep.store.contents import Contents
-from data_prep.store.writer import StoreWriter, refuse_existing
+from data_prep.store.outputs import check_output
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 _MOUNTAINS = (2000.0, 9000.0)  # m; a global orography's highest point is between them
@@ -51,7 +52,7 @@ def ingest(
         FileExistsError: if the output does.
     """
     out, sources = Path(out), [Path(path) for path in paths]
-    refuse_existing(out)
+    check_output(out)
     channels = [variable(name) for name in config.variables]
     statics = [variable(name) for name in config.static]
     _check_names(config, channels, statics)

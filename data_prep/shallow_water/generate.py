@@ -28,7 +28,9 @@ from data_prep.shallow_water.solver_plots import draw_diagnostics, draw_failure
 from data_prep.shallow_water.threads import side_by_side
 from data_prep.shallow_water.trajectories import Block, Failure, seconds, solve
 from data_prep.store.arrays import array
-from data_prep.store.writer import Contents, StoreWriter, Trajectories, refuse_existing
+from data_prep.store.contents import Contents, Trajectories
+from data_prep.store.outputs import check_output, written_beside
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -74,8 +76,7 @@ def generate_shallow_water(
             unfinished pieces of another configuration.
         FileExistsError: if `out` exists.
     """
-    out = Path(out)
-    refuse_existing(out)
+    out = check_output(out)
     try:
         return _generate(config, out, progress)
     except KeyboardInterrupt:
@@ -97,11 +98,9 @@ def _generate(config: ShallowWaterData, out: Path, progress: Progress | None) ->
         record.put(writer.group)
         days = (times - times[0]) / np.timedelta64(1, "D")
         picture = out.with_name(f"{out.name}.diagnostics.png")
-        drawn = picture.with_name(f".{picture.name}")
-        draw_diagnostics(drawn, days, *record.read(), f"{writer.contents.title}\n{out.name}")
-        path = writer.finalise()
-        drawn.rename(picture)
-        return path
+        with written_beside(picture, replace=True) as scratch:
+            draw_diagnostics(scratch, days, *record.read(), f"{writer.contents.title}\n{out.name}")
+            return writer.finalise()
 
 
 class _Run:

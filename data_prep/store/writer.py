@@ -8,9 +8,8 @@ store by one rename, when all pieces and the statistics are in it.
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,9 @@ from numpy.typing import NDArray
 
 from configs import layout
 from data_prep.store.climatology import write_climatology
-from data_prep.store.contents import Contents, Trajectories, create_empty
-from data_prep.store.describe import describe
-from data_prep.store.export import export_netcdf
-from data_prep.store.output import lock, refuse_existing
+from data_prep.store.contents import Contents, create_empty
+from data_prep.store.outputs import check_output, locked, remove
 from data_prep.store.statistics import write_statistics
-
-__all__ = [
-    "Contents", "StoreWriter", "Trajectories", "describe", "export_netcdf", "refuse_existing",
-]  # fmt: skip
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -56,10 +49,11 @@ class StoreWriter:
             ValueError: if `resume` meets pieces that another configuration made.
         """
         self.path, self.contents, self.resume = Path(path), contents, resume
-        refuse_existing(self.path)
+        check_output(self.path)
         self.work = self.path.absolute().parent / f".{self.path.name}.partial"
         try:
-            self._lock = lock(self.work)
+            self._lock = ExitStack()
+            self._lock.enter_context(locked(self.work))
             try:
                 self._take_up_or_create()
             except BaseException:
@@ -192,8 +186,8 @@ class StoreWriter:
         write_statistics(self._group, self.contents.grid)
         if self.contents.trajectories is None:
             write_climatology(self._group, self.contents.grid)
-        refuse_existing(self.path)
-        os.rename(self.work / "store", self.path)
+        check_output(self.path)
+        (self.work / "store").rename(self.path)
         self._leave(keep=False)
         return self.path
 
@@ -217,7 +211,7 @@ class StoreWriter:
         if not (self.resume and self._created.exists() and self._take_up(store)):
             self._created.unlink(missing_ok=True)
             for leftover in (store, self.work / "done", self.beside):
-                shutil.rmtree(leftover, ignore_errors=True)
+                remove(leftover)
             (self.work / "done").mkdir()
             self.beside.mkdir()
             self._group = create_empty(store, self.contents)
@@ -269,5 +263,5 @@ class StoreWriter:
 
     def _leave(self, keep: bool) -> None:
         if not keep:
-            shutil.rmtree(self.work, ignore_errors=True)
-        os.close(self._lock)
+            remove(self.work)
+        self._lock.close()

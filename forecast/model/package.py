@@ -26,7 +26,7 @@ from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.store.output_paths import cannot_write
+from data_prep.store.outputs import cannot_write, scratch_beside
 from forecast.model.forecaster import BY_ROWS, Forecaster
 from forecast.model.limiter import SpectralLimiter
 from forecast.model.migrate import MIGRATIONS, migrate
@@ -247,12 +247,6 @@ def load_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing in a folder."""
-    for leftover in folder.glob(".*.partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
 def _states(folder: Path) -> list[Path]:
     return [path for path in folder.glob("[0-9]*") if (path / _STATE).is_file()]
 
@@ -264,31 +258,28 @@ def _write_folder(
     tensors_name: str,
     values_name: str,
 ) -> None:
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        save_file(contiguous, partial / tensors_name)
-        files = (partial / tensors_name, path / tensors_name)
-        digests = [_digest(file) for file in files if file.exists()]
-        text = json.dumps({**values, layout.DIGESTS: digests}, indent=1)
-        (partial / values_name).write_text(text, encoding="utf-8")
-        shutil.copymode(partial / values_name, partial / tensors_name)  # safetensors' is 0600
-        for name in (tensors_name, values_name):
-            with open(partial / name, "rb") as file:
-                os.fsync(file.fileno())
-        if path.exists():
-            # In this order, since the new description allows the old tensors, too: a kill between
-            # the two leaves a package that loads.
-            for name in (values_name, tensors_name):
-                os.replace(partial / name, path / name)
-        else:
-            os.rename(partial, path)
+        with scratch_beside(path) as scratch:
+            scratch.mkdir(parents=True)
+            contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+            save_file(contiguous, scratch / tensors_name)
+            files = (scratch / tensors_name, path / tensors_name)
+            digests = [_digest(file) for file in files if file.exists()]
+            text = json.dumps({**values, layout.DIGESTS: digests}, indent=1)
+            (scratch / values_name).write_text(text, encoding="utf-8")
+            shutil.copymode(scratch / values_name, scratch / tensors_name)  # safetensors' is 0600
+            for name in (tensors_name, values_name):
+                with open(scratch / name, "rb") as file:
+                    os.fsync(file.fileno())
+            if path.exists():
+                # In this order, since the new description allows the old tensors, too: a kill
+                # between the two leaves a package that loads.
+                for name in (values_name, tensors_name):
+                    os.replace(scratch / name, path / name)
+            else:
+                os.rename(scratch, path)
     except (SafetensorError, OSError) as error:
         raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

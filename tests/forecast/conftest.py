@@ -13,7 +13,8 @@ import pytest
 from configs.layout import SPLITS
 from configs.timestep import TimeStep
 from configs.variables import variable
-from data_prep.store.writer import Contents, StoreWriter, Trajectories
+from data_prep.store.contents import Contents, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 

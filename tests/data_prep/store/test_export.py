@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 
 from configs.variables import Variable, variable
-from data_prep.store.writer import Contents, StoreWriter, Trajectories, export_netcdf
+from data_prep.store.contents import Contents, Trajectories
+from data_prep.store.export import export_netcdf
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 GRIDS = {
@@ -100,7 +102,7 @@ def test_cdo_recognises_grid_and_time(exported: tuple[xr.Dataset, Path]) -> None
 
 def test_export_does_not_overwrite(exported: tuple[xr.Dataset, Path], tmp_path: Path) -> None:
     before = exported[1].read_bytes()
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="exists; remove it"):
         export_netcdf(tmp_path / "store", exported[1])
     assert exported[1].read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name]

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from configs.variables import variable
-from data_prep.store.writer import Contents, StoreWriter, Trajectories
+from data_prep.store.contents import Contents, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 GRID = Grid.cell_centred(6, 8)

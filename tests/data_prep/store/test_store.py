@@ -11,7 +11,9 @@ import xarray as xr
 
 from configs.variables import variable
 from data_prep.store import contents as contents_module
-from data_prep.store.writer import Contents, StoreWriter, Trajectories, describe
+from data_prep.store.contents import Contents, Trajectories
+from data_prep.store.describe import describe
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 GRID = Grid.legendre_gauss(4, 8)
@@ -144,7 +146,7 @@ def test_two_writers_of_one_store_exclude_each_other(tmp_path: Path) -> None:
 
 def test_output_that_exists_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("mine")
-    with pytest.raises(FileExistsError, match="exists already; choose another path"):
+    with pytest.raises(FileExistsError, match="exists; remove it or choose another path"):
         StoreWriter(tmp_path / "store", trajectories())
     assert (tmp_path / "store").read_text() == "mine"
     assert leftovers(tmp_path) == []
