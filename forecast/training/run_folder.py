@@ -1,4 +1,4 @@
-"""The folder of a training run: one process at a time, one model for good."""
+"""Folder of a training run: one process at a time, one model for good."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NON_FINITE_FILE = "non_finite.jsonl"
 
 @contextlib.contextmanager
 def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
-    """Create the folder or take it up again, and hold it for this process."""
+    """Create the folder or take it up again, and lock it for this process."""
     if out.exists() and not resume:
         raise FileExistsError(
             f"{out} exists already; choose another folder, or go on with --resume"
