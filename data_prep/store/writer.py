@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from configs import layout
 from data_prep.store.climatology import write_climatology
-from data_prep.store.contents import Contents, create_empty
 from data_prep.store.outputs import check_output, locked, remove
+from data_prep.store.spec import StoreSpec, create_empty
 from data_prep.store.statistics import write_statistics
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,13 +34,13 @@ class StoreWriter:
     other's.
     """
 
-    def __init__(self, path: str | Path, contents: Contents, *, resume: bool = False) -> None:
+    def __init__(self, path: str | Path, spec: StoreSpec, *, resume: bool = False) -> None:
         """Create the work folder, or with `resume` take up one that was left.
 
         Args:
             path: where the store will be.
-            contents: what it will hold.
-            resume: keep the pieces that an earlier writer of the same contents completed.
+            spec: what it will hold.
+            resume: keep the pieces that an earlier writer of the same spec completed.
 
         Raises:
             FileExistsError: if `path` exists, or another process is writing it.
@@ -48,7 +48,7 @@ class StoreWriter:
             OSError: if there is no space for an empty store; nothing is left then.
             ValueError: if `resume` meets pieces that another configuration made.
         """
-        self.path, self.contents, self.resume = Path(path), contents, resume
+        self.path, self.spec, self.resume = Path(path), spec, resume
         check_output(self.path)
         self.work = self.path.absolute().parent / f".{self.path.name}.partial"
         try:
@@ -88,23 +88,23 @@ class StoreWriter:
     @property
     def missing(self) -> list[int]:
         """Trajectories (or first times of blocks) that are still to be written, in order."""
-        step = self.contents.times_per_shard
+        step = self.spec.times_per_shard
         whole = (
-            range(0, len(self.contents.time), step)
-            if self.contents.trajectories is None
-            else range(len(self.contents.trajectories.seed))
+            range(0, len(self.spec.time), step)
+            if self.spec.trajectories is None
+            else range(len(self.spec.trajectories.seed))
         )
         done = self.done
         return [index for index in whole if index not in done]
 
     def blocks(self) -> Iterator[slice]:
         """Ranges of time that `write_times` takes, those that are still to be written."""
-        n = self.contents.times_per_shard
+        n = self.spec.times_per_shard
         for start in self.missing:
-            yield slice(start, min(start + n, len(self.contents.time)))
+            yield slice(start, min(start + n, len(self.spec.time)))
 
     @property
-    def beside(self) -> Path:
+    def scratch(self) -> Path:
         """A folder for what is collected until the store is finished, and is kept as the pieces."""
         return self.work / "beside"
 
@@ -123,8 +123,8 @@ class StoreWriter:
         Raises:
             ValueError: if the shape is not the store's or a value is not finite.
         """
-        fields = self._checked(fields, self.contents.time)
-        n = self.contents.times_per_shard
+        fields = self._checked(fields, self.spec.time)
+        n = self.spec.times_per_shard
         for start in range(0, len(fields), n):
             self._put([index], start, fields[None, start : start + n])
         self._mark(index)
@@ -134,23 +134,23 @@ class StoreWriter:
 
         Args:
             indices: which ones.
-            start: first of the times; a multiple of `contents.times_per_shard`.
+            start: first of the times; a multiple of `spec.times_per_shard`.
             fields: (trajectory, k, channel, nlat, nlon), k that number or what is left.
 
         Raises:
             ValueError: if the shape is not the part's or a value is not finite.
         """
-        time = self.contents.time[start : start + self.contents.times_per_shard]
+        time = self.spec.time[start : start + self.spec.times_per_shard]
         self._put(indices, start, np.stack([self._checked(each, time) for each in fields]))
 
     def complete(self, index: int) -> None:
         """Mark a trajectory done, whose parts are all written."""
         self._mark(index)
 
-    def give_up(self, index: int) -> None:
+    def mark_failed(self, index: int) -> None:
         """Mark a trajectory done that could not be solved: it belongs to no split, and is NaN."""
-        n = self.contents.times_per_shard
-        for start in range(0, len(self.contents.time), n):
+        n = self.spec.times_per_shard
+        for start in range(0, len(self.spec.time), n):
             self._fields[index, start : start + n] = np.nan
         split = self._group[layout.SPLIT]
         assert isinstance(split, zarr.Array)
@@ -168,7 +168,7 @@ class StoreWriter:
         Raises:
             ValueError: if the shape is not the block's or a value inside the mask is not finite.
         """
-        self._fields[times] = self._checked(fields, self.contents.time[times])
+        self._fields[times] = self._checked(fields, self.spec.time[times])
         self._mark(times.start)
 
     def finalise(self) -> Path:
@@ -183,9 +183,9 @@ class StoreWriter:
         """
         if missing := self.missing:
             raise ValueError(f"{self.path}: {len(missing)} pieces are not written yet: {missing}")
-        write_statistics(self._group, self.contents.grid)
-        if self.contents.trajectories is None:
-            write_climatology(self._group, self.contents.grid)
+        write_statistics(self._group, self.spec.grid)
+        if self.spec.trajectories is None:
+            write_climatology(self._group, self.spec.grid)
         check_output(self.path)
         (self.work / "store").rename(self.path)
         self._leave(keep=False)
@@ -210,11 +210,11 @@ class StoreWriter:
         store = self.work / "store"
         if not (self.resume and self._created.exists() and self._take_up(store)):
             self._created.unlink(missing_ok=True)
-            for leftover in (store, self.work / "done", self.beside):
+            for leftover in (store, self.work / "done", self.scratch):
                 remove(leftover)
             (self.work / "done").mkdir()
-            self.beside.mkdir()
-            self._group = create_empty(store, self.contents)
+            self.scratch.mkdir()
+            self._group = create_empty(store, self.spec)
             self._created.touch()
         array = self._group[layout.FIELDS]
         assert isinstance(array, zarr.Array)
@@ -223,7 +223,7 @@ class StoreWriter:
     def _take_up(self, store: Path) -> bool:
         """Open what an earlier writer left, unless it left nothing that this one can use."""
         self._group = zarr.open_group(store, mode="r+")
-        if self._group.attrs[layout.CONFIGURATION] == self.contents.configuration:
+        if self._group.attrs[layout.CONFIGURATION] == self.spec.configuration:
             return True
         if self.done:
             raise ValueError(
@@ -234,20 +234,20 @@ class StoreWriter:
 
     def _checked(self, fields: NDArray[np.floating], time: NDArray[Any]) -> NDArray[np.float32]:
         """The fields as float32 with NaN outside the mask."""
-        expected = (len(time), *self.contents.shape[-3:])
+        expected = (len(time), *self.spec.shape[-3:])
         if fields.shape != expected:
             raise ValueError(f"fields of shape {fields.shape}; expected {expected}")
         values = np.asarray(fields, dtype=np.float32)
-        valid = np.True_ if self.contents.mask is None else self.contents.mask
+        valid = np.True_ if self.spec.mask is None else self.spec.mask
         wrong = ~np.isfinite(values) & valid
         if wrong.any():
             t, c = np.argwhere(wrong)[0][:2]
             raise ValueError(
-                f"{self.contents.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
+                f"{self.spec.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
                 f"{int(wrong[t, c].sum())} values that are missing or infinite; a store takes "
                 "missing values only where its channel's mask says so"
             )
-        return values if self.contents.mask is None else np.where(valid, values, np.float32(np.nan))
+        return values if self.spec.mask is None else np.where(valid, values, np.float32(np.nan))
 
     def _put(self, indices: Sequence[int], start: int, fields: NDArray[np.float32]) -> None:
         """Write a shard of each of some trajectories, (trajectory, time, channel, nlat, nlon)."""

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 from configs.variables import Variable, variable
-from data_prep.store.contents import Contents, Trajectories
 from data_prep.store.export import export_netcdf
+from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
@@ -22,10 +22,10 @@ GRIDS = {
 HOURS = np.datetime64("2000-01-01T00", "h") + np.arange(3)
 
 
-def contents(grid: Grid, channels: tuple[Variable, ...], trajectories: bool) -> Contents:
+def spec(grid: Grid, channels: tuple[Variable, ...], trajectories: bool) -> StoreSpec:
     mask = np.ones((len(channels), *grid.shape), dtype=bool)
     mask[0, 2:5, 3:9] = False
-    return Contents(
+    return StoreSpec(
         grid=grid, channels=channels, time=HOURS, time_step="1h", title="A store", source="a test",
         configuration="source: files\n", sources=[{"name": "a.nc", "size": 10}],
         split=["train", "test"] if trajectories else ["train", "", "test"],
@@ -42,7 +42,7 @@ def exported(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[xr.Dataset
     """A store and its export."""
     grid, trajectories = GRIDS[request.param[0]], request.param[1]
     names = ("geopotential", "vorticity") if trajectories else ("sst", "z500", "z850", "t850", "tp")
-    what = contents(grid, tuple(map(variable, names)), trajectories)
+    what = spec(grid, tuple(map(variable, names)), trajectories)
     values = np.random.default_rng(0).normal(9.0, 2.0, what.shape).astype("f4")
     with StoreWriter(tmp_path / "store", what) as writer:
         if trajectories:
