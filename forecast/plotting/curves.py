@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ Array = NDArray[np.floating[Any]]
 _MOST_CHANNELS = 6
 _ROWS = [RMSE, "acc"]
 _BOOTSTRAP = 400
+_LONGEST_LABEL = 40
 _MODEL_WIDTH = 2.4  # points; the baselines' lines are thinner
 _TRUTH: dict[str, Any] = {"linewidth": 5, "alpha": 0.3, "solid_capstyle": "butt"}
 
@@ -103,8 +103,7 @@ def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -
     for label in of_channel.forecast.values:
         of_forecast = of_channel.sel(forecast=label)
         style = _style(str(label))
-        if of_forecast[score.name].notnull().any():
-            axes.plot(lead, of_forecast[score.name], label=str(label), **style)
+        axes.plot(lead, of_forecast[score.name], label=str(label), **style)
         if score.name == RMSE:
             low, high = _interval(of_forecast.squared_error.values)
             axes.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
@@ -117,7 +116,8 @@ def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -
     if score.perfect == 1:
         axes.set_ylim(top=1.02)
     if score.dimensionless:
-        axes.set_ylabel(fill(score.long_name[0].lower() + score.long_name[1:], 40))
+        long_name = score.long_name[0].lower() + score.long_name[1:]
+        axes.set_ylabel(long_name if len(long_name) < _LONGEST_LABEL else score.name)
         return
     power = power_of_ten(max(map(abs, axes.get_ylim())))
     axes.set_ylabel(with_units(score.name, str(of_channel.channel_units.item()), power))

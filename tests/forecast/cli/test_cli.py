@@ -16,6 +16,7 @@ COMMANDS = (
     ["data", "swe"],
     ["data", "ingest"],
     ["data", "info"],
+    ["data", "export"],
     ["train"],
     ["rollout"],
     ["evaluate"],
