@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3  # noqa: F401
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # tensors of tests are too small for two threads, and other tests run in a process beside this one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The cache of torch's compiler does not know this variable: a kernel that was generated for another
+# instruction set would be taken from it, and compute wrong numbers.
+if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
+    cache = Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}_{capability}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Task A: one hour of shallow water at T42 on 64×128, learned from 1,200 pairs in 1,500 steps.
+"""Ablation of the branches: shallow water at T42 on 64×128, one hour ahead, from 1,200 pairs.
 
     python -m benchmarks.accuracy.ablation --data STORE [--set ablation|best|mlp|stability]
                                            [--seeds 0 1 2] [--only NAME] [--half] [--steps N]

@@ -1,4 +1,4 @@
-"""Errors of forecasters of Task A and of persistence, long rollouts, other grids."""
+"""Errors of the forecasters of the ablation and of persistence, long rollouts, other grids."""
 
 from __future__ import annotations
 

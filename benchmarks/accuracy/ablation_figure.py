@@ -1,4 +1,4 @@
-"""Error against time per training step on Task A, from saved results.
+"""Error against time per training step in the ablation, from saved results.
 
     python -m benchmarks.accuracy.ablation_figure --errors JSON --times JSON --out PNG
 

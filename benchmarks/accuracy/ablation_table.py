@@ -1,4 +1,4 @@
-"""The table of Task A in Markdown, from saved results.
+"""Table of the ablation in Markdown, from saved results.
 
     python -m benchmarks.accuracy.ablation_table --errors ABLATION.json --times TRAINING.json
 

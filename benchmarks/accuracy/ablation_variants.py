@@ -1,4 +1,4 @@
-"""What Task A learns, and the variants that are compared on it."""
+"""Data of the ablation, and the variants that it compares."""
 
 from __future__ import annotations
 

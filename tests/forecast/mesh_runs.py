@@ -15,8 +15,8 @@ from configs.schema import Config
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_checkpoint, save_checkpoint
 from forecast.training.batches import Windows, batches
+from forecast.training.checkpoint import load_checkpoint, save_checkpoint
 from forecast.training.optimizer import WeightAverage
 from forecast.training.processes import all_processes, training_mesh
 from forecast.training.train import train
