@@ -104,6 +104,25 @@ def test_a_package_that_was_moved_forecasts_the_same(
     xr.testing.assert_identical(ours.drop_attrs(), theirs.drop_attrs())
 
 
+def test_a_forecast_starts_from_the_split_of_its_package(
+    workflow: Workflow, run_forecast: Run, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(workflow.run / "best", package)
+    description = json.loads((package / "package.json").read_text())
+    description["rollout"]["split"] = "validation"
+    (package / "package.json").write_text(json.dumps(description))
+    numbers = {}
+    for name, words in (("theirs", ()), ("asked", ("--split", "test"))):
+        out = tmp_path / f"{name}.nc"
+        run = ("rollout", package, "--data", workflow.store, "--out", out, "--steps", 1, *words)
+        assert run_forecast(*run) == 0
+        numbers[name] = xr.open_dataset(out).trajectory_number.values.tolist()
+    split = xr.open_zarr(workflow.store, consolidated=False).split.values
+    assert [split[i] for i in numbers["theirs"]] == ["validation"] * len(numbers["theirs"])
+    assert [split[i] for i in numbers["asked"]] == ["test"] * len(numbers["asked"])
+
+
 def test_netcdf_and_zarr_forecasts_are_the_same(
     workflow: Workflow, run_forecast: Run, tmp_path: Path
 ) -> None:

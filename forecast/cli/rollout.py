@@ -21,14 +21,15 @@ def rollout(
     data: StoreOption,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
     split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(help="Start from all of a split.")
-    ] = "test",
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="Start from all states of a split; default: as the package says."),
+    ] = None,
     init_time: Annotated[
         list[str] | None,
         typer.Option(metavar="TIME", help="Start here instead of from a split; may be repeated."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Time steps; default: as the run was configured.")
+        int | None, typer.Option(min=1, help="Time steps; default: as the package says.")
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
     transfer: Annotated[

@@ -42,7 +42,7 @@ def run_rollout(
     data: str | Path,
     out: str | Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     init_times: Sequence[str] | None = None,
     n_steps: int | None = None,
     every: int = 1,
@@ -62,7 +62,8 @@ def run_rollout(
         package: folder of a trained model's package, or a forecaster.
         data: store with the initial states.
         out: forecast file: `.nc` or `.zarr`.
-        split: start from every time of this split, or from the first state of its trajectories.
+        split: start from every time of this split, or from the first state of its trajectories; if
+            not given, the package's default.
         init_times: start at these valid times instead (of trajectories: in all of the split's).
         n_steps: model steps; if not given, the package's default.
         every: write each `every`-th step.
@@ -94,7 +95,7 @@ def run_rollout(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained, source = _load(package, device)
     forecaster = _fitted(trained, store, transfer)
-    states = InitialStates(store, forecaster, split, init_times, fill=fill)
+    states = InitialStates(store, forecaster, split or settings.split, init_times, fill=fill)
     parts = current().data.ranks
     batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
