@@ -202,7 +202,7 @@ def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> N
 
 
 def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str]:
-    """The forecaster, and what the file says about it."""
+    """Load the forecaster, and describe it for the file."""
     tool = f"sphere-forecast {version('sphere-forecast')}"
     if not isinstance(package, str | Path):
         return package.eval().to(device), tool
@@ -213,7 +213,7 @@ def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, st
 
 
 def _package_folder(path: Path) -> Path:
-    """A package's own folder where the run that holds it was given."""
+    """Return the folder of a package, also where the run that holds it was given."""
     inside = path / layout.PACKAGE
     return inside if (inside / layout.PACKAGE_FILE).is_file() else path
 
@@ -228,7 +228,7 @@ def _settings(package: str | Path | Forecaster) -> RolloutConfig:
 def _fitted(
     forecaster: Forecaster, store: Store, transfer: Transfer
 ) -> Forecaster | ResamplingForecaster:
-    """The forecaster on the store's grid; refuses a store with other channels or time step."""
+    """Take the forecaster to the store's grid; refuse a store with other channels or time step."""
     absent = [name for name in forecaster.channel_names if name not in store.channel_names]
     if absent:
         raise ValueError(
