@@ -1,4 +1,4 @@
-"""The table of variables: what a short name means, in CF terms, and how a model treats it."""
+"""Table of variables: CF attributes, role and aliases of each short name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Role = Literal["prognostic", "diagnostic", "forcing", "static"]
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of the table, or one channel made from it.
+    """Variable of the table, or a channel on one of its pressure levels.
 
     Attributes:
-        name: short name, the channel's name; a pressure level in hPa follows the name ("z500").
-        standard_name: CF standard name; empty where CF has none.
-        long_name: what a person reads.
+        name: Short name, with the pressure in hPa for a pressure level ("z500").
+        standard_name: CF standard name; empty if CF has none.
+        long_name: Descriptive name for labels.
         units: UDUNITS string.
-        role: how a model treats it unless the configuration says otherwise.
-        conserved: whether its area mean is kept exactly by a forecast.
-        aliases: other names under which files carry it.
-        level: pressure in hPa, None for a single-level field.
+        role: Role in a model, unless the configuration overrides it.
+        conserved: True if a forecast keeps the area mean exactly.
+        aliases: Other names in files.
+        level: Pressure in hPa, None for a single-level field.
     """
 
     name: str
@@ -79,7 +79,7 @@ _TABLE = (
     Variable("sin_longitude", "", "Cosine of latitude times sine of longitude", "1", role="static"),
     Variable("cos_longitude", "", "Cosine of latitude times cosine of longitude", "1",
              role="static"),
-    # forcings that follow from the time alone
+    # forcings that depend on time and position only
     Variable("insolation", "toa_incoming_shortwave_flux", "Insolation at the top of the atmosphere",
              "W m-2", role="forcing"),
     Variable("daily_insolation", "", "Daily mean insolation at the top of the atmosphere", "W m-2",
@@ -94,16 +94,16 @@ _LEVELLED = frozenset({"z", "t", "u", "v", "q"})
 
 
 def variable(name: str) -> Variable:
-    """Look up a channel by its short name.
+    """Return the variable of a channel from its short name.
 
     Args:
-        name: a name of the table, or a levelled name and a pressure in hPa ("t850").
+        name: Name in the table; for pressure levels followed by the pressure in hPa ("t850").
 
     Returns:
-        The table's entry; for a levelled channel with `name`, `long_name` and `level` filled in.
+        Entry of the table. For a pressure level, `name`, `long_name` and `level` are set.
 
     Raises:
-        ValueError: if the table has no such name; the nearest valid names are given.
+        ValueError: if the name is unknown. The message gives the nearest valid names.
     """
     if name in VARIABLES and name not in _LEVELLED:
         return VARIABLES[name]
