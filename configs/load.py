@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from configs.schema import Config
+from configs.variables import TABLE
 
 _UNIONS = {
     ("data",): (["shallow_water"], ["files"]),
@@ -55,7 +56,7 @@ _Loader.add_implicit_resolver(
 
 def preset_names() -> list[str]:
     """Return the names of the presets, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml") if path != TABLE)
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:

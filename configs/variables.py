@@ -1,11 +1,14 @@
-"""Table of variables: CF attributes, role and aliases of each short name."""
+"""Table of variables: CF metadata of each short name, and the role of the variable in a model."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
+
+import yaml
 
 Role = Literal["prognostic", "diagnostic", "forcing", "static"]
 
@@ -15,82 +18,39 @@ class Variable:
     """Variable of the table, or a channel on one of its pressure levels.
 
     Attributes:
-        name: Short name, with the pressure in hPa for a pressure level ("z500").
-        standard_name: CF standard name; empty if CF has none.
-        long_name: Descriptive name for labels.
+        name: Short name, which is the name of the channel ("sst", "z500").
+        long_name: Name in titles and tables.
         units: UDUNITS string.
-        role: Role in a model, unless the configuration overrides it.
+        standard_name: CF standard name; empty if CF has none.
+        role: Role in a model, unless the configuration gives another.
         conserved: True if a forecast keeps the area mean exactly.
-        aliases: Other names in files.
-        level: Pressure in hPa, None for a single-level field.
+        aliases: Other names of the variable in files.
+        level: Pressure in hPa; None for a field on a single level.
     """
 
     name: str
-    standard_name: str
     long_name: str
     units: str
+    standard_name: str = ""
     role: Role = "prognostic"
     conserved: bool = False
     aliases: tuple[str, ...] = ()
     level: int | None = None
 
 
-_TABLE = (
-    # shallow water
-    Variable("geopotential", "geopotential", "Geopotential of the free surface", "m2 s-2",
-             conserved=True),
-    Variable("vorticity", "atmosphere_relative_vorticity", "Relative vorticity", "s-1",
-             conserved=True),
-    Variable("divergence", "divergence_of_wind", "Horizontal divergence", "s-1", conserved=True),
-    Variable("eastward_wind", "eastward_wind", "Eastward wind", "m s-1"),
-    Variable("northward_wind", "northward_wind", "Northward wind", "m s-1"),
-    # pressure levels, as ERA5 names them
-    Variable("z", "geopotential", "Geopotential", "m2 s-2",
-             aliases=("geopotential", "gh", "hgt", "zg")),
-    Variable("t", "air_temperature", "Temperature", "K", aliases=("temperature", "air")),
-    Variable("u", "eastward_wind", "Eastward wind", "m s-1",
-             aliases=("u_component_of_wind", "uwnd")),
-    Variable("v", "northward_wind", "Northward wind", "m s-1",
-             aliases=("v_component_of_wind", "vwnd")),
-    Variable("q", "specific_humidity", "Specific humidity", "kg kg-1",
-             aliases=("specific_humidity", "shum")),
-    # single level
-    Variable("t2m", "air_temperature", "Temperature at 2 m", "K",
-             aliases=("2t", "2m_temperature", "tas")),
-    Variable("u10", "eastward_wind", "Eastward wind at 10 m", "m s-1",
-             aliases=("10u", "u10m", "10m_u_component_of_wind", "uas")),
-    Variable("v10", "northward_wind", "Northward wind at 10 m", "m s-1",
-             aliases=("10v", "v10m", "10m_v_component_of_wind", "vas")),
-    Variable("msl", "air_pressure_at_mean_sea_level", "Pressure at mean sea level", "Pa",
-             aliases=("slp", "psl", "prmsl", "mean_sea_level_pressure")),
-    Variable("sp", "surface_air_pressure", "Surface pressure", "Pa",
-             aliases=("ps", "surface_pressure")),
-    Variable("tp", "lwe_thickness_of_precipitation_amount", "Total precipitation", "m",
-             role="diagnostic", aliases=("total_precipitation",)),
-    Variable("sst", "sea_surface_temperature", "Sea surface temperature", "degC",
-             aliases=("sea_surface_temperature", "tos")),
-    # static
-    Variable("orography", "surface_altitude", "Height of the surface", "m", role="static",
-             aliases=("orog", "topo", "z0", "elevation")),
-    Variable("land_fraction", "land_area_fraction", "Fraction of land", "1", role="static",
-             aliases=("lsm", "land_sea_mask", "sftlf")),
-    Variable("sin_latitude", "", "Sine of latitude", "1", role="static"),
-    Variable("cos_latitude", "", "Cosine of latitude", "1", role="static"),
-    Variable("sin_longitude", "", "Cosine of latitude times sine of longitude", "1", role="static"),
-    Variable("cos_longitude", "", "Cosine of latitude times cosine of longitude", "1",
-             role="static"),
-    # forcings that depend on time and position only
-    Variable("insolation", "toa_incoming_shortwave_flux", "Insolation at the top of the atmosphere",
-             "W m-2", role="forcing"),
-    Variable("daily_insolation", "", "Daily mean insolation at the top of the atmosphere", "W m-2",
-             role="forcing"),
-    Variable("sin_year", "", "Sine of the fraction of the year", "1", role="forcing"),
-    Variable("cos_year", "", "Cosine of the fraction of the year", "1", role="forcing"),
-)  # fmt: skip
+TABLE: Final = Path(__file__).with_suffix(".yaml")
+"""The table; a new variable is an entry of it."""
 
-VARIABLES: dict[str, Variable] = {v.name: v for v in _TABLE}
 
-_LEVELLED = frozenset({"z", "t", "u", "v", "q"})
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is in most wheels, and fast
+_ENTRIES = yaml.load(TABLE.read_text(encoding="utf-8"), _LOADER)
+_LEVELLED = sorted(name for name, entry in _ENTRIES.items() if entry.pop("levelled", False))
+
+VARIABLES: dict[str, Variable] = {
+    name: Variable(name, aliases=tuple(entry.pop("aliases", ())), **entry)
+    for name, entry in _ENTRIES.items()
+}
+"""All variables by their short names, without levels."""
 
 
 def variable(name: str) -> Variable:
@@ -111,9 +71,9 @@ def variable(name: str) -> Variable:
     if match and match[1] in _LEVELLED:
         base, level = VARIABLES[match[1]], int(match[2])
         return replace(base, name=name, level=level, long_name=f"{base.long_name} at {level} hPa")
-    known = [n for n in VARIABLES if n not in _LEVELLED] + [f"{n}500" for n in sorted(_LEVELLED)]
+    known = [n for n in VARIABLES if n not in _LEVELLED] + [f"{n}500" for n in _LEVELLED]
     near = get_close_matches(name, known, n=3) or sorted(known)
     raise ValueError(
         f"unknown variable {name!r}; nearest: {', '.join(near)} "
-        f"(levelled variables {', '.join(sorted(_LEVELLED))} take a pressure in hPa, as in z500)"
+        f"(levelled variables {', '.join(_LEVELLED)} take a pressure in hPa, as in z500)"
     )

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# The whole thread on shallow-water data, into the folder demo: data, training, forecast, scores,
-# pictures. What is there already is kept, so an interrupted demo goes on; remove demo to begin anew.
+# The whole workflow on shallow-water data, into the folder demo: data, training, forecast, scores,
+# pictures. Existing outputs are kept, so that an interrupted demo continues; remove demo to start again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 forecast=${FORECAST:-.venv/bin/forecast}
 started=$SECONDS
-# Where other programs compute too, threads that spin while they wait cost ten times the time.
+# Threads that spin while they wait made this ten times slower where other programs compute too.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 
-run() { # OUTPUT WORDS...: the command, unless its output is there
+run() { # OUTPUT WORDS...: run the command unless its output exists
     local output=$1
     shift
     if [ -e "$output" ]; then
-        echo "$output is there already: forecast ${*:1:2} is skipped"
+        echo "$output exists: forecast ${*:1:2} is skipped"
         return
     fi
     echo
@@ -22,7 +22,7 @@ run() { # OUTPUT WORDS...: the command, unless its output is there
 
 mkdir -p demo
 run demo/store.zarr data swe swe_demo --out demo/store.zarr
-# It has a package as soon as it was validated once; what is complete ends at once.
+# A run has a package after its first validation; --resume continues it, and ends at once if it is complete.
 run demo/forecast.nc train swe_demo --data demo/store.zarr --out demo/run --resume \
     tracking.uri=sqlite:///demo/mlflow.db
 run demo/forecast.nc rollout demo/run/best --data demo/store.zarr --out demo/forecast.nc
@@ -39,10 +39,10 @@ cat <<END
 Done in $((SECONDS - started)) s. In the folder demo:
   store.zarr                     trajectories of the shallow-water solver
   run/best, run/package          the trained model, the best and the last: forecast.load_package(...)
-  run/train.log, metrics.jsonl   how the training went
+  run/train.log, metrics.jsonl   log and metrics of the training
   forecast.nc, scores.nc         CF files, for xarray, ncview, cdo
   vorticity_orthographic.png, vorticity_robinson.png, skill.png, spectrum.png
-The training run in MLflow's page:
+Show the training run in MLflow:
   ${forecast%forecast}mlflow ui --backend-store-uri sqlite:///demo/mlflow.db
-  then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning
+  and open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning
 END

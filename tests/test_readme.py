@@ -77,13 +77,14 @@ def with_inputs(words: list[str], folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def place_to_write(words: list[str], folder: Path) -> Iterator[Path]:
-    """The folder; if it has the output already, one that has all but that."""
+    """The folder; if it has the output already, one that has all but that and its summary."""
     out = words[words.index("--out") + 1] if "--out" in words else ""
+    written = {out, f"{Path(out).stem}.md"}
     if out and (folder / out).exists():
         other = folder / f"other-{len(list(folder.iterdir()))}"
         other.mkdir()
         for path in folder.iterdir():
-            if path.name != out and not path.name.startswith("other-"):
+            if path.name not in written and not path.name.startswith("other-"):
                 (other / path.name).symlink_to(path)
         folder = other
     with contextlib.chdir(folder):

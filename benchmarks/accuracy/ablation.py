@@ -1,17 +1,17 @@
-"""Task A: one hour of shallow water at T42 on 64×128, learned from 1,200 pairs in 1,500 steps.
+"""Ablation of the branches: shallow water at T42 on 64×128, one hour ahead, from 1,200 pairs.
 
     python -m benchmarks.accuracy.ablation --data STORE [--set ablation|best|mlp|stability]
                                            [--seeds 0 1 2] [--only NAME] [--half] [--steps N]
                                            [--device cuda] [--json FILE]
 
-Trains every variant of a set from the preset `swe` and measures, on 24 unseen trajectories of 20
-steps, the relative L2 error after each step (area-weighted norm of the difference over that of the
-truth, both less the mean of the training data and in its standard deviations; mean over channels,
-then over trajectories), and how long a rollout of 1,000 steps stays within the range of the truth.
-The store is generated if it does not exist. `--half` is the same flow at half the resolution and
-twice the time step: T21 on 32×64, two hours, every truncation halved and every angle doubled, at a
-fifth of the cost. The JSON file holds the errors of persistence too; it is written after every run,
-and runs that it has are not repeated.
+Trains every variant of a set from the preset `swe`, and measures two things. First, the relative L2
+error after each step, on 24 unseen trajectories of 20 steps: area-weighted norm of the difference
+over that of the truth, both normalised by mean and standard deviation of the training data; mean
+over channels, then over trajectories. Second, the number of steps for which a rollout of 1,000
+stays within the range of the truth. The store is generated if it does not exist. `--half` is the
+same flow at half the resolution and twice the time step: T21 on 32×64, two hours, every truncation
+halved and every angle doubled, at a fifth of the cost. The JSON file also holds the errors of
+persistence. It is written after every run, and runs in it are not repeated.
 """
 
 from __future__ import annotations
@@ -43,22 +43,23 @@ LEADS = (1, 5, 20)
 
 @dataclass
 class Result:
-    """What one run gave.
+    """Measurements of one run.
 
     Attributes:
-        name: of the variant.
-        seed: of weights and order.
-        configuration: the model's and the training's settings.
-        parameters: of the network.
-        errors: relative L2 error after steps 1 to 20.
-        leaves: step of the long rollout at which the first of its trajectories has a value outside
-            the truth's range, widened on either side by half its width; None if none does.
-        rms: of the states at the end of that rollout over those of the truth's last states.
-        non_finite: training steps whose loss was not finite.
-        loss: mean over the last 100 training steps.
-        seconds: of training.
-        transfer: 1-step error on other grids over that on the own grid, of operators discretised
-            there, and of fields resampled to the own grid and back.
+        name: Name of the variant.
+        seed: Seed of the weights and of the order of the batches.
+        configuration: Settings of the model and of the training.
+        parameters: Number of parameters of the network.
+        errors: Relative L2 error after steps 1 to 20.
+        leaves: Step of the long rollout at which a value leaves the range of the truth, widened by
+            half its width on either side; None if none does.
+        rms: Root mean square of the states at the end of that rollout, relative to the last states
+            of the truth, by channel.
+        non_finite: Number of training steps with a loss that was not finite.
+        loss: Mean loss over the last 100 training steps.
+        seconds: Training time, s.
+        transfer: 1-step error on other grids relative to the training grid, with operators
+            discretised there, and with fields resampled to the training grid and back.
     """
 
     name: str
@@ -95,7 +96,7 @@ def run(variant: Variant, seed: int, task: Task, store: Store, device: torch.dev
 
 
 def train(config: Config, store: Store, device: torch.device) -> tuple[Forecaster, list[float]]:
-    """A trained forecaster (with averaged weights, if so configured) and the losses."""
+    """Return a trained forecaster (with averaged weights if configured) and the losses."""
     training = config.training
     torch.manual_seed(training.seed)
     trainer = Trainer(Forecaster.from_store(config.model, store).to(device), training)
@@ -112,7 +113,7 @@ def train(config: Config, store: Store, device: torch.device) -> tuple[Forecaste
 def main() -> None:
     """Run a set of variants and print a line for each run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="store; made if it is not there")
+    parser.add_argument("--data", type=Path, required=True, help="store; generated if absent")
     parser.add_argument("--set", choices=SETS, default="ablation")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", default="", help="variants whose name contains this")
@@ -145,7 +146,7 @@ def main() -> None:
 
 
 def prepare(path: Path, task: Task) -> Store:
-    """The task's store, generated if it is not there."""
+    """Open the store of a task, and generate it first if it is absent."""
     if not path.exists():
         from data_prep.shallow_water.generate import generate_shallow_water
 
@@ -156,7 +157,7 @@ def prepare(path: Path, task: Task) -> Store:
 
 
 def line(r: Result) -> str:
-    """A run in a line."""
+    """Return one line about a run."""
     text = f"{r.name:24} seed {r.seed} {r.parameters:7d} parameters, errors {_some(r.errors)}, "
     text += f"leaves {r.leaves}, rms {max(r.rms):.2f}, loss {r.loss:.4f}, {r.seconds:.0f} s"
     return text + "".join(f", {grid} {ratio:.3f}" for grid, ratio in r.transfer.items())
@@ -167,7 +168,7 @@ def _some(errors: Sequence[float]) -> str:
 
 
 def saved(path: Path | None) -> list[dict[str, Any]]:
-    """The runs of an earlier call."""
+    """Return the runs of an earlier call."""
     if path is None or not path.exists():
         return []
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"]
@@ -177,12 +178,12 @@ def saved(path: Path | None) -> list[dict[str, Any]]:
 def save(
     results: Sequence[dict[str, Any]], unchanged: Sequence[float], task: Task, path: Path
 ) -> None:
-    """Write the runs and persistence, with the task and the machine that they come from."""
+    """Write the runs and persistence, with descriptions of the task and the machine."""
     partial = path.with_name(f".{path.name}.partial")
     content: dict[str, Any] = {"machine": machine(), "task": asdict(task)}
     content |= {"persistence": list(unchanged), "runs": list(results)}
     text = json.dumps(content, indent=1)
-    for number in ("NaN", "-Infinity", "Infinity"):  # of a rollout that blew up: no JSON
+    for number in ("NaN", "-Infinity", "Infinity"):  # of a rollout that diverged: not JSON
         text = text.replace(f" {number}", " null")
     partial.write_text(text + "\n")
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""Errors of forecasters of Task A and of persistence, long rollouts, other grids."""
+"""Errors of the forecasters of the ablation and of persistence, long rollouts, other grids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sphere_ops.harmonics.resample import resample
 
 
 def measure(forecaster: Forecaster, store: Store, long: int, long_states: int) -> dict[str, Any]:
-    """Errors, and the step at which a long rollout leaves the truth's range."""
+    """Return errors, and the step at which a long rollout leaves the range of the truth."""
     truth = _test_states(store)
     low, high = truth.amin((0, 1, 3, 4)), truth.amax((0, 1, 3, 4))
     low, high = low - (high - low) / 2, high + (high - low) / 2
@@ -52,7 +52,7 @@ def measure(forecaster: Forecaster, store: Store, long: int, long_states: int) -
 
 
 def persistence(store: Store) -> list[float]:
-    """Errors after each step of a forecast that stays at its initial state."""
+    """Return the errors after each step of a forecast that stays at its initial state."""
     truth, normalizer = _test_states(store), Normalizer.from_store(store, "mean")
     return [
         float(relative_l2(normalizer, store.grid, truth[:, 0], truth[:, n]).mean())
@@ -61,7 +61,7 @@ def persistence(store: Store) -> list[float]:
 
 
 def relative_l2(normalizer: Normalizer, grid: Grid, prediction: Tensor, target: Tensor) -> Tensor:
-    """Relative L2 error in normalised units, mean over channels, (b,)."""
+    """Return the relative L2 error in normalised units, mean over channels, (b,)."""
     area = grid.area_weights
 
     def norm(x: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def relative_l2(normalizer: Normalizer, grid: Grid, prediction: Tensor, target: 
 
 
 def transfer(forecaster: Forecaster, store: Store) -> dict[str, float]:
-    """1-step error on other grids, of the same fields sampled there, over that on the own grid."""
+    """Return 1-step errors of the same fields on other grids, relative to the training grid."""
     pair, own = _test_states(store)[:, :2], store.grid
     start = store.time[:1].repeat(len(pair))
     errors = {}
@@ -92,12 +92,12 @@ def transfer(forecaster: Forecaster, store: Store) -> dict[str, float]:
 
 
 def _normalised(normalizer: Normalizer, state: Tensor) -> Tensor:
-    """A state on the CPU in standard deviations of the training data, float64."""
+    """Return a state on the CPU in standard deviations of the training data, float64."""
     mean, std = normalizer.mean.cpu().double(), normalizer.std.cpu().double()
     return (state.double() - mean[:, None, None]) / std[:, None, None]
 
 
 @lru_cache(maxsize=1)
 def _test_states(store: Store) -> Tensor:
-    """The test trajectories, (trajectory, time, c, h, w)."""
+    """Return the test trajectories, (trajectory, time, c, h, w)."""
     return torch.stack([store.states(i, 0, len(store.time)) for i in store.split_indices("test")])

@@ -1,10 +1,10 @@
-"""Error against time per training step on Task A, from saved results.
+"""Error against time per training step in the ablation, from saved results.
 
     python -m benchmarks.accuracy.ablation_figure --errors JSON --times JSON --out PNG
 
-Errors are those of `benchmarks.accuracy.ablation`, means over the seeds that were run; times those
-of `benchmarks.speed.training`. A row that one of them lacks is left out, and so is an error that is
-not finite.
+Errors are means over the seeds in the results of `benchmarks.accuracy.ablation`; times are those of
+`benchmarks.speed.training`. Rows that are in one of the two files only are left out, as are errors
+that are not finite.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Errors = dict[str, list[float]]
 
 
 def mean_errors(path: Path) -> dict[str, Errors]:
-    """Of each row its errors by lead in steps, one of each seed whose error is finite."""
+    """Return the finite errors of all seeds, by row and lead time in steps."""
     errors: dict[str, Errors] = defaultdict(lambda: {str(lead): [] for lead in LEADS})
     for run in json.loads(path.read_text())["runs"]:
         for lead in LEADS:
@@ -45,7 +45,7 @@ def draw(path: Path, errors: dict[str, Errors], costs: Costs) -> list[str]:
     """Draw a panel for each lead time.
 
     Returns:
-        The rows that are in the figure.
+        Names of the rows in the figure.
     """
     figure = new_figure(10.5, 4.2)
     panels = figure.subplots(1, len(LEADS), sharex=True, sharey=True)
@@ -84,7 +84,7 @@ def _point(ax: Axes, name: str, time: float, values: list[float]) -> None:
 
 
 def main() -> None:
-    """Draw the figure and name its rows."""
+    """Draw the figure and print the names of its rows."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--errors", type=Path, required=True, help="results of ablation")
     parser.add_argument("--times", type=Path, required=True, help="results of speed.training")

@@ -1,10 +1,11 @@
-"""The table of Task A in Markdown, from saved results.
+"""Table of the ablation in Markdown, from saved results.
 
     python -m benchmarks.accuracy.ablation_table --errors ABLATION.json --times TRAINING.json
 
-A line for persistence and for each row that `benchmarks.accuracy.ablation` saved: means of the
-errors over its seeds, and the step at which each seed's long rollout leaves the truth's range; with
-time and peak memory of a training step where `benchmarks.speed.training` has the row.
+One line for persistence and for each row in the results of `benchmarks.accuracy.ablation`: means of
+the errors over the seeds, and for each seed the step at which its long rollout leaves the range of
+the truth. Time and peak memory of a training step are added for rows of
+`benchmarks.speed.training`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Costs = dict[str, dict[str, float]]
 
 
 def table(runs: Sequence[dict[str, Any]], costs: Costs, persistence: Sequence[float] = ()) -> str:
-    """The lines of the table.
+    """Return the lines of the table.
 
     Args:
-        runs: as `benchmarks.accuracy.ablation` saves them.
-        costs: of each row `time` in ms and `memory` in MiB.
-        persistence: its errors after each step; without any it has no line.
+        runs: Runs as `benchmarks.accuracy.ablation` saves them.
+        costs: `time` in ms and `memory` in MiB of each row.
+        persistence: Errors of persistence after each step; empty for a table without it.
     """
     seeds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
@@ -52,7 +53,7 @@ def table(runs: Sequence[dict[str, Any]], costs: Costs, persistence: Sequence[fl
 
 
 def step_costs(path: Path) -> Costs:
-    """Time and memory of a training step of each row that `benchmarks.speed.training` saved."""
+    """Return time and memory of a training step, by row of `benchmarks.speed.training`."""
     costs: Costs = defaultdict(dict)
     for row in json.loads(path.read_text())["rows"]:
         kind, _, name = row["name"].partition(", ")
@@ -77,7 +78,7 @@ def _leaves(steps: list[int | None]) -> str:
 
 
 def _size(ratios: list[list[float | None]]) -> str:
-    """The largest over channels, from the smallest to the largest of the seeds."""
+    """Return the smallest and largest value over seeds of the maximum over channels."""
     if any(value is None for seed in ratios for value in seed):
         return "not finite"
     largest = sorted(max(value for value in seed if value is not None) for seed in ratios)

@@ -1,4 +1,4 @@
-"""What Task A learns, and the variants that are compared on it."""
+"""Data of the ablation, and the variants that it compares."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PRESET = "swe"
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned, and its size.
+    """Training data and size of the ablation.
 
     Attributes:
-        nlat: rows of the grid; it has twice as many columns.
-        lmax: truncation of the data, exclusive.
-        time_step: of the model.
-        test: unseen trajectories.
-        long: steps of the long rollout.
-        long_states: test trajectories that it begins from.
-        extra: further overrides of the preset.
+        nlat: Rows of the grid, which has twice as many columns.
+        lmax: Truncation of the data, exclusive.
+        time_step: Time step of the model.
+        test: Number of unseen trajectories.
+        long: Number of steps of the long rollout.
+        long_states: Number of test trajectories that the long rollout starts from.
+        extra: Further overrides of the preset.
     """
 
     nlat: int = 64
@@ -35,7 +35,7 @@ class Task:
     extra: tuple[str, ...] = ()
 
     def overrides(self) -> list[str]:
-        """Of the preset."""
+        """Return the overrides of the preset."""
         return [
             f"data.grid={{kind: legendre-gauss, nlat: {self.nlat}, nlon: {2 * self.nlat}}}",
             f"data.lmax={self.lmax}",
@@ -56,11 +56,11 @@ class Variant:
     """One row of a table.
 
     Attributes:
-        name: what it is called.
-        lmax: truncation of the spectral branch over the rows of the grid.
-        absent: branches that it does not have.
-        overrides: of the preset, beyond those.
-        transfer: whether its error on other grids is measured.
+        name: Name of the row.
+        lmax: Truncation of the spectral branch, relative to the rows of the grid.
+        absent: Branches that the network does not have.
+        overrides: Further overrides of the preset.
+        transfer: True to measure errors on other grids.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Variant:
     transfer: bool = False
 
     def config(self, task: Task, seed: int = 0) -> Config:
-        """The experiment."""
+        """Return the configuration of a run."""
         present = [
             f"model.branches.spectral.lmax={round(self.lmax * task.nlat)}",
             f"model.branches.integral.theta_cutoff={0.15 * 64 / task.nlat:g}",
@@ -82,7 +82,7 @@ class Variant:
 
 
 def ablation() -> list[Variant]:
-    """The truncation of the spectral branch by the set of local branches."""
+    """Return all combinations of spectral truncation and local branches."""
     return [
         Variant(f"{lmax} {name}", lmax / 64, absent)
         for lmax in (16, 32, 64)
@@ -100,7 +100,7 @@ _MULTI_STEP = ("training.rollout_steps=4", "training.rollout_from=0.6")
 
 
 def best() -> list[Variant]:
-    """The ablation's best: on other grids, with several steps in the loss, and in bf16."""
+    """Return variants of the best network: other grids, several steps in the loss, bf16."""
     name = "64 differential"
     cut: dict[str, Any] = {"absent": ("integral",)}
     return [
@@ -111,7 +111,7 @@ def best() -> list[Variant]:
 
 
 def second_order() -> list[Variant]:
-    """Second derivatives beside a spectral branch that is cut off, or is not."""
+    """Return variants with second derivatives, with and without spectral truncation."""
     return [
         Variant(f"{lmax} {name}, second order", lmax / 64, absent, _SECOND_ORDER)
         for lmax in (16, 64)
@@ -120,7 +120,7 @@ def second_order() -> list[Variant]:
 
 
 def small() -> list[Variant]:
-    """Networks that take no more time than all degrees without local branches."""
+    """Return networks that are no slower than all degrees without local branches."""
 
     def size(blocks: int, channels: int) -> tuple[str, ...]:
         return f"model.blocks={blocks}", f"model.channels={channels}"
@@ -137,7 +137,7 @@ def small() -> list[Variant]:
 
 
 def stability() -> list[Variant]:
-    """What keeps a differential branch without enough spectral degrees from blowing up."""
+    """Return remedies for the instability of a differential branch with few degrees."""
     cut: dict[str, Any] = {"lmax": 0.25, "absent": ("integral",)}
     aliased = ("model.dealias_lmax=null",)
     return [
@@ -153,7 +153,7 @@ def stability() -> list[Variant]:
 
 
 def mlp() -> list[Variant]:
-    """What follows the branches in a block, with as many parameters."""
+    """Return variants of the MLP of a block, with equal numbers of parameters."""
     gelu = ("model.mlp=gelu", "model.mlp_ratio=2.0")
     return [Variant("products"), Variant("gelu", overrides=gelu)]
 

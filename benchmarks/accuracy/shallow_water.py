@@ -1,15 +1,15 @@
-"""The shallow-water solver: its physics on the standard tests, and its speed against the peer.
+"""Shallow-water solver: physics on the standard tests, and speed compared with the peer.
 
     python -m benchmarks.accuracy.shallow_water [--quick] [--only NAME] [--json FILE]
                                                 [--figures FOLDER]
 
-Physics (`--only williamson5`, galewsky, climate, ...): `ours` is what is reached, `peer` what must
-be. Speed (`--only speed`): the time that one hour of one trajectory takes, torch-harmonics'
-`ShallowWaterSolver` as the peer, each at the steps that it can use, with its error against a
-reference in double precision with a tiny step. The peer solves one trajectory at a time, ours all
-of them together; runs are interleaved in one process. `--only generator` times the generator.
-`--only climate` takes the better part of an hour, saves each month beside the JSON file, and goes
-on from there when it is run again.
+Physics (`--only williamson5`, galewsky, climate, ...): `ours` is the measured value, `peer` the
+required one. Speed (`--only speed`): time of one hour of one trajectory, compared with
+torch-harmonics' `ShallowWaterSolver`, for several steps of each, with the error against a reference
+in double precision with a very short step. The peer solves one trajectory at a time, our solver a
+batch; runs are interleaved in one process. `--only generator` times the generator. `--only climate`
+takes most of an hour, saves every month beside the JSON file, and continues from there when it is
+run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sphere_ops.memory import keep_freed_memory
 
 
 def main() -> None:
-    """Run what is asked for and print it."""
+    """Run the selected tests and print their rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="low truncations, few runs")
     parser.add_argument("--only", default="", help="tests whose name contains this")

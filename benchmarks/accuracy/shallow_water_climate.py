@@ -1,4 +1,4 @@
-"""Years of the forced climate: bounded, with a steady spectrum, without drift of mass."""
+"""Years of the forced climate: bounds, steadiness of the spectrum, and drift of mass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVERY = 30  # days between saves
 
 
 def climate(plan: Plan) -> Iterator[Row]:
-    """Three years of the forced case at T42; goes on where an earlier call was killed."""
+    """Return rows for three years of the forced case at T42; continue after a kill."""
     days = 60 if plan.quick else 3 * 365
     run, saved = Run("forced", 43), plan.saved.with_suffix(f".climate-{days}.npz")
     series, spectra = _followed(run, days, saved)
@@ -51,7 +51,7 @@ def climate(plan: Plan) -> Iterator[Row]:
 
 
 def _followed(run: Run, days: int, saved: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Take a run to a day, and what it was like at the end of each day.
+    """Advance a run to a day, and return its diagnostics at the end of each day.
 
     Returns:
         Integrals, kinetic energy, that of the eddies, and the strongest wind, (day, 7); kinetic

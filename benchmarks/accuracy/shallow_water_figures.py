@@ -36,14 +36,14 @@ def draw_maps(
     quantity: tuple[str, str],
     north_only: bool = False,
 ) -> None:
-    """Maps with one colour scale, one under the other or in two columns.
+    """Draw maps with one colour scale, in one or two columns.
 
     Args:
-        path: of the picture.
-        maps: titles, and fields (nlat, nlon).
-        grid: of the fields.
-        quantity: name and units.
-        north_only: draw the latitudes from 10 to 80° N alone.
+        path: Path of the picture.
+        maps: Titles, and fields (nlat, nlon).
+        grid: Grid of the fields.
+        quantity: Name and units of the fields.
+        north_only: True to draw only latitudes from 10 to 80° N.
     """
     columns = 1 if len(maps) == 1 else 2
     rows = -(-len(maps) // columns)
@@ -69,16 +69,16 @@ def draw_mountain(
     errors: Sequence[float],
     reference: str,
 ) -> None:
-    """Height on the last day, what T42 makes of it, and errors by day.
+    """Draw the height on the last day, the difference of T42 from it, and errors by day.
 
     Args:
-        path: of the picture.
-        height: of the surface in the reference, m, (nlat, nlon).
-        difference: T42 less the reference, m, (nlat, nlon).
-        grid: of both.
-        days: of the errors.
-        errors: relative l2 of the height on these days.
-        reference: its name.
+        path: Path of the picture.
+        height: Height of the surface in the reference, m, (nlat, nlon).
+        difference: Height at T42 minus the reference, m, (nlat, nlon).
+        grid: Grid of both.
+        days: Days of the errors.
+        errors: Relative l2 error of the height on these days.
+        reference: Name of the reference.
     """
     figure = new_figure(12, 3.2)
     axes = figure.subplots(1, 3, width_ratios=(1.35, 1.35, 1))
@@ -91,7 +91,7 @@ def draw_mountain(
 
 @picture_style()
 def draw_convergence(path: Path, steps: Sequence[float], errors: Sequence[float]) -> None:
-    """Error against the step, and the slope of fourth order."""
+    """Draw the error against the step, and the slope of fourth order."""
     figure = new_figure(4.5, 3.4)
     ax = figure.add_subplot()
     ax.loglog(steps, errors, "o-", color=BLUE, label="relative error of vorticity")
@@ -106,7 +106,7 @@ def draw_convergence(path: Path, steps: Sequence[float], errors: Sequence[float]
 
 @picture_style()
 def draw_series(path: Path, data: np.ndarray, year: int) -> None:
-    """Energy, enstrophy, angular momentum and kinetic energies of a long run, (day, 6 or more)."""
+    """Draw integrals and kinetic energies of a long run, (day, 6 or more)."""
     figure = new_figure(8, 5)
     axes = figure.subplots(2, 2, sharex=True).flatten()
     days = np.arange(1, len(data) + 1)
@@ -135,7 +135,7 @@ def draw_series(path: Path, data: np.ndarray, year: int) -> None:
 def draw_climate(
     path: Path, vorticity: Tensor, height: Tensor, grid: Grid, spectra: Mapping[str, np.ndarray]
 ) -> None:
-    """Vorticity and height of the last day, and spectra of kinetic energy."""
+    """Draw vorticity and height of the last day, and spectra of kinetic energy."""
     figure = new_figure(12, 3.2)
     axes = figure.subplots(1, 3, width_ratios=(1.35, 1.35, 1))
     _map(figure, axes[0], vorticity, grid, "vorticity", "s-1")
@@ -152,14 +152,14 @@ def draw_climate(
 def _map(
     figure: Figure, ax: Axes, field: Tensor, grid: Grid, name: str, units: str, title: str = ""
 ) -> None:
-    """A map with a colour bar of its own."""
+    """Draw a map with a colour bar."""
     image = _mesh(ax, field, grid, _limits(field))
     _colour_bar(figure, image, [ax], name, units)
     ax.set(title=title)
 
 
 def _limits(field: Tensor) -> tuple[float, float]:
-    """Ends of the colours, about 0 where the field has both signs."""
+    """Return limits of the colours, symmetric about 0 if the field has both signs."""
     low, high = float(field.min()), float(field.max())
     return (-max(-low, high), max(-low, high)) if low < 0 < high else (low, high)
 

@@ -1,4 +1,4 @@
-"""The shallow-water solver on the standard tests: what it reaches, beside what it must."""
+"""Standard tests of the shallow-water solver: measured and required values."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from data_prep.shallow_water.equations import GEOPOTENTIAL, VORTICITY
 from sphere_ops.grid import Grid
 
 GME_MOUNTAIN = 7.2e-4
-"""Relative l2 of the height over the mountain after 15 days, of DWD's GME on 40,962 points against
-NCAR's spectral model: table 4 of icon.enes.org/swm/gmeswm (1.4e-3 on 10,242 points)."""
+"""Relative l2 error of the height over the mountain after 15 days, of DWD's GME on 40,962 points
+against NCAR's spectral model: table 4 of icon.enes.org/swm/gmeswm (1.4e-3 on 10,242 points)."""
 
 
 FINEST_STEP = {("galewsky", 171): 540.0}
-"""Steps at T170, s: a Courant number of 1.35, where chosen steps have at most 0.7. Flow over the
-mountain breaks with it at this truncation."""
+"""Steps at T170, s: a Courant number of 1.35; chosen steps have at most 0.7. Flow over the mountain
+is unstable with this number at this truncation."""
 
 
 def williamson1(plan: Plan) -> Iterator[Row]:
-    """A bell once round the sphere, against its exact shape."""
+    """Compare a bell that was advected once around the sphere with its exact shape."""
     for lmax in (43,) if plan.quick else (43, 86):
         for alpha in (0.0, 90.0):
             run = Run("williamson1", lmax, alpha=alpha)
@@ -44,7 +44,7 @@ def williamson1(plan: Plan) -> Iterator[Row]:
 
 
 def williamson2(plan: Plan) -> Iterator[Row]:
-    """Steady zonal flow for five days."""
+    """Measure the error of steady zonal flow after five days."""
     for alpha in (0.0, 45.0):
         run = Run("williamson2", 43, alpha=alpha)
         start = run.layer()
@@ -56,7 +56,7 @@ def williamson2(plan: Plan) -> Iterator[Row]:
 
 
 def williamson5(plan: Plan) -> Iterator[Row]:
-    """Flow over a mountain for fifteen days, T42 against T170."""
+    """Compare flow over a mountain at T42 with T170, for fifteen days."""
     truncations = (43, 64) if plan.quick else (43, 171)
     grid, days = Grid.legendre_gauss(64, 128), range(1, 16)
     heights: dict[int, list[Tensor]] = {}
@@ -81,7 +81,7 @@ def williamson5(plan: Plan) -> Iterator[Row]:
 
 
 def williamson6(plan: Plan) -> Iterator[Row]:
-    """Four waves for fourteen days, and how fast they travel."""
+    """Measure phase speed and symmetry of four waves, for fourteen days."""
     for height in (8000.0, 80000.0):
         run = Run("williamson6", 64, mean_height=height)
         planet, rate = run.solver.physics.planet, run.values["zonal_rate"]
@@ -108,7 +108,7 @@ def williamson6(plan: Plan) -> Iterator[Row]:
 
 
 def galewsky(plan: Plan) -> Iterator[Row]:
-    """The balanced jet stays zonal; the perturbed one rolls up, with the viscosity published."""
+    """Measure the balanced jet, and the perturbed one with the published viscosity."""
     truncations = (43, 64) if plan.quick else (86, 171)
     grid = Grid.legendre_gauss(128, 256)
     maps = {}
@@ -133,7 +133,7 @@ def galewsky(plan: Plan) -> Iterator[Row]:
 
 
 def waves(plan: Plan) -> Iterator[Row]:
-    """Small waves on a resting state against linear theory, at T42 through the whole solver."""
+    """Compare small waves on a resting state with linear theory, at T42."""
     experiment = Experiment("random", {"hyperdiffusion_hours": 0.0}, 43)
     solver, worst = experiment.solver, {"inertia-gravity": 0.0, "Rossby": 0.0}
     for order, parity in ((1, 0), (4, 1), (10, 0)):
@@ -164,7 +164,7 @@ def waves(plan: Plan) -> Iterator[Row]:
 
 
 def order(plan: Plan) -> Iterator[Row]:
-    """Order of the integrator on the perturbed jet at T42, over half a day."""
+    """Measure the order of the integrator on the perturbed jet at T42, over half a day."""
     experiment = Experiment("galewsky", {"hyperdiffusion_hours": 4.0}, 43)
     solver, state = experiment.solver, experiment.initial_state(0)[None]
     duration, counts = DAY / 2, (12, 24, 48, 96, 192)

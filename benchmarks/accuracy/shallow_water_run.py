@@ -1,4 +1,4 @@
-"""One trajectory of a case for the tests of the solver, and how far it is from another."""
+"""One trajectory of a case for the tests of the solver, and errors between trajectories."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DAY = 86400.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of the tests is run, and where what they make goes.
+    """Extent of the tests, and their outputs.
 
     Attributes:
-        quick: low truncations and few days.
-        figures: folder of the figures, if they are wanted.
-        saved: beside it long runs keep how far they are.
+        quick: True for low truncations and few days.
+        figures: Folder of the figures; None for no figures.
+        saved: Path beside which long runs save their progress.
     """
 
     quick: bool
@@ -38,10 +38,10 @@ class Run:
     """One trajectory of a case, from its start.
 
     Args:
-        name: of the case.
-        lmax: truncation, exclusive.
-        solver_dt: longest step, s; chosen from the flow if not given.
-        values: of the case.
+        name: Name of the case.
+        lmax: Truncation, exclusive.
+        solver_dt: Longest step, s; chosen from the flow if not given.
+        values: Values of the case.
     """
 
     def __init__(
@@ -55,40 +55,40 @@ class Run:
         self.day = 0.0
 
     def to(self, day: float) -> None:
-        """Go on to a day, six hours at a time."""
+        """Advance to a day, six hours at a time."""
         while self.day < day - 1e-9:
             time = self.day * DAY
             self.state = advance(self.solver, self.state, time, DAY / 4, self.solver_dt)
             self.day += 0.25
 
     def layer(self) -> Tensor:
-        """Geopotential of the layer, (nlat, nlon)."""
+        """Return the geopotential of the layer, (nlat, nlon)."""
         return self.solver.layer(self.state)[0]
 
     def integrals(self) -> Tensor:
-        """What `diagnostics.integrals` returns."""
+        """Return the integrals of `diagnostics.integrals`."""
         return integrals(self.solver, self.state)[0]
 
     def wave_phase(self, degree: int, order: int) -> float:
-        """Phase of one coefficient of the vorticity."""
+        """Return the phase of one coefficient of the vorticity."""
         return float(self.state[0, VORTICITY, degree, order].angle())
 
     def sampled(self, grid: Grid, variable: str) -> Tensor:
-        """A field on another grid, (nlat, nlon)."""
+        """Return a field on another grid, (nlat, nlon)."""
         return Sampler(grid, self.lmax, (variable,))(self.state, self.solver.physics)[0, 0]
 
     def row(self, name: str, value: float, bound: float | None) -> Row:
-        """A line of the table: the value, and what it must not exceed."""
+        """Return a row: the value, and its upper limit."""
         return row(name, self.lmax, value, bound)
 
 
 def row(name: str, lmax: int, value: float, bound: float | None) -> Row:
-    """A line of the table: the value at a truncation, and what it must not exceed."""
+    """Return a row: the value at a truncation, and its upper limit."""
     ratio = bound / max(value, 1e-300) if bound else None
     return Row(name, f"T{lmax - 1}", value, bound, "bound" if bound else "", ratio, "")
 
 
 def errors(field: Tensor, truth: Tensor, grid: Grid) -> tuple[float, float]:
-    """Relative l2 and l∞ of a field (nlat, nlon)."""
+    """Return the relative l2 and l∞ errors of a field (nlat, nlon)."""
     l2 = (area_mean((field - truth) ** 2, grid) / area_mean(truth**2, grid)).sqrt()
     return float(l2), float((field - truth).abs().max() / truth.abs().max())

@@ -1,4 +1,4 @@
-"""What theory says of the standard tests: exact fields, and speeds of waves."""
+"""Theory of the standard tests: exact fields, and speeds of waves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sphere_ops.grid import Grid
 
 
 def cosine_bell(grid: Grid) -> Tensor:
-    """The bell of Williamson 1 where it starts and ends, m, (nlat, nlon)."""
+    """Return the bell of Williamson 1 at its start and end, m, (nlat, nlon)."""
     latitude = torch.deg2rad(grid.latitude)[:, None]
     longitude = torch.deg2rad(grid.longitude)[None, :]
     cosine = torch.cos(latitude) * torch.cos(longitude - 1.5 * math.pi)
@@ -24,7 +24,7 @@ def cosine_bell(grid: Grid) -> Tensor:
 
 
 def haurwitz_speed(planet: Planet, rate: float, wavenumber: int) -> float:
-    """Angular speed of a Rossby-Haurwitz wave in flow without divergence, s⁻¹, eastward.
+    """Return the angular speed of a Rossby-Haurwitz wave without divergence, s⁻¹, eastward.
 
     Haurwitz (1940), as in Williamson et al. (1992), equation 135 ff.
 
@@ -40,13 +40,13 @@ def haurwitz_speed(planet: Planet, rate: float, wavenumber: int) -> float:
 def divergent_wave(
     planet: Planet, rate: float, wavenumber: int, polar_depth: float, n: int = 60
 ) -> tuple[float, NDArray[np.complex128]]:
-    """The same wave, weak, in a layer of finite depth.
+    """Return speed and fields of the same wave, weak, in a layer of finite depth.
 
-    Solid rotation is rest in a frame that turns with Ω' = Ω + ω. What is left of it there is the
-    shape of the layer, φ = φ₀ + D cos²φ with D = a²ω(2Ω + ω)/2, so that weak waves obey Laplace's
-    tidal equations for Ω' with a depth that varies with latitude (cf. Kasahara 1980, J. Atmos. Sci.
-    37, 917-929). Their modes are found as eigenvectors over n degrees; the wave is the one with
-    the largest share of vorticity of its degree.
+    Solid rotation is rest in a frame that rotates at Ω' = Ω + ω, except for the shape of the layer,
+    φ = φ₀ + D cos²φ with D = a²ω(2Ω + ω)/2. Weak waves therefore obey Laplace's tidal equations for
+    Ω' with a depth that varies with latitude (cf. Kasahara 1980, J. Atmos. Sci. 37, 917-929). Their
+    modes are eigenvectors over n degrees; the wave is the mode with the largest fraction of
+    vorticity at its degree.
 
     Args:
         planet: the sphere.
@@ -56,8 +56,8 @@ def divergent_wave(
         n: number of degrees.
 
     Returns:
-        Its angular speed, s⁻¹, eastward, and its vorticity, divergence and geopotential of degrees
-        m, m + 1, ..., (3, n).
+        Angular speed, s⁻¹, eastward; vorticity, divergence and geopotential at degrees m, m + 1,
+        ..., (3, n).
     """
     matrix, unit = _waves_on_solid_rotation(planet, rate, wavenumber, polar_depth, n)
     values, vectors = np.linalg.eig(matrix * unit / unit[:, None])
@@ -69,7 +69,7 @@ def divergent_wave(
 def _waves_on_solid_rotation(
     planet: Planet, rate: float, m: int, polar_depth: float, n: int
 ) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
-    """∂/∂t of ζ, δ, φ of degrees m, m + 1, ... as a matrix (3n, 3n), and units that balance it."""
+    """Return the matrix (3n, 3n) of ∂/∂t for ζ, δ, φ at degrees m, m + 1, ..., and its units."""
     a, turning = planet.radius, planet.rotation + rate
     depth, bulge = planet.gravity * polar_depth, a**2 * rate * (2 * planet.rotation + rate) / 2
     degree = np.arange(m, m + n)

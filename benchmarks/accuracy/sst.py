@@ -3,10 +3,10 @@
     python -m benchmarks.accuracy.sst --data STORE [KEY=VALUE ...] [--seeds 0 1 2] [--split test]
                              [--quick] [--json FILE]
 
-Trains the preset, with any of its keys changed, and forecasts 12 months from every month of a
-split. Spectra are of anomalies, 0 over land, forecast against truth at the same lead time, summed
-over bands of degrees: below 45, where the blocks' grid of the preset ends, and beyond. The JSON
-file is written after every run; runs that it has are not repeated.
+Trains the preset, with overrides, and forecasts 12 months from every month of a split. Spectra are
+of anomalies, 0 over land. Those of forecast and truth are compared at the same lead time, summed
+over bands of degrees below and above 45, where the grid of the blocks of the preset ends. The JSON
+file is written after every run, and runs in it are not repeated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sphere_ops.harmonics.transforms import RealSHT, sum_orders
 
 LEADS = (1, 3, 6, 12)
 BANDS = ((20, 30), (30, 45), (45, 75))
-"""First degree and the one to stop before; from 45 on quadrature on the grid is not exact."""
+"""First and last (exclusive) degrees; from 45 on quadrature on the grid is not exact."""
 
 
 @dataclass
@@ -48,14 +48,14 @@ class Result:
     """Measurements of one run; lists are over `LEADS`, in months.
 
     Attributes:
-        overrides: changed keys of the preset, without the seed.
-        seed: of weights and order.
-        split: of the initial states.
-        configuration: the model's and the training's settings.
-        validation: errors on the validation split of the package that is measured.
-        rmse: of the forecast by lead time, °C.
-        rmse_of: the same of the baselines, by name.
-        bands: by degrees, see `measure_bands`.
+        overrides: Overrides of the preset, without the seed.
+        seed: Seed of the weights and of the order of the batches.
+        split: Split of the initial states.
+        configuration: Settings of the model and of the training.
+        validation: Errors of the measured package on the validation split.
+        rmse: Root mean square error of the forecast, °C.
+        rmse_of: Root mean square error of the baselines, by name, °C.
+        bands: Spectral measurements by band of degrees; see `measure_bands`.
     """
 
     overrides: list[str]
@@ -101,9 +101,9 @@ def measure_bands(
     """Compare the spectra of forecasts, of the truth and of the initial states.
 
     Args:
-        file: forecasts of every month up to the last of `LEADS`.
-        store: the truth; forecasts that it does not cover are left out.
-        bands: first degree and the one to stop before.
+        file: Forecasts of every month up to the last of `LEADS`.
+        store: Store with the truth; forecasts beyond its times are left out.
+        bands: First degree and last degree (exclusive) of each band.
 
     Returns:
         By band, over `LEADS`: `power` of the forecast over that of the truth,
@@ -130,7 +130,7 @@ def measure_bands(
 
 
 def _of_band(total: Tensor) -> dict[str, list[float]]:
-    """Ratios of the sums of `measure_bands` over one band, (5, lead)."""
+    """Return the ratios of the sums of `measure_bands` over one band, (5, lead)."""
     forecast, truth, initial, carried, persisted = total
     return {
         "power": _rounded(forecast / truth),
@@ -140,7 +140,7 @@ def _of_band(total: Tensor) -> dict[str, list[float]]:
 
 
 def digest(store: Store) -> str:
-    """SHA-256 of the fields and the times of a store."""
+    """Return the SHA-256 of the fields and the times of a store."""
     sha = hashlib.sha256(store.time.tobytes())
     for i in range(len(store.time)):
         sha.update(store.state(i).numpy().tobytes())
@@ -172,7 +172,7 @@ def main() -> None:
 
 
 def save(results: Sequence[dict[str, Any]], store: Store, path: Path) -> None:
-    """Write the results, the machine, and what the store was made from."""
+    """Write the results, with descriptions of the machine and of the data."""
     data = {"sha256": digest(store), "provenance": json.loads(store.provenance)}
     cpu = {"model": _cpu_model(), "instructions": torch.backends.cpu.get_cpu_capability()}
     content = {"machine": machine() | cpu, "data": data, "leads": LEADS, "runs": results}
@@ -182,7 +182,7 @@ def save(results: Sequence[dict[str, Any]], store: Store, path: Path) -> None:
 
 
 def _cpu_model() -> str:
-    """Name of the CPU as Linux gives it; empty elsewhere."""
+    """Return the name of the CPU on Linux; empty elsewhere."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     return next((x.split(": ", 1)[1] for x in lines if x.startswith("model name")), "")

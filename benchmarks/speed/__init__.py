@@ -1,1 +1,1 @@
-"""Speed and memory against the libraries that users have today."""
+"""Speed and memory, compared with other libraries."""

@@ -1,10 +1,10 @@
-"""The loader under a memory limit: share of the time in compute, and the memory that is taken.
+"""Loader under a memory limit: share of the time spent in compute, and memory used.
 
     python -m benchmarks.speed.loader NAME
 
-A process that may take `LIMIT` bytes beyond its imports (`RLIMIT_DATA`, which holds for its worker
-too) trains on a store of one and a half times that size: one step on every batch, while the worker
-reads the next ones. NAME is a row of `benchmarks.speed.training`; one line of JSON is printed.
+A process limited to `LIMIT` bytes beyond its imports (`RLIMIT_DATA`, which also applies to its
+worker) trains on a store of one and a half times that size: one step on every batch, while the
+worker reads the next ones. NAME is a row of `benchmarks.speed.training`. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _GRID = (64, 128)
 
 
 def loader_rows(name: str) -> list[Row]:
-    """Measure in a process of its own.
+    """Measure in a new process.
 
     Args:
-        name: row of the training benchmark whose step is computed.
+        name: Row of the training benchmark whose step is computed.
     """
     command = [sys.executable, "-m", "benchmarks.speed.loader", name]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -63,14 +63,14 @@ def loader_rows(name: str) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, and print; with a path, make the store there."""
+    """Measure and print; with a path as argument, make the store there."""
     name = sys.argv[1]
     if "/" in name:
         _make_store(Path(name))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.zarr"
-        # Elsewhere, so that this process begins with no memory that was freed.
+        # In another process, so that this one starts without freed memory.
         subprocess.run([sys.executable, "-m", "benchmarks.speed.loader", str(path)], check=True)
         print(json.dumps(_measure(name, path)))
 
@@ -100,12 +100,12 @@ def _measure(name: str, path: Path) -> dict[str, float]:
 
 
 def _workers_memory() -> int:
-    """Bytes that the workers hold and do not share with this process."""
+    """Return the private memory of the workers, bytes."""
     return sum(p.memory_full_info().uss for p in psutil.Process().children())
 
 
 def _make_store(path: Path) -> None:
-    """Noise, which no codec makes small."""
+    """Write a store of noise, which does not compress."""
     grid = Grid.legendre_gauss(*_GRID)
     n = _STORE_BYTES // (4 * len(_CHANNELS) * grid.nlat * grid.nlon)
     spec = StoreSpec(

@@ -1,4 +1,4 @@
-"""Interleaved timing, peak memory, and the rows that every benchmark prints and saves."""
+"""Interleaved timing, peak memory, and the rows that benchmarks print and save."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-# glibc raises its threshold when large blocks are freed, and then keeps them. One that is set
-# stays, so that every large tensor is given back and counted.
+# glibc raises this threshold when large blocks are freed, and then keeps them. If it is set, it
+# stays, so that every large tensor is returned to the system and counted.
 _THRESHOLD = "MALLOC_MMAP_THRESHOLD_"
 _SMALLEST_MAPPED = 1 << 17
 
@@ -34,19 +34,19 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: `ratio` is peer over ours, above 1 where we are better.
+    """One comparison with another library, the peer.
 
     Attributes:
-        name: what was measured.
-        shape: of the fields.
-        ours: our figure.
-        peer: the peer's figure, None where there is none.
-        peer_name: the peer.
-        ratio: peer over ours.
-        unit: of both figures.
-        difference: relative L2 difference of the results.
-        ours_median: our median, beside the minimum in `ours`.
-        peer_median: the peer's.
+        name: Name of the measurement.
+        shape: Shape of the fields.
+        ours: Our value.
+        peer: Value of the peer; None if there is none.
+        peer_name: Name of the peer.
+        ratio: `peer` over `ours`; above 1 if ours is better.
+        unit: Unit of both values.
+        difference: Relative L2 difference of the results.
+        ours_median: Our median; `ours` is then a minimum.
+        peer_median: Median of the peer.
     """
 
     name: str
@@ -67,9 +67,9 @@ def interleaved(
     """Time functions in turn, A B C A B C …, after a warm-up of each.
 
     Args:
-        functions: what to time, by name.
-        runs: counted runs of each.
-        device: on a GPU its own events tell the time, elsewhere the process's clock.
+        functions: Functions to time, by name.
+        runs: Number of counted runs of each.
+        device: Device of the computation: a GPU is timed by its events, others by the clock.
     """
     clock = _device_seconds if device.type == "cuda" else _seconds
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -98,13 +98,13 @@ def _device_seconds(function: Callable[[], object]) -> float:
 
 
 def peak_memory(step: Callable[[], object], device: torch.device) -> float:
-    """Bytes that one call of `step` needs at its peak, beyond what is held before it.
+    """Return the peak memory of one call of `step` beyond the memory held before it, bytes.
 
-    On a CPU it is read from the kernel's account of the process, so that it holds whatever the
-    libraries allocate. glibc must give back what is freed: see `peak_of_process`.
+    On a CPU it is read from the kernel's account of the process, so that allocations of all
+    libraries count. glibc must return freed memory to the system: see `peak_of_process`.
 
     Raises:
-        RuntimeError: on a CPU if glibc may keep what is freed.
+        RuntimeError: on a CPU if glibc may keep freed memory.
     """
     if device.type != "cuda" and _THRESHOLD not in os.environ:
         raise RuntimeError(
@@ -126,10 +126,12 @@ def peak_memory(step: Callable[[], object], device: torch.device) -> float:
 
 
 def peak_of_process(*words: str) -> float:
-    """Peak memory, MiB, that a process of `python` prints last, with the allocator as it must be.
+    """Return the peak memory, MiB, that a new Python process prints as its last word.
+
+    Its allocator is set up for `peak_memory`.
 
     Args:
-        words: of the command line; the process prints what `peak_memory` returns.
+        words: Arguments of `python`; the process prints the value of `peak_memory`.
     """
     environment = {**os.environ, _THRESHOLD: str(_SMALLEST_MAPPED)}
     command = [sys.executable, *words]
@@ -145,7 +147,7 @@ def _status(field: str) -> int:
 
 
 def selected(parser: argparse.ArgumentParser, only: str, names: Iterable[str]) -> list[str]:
-    """Names that contain a text; the parser ends the program with an error if none does."""
+    """Return the names that contain a text; end the program with an error if none does."""
     names = list(names)
     found = [name for name in names if only in name]
     if not found:
@@ -154,14 +156,14 @@ def selected(parser: argparse.ArgumentParser, only: str, names: Iterable[str]) -
 
 
 def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
-    """‖a − b‖ / ‖b‖, in double precision."""
+    """Return ‖a − b‖ / ‖b‖, in double precision."""
     wide = torch.complex128 if a.is_complex() else torch.float64
     a, b = a.detach().cpu().to(wide), b.detach().cpu().to(wide)
     return float((a - b).norm() / b.norm())
 
 
 def report(rows: list[Row], title: str, json_file: Path | None) -> None:
-    """Print a table and save the rows as JSON, with the machine that they come from."""
+    """Print a table and save the rows as JSON, with a description of the machine."""
     table = Table(title=title)
     for column in ("operation", "shape", "ours", "peer", "ratio", "medians", "difference", "peer"):
         table.add_column(column, justify="left" if column in ("operation", "shape") else "right")
@@ -185,7 +187,7 @@ def report(rows: list[Row], title: str, json_file: Path | None) -> None:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+    """Return a description of the machine."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         "processor": platform.processor() or platform.machine(),

@@ -1,13 +1,13 @@
-"""Layers on several processes against torch-harmonics' distributed ones, on the same processes.
+"""Layers on several processes, compared with torch-harmonics' distributed layers.
 
     python -m benchmarks.speed.parallel [--ranks 1 2 4] [--grid NLAT] [--runs N] [--json FILE]
 
-Processes of one thread each share the rows of every field; gloo connects them on this machine. Both
-sides run in turn in the same processes. A time is the minimum over the runs of the slowest rank's,
-the median beside it; bytes are those that leave the rank that sends most (see `traffic`).
-"With weight gradients" adds the sum over the ranks of the gradients that are not whole yet: of all
-weights here, of the integral branch's alone there, whose spectral weights are dealt by degree.
-The difference is the largest of either side's outputs and input gradients from one process's.
+Processes with one thread each share the rows of every field, connected by gloo on this machine.
+Layers of both libraries run in turn in the same processes. A time is that of the slowest rank:
+minimum and median over the runs. Bytes are those sent by the rank that sends most (see `traffic`).
+"With weight gradients" adds the all-reduce of partial gradients: of all weights for our layers; for
+torch-harmonics of the integral branch only, because it partitions spectral weights by degree.
+The difference is the largest one of outputs and input gradients from those of a single process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BATCH, _CHANNELS = 4, 32
 
 @dataclass(frozen=True)
 class Side:
-    """A layer, and its weights of which every rank has a part of the gradient."""
+    """Layer, and those of its weights whose gradients are partial on every rank."""
 
     layer: nn.Module
     shared: list[nn.Parameter]
@@ -43,7 +43,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """Layers of both sides; `same` says whether they have the same weights and branches."""
+    """Layers of both libraries; `same` is True if weights and branches are the same."""
 
     name: str
     ours: Side
@@ -116,7 +116,7 @@ def _pairs(grid: Grid, mesh: Mesh) -> list[Pair]:
 
 
 def _compare(pair: Pair, grid: Grid, mesh: Mesh, runs: int) -> list[Row]:
-    """Rows of time, bytes and collectives."""
+    """Return rows of time, bytes and collectives."""
     generator = torch.Generator().manual_seed(2)
     shape = _BATCH, _CHANNELS, *grid.shape
     x, dy = (torch.randn(*shape, generator=generator) for _ in range(2))
@@ -172,7 +172,7 @@ def _compare(pair: Pair, grid: Grid, mesh: Mesh, runs: int) -> list[Row]:
 
 
 def _step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
-    """Forward and backward; its results are the output and the gradient of the input."""
+    """Run forward and backward; return the output and the gradient of the input."""
 
     def step() -> tuple[Tensor, Tensor]:
         own = x.detach().requires_grad_()
@@ -186,7 +186,7 @@ def _step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], tuple[Tensor,
 
 
 def _traffic(step: Callable[[], object], shared: list[nn.Parameter]) -> Traffic:
-    """What the rank that sends most sends in a step, with the sum of the weights' gradients."""
+    """Return the traffic of the rank that sends most in a step, with weight gradients."""
     with counted() as traffic:
         step()
         for parameter in shared:

@@ -1,4 +1,4 @@
-"""Our layers and torch-harmonics', for the comparison of `benchmarks.speed.sphere_ops`."""
+"""Layers of both libraries for the comparison of `benchmarks.speed.sphere_ops`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sphere_ops.precision import products
 
 @dataclass(frozen=True)
 class Case:
-    """The fields of a comparison; `cutoff` is the radius of the integral branch."""
+    """Fields of a comparison; `cutoff` is the radius of the integral branch, radians."""
 
     grid: Grid
     batch: int
@@ -23,40 +23,40 @@ class Case:
 
     @property
     def shape(self) -> str:
-        """Of the fields, for the table."""
+        """Shape of the fields, as text for the table."""
         return "×".join(map(str, (self.batch, self.channels, *self.grid.shape)))
 
 
 class InPrecision(nn.Module):
-    """A layer of the peer in the precision of ours, by the means that its users have."""
+    """Layer of the peer with the product precision of ours, through its public settings."""
 
     def __init__(self, layer: nn.Module, precision: str, device: torch.device) -> None:
         super().__init__()
         self.layer, self.precision, self.device = layer, precision, device
 
     def forward(self, x: Tensor) -> Tensor:
-        """Its result in float32."""
+        """Return the result in float32."""
         bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with bf16, products(self.precision, self.device):
             return self.layer(x).float()
 
 
 class TwoBranches(nn.Module):
-    """torch-harmonics' spectral and integral layers side by side."""
+    """Sum of torch-harmonics' spectral and integral layers."""
 
     def __init__(self, spectral: nn.Module, integral: nn.Module) -> None:
         super().__init__()
         self.spectral, self.integral = spectral, integral
 
     def forward(self, x: Tensor) -> Tensor:
-        """Their sum."""
+        """Return the sum of both layers."""
         return self.spectral(x) + self.integral(x)
 
 
 def layers(
     name: str, case: Case, device: torch.device
 ) -> tuple[Tensor, nn.Module, dict[str, nn.Module]]:
-    """Fields, our layer, and torch-harmonics' fused and unfused ones with its weights."""
+    """Return fields, our layer, and torch-harmonics' fused and unfused layers with its weights."""
     import torch_harmonics as th
 
     grid, cutoff, c = case.grid, case.cutoff, case.channels

@@ -1,4 +1,4 @@
-"""Processes of a mesh on this machine, one thread each, for a benchmark."""
+"""Processes of a mesh on this machine, with one thread each, for benchmarks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Job = Callable[..., list[Row]]
 
 
 def rows_of(ranks: int, job: Job, *args: object) -> list[Row]:
-    """What the first of so many processes found, which share the rows of fields.
+    """Run a job on several processes that share the rows, and return the result of rank 0.
 
     Args:
-        ranks: number of processes; gloo connects them.
-        job: called in each with its mesh and `args`; a function of a module.
-        args: of the job.
+        ranks: Number of processes, connected by gloo.
+        job: Function of a module, called in each process with its mesh and `args`.
+        args: Arguments of the job.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     found = mp.get_context("spawn").SimpleQueue()
@@ -55,7 +55,7 @@ def _rank(rank: int, ranks: int, port: int, found: Any, job: Job, args: tuple[An
 
 
 def in_turn(mesh: Mesh, steps: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
-    """Time of the slowest rank, all steps in turn, after a warm-up of each."""
+    """Time steps in turn, after a warm-up of each; times are those of the slowest rank."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(runs + 2):
         for name, step in steps.items():

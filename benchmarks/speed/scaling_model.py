@@ -1,10 +1,10 @@
-"""A model of time and memory per accelerator, from formulas and stated rates; nothing is measured.
+"""Model of time and memory per accelerator, from formulas and assumed rates, not measurements.
 
     python -m benchmarks.speed.scaling_model
 
-See docs/scaling.md for its terms. A block is a layer of spectral and integral branches, cutoff
-3 π / nlat, and an MLP of twice the channels, all in float32. A rank's share of rows and wavenumbers
-is that of `sphere_ops.parallel.partition`.
+See docs/scaling.md for its terms. A block is a layer with a spectral branch and an integral branch
+of cutoff 3 π / nlat, and an MLP with twice the channels, all in float32. The rows and wavenumbers
+of a rank are those of `sphere_ops.parallel.partition`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FULL = 141e9
 
 @dataclass(frozen=True)
 class Model:
-    """A grid, and a network on it."""
+    """Grid, and size of a network on it."""
 
     name: str
     nlat: int
@@ -34,7 +34,7 @@ class Model:
 
     @property
     def spec(self) -> ConvolutionSpec:
-        """Of the layer of a block."""
+        """Description of the layer of a block."""
         grid = Grid.equiangular(self.nlat, self.nlon)
         cutoff = 3 * math.pi / self.nlat
         filters = (IntegralFilter(cutoff, (3, 3), "piecewise linear", "nodal"),)
@@ -43,7 +43,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one rank and step of one sample: bytes kept, seconds."""
+    """Memory (bytes) and time (s) of one rank in a step with one sample."""
 
     tables: float
     kept: float
@@ -54,17 +54,17 @@ class Cost:
 
     @property
     def memory(self) -> float:
-        """Bytes that have to fit."""
+        """Memory needed, bytes."""
         return self.tables + self.kept + self.weights
 
     @property
     def seconds(self) -> float:
-        """Of a step; nothing overlaps."""
+        """Time of a step without overlap, s."""
         return self.compute + self.exchange + self.gradients
 
 
 def cost(model: Model, data: int, latitude: int) -> Cost:
-    """The largest rank's, of a mesh with one sample per data coordinate."""
+    """Return the cost of the largest shard, with one sample per rank along `data`."""
     spec, shard = model.spec, Shard(0, latitude)
     n, m, c, nlon = model.nlat, spec.orders, model.channels, model.nlon
     h = max(s.n_rows(n) for s in shard.all())

@@ -1,4 +1,4 @@
-"""Time per simulated hour of our solver and of torch-harmonics', each with its error."""
+"""Time per simulated hour of our solver and of torch-harmonics' solver, with their errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PEER = (300.0, 150.0, 75.0)
 
 
 def speed(runs: int, batch: int) -> list[Row]:
-    """One hour of random states at T42; the peer gets its states one after the other."""
+    """Return rows for one hour of random states at T42; the peer solves one state at a time."""
     rows = []
     truth = _truth(batch)
     for dtype in (torch.float64, torch.float32):
@@ -41,7 +41,7 @@ def speed(runs: int, batch: int) -> list[Row]:
         for dt in _PEER:
             peer = _peer(experiment.solver, dt, dtype)
             theirs = _to_peer(experiment.solver, states)
-            # One of the batch: the peer's time per trajectory does not depend on their number.
+            # One state is enough: the peer's time per trajectory does not depend on their number.
             functions[f"peer {dt:g}"] = partial(peer.timestep, theirs[0], round(_HOUR / dt))
             ends = torch.stack([peer.timestep(x, round(_HOUR / dt)) for x in theirs])
             errors[f"peer {dt:g}"] = _error(_from_peer(experiment.solver, ends), truth)
@@ -69,7 +69,7 @@ def speed(runs: int, batch: int) -> list[Row]:
 
 
 def generator(pairs: int) -> list[Row]:
-    """One-hour pairs at 64×128 into a store: solver, diagnostics, disk and statistics together."""
+    """Return the row of the generator: one-hour pairs at 64×128, written to a store."""
     _generated(8, "float64")  # tables, and what is imported at the first use
     rows = []
     for dtype in ("float64", "float32"):
@@ -80,7 +80,7 @@ def generator(pairs: int) -> list[Row]:
 
 
 def _generated(pairs: int, dtype: Literal["float32", "float64"]) -> float:
-    """Seconds to make a store of pairs."""
+    """Return the time to make a store of pairs, s."""
     config = ShallowWaterData(
         trajectories=SplitCounts(train=pairs, validation=0, test=0), n_steps=1, dtype=dtype
     )
@@ -91,20 +91,20 @@ def _generated(pairs: int, dtype: Literal["float32", "float64"]) -> float:
 
 
 def _truth(batch: int) -> Tensor:
-    """The states after an hour in steps of 30 s, in double precision."""
+    """Return the states after an hour in steps of 30 s, in double precision."""
     experiment = Experiment("random", {}, _LMAX)
     states = torch.stack([experiment.initial_state(seed) for seed in range(batch)])
     return experiment.solver.advance(states, 0.0, _HOUR, 120)
 
 
 def _error(states: Tensor, truth: Tensor) -> float:
-    """Relative l2 of vorticity, divergence and height together, each in its own norm."""
+    """Return the relative l2 error, averaged over vorticity, divergence and height."""
     errors = [relative_difference(states[:, i], truth[:, i]) for i in range(3)]
     return math.sqrt(sum(e**2 for e in errors) / 3)
 
 
 def _peer(solver: ShallowWater, dt: float, dtype: torch.dtype):  # type: ignore[no-untyped-def]
-    """The peer on the same grid, truncation, planet, and with the same diffusion (∇⁸, 2 h)."""
+    """Return the peer with the same grid, truncation, planet and diffusion (∇⁸, 2 h)."""
     from torch_harmonics.examples.shallow_water_equations import ShallowWaterSolver
 
     planet, grid = solver.physics.planet, solver.grid
@@ -116,7 +116,7 @@ def _peer(solver: ShallowWater, dt: float, dtype: torch.dtype):  # type: ignore[
 
 
 def _to_peer(solver: ShallowWater, states: Tensor) -> Tensor:
-    """φ with its mean, ζ, δ, without the Condon-Shortley phase."""
+    """Return φ with its mean, ζ and δ, without the Condon-Shortley phase."""
     phase = (-1.0) ** torch.arange(_LMAX, dtype=solver.dtype)
     theirs = states[:, [2, 0, 1]] * phase
     theirs[:, 0, 0, 0] += solver.physics.mean_geopotential * math.sqrt(4 * math.pi)

@@ -1,12 +1,12 @@
-"""Transforms and branches against torch-harmonics (and ducc0 for the transforms).
+"""Transforms and branches, compared with torch-harmonics (transforms also with ducc0).
 
     python -m benchmarks.speed.sphere_ops [--quick] [--json FILE] [--device cuda]
 
-Times are minima of interleaved runs in one process, medians beside them; peak memory comes from a
-fresh process for each layer, whose allocator keeps nothing that is freed. On a GPU the grids are
-those of 1° and 0.25°, and the branches run in every product precision, the peer with the same: tf32
-for its products, or under bf16 autocast. Differences are from the peer in float32. The peer's
-ordinary wheels have no CUDA kernels: install one of those that do for a fair comparison.
+Times are minima and medians of interleaved runs in one process. Peak memory is measured in a new
+process for each layer, whose allocator returns freed memory. On a GPU the grids are those of 1° and
+0.25°, and the branches run in every product precision; the peer uses the same one, through tf32
+products or bf16 autocast. Differences are from the peer in float32. The default wheels of the peer
+have no CUDA kernels: install those that have them for a fair comparison.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _transforms(case: Case, runs: int, device: torch.device) -> list[Row]:
 
 
 def _ducc(name: str, data: Tensor, grid: Grid) -> dict[str, Callable[[], object]]:
-    """The transforms of ducc0, field by field in one call, where it is installed."""
+    """Return the transforms of ducc0, if it is installed; a call transforms field by field."""
     try:
         import ducc0
     except ImportError:
@@ -166,7 +166,7 @@ def _branches(
     device: torch.device,
     precisions: Sequence[ProductPrecision],
 ) -> list[Row]:
-    """Rows of a layer against the fastest of its peers, in each precision."""
+    """Return rows that compare a layer with its fastest peer, in each precision."""
     x, ours, theirs = layers(name, case, device)
     label = {"integral": "integral", "block": "three branches against two"}[name]
     with torch.no_grad():
@@ -225,7 +225,7 @@ def _forward(layer: nn.Module, data: Tensor) -> Callable[[], object]:
 
 
 def _step(layer: nn.Module, data: Tensor) -> Callable[[], object]:
-    """Forward and backward with a gradient that is neither 0 nor 1, input gradient included."""
+    """Return a forward and backward pass, with a gradient that is neither 0 nor 1."""
     data = data.detach().requires_grad_()
     with torch.no_grad():
         gradient = torch.randn_like(layer(data))

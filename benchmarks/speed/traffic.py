@@ -1,4 +1,4 @@
-"""What a process sends to others: collectives of torch.distributed, counted as they are called."""
+"""Traffic of a process: calls of collectives of torch.distributed, and bytes sent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 
 @dataclass
 class Traffic:
-    """What one rank sent.
+    """Traffic of one rank.
 
     Attributes:
-        calls: collectives, or exchanges with neighbours, in which others took part.
-        sent: bytes that left the rank.
+        calls: Number of collectives, and of exchanges with neighbours, that involve other ranks.
+        sent: Bytes sent.
     """
 
     calls: int = 0
@@ -81,11 +81,11 @@ _SENT: dict[str, Callable[..., float]] = {
 
 @contextmanager
 def counted() -> Iterator[Traffic]:
-    """Count what this rank sends while the block lasts.
+    """Count the traffic of this rank inside the `with` block.
 
-    A rank keeps its own part. Sums are counted as rings send them, 2 (p − 1) / p of the tensor for
-    an all-reduce, (p − 1) / p for a reduce-scatter: the least that any algorithm sends. Collectives
-    other than these six are not counted.
+    The part that a rank keeps is not counted. Reductions count as ring algorithms: 2 (p − 1) / p of
+    the tensor for an all-reduce, (p − 1) / p for a reduce-scatter, which no algorithm undercuts.
+    Only these six collectives are counted.
     """
     traffic = Traffic()
     originals = {name: getattr(dist, name) for name in _SENT}

@@ -1,12 +1,12 @@
-"""Time per training step of every row of the ablation beside torch-harmonics' models; the loader.
+"""Time per training step of the networks of the ablation and of torch-harmonics' models; loader.
 
     python -m benchmarks.speed.training [--quick] [--json FILE] [--device cuda] [--only NAME]
 
-All models do the same step: forward, loss, backward, clipping and AdamW on a batch of 4 windows of
-random fields at 64×128, in one process, in turn; minima and medians of these. The peers are
-torch-harmonics' example models SFNO and LSNO with 32 channels and 4 layers, as they come, in place
-of our network. `--only loader` is the loader alone, on a store larger than the memory that it may
-take: `benchmarks/speed/loader.py`.
+All models compute the same step, interleaved in one process: forward, loss, backward, clipping and
+AdamW on a batch of 4 windows of random fields at 64×128. Reported are minima and medians. The peers
+are torch-harmonics' example models SFNO and LSNO with 32 channels, 4 layers and default settings,
+in place of our network. `--only loader` measures the loader only, on a store larger than its memory
+limit: `benchmarks/speed/loader.py`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _variants() -> list[Variant]:
 
 
 def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:
-    """Time, and memory if asked for, of some rows beside the peers."""
+    """Return time, and memory if requested, of some rows and of the peers."""
     steps = {name: _step(name, device) for name in (*names, *_PEERS)}
     times = interleaved(steps, runs, device)
     rows = [_row(name, peer, times) for name in names for peer in _PEERS]
@@ -98,7 +98,7 @@ def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) ->
 
 
 def training_step(name: str, device: torch.device) -> Callable[[Batch], object]:
-    """One training step of a row of the ablation, or of a peer."""
+    """Return one training step of a row of the ablation, or of a peer."""
     variant = next((v for v in _variants() if v.name == name), Variant(name))
     config = variant.config(FULL)
     trainer = Trainer(_forecaster(name, config).to(device), config.training)
@@ -108,13 +108,13 @@ def training_step(name: str, device: torch.device) -> Callable[[Batch], object]:
 
 
 def _step(name: str, device: torch.device) -> Callable[[], object]:
-    """The same on random fields."""
+    """Return a training step of a forecaster on random fields."""
     step, batch = training_step(name, device), _random_batch(Grid.legendre_gauss(*_GRID), device)
     return lambda: step(batch)
 
 
 def _forecaster(name: str, config: Config) -> Forecaster:
-    """A forecaster of the shallow-water channels; a peer takes the place of its network."""
+    """Return a forecaster of the shallow-water channels, with our network or a peer."""
     model: ModelConfig = config.model
     grid_config = config.data.grid
     assert grid_config is not None
@@ -175,7 +175,7 @@ def _row(name: str, peer: str, times: dict[str, Timing]) -> Row:
 
 
 def _peak(name: str, device: torch.device) -> float:
-    """Peak memory of a step in a fresh process, MiB."""
+    """Return the peak memory of a step in a new process, MiB."""
     command = ("-m", "benchmarks.speed.training", "--peak", name, "--device", str(device))
     return peak_of_process(*command)
 

@@ -22,6 +22,7 @@ from configs import layout
 from data_prep.store.climatology import write_climatology
 from data_prep.store.outputs import check_output, locked, remove
 from data_prep.store.spec import StoreSpec, create_empty
+from data_prep.store.spectra import write_largest_power
 from data_prep.store.statistics import write_statistics
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -186,6 +187,7 @@ class StoreWriter:
         write_statistics(self._group, self.spec.grid)
         if self.spec.trajectories is None:
             write_climatology(self._group, self.spec.grid)
+        write_largest_power(self._group, self.spec.grid)
         check_output(self.path)
         (self.work / "store").rename(self.path)
         self._leave(keep=False)

@@ -112,9 +112,11 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, KeyError):
+            reason = f"it has no {error.args[0]!r}"
         raise ValueError(
-            f"package {path} is damaged ({str(error).splitlines()[0]}); copy it again, or take "
-            "another one"
+            f"package {path} is damaged ({reason}); copy it again, or take another one"
         ) from error
     return forecaster.eval().to(device)
 

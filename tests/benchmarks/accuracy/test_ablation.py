@@ -1,4 +1,4 @@
-"""The experiment of Task A on a tiny store."""
+"""The ablation on a tiny store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.accuracy import ablation as task_a
+from benchmarks.accuracy import ablation
 from benchmarks.accuracy.ablation import prepare
 from benchmarks.accuracy.ablation_errors import measure, persistence, relative_l2, transfer
 from benchmarks.accuracy.ablation_variants import Task, Variant
@@ -88,14 +88,14 @@ def test_the_change_of_the_truth_is_the_same_on_a_finer_grid(
 def test_runs_are_reproducible_and_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(task_a, "FULL", TINY)
-    monkeypatch.setattr(task_a, "SETS", {"ablation": lambda: [VARIANT]})
+    monkeypatch.setattr(ablation, "FULL", TINY)
+    monkeypatch.setattr(ablation, "SETS", {"ablation": lambda: [VARIANT]})
     saved, unchanged = [], []
     for name in ("first", "second", "first"):
         out = tmp_path / f"{name}.json"
-        arguments = ["task_a", "--data", str(tmp_path / "store"), "--json", str(out)]
+        arguments = ["ablation", "--data", str(tmp_path / "store"), "--json", str(out)]
         monkeypatch.setattr("sys.argv", [*arguments, "--seeds", "3", "--device", "cpu"])
-        task_a.main()
+        ablation.main()
         content = json.loads(out.read_text())
         saved.append(content["runs"])
         unchanged.append(content["persistence"])

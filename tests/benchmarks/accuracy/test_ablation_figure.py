@@ -1,4 +1,4 @@
-"""The figure of Task A takes errors and times from the files that the benchmarks save."""
+"""The figure of the ablation takes errors and times from the files that the benchmarks save."""
 
 import json
 from pathlib import Path

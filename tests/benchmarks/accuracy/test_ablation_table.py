@@ -1,4 +1,4 @@
-"""The table of Task A takes means over seeds, and says of each where it left the truth."""
+"""The table of the ablation takes means over seeds, and says of each where it left the truth."""
 
 import json
 from pathlib import Path

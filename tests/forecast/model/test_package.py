@@ -90,6 +90,9 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     description.write_text(text.replace('"channels": 4', '"channels": 5'))
     with pytest.raises(ValueError, match="is damaged"):
         load_package(tmp_path / "p")
+    description.write_text(text.replace('"time_step"', '"time_stop"'))
+    with pytest.raises(ValueError, match="is damaged .it has no 'time_step'."):
+        load_package(tmp_path / "p")
     description.write_text(text)
     weights = tmp_path / "p/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
