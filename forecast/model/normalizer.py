@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs import layout
 from configs.timestep import TimeStep
-from data_prep.store.climatology import at_times
+from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from sphere_ops.parallel.mesh import current
 
@@ -95,7 +95,7 @@ class Normalizer(nn.Module):
         """Return the mean or climatology at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
         if self.climatology is None:
             return self.mean[None, :, None, None]
-        return at_times(self.climatology, time, interpolate=not self.time_step.is_calendar)
+        return Climatology(self.climatology, self.time_step).at(time)
 
     def baseline_of_order_one(self, time: Times) -> Tensor:
         """Return the climatology at given times, scaled for the network, (b, c, nlat, nlon)."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.climatology import at_times
+from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.model.package import load_package
@@ -30,8 +30,7 @@ class References:
     Attributes:
         name: store or package that they come from, for messages.
         mean: mean of each channel over area and time, (c,); None without a training split.
-        climatology: mean by calendar month, (12, c, nlat, nlon), NaN where a channel has no
-            values; None if there is none.
+        climatology: Monthly climatology, NaN where a channel has no values; None if there is none.
     """
 
     def __init__(
@@ -62,9 +61,9 @@ class References:
             )
         self.name, self._statistics, self._store = name, statistics, store
         self._channels = [channel_names.index(c) for c in file.channel_names]
-        self._interpolate = not file.time_step.is_calendar
         self.mean = self._of_file(layout.MEAN)
-        self.climatology = self._of_file(layout.CLIMATOLOGY)
+        monthly = self._of_file(layout.CLIMATOLOGY)
+        self.climatology = None if monthly is None else Climatology(monthly, file.time_step)
 
     @classmethod
     def of_store(cls, store: Store, file: ForecastFile) -> References:
@@ -121,7 +120,7 @@ class References:
     def valid(self) -> NDArray[np.bool_]:
         """Where there is a reference of anomalies, broadcast against (c, nlat, nlon)."""
         if self.climatology is not None:
-            return self.climatology.isfinite().all(0).numpy()
+            return self.climatology.monthly.isfinite().all(0).numpy()
         if self.time_mean is None:
             return np.ones((), dtype=bool)
         return self.time_mean.isfinite().numpy()
@@ -129,13 +128,13 @@ class References:
     def of_anomalies(self, time: Times) -> Array | None:
         """The climatology at given times, else the mean state, (b or 1, c, nlat, nlon)."""
         if self.climatology is not None:
-            return at_times(self.climatology, time, self._interpolate).numpy()
+            return self.climatology.at(time).numpy()
         return None if self.time_mean is None else self.time_mean[None].numpy()
 
     def of_norms(self, time: Times) -> Array | None:
         """The climatology at given times, else the mean value of each channel: (b, c, ...)."""
         if self.climatology is not None:
-            return at_times(self.climatology, time, self._interpolate).numpy()
+            return self.climatology.at(time).numpy()
         return None if self.mean is None else self.mean[None, :, None, None].numpy()
 
     def _of_file(self, name: str) -> Tensor | None:

@@ -135,7 +135,7 @@ def test_an_interruption_tells_the_way_on_and_no_thread_computes_after_it(
     finally:
         torch.set_num_threads(threads)
     assert caught.traceback and not solving  # even while the traceback holds the frames of the run
-    assert "are kept, and the same command goes on from there" in caplog.text
+    assert "are kept, and the same command resumes the generation" in caplog.text
 
 
 class Killed(Exception):
