@@ -1,4 +1,4 @@
-"""What all tests share: one thread per process, no network services, where the real data are."""
+"""Fixtures of all tests: one thread per process, no network services, the folder of real data."""
 
 import logging
 import os

@@ -19,7 +19,7 @@ Refused = Callable[..., str]
 
 
 def cf_errors(path: Path) -> list[str]:
-    """What compliance-checker's CF 1.8 test calls errors."""
+    """Return the errors of the CF 1.8 test of compliance-checker."""
     checker = Path(sys.executable).with_name("compliance-checker")
     report = path.with_suffix(".json")
     subprocess.run(
@@ -212,7 +212,7 @@ def reanalysis() -> xr.Dataset:
 
 @dataclass(frozen=True)
 class Reanalysis:
-    """What the commands made of reanalysis files."""
+    """Output of the commands for reanalysis files."""
 
     file: Path
     store: Path
