@@ -28,6 +28,7 @@ CHANNEL_STATIC: Final = "channel_static"
 LATITUDE: Final = "latitude"
 LONGITUDE: Final = "longitude"
 MONTH: Final = "month"
+DEGREE: Final = "degree"
 
 CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
 """Each is a coordinate over the channels: `channel_units`, ..."""
@@ -43,6 +44,11 @@ none."""
 CLIMATOLOGY: Final = "climatology"
 CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
+LARGEST_POWER: Final = "largest_power"
+CLIMATOLOGY_LARGEST_POWER: Final = "climatology_largest_power"
+"""float32 (channel, degree): largest power of each degree over the training split, in standard
+deviations squared, of departures from the mean and from the climatology; the last degree stands for
+all beyond. Older stores have none."""
 
 SEED: Final = "seed"
 CASE: Final = "case"
@@ -69,6 +75,7 @@ PACKAGE: Final = "package"
 BEST: Final = "best"
 """The package with the lowest validation error."""
 CHECKPOINTS: Final = "training_state"
+"""Folder of the checkpoints."""
 CONFIG_FILE: Final = "config.yaml"
 METRICS_FILE: Final = "metrics.jsonl"
 LOG_FILE: Final = "train.log"

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3  # noqa: F401
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,13 +12,18 @@ from pathlib import Path
 import pyproj  # noqa: F401
 import pytest
 
-from tests.thread import Thread
+from tests.workflow import Workflow
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Before torch: where other programs compute too, threads that spin cost ten times the time. The
 # tensors of tests are too small for two threads, and other tests run in a process beside this one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The cache of torch's compiler does not know this variable: a kernel that was generated for another
+# instruction set would be taken from it, and compute wrong numbers.
+if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
+    cache = Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}_{capability}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +76,11 @@ def refused(
 
 
 @pytest.fixture(scope="session")
-def thread(tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]) -> Thread:
+def workflow(
+    tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]
+) -> Workflow:
     """Data, training and forecast of the preset swe_smoke."""
-    t = Thread(tmp_path_factory.mktemp("thread"))
+    t = Workflow(tmp_path_factory.mktemp("workflow"))
     assert run_forecast("data", "swe", "swe_smoke", "--out", t.store) == 0
     words = ("train", "swe_smoke", "--data", t.store, "--out", t.run, "tracking.enabled=false")
     assert run_forecast(*words) == 0

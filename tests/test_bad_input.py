@@ -9,38 +9,40 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.thread import Thread
+from tests.workflow import Workflow
 
 Refused = Callable[..., str]
 
 
-def test_an_output_that_exists_is_refused_and_left_alone(thread: Thread, refused: Refused) -> None:
-    before = thread.scores.read_bytes()
+def test_an_output_that_exists_is_refused_and_left_alone(
+    workflow: Workflow, refused: Refused
+) -> None:
+    before = workflow.scores.read_bytes()
     for words in (
-        ("data", "swe", "swe_smoke", "--out", thread.store),
-        ("data", "export", thread.store, "--out", thread.forecast),
-        ("train", "swe_smoke", "--data", thread.store, "--out", thread.run),
-        ("rollout", thread.run, "--data", thread.store, "--out", thread.forecast),
-        ("evaluate", thread.forecast, "--data", thread.store, "--out", thread.scores),
+        ("data", "swe", "swe_smoke", "--out", workflow.store),
+        ("data", "export", workflow.store, "--out", workflow.forecast),
+        ("train", "swe_smoke", "--data", workflow.store, "--out", workflow.run),
+        ("rollout", workflow.run, "--data", workflow.store, "--out", workflow.forecast),
+        ("evaluate", workflow.forecast, "--data", workflow.store, "--out", workflow.scores),
     ):
         assert "exists" in refused(*words)
-    assert thread.scores.read_bytes() == before
+    assert workflow.scores.read_bytes() == before
 
 
-def test_a_missing_input_is_named(thread: Thread, refused: Refused, tmp_path: Path) -> None:
+def test_a_missing_input_is_named(workflow: Workflow, refused: Refused, tmp_path: Path) -> None:
     absent, out = tmp_path / "absent", tmp_path / "out.nc"
     for words in (
         ("data", "info", absent),
         ("data", "export", absent, "--out", out),
         ("data", "ingest", "sst", absent, "--out", out),
         ("train", "swe_smoke", "--data", absent, "--out", out),
-        ("rollout", absent, "--data", thread.store, "--out", out),
-        ("rollout", thread.run, "--data", absent, "--out", out),
-        ("evaluate", absent, "--data", thread.store, "--out", out),
-        ("evaluate", thread.forecast, "--data", absent, "--out", out),
+        ("rollout", absent, "--data", workflow.store, "--out", out),
+        ("rollout", workflow.run, "--data", absent, "--out", out),
+        ("evaluate", absent, "--data", workflow.store, "--out", out),
+        ("evaluate", workflow.forecast, "--data", absent, "--out", out),
         ("plot", "map", absent, "--variable", "v", "--out", tmp_path / "p.png"),
         ("plot", "scores", absent, "--out", tmp_path / "p.png"),
-        ("plot", "spectrum", absent, "--data", thread.store, "--out", tmp_path / "p.png"),
+        ("plot", "spectrum", absent, "--data", workflow.store, "--out", tmp_path / "p.png"),
         ("runs", "--uri", f"sqlite:///{absent}"),
     ):
         assert str(absent) in refused(*words), words
@@ -48,7 +50,7 @@ def test_a_missing_input_is_named(thread: Thread, refused: Refused, tmp_path: Pa
 
 
 def test_a_file_that_is_something_else_is_refused(
-    thread: Thread, refused: Refused, tmp_path: Path
+    workflow: Workflow, refused: Refused, tmp_path: Path
 ) -> None:
     text = tmp_path / "notes.nc"
     text.write_text("not a netCDF file")
@@ -57,8 +59,8 @@ def test_a_file_that_is_something_else_is_refused(
         ("data", "info", text),
         ("data", "ingest", "sst", text, "--out", tmp_path / "out.zarr"),
         ("train", "swe_smoke", "--data", text, "--out", out),
-        ("rollout", text, "--data", thread.store, "--out", out),
-        ("evaluate", text, "--data", thread.store, "--out", out),
+        ("rollout", text, "--data", workflow.store, "--out", out),
+        ("evaluate", text, "--data", workflow.store, "--out", out),
         ("plot", "map", text, "--variable", "v", "--out", tmp_path / "p.png"),
         ("plot", "scores", text, "--out", tmp_path / "p.png"),
     ):
@@ -67,24 +69,24 @@ def test_a_file_that_is_something_else_is_refused(
 
 
 def test_a_package_of_another_version_is_refused(
-    thread: Thread, refused: Refused, tmp_path: Path
+    workflow: Workflow, refused: Refused, tmp_path: Path
 ) -> None:
     package = tmp_path / "package"
-    shutil.copytree(thread.run / "best", package)
+    shutil.copytree(workflow.run / "best", package)
     description = json.loads((package / "package.json").read_text())
     description["format_version"] = 99
     (package / "package.json").write_text(json.dumps(description))
     out = tmp_path / "out.nc"
-    line = refused("rollout", package, "--data", thread.store, "--out", out)
+    line = refused("rollout", package, "--data", workflow.store, "--out", out)
     assert "format version 99" in line
     assert not out.exists()
 
 
 def test_an_unknown_variable_of_a_plot_is_told_the_known_ones(
-    thread: Thread, refused: Refused, tmp_path: Path
+    workflow: Workflow, refused: Refused, tmp_path: Path
 ) -> None:
     out = tmp_path / "p.png"
-    line = refused("plot", "map", thread.forecast, "--variable", "vortcity", "--out", out)
+    line = refused("plot", "map", workflow.forecast, "--variable", "vortcity", "--out", out)
     assert "vorticity" in line
     assert not out.exists()
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import zarr
 
-from tests.thread import Thread
+from tests.workflow import Workflow
 
 Refused = Callable[..., str]
 
 
 @pytest.fixture
-def store(thread: Thread, tmp_path: Path) -> Path:
+def store(workflow: Workflow, tmp_path: Path) -> Path:
     """A copy of the store."""
-    return Path(shutil.copytree(thread.store, tmp_path / "copy.zarr"))
+    return Path(shutil.copytree(workflow.store, tmp_path / "copy.zarr"))
 
 
 def spoil(file: Path) -> None:
@@ -28,18 +28,18 @@ def spoil(file: Path) -> None:
     file.write_bytes(content)
 
 
-def reading(thread: Thread, store: Path, folder: Path) -> dict[str, tuple[object, ...]]:
+def reading(workflow: Workflow, store: Path, folder: Path) -> dict[str, tuple[object, ...]]:
     """The commands that read the fields of a store."""
     out, data = folder / "out.nc", ("--data", store)
     off = "tracking.enabled=false"
     return {
         "train": ("train", "swe_smoke", *data, "--out", folder / "run", off),
-        "rollout": ("rollout", thread.run, *data, "--out", out),
-        "evaluate": ("evaluate", thread.forecast, *data, "--out", out),
+        "rollout": ("rollout", workflow.run, *data, "--out", out),
+        "evaluate": ("evaluate", workflow.forecast, *data, "--out", out),
         "export": ("data", "export", store, "--out", out),
-        "plot map": ("plot", "map", thread.forecast, "--variable", "vorticity", "--truth", store,
+        "plot map": ("plot", "map", workflow.forecast, "--variable", "vorticity", "--truth", store,
                      "--out", folder / "p.png"),
-        "plot spectrum": ("plot", "spectrum", thread.forecast, *data, "--out", folder / "p.png"),
+        "plot spectrum": ("plot", "spectrum", workflow.forecast, *data, "--out", folder / "p.png"),
     }  # fmt: skip
 
 
@@ -50,22 +50,22 @@ def of_the_test_split(store: Path) -> Path:
 
 
 def test_a_damaged_chunk_is_named_by_every_command_that_reads_it(
-    thread: Thread, store: Path, refused: Refused, tmp_path: Path
+    workflow: Workflow, store: Path, refused: Refused, tmp_path: Path
 ) -> None:
     file = of_the_test_split(store)
     spoil(file)
-    for name, words in reading(thread, store, tmp_path).items():
+    for name, words in reading(workflow, store, tmp_path).items():
         assert f"{file} is damaged; copy the store again" in refused(*words), name
     assert {p.name for p in tmp_path.iterdir()} <= {"copy.zarr", "run"}
 
 
 @pytest.mark.parametrize("how", ["missing", "empty"])
 def test_a_missing_chunk_is_named_before_anything_is_computed(
-    thread: Thread, store: Path, refused: Refused, tmp_path: Path, how: str
+    workflow: Workflow, store: Path, refused: Refused, tmp_path: Path, how: str
 ) -> None:
     file = of_the_test_split(store)
     file.unlink() if how == "missing" else file.write_bytes(b"")
-    commands = reading(thread, store, tmp_path) | {"info": ("data", "info", store)}
+    commands = reading(workflow, store, tmp_path) | {"info": ("data", "info", store)}
     for name, words in commands.items():
         assert f"{file} is missing or empty; copy the store again" in refused(*words), name
     assert [p.name for p in tmp_path.iterdir()] == ["copy.zarr"]
@@ -73,7 +73,7 @@ def test_a_missing_chunk_is_named_before_anything_is_computed(
 
 @pytest.mark.parametrize("name", ["mean/c/0", "channel/c/0", "fields/zarr.json", "zarr.json"])
 def test_damage_beside_the_fields_is_named(
-    thread: Thread, store: Path, refused: Refused, tmp_path: Path, name: str
+    workflow: Workflow, store: Path, refused: Refused, tmp_path: Path, name: str
 ) -> None:
     spoil(store / name)
     for words in (
@@ -84,7 +84,11 @@ def test_damage_beside_the_fields_is_named(
 
 
 def test_a_reader_of_batches_names_the_damaged_file(
-    thread: Thread, store: Path, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workflow: Workflow,
+    store: Path,
+    refused: Refused,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("data_prep.store.reader._IN_MEMORY_BYTES", 0)
     spoil(store / "fields/c.0.0.0.0.0")
@@ -95,11 +99,11 @@ def test_a_reader_of_batches_names_the_damaged_file(
 
 
 def test_damaged_weights_are_not_forecast_with(
-    thread: Thread, refused: Refused, tmp_path: Path
+    workflow: Workflow, refused: Refused, tmp_path: Path
 ) -> None:
     package, out = tmp_path / "package", tmp_path / "out.nc"
-    shutil.copytree(thread.run / "best", package)
+    shutil.copytree(workflow.run / "best", package)
     spoil(package / "model.safetensors")
-    line = refused("rollout", package, "--data", thread.store, "--out", out)
+    line = refused("rollout", package, "--data", workflow.store, "--out", out)
     assert "model.safetensors is damaged" in line and "copy the whole folder again" in line
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Sixty years of observed sea surface temperature through the whole thread, on a coarser grid."""
+"""Sixty years of observed sea surface temperature through the whole workflow, on a coarser grid."""
 
 from collections.abc import Callable
 from pathlib import Path

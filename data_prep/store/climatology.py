@@ -1,10 +1,12 @@
-"""The monthly climatology of a store's training split, and how far it is departed from."""
+"""Monthly climatology of a store's training split, and the size of departures from it."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 import zarr
 from numpy.typing import NDArray
+from torch import Tensor
 from zarr.codecs import ZstdCodec
 
 from configs import layout
@@ -68,6 +70,44 @@ def write_climatology(group: zarr.Group, grid: Grid) -> None:
         long_name=f"Standard deviation of the anomaly {over}")  # fmt: skip
     put(group, layout.CLIMATOLOGY_STD_STEP, (layout.CHANNEL,), step.std,
         long_name=f"Standard deviation of the anomaly's one-step difference {over}")  # fmt: skip
+
+
+def at_times(climatology: Tensor, time: NDArray[np.datetime64], interpolate: bool) -> Tensor:
+    """Return a monthly climatology at given times.
+
+    Args:
+        climatology: mean by calendar month, (12, c, nlat, nlon).
+        time: valid times (b,).
+        interpolate: between the middles of the months; else take the month itself.
+
+    Returns:
+        (b, c, nlat, nlon).
+    """
+    month, share = _months(time, interpolate)
+    device = climatology.device
+    first = climatology[torch.from_numpy(month).to(device)]
+    if not share.any():
+        return first
+    second = climatology[torch.from_numpy((month + 1) % 12).to(device)]
+    return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
+
+
+def _months(
+    time: NDArray[np.datetime64], interpolate: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the month (0 to 11) and the share of the month after it.
+
+    Data finer than a month run from the middle of one month to the middle of the next, so that
+    nothing jumps at midnight of the first; monthly means are the month itself.
+    """
+    time = np.asarray(time, dtype="datetime64[ns]")
+    month = time.astype("datetime64[M]")
+    number = month.astype(np.int64) % 12
+    if not interpolate:
+        return number, np.zeros(len(number))
+    length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
+    fraction = (time - month) / length - 0.5
+    return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
 
 
 def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:

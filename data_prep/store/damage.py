@@ -33,6 +33,8 @@ _NEVER_EMPTY = frozenset(
         layout.STD,
         layout.CLIMATOLOGY,
         layout.CLIMATOLOGY_STD,
+        layout.LARGEST_POWER,
+        layout.CLIMATOLOGY_LARGEST_POWER,
     }
 )
 """Arrays beside the fields that have a file for every chunk: zarr leaves out a chunk that holds

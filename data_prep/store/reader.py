@@ -196,6 +196,8 @@ _STATISTICS = (
     layout.CLIMATOLOGY,
     layout.CLIMATOLOGY_STD,
     layout.CLIMATOLOGY_STD_STEP,
+    layout.LARGEST_POWER,
+    layout.CLIMATOLOGY_LARGEST_POWER,
 )
 
 

@@ -24,6 +24,7 @@ from data_prep.store.contents import Contents, Trajectories, create_empty
 from data_prep.store.describe import describe
 from data_prep.store.export import export_netcdf
 from data_prep.store.output import lock, refuse_existing
+from data_prep.store.spectra import write_largest_power
 from data_prep.store.statistics import write_statistics
 
 __all__ = [
@@ -192,6 +193,7 @@ class StoreWriter:
         write_statistics(self._group, self.contents.grid)
         if self.contents.trajectories is None:
             write_climatology(self._group, self.contents.grid)
+        write_largest_power(self._group, self.contents.grid)
         refuse_existing(self.path)
         os.rename(self.work / "store", self.path)
         self._leave(keep=False)

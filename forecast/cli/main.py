@@ -22,7 +22,7 @@ from forecast.cli.commands import Overrides, Preset
 _ORDER = ("data", "train", "rollout", "evaluate", "plot", "runs", "doctor")
 
 
-class _Thread(TyperGroup):
+class _Workflow(TyperGroup):
     """The commands in the order in which a person uses them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -32,7 +32,7 @@ class _Thread(TyperGroup):
 
 app = typer.Typer(
     name="forecast",
-    cls=_Thread,
+    cls=_Workflow,
     help="Forecast fields on the sphere: make data, train, roll out, score, draw.",
     no_args_is_help=True,
     add_completion=False,

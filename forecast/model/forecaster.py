@@ -12,9 +12,8 @@ from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.reader import Store
 from forecast.model.build import build_network
-from forecast.model.dealias import Truncation
 from forecast.model.forcing import forcing_fields
-from forecast.model.limiter import SpectralLimiter
+from forecast.model.limiter import SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
 from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times

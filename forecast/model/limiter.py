@@ -1,4 +1,4 @@
-"""What keeps long rollouts near the climate that the model was trained on."""
+"""Spectral limits of a forecast: largest power of each degree, and truncation."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from configs import layout
 from data_prep.store.reader import Store
+from data_prep.store.spectra import degree_power, largest_power, transforms
 from forecast.model.normalizer import Normalizer
 from sphere_ops.grid import Grid
-from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT, power_spectrum
-from sphere_ops.parallel.fields import area_mean
 
-_MOST_STATES, _FEWEST_STATES = 1024, 32
-_VALUES = 1 << 27  # that are read at most, unless these are fewer states than the fewest
-_BATCH = 8
 _LARGEST = 1e6  # standard deviations: squares of what is larger would overflow
 _ROUNDING = 1e-5  # of the power of all degrees: below it there is nothing to hold
 
 
 class SpectralLimiter(nn.Module):
-    """Holds the power of every degree of every channel below a multiple of the largest in training.
+    """Limit of the power of each degree and channel, a multiple of the largest in training.
 
     An autoregressive model has waves that it amplifies a little with every step, which one step's
     error does not show: a half per cent per step is a factor of 150 after 1,000. A state whose
@@ -28,10 +25,10 @@ class SpectralLimiter(nn.Module):
     by degree, with its phase. What a grid resolves beyond the degrees counts as one more.
 
     Attributes:
-        grid: of the fields.
+        grid: grid of the fields.
         power: largest power in the training data of each channel, in normalised units, of each
-            degree and of what is beyond them, (c, lmax + 1).
-        factor: the multiple.
+            degree and of all beyond them, (c, lmax + 1).
+        factor: multiple of the power that is allowed.
     """
 
     power: Tensor
@@ -41,42 +38,39 @@ class SpectralLimiter(nn.Module):
         super().__init__()
         self.grid, self.factor = grid, factor
         self.register_buffer("power", power)
-        self._to_degrees, self._to_field = _transforms(grid, power.shape[1] - 1)
+        self._to_degrees, self._to_field = transforms(grid, power.shape[1] - 1)
 
     @classmethod
     def from_store(
         cls, store: Store, normalizer: Normalizer, channels: list[int], factor: float
     ) -> SpectralLimiter:
-        """The largest power among states of the training split, evenly spread over it.
+        """Build the limiter of a store, which computes the power if the store does not hold it.
 
         Args:
-            store: the training data.
-            normalizer: scales them.
-            channels: indices of those that are limited.
+            store: training data.
+            normalizer: scaling of the fields.
+            channels: indices of the channels that are limited.
             factor: see the attributes.
         """
-        starts, grid = store.windows("train", 0), store.grid
-        affordable = _VALUES // (len(store.channels) * grid.nlat * grid.nlon)
-        count = min(len(starts), _MOST_STATES, max(_FEWEST_STATES, affordable))
-        to_degrees, to_field = _transforms(grid, grid.exact_lmax)
-        largest = torch.zeros(len(channels), grid.exact_lmax + 1, dtype=torch.float64)
-        chosen = np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))
-        for indices in np.array_split(chosen, -(-len(chosen) // _BATCH)):
-            states = torch.stack([store.state(*start) for start in starts[indices]])
-            time = np.array([store.valid_time(*start) for start in starts[indices]])
-            fields = normalizer.normalise(states, time)[:, channels]
-            fields = fields.nan_to_num().double()
-            coeffs = to_degrees(fields)
-            power = _power(coeffs, fields - to_field(coeffs), grid)
-            largest = torch.maximum(largest, power.amax(0))
-        return cls(grid, largest.float(), factor)
+        stored = layout.LARGEST_POWER
+        if normalizer.climatology is not None:
+            stored = layout.CLIMATOLOGY_LARGEST_POWER
+        if stored in store.statistics:
+            return cls(store.grid, store.statistics[stored][channels], factor)
+        starts = store.windows("train", 0)
+
+        def read(i: int) -> Tensor:
+            time = np.array([store.valid_time(*starts[i])])
+            return normalizer.normalise(store.state(*starts[i])[None], time)[0]
+
+        return cls(store.grid, largest_power(read, len(starts), store.grid)[channels], factor)
 
     def forward(self, x: Tensor) -> Tensor:
         """Limit fields (b, c, nlat, nlon) in normalised units, 0 where there are no values."""
         x = x.clamp(-_LARGEST, _LARGEST)
         coeffs = self._to_degrees(x)
         rest = x - self._to_field(coeffs)
-        power = _power(coeffs, rest, self.grid)
+        power = degree_power(coeffs, rest, self.grid)
         limit = self.factor * self.power + _ROUNDING * self.power.sum(1, keepdim=True)
         less = (limit / power).clamp(max=1).sqrt() - 1  # (b, c, lmax + 1)
         # Both terms are exactly zero where nothing is to be limited.
@@ -84,17 +78,20 @@ class SpectralLimiter(nn.Module):
         return x + change + less[..., -1:, None] * rest
 
     def on_grid(self, grid: Grid) -> SpectralLimiter:
-        """The same limits on another grid, for the degrees that both resolve."""
+        """Return the same limits on another grid, for the degrees that both resolve."""
         lmax = min(self.power.shape[1] - 1, grid.exact_lmax)
         beyond = self.power[:, lmax:].sum(1, keepdim=True)
         return SpectralLimiter(grid, torch.cat([self.power[:, :lmax], beyond], 1), self.factor)
 
 
-def _power(coeffs: Tensor, rest: Tensor, grid: Grid) -> Tensor:
-    """Power of each degree of the coefficients, and of the rest of the field, (..., lmax + 1)."""
-    return torch.cat([power_spectrum(coeffs), area_mean(rest.square(), grid)[..., None]], -1)
+class Truncation(nn.Module):
+    """Drops the degrees of a field from `lmax` on, which products of fields alias into."""
 
+    def __init__(self, grid: Grid, lmax: int) -> None:
+        """Prepare the transforms."""
+        super().__init__()
+        self.analysis, self.synthesis = transforms(grid, lmax)
 
-def _transforms(grid: Grid, lmax: int) -> tuple[RealSHT, InverseRealSHT]:
-    mmax = min(lmax, grid.nlon // 2 + 1)
-    return RealSHT(grid, lmax=lmax, mmax=mmax), InverseRealSHT(grid, lmax=lmax, mmax=mmax)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., nlat, nlon) to the same shape."""
+        return self.synthesis(self.analysis(x))

@@ -6,12 +6,12 @@ import math
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
 from configs.timestep import TimeStep
+from data_prep.store.climatology import at_times
 from data_prep.store.reader import Store
 from sphere_ops.parallel.mesh import current
 
@@ -120,39 +120,3 @@ class Normalizer(nn.Module):
     def step_scale(self) -> Tensor:
         """Size of a one-step difference in normalised units, (c, 1, 1)."""
         return (self.std_step / self.std)[:, None, None]
-
-
-def at_times(climatology: Tensor, time: Times, interpolate: bool) -> Tensor:
-    """A monthly climatology at given times.
-
-    Args:
-        climatology: mean by calendar month, (12, c, nlat, nlon).
-        time: valid times (b,).
-        interpolate: between the middles of the months; else take the month itself.
-
-    Returns:
-        (b, c, nlat, nlon).
-    """
-    month, share = _months(time, interpolate)
-    device = climatology.device
-    first = climatology[torch.from_numpy(month).to(device)]
-    if not share.any():
-        return first
-    second = climatology[torch.from_numpy((month + 1) % 12).to(device)]
-    return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
-
-
-def _months(time: Times, interpolate: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Month (0 to 11) and the share of the month after it.
-
-    Data finer than a month run from the middle of one month to the middle of the next, so that
-    nothing jumps at midnight of the first; monthly means are the month itself.
-    """
-    time = np.asarray(time, dtype="datetime64[ns]")
-    month = time.astype("datetime64[M]")
-    number = month.astype(np.int64) % 12
-    if not interpolate:
-        return number, np.zeros(len(number))
-    length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
-    fraction = (time - month) / length - 0.5
-    return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0

@@ -1,24 +1,14 @@
-"""Packages (all one needs to forecast) and training states (what a run continues from).
-
-Tensors are safetensors, everything else JSON: nothing is ever unpickled. Whatever is written
-appears whole or not at all, so that a kill or a full disk leaves the last version readable.
-"""
+"""Packages: all that is needed to forecast, in one folder."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from configs import layout
@@ -26,16 +16,15 @@ from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.store.output_paths import cannot_write
 from forecast.model.forecaster import BY_ROWS, Forecaster
 from forecast.model.limiter import SpectralLimiter
 from forecast.model.migrate import MIGRATIONS, migrate
 from forecast.model.normalizer import Normalizer
+from forecast.model.tensor_folder import file_digest, read_json, read_tensors, write_folder
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
-_TENSORS, _STATE = "tensors.safetensors", "state.json"
 _BUILT_IN = RolloutConfig()
 
 
@@ -71,7 +60,7 @@ def save_package(
         "training": dict(training or {}),
         "provenance": dict(provenance or {}),
     }
-    _write_folder(path, tensors, description, layout.WEIGHTS_FILE, layout.PACKAGE_FILE)
+    write_folder(path, tensors, description, layout.WEIGHTS_FILE, layout.PACKAGE_FILE)
 
 
 def load_package(path: str | Path, device: torch.device | str = "cpu") -> Forecaster:
@@ -123,9 +112,11 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, KeyError):
+            reason = f"it has no {error.args[0]!r}"
         raise ValueError(
-            f"package {path} is damaged ({str(error).splitlines()[0]}); copy it again, or take "
-            "another one"
+            f"package {path} is damaged ({reason}); copy it again, or take another one"
         ) from error
     return forecaster.eval().to(device)
 
@@ -143,7 +134,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
             f"no package at {path} (a folder with {layout.PACKAGE_FILE}); `forecast train` writes "
             "one to RUN/package"
         )
-    description = _read_json(file)
+    description = read_json(file)
     version = description.get(layout.FORMAT_VERSION)
     if not isinstance(version, int) or version < min(MIGRATIONS):
         raise ValueError(f"{file} is damaged (format version {version!r}); copy it again")
@@ -174,160 +165,16 @@ def rollout_defaults(path: str | Path) -> RolloutConfig:
 
 def weights_digest(path: str | Path) -> str:
     """SHA-256 of the weights of a package, in hexadecimal."""
-    return _digest(Path(path) / layout.WEIGHTS_FILE)
-
-
-@dataclass
-class TrainingCheckpoint:
-    """A moment of a training run.
-
-    Attributes:
-        step: optimiser steps done.
-        tensors: weights, moments and averages by name.
-        values: everything else, as JSON can hold it.
-    """
-
-    step: int
-    tensors: dict[str, Tensor]
-    values: dict[str, Any]
-
-
-def save_checkpoint(state: TrainingCheckpoint, run: Path, keep: int) -> None:
-    """Add a state to a run, and remove all but the last `keep`; in a mesh the first process does.
-
-    All processes of a mesh have the same one, whatever the mesh.
-    """
-    if not current().is_first:
-        return
-    folder = run / layout.CHECKPOINTS
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{state.step:08d}"
-    if path.exists():
-        return  # the run was stopped at a step that it had just saved
-    _write_folder(path, state.tensors, {"step": state.step, **state.values}, _TENSORS, _STATE)
-    for old in sorted(_states(folder))[:-keep]:
-        shutil.rmtree(old)
-
-
-def load_checkpoint(run: Path) -> TrainingCheckpoint | None:
-    """The last state of a run; None if it has none.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
-    states = sorted(_states(run / layout.CHECKPOINTS))
-    if not states:
-        return None
-    values = _read_json(states[-1] / _STATE)
-    tensors = _read_tensors(states[-1] / _TENSORS, values)
-    values.pop(layout.DIGESTS, None)
-    return TrainingCheckpoint(values.pop("step"), tensors, values)
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state of an optimiser as named tensors, and the rest of it."""
-    state = optimizer.state_dict()
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    for index, entry in state["state"].items():
-        for key, value in entry.items():
-            target = tensors if isinstance(value, Tensor) else numbers
-            target[f"{index}.{key}"] = value
-    return tensors, {"numbers": numbers, "groups": state["param_groups"]}
-
-
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
-) -> None:
-    """Give an optimiser what `optimizer_tensors` took from one."""
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in [*tensors.items(), *values["numbers"].items()]:
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": values["groups"]})
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing in a folder."""
-    for leftover in folder.glob(".*.partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _states(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("[0-9]*") if (path / _STATE).is_file()]
-
-
-def _write_folder(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    values: Mapping[str, Any],
-    tensors_name: str,
-    values_name: str,
-) -> None:
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        save_file(contiguous, partial / tensors_name)
-        files = (partial / tensors_name, path / tensors_name)
-        digests = [_digest(file) for file in files if file.exists()]
-        text = json.dumps({**values, layout.DIGESTS: digests}, indent=1)
-        (partial / values_name).write_text(text, encoding="utf-8")
-        shutil.copymode(partial / values_name, partial / tensors_name)  # safetensors' is 0600
-        for name in (tensors_name, values_name):
-            with open(partial / name, "rb") as file:
-                os.fsync(file.fileno())
-        if path.exists():
-            # In this order, since the new description allows the old tensors, too: a kill between
-            # the two leaves a package that loads.
-            for name in (values_name, tensors_name):
-                os.replace(partial / name, path / name)
-        else:
-            os.rename(partial, path)
-    except (SafetensorError, OSError) as error:
-        raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is damaged ({error}); copy it again") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} is damaged (no JSON object); copy it again")
-    return values
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return file_digest(Path(path) / layout.WEIGHTS_FILE)
 
 
 def _read_package(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Description and tensors of a package, which a run may replace meanwhile."""
     description = read_description(path)
     try:
-        return description, _read_tensors(path / layout.WEIGHTS_FILE, description)
+        return description, read_tensors(path / layout.WEIGHTS_FILE, description)
     except ValueError:
         again = read_description(path)
         if again == description:
             raise
-        return again, _read_tensors(path / layout.WEIGHTS_FILE, again)
-
-
-def _read_tensors(file: Path, values: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of a file; the JSON beside it names their digest, unless an old program wrote it."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; copy the whole folder again")
-    if layout.DIGESTS in values and _digest(file) not in values[layout.DIGESTS]:
-        raise ValueError(
-            f"{file} is damaged (its SHA-256 is not the one that was written down); copy the whole "
-            "folder again"
-        )
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged ({error}); copy it again") from error
+        return again, read_tensors(path / layout.WEIGHTS_FILE, again)

@@ -1,12 +1,15 @@
-"""The processes that a command was started in: one, or those of torchrun."""
+"""Processes that a command was started in, one or those of torchrun, and their signals."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from types import FrameType
+from typing import Any
 
 import torch
 
@@ -55,6 +58,30 @@ def all_processes(latitude: int | None = None) -> Iterator[Mesh]:
     with started(data, latitude, device_type=device_type, must_match=_versions()) as mesh:
         _quiet_unless_first(mesh)
         yield mesh
+
+
+@contextmanager
+def interrupts() -> Iterator[list[signal.Signals]]:
+    """Collect SIGTERM and SIGINT in a list, so that a loop can end where it is safe.
+
+    A second signal has its usual effect.
+    """
+    received: list[signal.Signals] = []
+    previous: dict[signal.Signals, Any] = {}
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)
+
+    with suppress(ValueError):  # only the main thread may set handlers
+        for kind in (signal.SIGTERM, signal.SIGINT):
+            previous[kind] = signal.signal(kind, receive)
+    try:
+        yield received
+    finally:
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)
 
 
 def _versions() -> dict[str, str]:

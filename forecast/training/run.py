@@ -16,11 +16,12 @@ import torch
 from configs import layout
 from configs.schema import Config
 from data_prep.store.reader import Store
-from forecast.model.package import load_checkpoint, save_checkpoint, save_package
+from forecast.model.package import save_package
 from forecast.training.batches import Batch, Windows, batches
+from forecast.training.checkpoint import load_checkpoint, save_checkpoint
 from forecast.training.display import Display, display
-from forecast.training.interrupts import interrupts
 from forecast.training.memory import explain_out_of_memory
+from forecast.training.processes import interrupts
 from forecast.training.run_folder import NON_FINITE_FILE, record_skipped
 from forecast.training.schedule import Phase, phases, push_forward_steps
 from forecast.training.tracking.git import git_commit
@@ -67,12 +68,13 @@ class Run:
         self.validation: dict[str, float] = {}
         self.best = math.inf
         self.skipped = 0
-        state = load_checkpoint(out)
-        if state is not None:
-            trainer.restore(state)
-            self.best = state.values["best"] if state.values["best"] is not None else math.inf
-            self.skipped = state.values["skipped"]
-            self.validation = state.values["validation"]
+        checkpoint = load_checkpoint(out)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+            best = checkpoint.values["best"]
+            self.best = best if best is not None else math.inf
+            self.skipped = checkpoint.values["skipped"]
+            self.validation = checkpoint.values["validation"]
             log.info("resuming at step %d of %d", trainer.step_count, self.training.steps)
         first = current().broadcast(self.step)
         if first != self.step:
@@ -220,13 +222,13 @@ class Run:
     def _save(self) -> None:
         """Save the package, and what the run continues from."""
         self._save_package(layout.PACKAGE)
-        state = self.trainer.checkpoint()
-        state.values |= {
+        checkpoint = self.trainer.checkpoint()
+        checkpoint.values |= {
             "best": self.best if math.isfinite(self.best) else None,
             "skipped": self.skipped,
             "validation": self.validation,
         }
-        save_checkpoint(state, self.out, self.training.keep_checkpoints)
+        save_checkpoint(checkpoint, self.out, self.training.keep_checkpoints)
 
     def _save_package(self, name: str) -> None:
         summary = {

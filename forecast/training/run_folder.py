@@ -1,4 +1,4 @@
-"""The folder of a training run: one process at a time, one model for good."""
+"""Folder of a training run: one process at a time, one model for good."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from configs import layout
 from configs.load import dump_config, load_config
 from configs.schema import Config
 from data_prep.store.output_paths import cannot_write
-from forecast.model.package import remove_leftovers
+from forecast.model.tensor_folder import remove_leftovers
 from forecast.training.trainer import StepResult
 
 NON_FINITE_FILE = "non_finite.jsonl"
-"""Log of skipped optimiser steps, one JSON object per line."""
+"""Log of the optimiser steps that were skipped, since their loss was not finite."""
 
 
 @contextlib.contextmanager
 def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
-    """Create the folder or take it up again, and hold it for this process."""
+    """Create the folder or take it up again, and lock it for this process."""
     if out.exists() and not resume:
         raise FileExistsError(
             f"{out} exists already; choose another folder, or go on with --resume"
@@ -79,13 +79,13 @@ def log_file(path: Path) -> Iterator[None]:
 
 
 def record_skipped(run: Path, step: int, result: StepResult, batch: Sequence[str]) -> None:
-    """Add a line to the log of optimiser steps that were skipped for a non-finite loss.
+    """Add a skipped optimiser step to the log of a run.
 
     Args:
-        run: Run folder.
-        step: Number of the step.
-        result: Outcome of the step.
-        batch: Descriptions of the windows of all ranks.
+        run: folder of the run.
+        step: number of the step.
+        result: loss, gradient norm and learning rate of the step.
+        batch: windows of all processes, in words.
     """
     report = {
         "step": step,

@@ -17,9 +17,14 @@ from configs.schema import TrainingConfig
 from configs.timestep import TimeStep
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import TrainingCheckpoint, load_optimizer, optimizer_tensors
 from forecast.model.state import State
 from forecast.training.batches import Batch, Windows
+from forecast.training.checkpoint import (
+    TrainingCheckpoint,
+    load_optimizer,
+    optimizer_tensors,
+    strip_prefix,
+)
 from forecast.training.losses import Loss, channel_weights
 from forecast.training.memory import explain_out_of_memory
 from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
@@ -188,7 +193,7 @@ class Trainer:
         return module
 
     def checkpoint(self) -> TrainingCheckpoint:
-        """Everything that the next step depends on."""
+        """Return everything that the next step depends on."""
         moments, numbers = optimizer_tensors(self.optimizer)
         tensors: dict[str, Tensor] = {}
         tensors |= {f"model.{k}": v for k, v in self.forecaster.named_parameters()}
@@ -200,14 +205,14 @@ class Trainer:
             values["average_updates"] = self.average.updates
         return TrainingCheckpoint(self.step_count, tensors, values)
 
-    def restore(self, state: TrainingCheckpoint) -> None:
-        """Go back to a state.
+    def restore(self, checkpoint: TrainingCheckpoint) -> None:
+        """Go back to a checkpoint.
 
         Raises:
             ValueError: if it is that of another model.
         """
         own = dict(self.forecaster.named_parameters())
-        saved = strip_prefix("model.", state.tensors)
+        saved = strip_prefix("model.", checkpoint.tensors)
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in saved.items()}:
             raise ValueError(
                 "the run was started with another model; resume with its own configuration, or "
@@ -217,15 +222,17 @@ class Trainer:
             for name, parameter in own.items():
                 parameter.copy_(saved[name])
         load_optimizer(
-            self.optimizer, strip_prefix("optimizer.", state.tensors), state.values["optimizer"]
+            self.optimizer,
+            strip_prefix("optimizer.", checkpoint.tensors),
+            checkpoint.values["optimizer"],
         )
-        self.scaler.load_state_dict(state.values["scaler"])
-        if self.average is not None and "average_updates" in state.values:
-            averages = strip_prefix("average.", state.tensors)
+        self.scaler.load_state_dict(checkpoint.values["scaler"])
+        if self.average is not None and "average_updates" in checkpoint.values:
+            averages = strip_prefix("average.", checkpoint.tensors)
             self.average.average = {k: v.to(self.device) for k, v in averages.items()}
-            self.average.updates = state.values["average_updates"]
-        torch.set_rng_state(state.tensors["random"])
-        self.step_count = state.step
+            self.average.updates = checkpoint.values["average_updates"]
+        torch.set_rng_state(checkpoint.tensors["random"])
+        self.step_count = checkpoint.step
 
 
 class _Recomputed:
@@ -240,8 +247,3 @@ class _Recomputed:
         return recomputed(
             self.forecaster.step, state, use_reentrant=False, preserve_rng_state=False
         )
-
-
-def strip_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors whose names begin with a prefix, by what follows it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

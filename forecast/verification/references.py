@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
+from data_prep.store.climatology import at_times
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
-from forecast.model.normalizer import at_times
 from forecast.model.package import load_package
 
 _READ_BYTES = 32 * 2**20

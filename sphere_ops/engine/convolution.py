@@ -11,19 +11,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.dense_legendre import DenseLegendre
-from sphere_ops.engine.folded_legendre import FoldedLegendre
 from sphere_ops.engine.layout import to_rows, to_wavenumbers
 from sphere_ops.engine.local import add_local, local_backward
 from sphere_ops.engine.plan import (
     ConvolutionSpec,
-    is_direct,
     layout,
     local_symbols,
     spec_from_json,
     spectral_products,
     tables,
 )
+from sphere_ops.engine.spectral import coefficient_rows
 from sphere_ops.parallel.mesh import current
 from sphere_ops.precision import product_dtype, products
 
@@ -56,8 +54,8 @@ def convolve(
     coeffs = z.new_empty(0)
     with products(precision, x.device):
         if spec.lmax:
-            z_rows, y_rows = t.rows_in.padded_body(z), t.rows_out.padded_body(y)
-            coeffs = _spectral(spec, z_rows, y_rows).forward(z_rows, kappa, y_rows)
+            spectral = spectral_products(spec, dtype, x.device, current().latitude)
+            coeffs = spectral.forward(t.rows_in.body(z), kappa, t.rows_out.body(y))
         add_local(t, z, w_real, w_imag, y)
     if t.blocks is None:
         z = z.new_empty(0)
@@ -76,8 +74,8 @@ def _(
     z = (0,) if blocks is None else (2, b, rows_in.total, c)
     coeffs: tuple[int, ...] = (0,)
     if spec.lmax:
-        kind = DenseLegendre if is_direct(spec, x.device, min(c, o)) else FoldedLegendre
-        coeffs = kind.shape(rows_in.own.below(spec.mmax), spec.lmax, b, c)
+        orders = rows_in.own.below(spec.mmax)
+        coeffs = coefficient_rows(orders, spec.lmax, b, x.device), c
     return y, x.new_empty(z, dtype=dtype), x.new_empty(coeffs, dtype=dtype)
 
 
@@ -102,8 +100,8 @@ def convolve_backward(
     dkappa = torch.empty_like(kappa)  # it is empty without a spectral branch
     with products(precision, dy.device):
         if spec.lmax:
-            dy_rows, dz_rows = t.rows_out.padded_body(dyz), t.rows_in.padded_body(dz)
-            spectral = _spectral(spec, dy_rows, dz_rows)
+            spectral = spectral_products(spec, z.dtype, dy.device, current().latitude)
+            dy_rows, dz_rows = t.rows_out.body(dyz), t.rows_in.body(dz)
             dkappa = spectral.backward(coeffs, dy_rows, kappa_z, dz_rows)
         dw_real, dw_imag = local_backward(t, z, dyz, w_real_z, w_imag_z, dz)
     dx = to_rows(dz, t.rows_in)
@@ -146,14 +144,6 @@ convolve.register_autograd(_backward, setup_context=_setup_context)
 for _device_type in ("cpu", "cuda"):  # precision is set by `precision` alone, backward too
     convolve.register_autocast(_device_type, torch.float32)
     convolve_backward.register_autocast(_device_type, torch.float32)
-
-
-def _spectral(
-    spec: ConvolutionSpec, source: Tensor, target: Tensor
-) -> DenseLegendre | FoldedLegendre:
-    """The spectral branch between two tensors in the layout of `ZonalLayout`."""
-    direct = is_direct(spec, source.device, min(source.shape[-1], target.shape[-1]))
-    return spectral_products(spec, source.dtype, source.device, current().latitude, direct)
 
 
 def _channels_out(

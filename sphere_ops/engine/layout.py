@@ -10,13 +10,13 @@ stride: what they reach beyond their wavenumber meets zeros of the table.
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sphere_ops.engine.products import prefers_small_blocks, split_to_size
 from sphere_ops.parallel.exchange import ToWavenumbers, wavenumbers_to_rows
 from sphere_ops.parallel.partition import Orders, Shard
 
@@ -78,23 +78,14 @@ class ZonalLayout:
 
     def body(self, z: Tensor) -> Tensor:
         """The rows of the grid in z (..., total, c), as a view (..., orders, nlat, c)."""
-        return self.padded_body(z)[..., : self.nlat, :]
-
-    def padded_body(self, z: Tensor) -> Tensor:
-        """The rows of wavenumbers in z (..., total, c), as a view (..., orders, padded, c)."""
         inner = z[..., self.halo : self.total - self.halo, :]
-        return inner.unflatten(-2, (self.orders, self.padded))
+        return inner.unflatten(-2, (self.orders, self.padded))[..., : self.nlat, :]
 
 
 # Complex numbers of a slab of rows that are transformed and transposed together: while they are in
 # a core's cache. Three to four times as fast at 256×512 as two passes over the whole field.
 _SLAB = 1 << 18
 _PAD = 8
-
-
-def prefers_small_blocks(device: torch.device) -> bool:
-    """Whether to work in pieces that a core's cache holds, or else in few large launches."""
-    return device.type == "cpu"
 
 
 def to_wavenumbers(x: Tensor, rows: ZonalLayout, dtype: torch.dtype | None = None) -> Tensor:
@@ -156,33 +147,6 @@ def _slabs(device: torch.device, b: int, c: int, rows: ZonalLayout) -> list[tupl
     row = max(1, c * rows.all_orders)
     return [
         (fields, lines)
-        for fields in split_evenly(0, b, _SLAB // (row * rows.own_rows))
-        for lines in split_evenly(0, rows.own_rows, _SLAB // row)
+        for fields in split_to_size(0, b, _SLAB // (row * rows.own_rows))
+        for lines in split_to_size(0, rows.own_rows, _SLAB // row)
     ]
-
-
-def split_evenly(first: int, last: int, size: int) -> list[slice]:
-    """Cut a range in as few pieces of at most `size` (at least 1) as it takes, all about equal."""
-    count = math.ceil((last - first) / max(1, size))
-    edges = [first + round(i * (last - first) / count) for i in range(count + 1)] if count else []
-    return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]
-
-
-def bmm_into(a: Tensor, b: Tensor, out: Tensor, *, add: bool = False) -> None:
-    """Batched matrix product of a and b in `out`, whose matrices need not be contiguous.
-
-    With `add` it is added to what is there.
-
-    A GPU's BLAS writes to rows that lie apart; a CPU's would fall back to a loop.
-    """
-    if add:
-        out += torch.bmm(a, b)
-    elif prefers_small_blocks(out.device):
-        out.copy_(torch.bmm(a, b))
-    else:
-        torch.bmm(a, b, out=out)
-
-
-def channel_matmul_weight_gradient(a: Tensor, b: Tensor) -> Tensor:
-    """Sum over rows of the outer products of a (rows, c) and b (rows, o): (c, o)."""
-    return (b.t() @ a).t()  # the narrower operand first: a little faster on a CPU

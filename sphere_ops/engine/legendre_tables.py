@@ -1,24 +1,23 @@
-"""Products with Legendre functions: hemispheric parity and the triangle of degrees l ≥ m.
+"""Tables of Legendre functions, cut by parity and in blocks of orders, and the products with them.
 
 P_lm is even about the equator where l − m is even and odd where it is odd, so that sums and
-differences of the two hemispheres serve half the degrees each. Orders are taken in blocks, so that
-the degrees below a block's first order are never touched. Hemispheres are folded for one block at a
-time where a cache holds it, for all together where launches count.
+differences of the hemispheres serve half the degrees each. A `fold` holds them by the parity of
+the degrees that they contribute to: [l mod 2, order, northern row, ...]. Orders are taken in
+blocks, so that the degrees below a block's first order are never touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.layout import bmm_into, prefers_small_blocks
+from sphere_ops.engine.products import bmm_into, prefers_small_blocks
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.legendre import Function, legendre
-from sphere_ops.parallel.partition import Orders
+from sphere_ops.parallel.partition import Orders, split_evenly
 
 _ORDERS_PER_BLOCK, _MOST_LARGE_BLOCKS = 32, 4
 _TINY = 1e-30  # below it products would be denormal
@@ -26,147 +25,125 @@ _TINY = 1e-30  # below it products would be denormal
 
 @dataclass(frozen=True)
 class Part:
-    """Orders and degrees of one parity each, within a block of orders.
+    """Legendre functions of a block of orders, of the degrees of one parity.
 
     Attributes:
-        orders: slice of the orders by their places among those kept, step 2.
         degrees: slice of the degrees, step 2.
-        even: whether these functions are even about the equator.
-        table: (orders, degrees, north rows).
+        index: first index of a fold that these functions act on.
+        table: (orders, degrees, northern rows).
     """
 
-    orders: slice
     degrees: slice
-    even: bool
+    index: int
     table: Tensor
 
-    def orders_from(self, first: int) -> slice:
-        """Their places, counted from `first`."""
-        return slice(self.orders.start - first, self.orders.stop - first, self.orders.step)
+    def contract_latitude(
+        self, folded: Tensor, coeffs: Tensor, weights: Tensor | None = None
+    ) -> None:
+        """Compute c_lm = Σ_h P_lm(h) w_h z_m(h).
+
+        Args:
+            folded: (2, orders, northern rows, n).
+            coeffs: (degrees, orders, n), is overwritten.
+            weights: (northern rows,); 1 if not given.
+        """
+        bmm_into(self._weighted(weights), folded[self.index], coeffs.transpose(0, 1))
+
+    def contract_degrees(
+        self, coeffs: Tensor, folded: Tensor, weights: Tensor | None = None, *, add: bool = False
+    ) -> None:
+        """Compute z_m(h) = w_h Σ_l P_lm(h) c_lm.
+
+        Args:
+            coeffs: (degrees, orders, n).
+            folded: (2, orders, northern rows, n); these degrees' part is overwritten.
+            weights: (northern rows,); 1 if not given.
+            add: add to what is there instead.
+        """
+        table = self._weighted(weights).mT
+        bmm_into(table, coeffs.transpose(0, 1), folded[self.index], add=add)
+
+    def _weighted(self, weights: Tensor | None) -> Tensor:
+        return self.table if weights is None else self.table * weights
 
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring orders whose degrees begin at the same place.
+    """Consecutive orders, and their degrees from the first of the orders on.
 
     Attributes:
-        first: place of the first order among those kept.
-        last: exclusive.
+        slots: positions of the orders among those kept.
         lowest: the first order.
-        parts: one of each parity of order and degree.
+        parts: the degrees of each parity.
     """
 
-    first: int
-    last: int
+    slots: slice
     lowest: int
     parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class LegendreTables:
-    """Legendre functions of a grid, cut by parity and in blocks of orders.
+    """Legendre functions on a grid.
 
     Attributes:
-        nlat: rows of the grid.
-        lmax: degrees, exclusive.
-        orders: those that are kept: of one process, all below mmax.
-        folds: blocks of orders whose hemispheres are folded together.
-        quadrature: 2π q of the north rows, (north,).
+        blocks: blocks of the orders kept.
+        quadrature: 2π q of the northern rows, (north,).
+        equator: (north,): ½ on an equator row, which is its own mirror image, 1 elsewhere.
     """
 
-    nlat: int
-    lmax: int
-    orders: Orders
-    folds: tuple[tuple[Block, ...], ...]
+    blocks: tuple[Block, ...]
     quadrature: Tensor
+    equator: Tensor
 
-    @property
-    def mmax(self) -> int:
-        """Number of the orders."""
-        return self.orders.count
 
-    @property
-    def north(self) -> int:
-        """Rows of the northern hemisphere, the equator included."""
-        return (self.nlat + 1) // 2
+def fold(rows: Tensor, lowest: int) -> Tensor:
+    """Sums and differences of rows and their mirror images.
 
-    @property
-    def blocks(self) -> Iterator[Block]:
-        """All blocks of orders."""
-        return (block for blocks in self.folds for block in blocks)
+    Args:
+        rows: (orders, nlat, ...), consecutive orders.
+        lowest: the first order.
 
-    @property
-    def halved_equator(self) -> Tensor:
-        """Weights (north,) of rows that are added to their mirror images: ½ on the equator."""
-        weights = torch.ones_like(self.quadrature)
-        if self.nlat % 2:
-            weights[-1] = 0.5
-        return weights
+    Returns:
+        (2, orders, northern rows, ...). A row on the equator is counted twice.
+    """
+    north = (rows.shape[1] + 1) // 2
+    top, bottom = rows[:, :north], rows[:, rows.shape[1] - north :].flip(1)
+    folded = rows.new_empty(2, *top.shape)
+    for first in (0, 1):
+        even = (lowest + first) % 2
+        torch.add(top[first::2], bottom[first::2], out=folded[even, first::2])
+        torch.sub(top[first::2], bottom[first::2], out=folded[1 - even, first::2])
+    return folded
 
-    @property
-    def halved_quadrature(self) -> Tensor:
-        """2π q of rows that are added to their mirror images, (north,)."""
-        return self.quadrature * self.halved_equator
 
-    def analyse(self, body: Tensor, *, quadrature: bool = True) -> Tensor:
-        """Contract latitude: c_lm = Σ_h 2π q_h P_lm(h) z_m(h).
+def unfold(folded: Tensor, lowest: int, rows: Tensor) -> None:
+    """Write the rows whose even and odd parts are given.
 
-        Args:
-            body: (2, b, orders, nlat, c) of a `ZonalLayout`, whose first orders are these.
-            quadrature: with weights; without them it is the adjoint of `synthesise`.
+    Args:
+        folded: (2, orders, northern rows, ...), consecutive orders.
+        lowest: the first order.
+        rows: (orders, nlat, ...), is overwritten.
+    """
+    north = folded.shape[2]
+    south = rows.shape[1] - north
+    for first in (0, 1):
+        index = (lowest + first) % 2
+        even, odd = folded[index, first::2], folded[1 - index, first::2]
+        torch.add(even, odd, out=rows[first::2, :north])
+        rows[first::2, north:] = (even - odd)[:, :south].flip(1)
 
-        Returns:
-            (lmax, orders, b, 2, c); entries with degree below the order are 0.
-        """
-        parts_re_im, b, _, nlat, c = body.shape
-        coeffs = body.new_empty(self.lmax, self.mmax, b, parts_re_im, c)
-        weights = self.halved_quadrature if quadrature else self.halved_equator
-        weighted = quadrature or bool(nlat % 2)
-        for blocks in self.folds:
-            first, last = blocks[0].first, blocks[-1].last
-            rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)  # (m, h, b, 2, c)
-            top, bottom = rows[:, : self.north], rows[:, nlat - self.north :].flip(1)
-            even, odd = body.new_empty(2, *top.shape)
-            torch.add(top, bottom, out=even)
-            torch.sub(top, bottom, out=odd)
-            even, odd = even.flatten(2), odd.flatten(2)  # (m, h, n)
-            if weighted:
-                even *= weights[:, None]
-                odd *= weights[:, None]
-            for block in blocks:
-                # What the parts below do not write.
-                coeffs[: block.lowest + 1, block.first : block.last] = 0
-                for part in block.parts:
-                    folded = (even if part.even else odd)[part.orders_from(first)]
-                    target = coeffs[part.degrees, part.orders].flatten(2)  # (l, m, n)
-                    bmm_into(part.table, folded, target.transpose(0, 1))
-        return coeffs
 
-    def synthesise(self, coeffs: Tensor, body: Tensor, *, quadrature: bool = False) -> None:
-        """Contract degrees: z_m(h) = Σ_l P_lm(h) c_lm.
-
-        Args:
-            coeffs: (lmax, orders, b, 2, c).
-            body: (2, b, orders, nlat, c) of a `ZonalLayout`; the rows of these orders, its
-                first, are overwritten.
-            quadrature: times 2π q_h; it is then the adjoint of `analyse`.
-        """
-        b, c = coeffs.shape[2], coeffs.shape[4]
-        flat = coeffs.flatten(2)  # (l, m, n)
-        south = self.nlat - self.north
-        for blocks in self.folds:
-            first, last = blocks[0].first, blocks[-1].last
-            sums = coeffs.new_zeros(2, last - first, self.north, flat.shape[2])
-            for part in (part for block in blocks for part in block.parts):
-                degrees = flat[part.degrees, part.orders].transpose(0, 1)  # (m, l, n)
-                target = sums[0 if part.even else 1, part.orders_from(first)]
-                bmm_into(part.table.mT, degrees, target)
-            if quadrature:
-                sums *= self.quadrature[:, None]
-            even, odd = sums.unflatten(3, (b, 2, c))  # (m, h, b, 2, c)
-            rows = body[:, :, first:last].permute(2, 3, 1, 0, 4)
-            torch.add(even, odd, out=rows[:, : self.north])
-            rows[:, self.north :] = (even - odd)[:, :south].flip(1)
+def order_blocks(orders: Orders, device: torch.device) -> list[tuple[slice, int]]:
+    """Blocks of consecutive orders: their slots among `orders`, and the first order of each."""
+    blocks = []
+    for there, here in orders.slots():
+        count = max(1, round((there.stop - there.start) / _ORDERS_PER_BLOCK))
+        if not prefers_small_blocks(device):
+            count = min(count, _MOST_LARGE_BLOCKS)
+        for slots in split_evenly(here.start, here.stop, count):
+            blocks.append((slots, there.start + slots.start - here.start))
+    return blocks
 
 
 @lru_cache(maxsize=32)
@@ -178,33 +155,20 @@ def legendre_tables(
     device: torch.device,
     function: Function = "P",
 ) -> LegendreTables:
-    """Tables of a grid, built in float64, kept in dtype on the device, shared by all who ask."""
+    """Tables of a grid, built in float64 and kept in dtype on the device."""
     north = (grid.nlat + 1) // 2
-    blocks: list[Block] = []
-    for there, here in orders.slots():
-        values = legendre(grid, lmax, there.stop, function, north, there.start)  # (m, l, north)
+    blocks = []
+    for slots, lowest in order_blocks(orders, device):
+        values = legendre(grid, lmax, lowest + slots.stop - slots.start, function, north, lowest)
         values = torch.where(values.abs() < _TINY, 0.0, values).to(device=device, dtype=dtype)
-        size = len(values)
-        count = max(1, round(size / _ORDERS_PER_BLOCK))
-        if not prefers_small_blocks(device):
-            count = min(count, _MOST_LARGE_BLOCKS)
-        edges = [round(i * size / count) for i in range(count + 1)]
-        for first, last in zip(edges, edges[1:], strict=False):
-            lowest = there.start + first
-            parts = []
-            for place in range(first, min(first + 2, last)):
-                for difference in (0, 1):  # l − m modulo 2
-                    degrees = slice(lowest + (place + difference - first) % 2, lmax, 2)
-                    table = values[place:last:2, degrees].contiguous()
-                    even = (difference == 0) == (function != "dP/dθ")
-                    if table.numel():
-                        of = slice(here.start + place, here.start + last, 2)
-                        parts.append(Part(of, degrees, even, table))
-            blocks.append(Block(here.start + first, here.start + last, lowest, tuple(parts)))
-    folds: tuple[tuple[Block, ...], ...] = tuple((block,) for block in blocks)
-    if blocks and not prefers_small_blocks(device):
-        folds = (tuple(blocks),)
-    weights = (4 * torch.pi * grid.nlon * grid.area_weights[:north, 0]).to(
-        device=device, dtype=dtype
-    )
-    return LegendreTables(grid.nlat, lmax, orders, folds, weights)
+        parts = []
+        for first in (lowest, lowest + 1):  # (m, l, north) of every second degree
+            index = (first + (function == "dP/dθ")) % 2  # ∂_θ turns even functions into odd ones
+            table = values[:, first:lmax:2].contiguous()
+            parts.append(Part(slice(first, lmax, 2), index, table))
+        blocks.append(Block(slots, lowest, tuple(parts)))
+    quadrature = 4 * torch.pi * grid.nlon * grid.area_weights[:north, 0]
+    equator = torch.ones_like(quadrature)
+    if grid.nlat % 2:
+        equator[-1] = 0.5
+    return LegendreTables(tuple(blocks), quadrature.to(device, dtype), equator.to(device, dtype))

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sphere_ops.engine.layout import (
-    ZonalLayout,
+from sphere_ops.engine.layout import ZonalLayout
+from sphere_ops.engine.plan import Tables
+from sphere_ops.engine.products import (
     channel_matmul_weight_gradient,
     prefers_small_blocks,
-    split_evenly,
+    split_to_size,
 )
-from sphere_ops.engine.plan import Tables
 
 # Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
 _CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
@@ -32,8 +32,8 @@ def _chunks(t: Tables, columns: int, out: Tensor, rows: ZonalLayout) -> list[tup
         rows.body(out)[:, :, spectral:].zero_()
         spectral = orders
     return [
-        *((p.start, p.stop, True) for p in split_evenly(0, spectral, size)),
-        *((p.start, p.stop, False) for p in split_evenly(spectral, orders, size)),
+        *((p.start, p.stop, True) for p in split_to_size(0, spectral, size)),
+        *((p.start, p.stop, False) for p in split_to_size(spectral, orders, size)),
     ]
 
 

@@ -10,18 +10,14 @@ from typing import Literal
 import torch
 
 from sphere_ops.engine.banded import Banded, Blocks
-from sphere_ops.engine.dense_legendre import DenseLegendre, blocks_of, functions
-from sphere_ops.engine.folded_legendre import FoldedLegendre
-from sphere_ops.engine.layout import ZonalLayout, prefers_small_blocks
+from sphere_ops.engine.layout import ZonalLayout
 from sphere_ops.engine.legendre_tables import legendre_tables
+from sphere_ops.engine.spectral import SpectralProducts
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import Normalization, integral_filters
 from sphere_ops.kernels.filters import Symbols, stack, symbols
 from sphere_ops.kernels.stencils import differential_filters
 from sphere_ops.parallel.partition import Orders, Shard
-
-# Where the dense products of `direct` were measured faster: by 4 to 11 % of a block.
-_MOST_DIRECT_ROWS, _FEWEST_DIRECT_CHANNELS = 128, 16
 
 
 @dataclass(frozen=True)
@@ -170,35 +166,14 @@ def layout(spec: ConvolutionSpec, shard: Shard) -> tuple[ZonalLayout, ZonalLayou
     )
 
 
-def is_direct(spec: ConvolutionSpec, device: torch.device, channels: int) -> bool:
-    """Whether the spectral branch is computed by `direct`, or else with folded hemispheres.
-
-    Args:
-        spec: of the convolution.
-        device: to compute on.
-        channels: of the input or of the output, whichever are fewer.
-    """
-    small = max(spec.grid.nlat, spec.grid_out.nlat) <= _MOST_DIRECT_ROWS
-    return prefers_small_blocks(device) and small and channels >= _FEWEST_DIRECT_CHANNELS
-
-
 @lru_cache(maxsize=32)
 def spectral_products(
-    spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard, direct: bool
-) -> DenseLegendre | FoldedLegendre:
+    spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard
+) -> SpectralProducts:
     """The spectral branch, shared by all layers with the same spec."""
-    orders = spec.own_orders(shard).below(spec.mmax)
-    if not direct:
-        analysis = legendre_tables(spec.grid, spec.lmax, orders, dtype, device)
-        synthesis = legendre_tables(spec.grid_out, spec.lmax, orders, dtype, device)
-        return FoldedLegendre(analysis, synthesis, spec.scale)
-    rows_in, rows_out, _ = layout(spec, shard)
-    return DenseLegendre(
-        orders,
-        blocks_of(orders, spec.lmax),
-        functions(spec.grid, spec.lmax, orders, rows_in.padded, spec.scale, dtype, device),
-        functions(spec.grid_out, spec.lmax, orders, rows_out.padded, 0, dtype, device),
-    )
+    of = spec.lmax, spec.own_orders(shard).below(spec.mmax), dtype, device
+    tables_in, tables_out = (legendre_tables(grid, *of) for grid in (spec.grid, spec.grid_out))
+    return SpectralProducts(tables_in, tables_out, spec.scale)
 
 
 @lru_cache(maxsize=32)

@@ -1,139 +1,150 @@
-"""Fourier transforms and Legendre products of scalar fields, in pieces that a cache holds.
+"""Fourier transforms of scalar fields to and from folds of their hemispheres.
 
-Without local branches no `ZonalLayout` is needed: complex numbers stay whole here. The
-hemispheres are folded where the rows are, before the Fourier transform, and unfolded after it:
-(2, orders, north, n) complex, sums and differences of each row and its mirror image. Where a rank
-has its own rows alone, without their mirror images, they are folded after the exchange.
+Without local branches the rows of each hemisphere need not be kept: they are folded before the
+Fourier transform and unfolded after it, slab by slab while a cache holds a slab. A rank that lacks
+the mirror images of its rows takes the exchange of a layer instead, and folds after it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sphere_ops.engine.layout import ZonalLayout, bmm_into, slab_lines, split_evenly
-from sphere_ops.engine.legendre_tables import Block, LegendreTables
-from sphere_ops.parallel.exchange import ToWavenumbers, wavenumbers_to_rows
+from sphere_ops.engine.layout import ZonalLayout, slab_lines, to_rows, to_wavenumbers
+from sphere_ops.engine.legendre_tables import LegendreTables, fold, unfold
+from sphere_ops.engine.products import split_to_size
 
 Norm = Literal["forward", "backward"]
 _PAD = 8
 
 
-def to_hemispheres(x: Tensor, rows: ZonalLayout, weights: Tensor, norm: Norm) -> Tensor:
-    """Fourier coefficients of the weighted sums and differences of rows and their mirror images.
+def to_fold(x: Tensor, layout: ZonalLayout, weights: Tensor, norm: Norm) -> Tensor:
+    """Fourier coefficients of weighted fields, folded as `legendre_tables.fold` does.
 
     Args:
         x: (n, nlat, nlon), at least one field; in a mesh own rows.
-        rows: of the grid.
-        weights: of the northern rows and their mirror images, (north,); half on the equator.
+        layout: layout of the grid.
+        weights: weights of northern rows and their mirror images, (north,).
         norm: "forward" divides by nlon.
 
     Returns:
         (2, orders, north, n) complex; in a mesh own orders of all rows.
     """
     n, nlat, nlon = x.shape
-    if not rows.mirrored:
-        return _fold(_to_orders(x, rows, norm), rows.north, weights)
-    out = x.new_empty(2, rows.orders, rows.north, n, dtype=x.dtype.to_complex())
-    for lines in split_evenly(0, rows.north, slab_lines(x.device, 2 * rows.all_orders * n)):
+    shape = 2, layout.orders, layout.north, n
+    folded = x.new_empty(shape, dtype=x.dtype.to_complex())
+    if not layout.mirrored:
+        real, imag = layout.body(to_wavenumbers(x[None], layout))[:, 0]  # (m, h, n)
+        z = torch.complex(real, imag)
+        for there, here in layout.own.slots():
+            folded[:, here] = fold(z[here], there.start)
+        scale = 1 / math.sqrt(nlon) if norm == "forward" else math.sqrt(nlon)
+        return folded.mul_(scale * weights[:, None])
+    for lines in split_to_size(0, layout.north, slab_lines(x.device, 2 * layout.all_orders * n)):
         top, bottom = x[:, lines], x[:, _mirrored(lines, nlat)].flip(1)
-        folded = x.new_empty(2, *top.shape)
-        torch.add(top, bottom, out=folded[0])
-        torch.sub(top, bottom, out=folded[1])
-        folded *= weights[lines, None]
-        spectrum = torch.fft.rfft(folded, norm=norm)[..., : rows.orders]
-        out[:, :, lines] = spectrum.permute(0, 3, 2, 1)  # (2, m, h, n)
-    return out
+        parts = x.new_empty(2, *top.shape)
+        torch.add(top, bottom, out=parts[0])
+        torch.sub(top, bottom, out=parts[1])
+        parts *= weights[lines, None]
+        spectrum = torch.fft.rfft(parts, norm=norm)[..., : layout.orders]
+        even, odd = spectrum.permute(0, 3, 2, 1)  # (m, h, n)
+        for order in (0, 1):
+            folded[order, order::2, lines] = even[order::2]
+            folded[1 - order, order::2, lines] = odd[order::2]
+    return folded
 
 
-def from_hemispheres(
-    hemispheres: Tensor, rows: ZonalLayout, weights: Tensor | None, norm: Norm
-) -> Tensor:
-    """Fields of the Fourier coefficients of their rows' even and odd parts about the equator.
+def from_fold(folded: Tensor, layout: ZonalLayout, weights: Tensor | None, norm: Norm) -> Tensor:
+    """Fields of folded Fourier coefficients; adjoint of `to_fold` but for its weights and norm.
 
     Args:
-        hemispheres: (2, orders, north, n) complex; in a mesh own orders of all rows.
-        rows: of the grid.
-        weights: of the northern rows and their mirror images, (north,); 1 if not given.
-        norm: of the Fourier transform; "backward" divides by nlon.
+        folded: (2, orders, north, n) complex; in a mesh own orders of all rows.
+        layout: layout of the grid.
+        weights: weights of northern rows and their mirror images, (north,); 1 if not given.
+        norm: "backward" divides by nlon.
 
     Returns:
         (n, nlat, nlon); in a mesh own rows.
     """
-    _, orders, north, n = hemispheres.shape
-    if not rows.mirrored:
-        return _from_orders(_unfold(hemispheres, rows.nlat, weights), rows, norm)
-    x = hemispheres.new_empty(n, rows.nlat, rows.nlon, dtype=hemispheres.dtype.to_real())
-    for lines in split_evenly(0, north, slab_lines(x.device, 2 * orders * n)):
-        shape = orders, lines.stop - lines.start, n
-        slab = _padded(hemispheres, 2, 2, *shape).copy_(hemispheres[:, :, lines])
-        even, odd = _inverse(slab.permute(0, 3, 2, 1), rows.nlon, norm)
+    _, orders, north, n = folded.shape
+    nlat, nlon = layout.nlat, layout.nlon
+    if not layout.mirrored:
+        scale = 1 / math.sqrt(nlon) if norm == "backward" else math.sqrt(nlon)
+        folded = folded * (scale if weights is None else scale * weights[:, None])
+        z = folded.new_empty(orders, nlat, n)
+        for there, here in layout.own.slots():
+            unfold(folded[:, here], there.start, z[here])
+        return to_rows(torch.stack((z.real, z.imag)).flatten(1, 2)[:, None], layout)[0]
+    x = folded.new_empty(n, nlat, nlon, dtype=folded.dtype.to_real())
+    for lines in split_to_size(0, north, slab_lines(x.device, 2 * orders * n)):
+        slab = _padded(folded, 2, 2, orders, lines.stop - lines.start, n)
+        for order in (0, 1):
+            slab[0, order::2] = folded[order, order::2, lines]
+            slab[1, order::2] = folded[1 - order, order::2, lines]
+        even, odd = _inverse(slab.permute(0, 3, 2, 1), nlon, norm)
         if weights is not None:
             even *= weights[lines, None]
             odd *= weights[lines, None]
-        x[:, _mirrored(lines, rows.nlat)] = (even - odd).flip(1)
+        x[:, _mirrored(lines, nlat)] = (even - odd).flip(1)
         torch.add(even, odd, out=x[:, lines])
     return x
 
 
-def contract_latitude(
-    triangles: Sequence[LegendreTables], hemispheres: Tensor, out: Tensor
-) -> None:
-    """Legendre coefficients of each function: c_lm = Σ_h P_lm(h) z_m(h), over northern rows.
+def contract_latitude(tables: Sequence[LegendreTables], folded: Tensor, out: Tensor) -> None:
+    """Compute the Legendre coefficients of each function, c_lm = Σ_h P_lm(h) z_m(h).
 
     Args:
-        triangles: of the functions of latitude.
-        hemispheres: (2, orders, north, n) complex, from `to_hemispheres`.
+        tables: tables of the functions of latitude.
+        folded: (2, orders, north, n) complex, from `to_fold`.
         out: (functions, n, lmax, orders) complex, is overwritten; 0 for degrees below the order.
     """
-    real = torch.view_as_real(hemispheres).flatten(3)  # (2, m, h, 2n)
-    for triangle, coeffs in zip(triangles, out, strict=True):
-        for block in triangle.blocks:
-            _analyse(block, real, coeffs)
+    real = torch.view_as_real(folded).flatten(3)  # (2, m, h, 2n)
+    for of, coeffs in zip(tables, out, strict=True):
+        for block in of.blocks:
+            coeffs[:, : block.lowest, block.slots] = 0
+            for part in block.parts:
+                target = coeffs[:, part.degrees, block.slots]  # (n, l, m)
+                n, l, m = target.shape
+                columns = _padded(coeffs, 2, l, m, n)
+                part.contract_latitude(real[:, block.slots], torch.view_as_real(columns).flatten(2))
+                for lines in split_to_size(0, l, slab_lines(out.device, m * n)):
+                    target[:, lines] = columns[lines].permute(2, 0, 1)
 
 
-def contract_degrees(
-    triangles: Sequence[LegendreTables], coeffs: Tensor, hemispheres: Tensor
-) -> None:
-    """Sum over the functions: z_m(h) = Σ_l P_lm(h) c_lm, even and odd about the equator.
+def contract_degrees(tables: Sequence[LegendreTables], coeffs: Tensor, folded: Tensor) -> None:
+    """Sum over the functions: z_m(h) = Σ_l P_lm(h) c_lm.
 
     Args:
-        triangles: of the functions of latitude.
+        tables: tables of the functions of latitude.
         coeffs: (functions, n, lmax, orders) complex; degrees below the order do not count.
-        hemispheres: (2, orders, north, n) complex, is overwritten.
+        folded: (2, orders, north, n) complex, is overwritten.
     """
-    real = torch.view_as_real(hemispheres).flatten(3)  # (2, m, h, 2n)
-    for blocks in zip(*(t.blocks for t in triangles), strict=True):
-        first, last = blocks[0].first, blocks[0].last
-        complete = len(blocks[0].parts) == 2 * min(2, last - first)
-        if not complete:  # of the last degree alone, one hemisphere has no part
-            real[:, first:last] = 0
-        for f, (block, c) in enumerate(zip(blocks, coeffs, strict=True)):
-            _synthesise(block, c, real, add=f > 0)
-
-
-def _fold(z: Tensor, north: int, weights: Tensor) -> Tensor:
-    """Hemispheres (2, orders, north, n) of the coefficients (orders, nlat, n) of all rows."""
-    top, bottom = z[:, :north], z[:, z.shape[1] - north :].flip(1)
-    return torch.stack((top + bottom, top - bottom)).mul_(weights[:, None])
-
-
-def _unfold(hemispheres: Tensor, nlat: int, weights: Tensor | None) -> Tensor:
-    """Coefficients (orders, nlat, n) of all rows from their hemispheres (2, orders, north, n)."""
-    even, odd = hemispheres if weights is None else hemispheres * weights[:, None]
-    return torch.cat((even + odd, (even - odd)[:, : nlat // 2].flip(1)), dim=1)
+    real = torch.view_as_real(folded).flatten(3)  # (2, m, h, 2n)
+    for f, (of, values) in enumerate(zip(tables, coeffs, strict=True)):
+        for block in of.blocks:
+            for part in block.parts:
+                source = values[:, part.degrees, block.slots]  # (n, l, m)
+                n, l, m = source.shape
+                columns = coeffs.new_empty(l, m, n)
+                for lines in split_to_size(0, l, slab_lines(coeffs.device, m * n)):
+                    slab = _padded(coeffs, 1, n, lines.stop - lines.start, m)
+                    columns[lines] = slab.copy_(source[:, lines]).permute(1, 2, 0)
+                part.contract_degrees(
+                    torch.view_as_real(columns).flatten(2), real[:, block.slots], add=f > 0
+                )
 
 
 def _mirrored(lines: slice, nlat: int) -> slice:
-    """The rows that mirror northern ones, from north to south as all rows."""
+    """Rows that mirror northern ones, from north to south."""
     return slice(nlat - lines.stop, nlat - lines.start)
 
 
 def _inverse(spectrum: Tensor, nlon: int, norm: Norm) -> Tensor:
-    """Rows (..., nlon) of their Fourier coefficients (..., orders): those missing are 0."""
+    """Rows (..., nlon) of their Fourier coefficients (..., orders); missing ones are 0."""
     orders = spectrum.shape[-1]
     full = spectrum.new_empty(*spectrum.shape[:-1], nlon // 2 + 1)
     full[..., :orders] = spectrum
@@ -141,90 +152,10 @@ def _inverse(spectrum: Tensor, nlon: int, norm: Norm) -> Tensor:
     return torch.fft.irfft(full, n=nlon, norm=norm)
 
 
-def _to_orders(x: Tensor, rows: ZonalLayout, norm: Norm) -> Tensor:
-    """Fourier coefficients (own orders, nlat, n) of own rows (n, h, nlon)."""
-    n, nlat, _ = x.shape
-    z = x.new_empty(rows.orders, rows.nlat, n, dtype=x.dtype.to_complex())
-    over = ToWavenumbers(_as_layout(z), rows.nlat, rows.per_rank, rows.shard)
-    for lines in split_evenly(0, nlat, slab_lines(x.device, rows.all_orders * n)):
-        spectrum = torch.fft.rfft(x[:, lines], norm=norm).permute(2, 1, 0)  # (m, h, n)
-        for orders, target in over.targets:
-            _write(target[0, 0, :, lines], spectrum[orders])
-    over.finish()
-    return z
-
-
-def _from_orders(z: Tensor, rows: ZonalLayout, norm: Norm) -> Tensor:
-    """Own rows (n, h, nlon) of Fourier coefficients (own orders, nlat, n)."""
-    n, orders = z.shape[2], rows.all_orders
-    sources = wavenumbers_to_rows(_as_layout(z), rows.nlat, rows.per_rank, rows.shard)
-    x = z.new_empty(n, rows.own_rows, rows.nlon, dtype=z.dtype.to_real())
-    for lines in split_evenly(0, rows.own_rows, slab_lines(z.device, orders * n)):
-        slab = _padded(z, 1, orders, lines.stop - lines.start, n)
-        for there, source in sources:
-            slab[there] = _read(source[0, 0, :, lines])
-        x[:, lines] = _inverse(slab.permute(2, 1, 0), rows.nlon, norm)
-    return x
-
-
-def _analyse(block: Block, hemispheres: Tensor, out: Tensor) -> None:
-    """Coefficients (n, lmax, orders) of a block from hemispheres (2, m, h, 2n)."""
-    n, lmax, _ = out.shape
-    lowest, orders = block.lowest, slice(block.first, block.last)
-    out[:, :lowest, orders] = 0
-    count = block.last - block.first
-    coeffs = _padded(out, 2, max(0, lmax - lowest), count, n)
-    for part in block.parts:
-        target = coeffs[_from(lowest, part.degrees), part.orders_from(block.first)]
-        target = torch.view_as_real(target).flatten(2).transpose(0, 1)  # (m, l, 2n)
-        hemisphere = hemispheres[0 if part.even else 1, part.orders]
-        bmm_into(part.table, hemisphere, target)
-    for degrees in split_evenly(lowest, lmax, slab_lines(out.device, count * n)):
-        out[:, degrees, orders] = coeffs[_from(lowest, degrees)].permute(2, 0, 1)
-
-
-def _synthesise(block: Block, coeffs: Tensor, hemispheres: Tensor, *, add: bool) -> None:
-    """Set or add to hemispheres (2, m, h, 2n) what a block of coefficients (n, lmax, orders) is."""
-    n, lmax, _ = coeffs.shape
-    lowest, orders = block.lowest, slice(block.first, block.last)
-    count = block.last - block.first
-    columns = coeffs.new_empty(max(0, lmax - lowest), count, n)
-    for degrees in split_evenly(lowest, lmax, slab_lines(coeffs.device, count * n)):
-        lines = _padded(coeffs, 1, n, degrees.stop - degrees.start, count)
-        columns[_from(lowest, degrees)] = lines.copy_(coeffs[:, degrees, orders]).permute(1, 2, 0)
-    real = torch.view_as_real(columns).flatten(2)  # (l, m, 2n)
-    for part in block.parts:
-        of_part = real[_from(lowest, part.degrees), part.orders_from(block.first)]
-        target = hemispheres[0 if part.even else 1, part.orders]
-        bmm_into(part.table.mT, of_part.transpose(0, 1), target, add=add)
-
-
-def _from(first: int, degrees: slice) -> slice:
-    """Degrees counted from `first`."""
-    return slice(degrees.start - first, degrees.stop - first, degrees.step)
-
-
 def _padded(like: Tensor, kept: int, *shape: int) -> Tensor:
-    """An empty tensor whose first `kept` dimensions lie a little further apart than they need."""
+    """Allocate a tensor whose first `kept` dimensions have padding between their elements.
+
+    Lines that lie a power of two apart would share cache sets.
+    """
     inner = torch.Size(shape[kept:]).numel()
     return like.new_empty(*shape[:kept], inner + _PAD)[..., :inner].unflatten(-1, shape[kept:])
-
-
-def _as_layout(z: Tensor) -> Tensor:
-    """Complex (orders, nlat, n) as the layout that ranks exchange, (1, 1, orders, nlat, 2n)."""
-    return torch.view_as_real(z).flatten(2)[None, None]
-
-
-def _read(layout: Tensor) -> Tensor:
-    """Complex (orders, h, n) of real (orders, h, 2n)."""
-    wide = torch.promote_types(layout.dtype, torch.float32)
-    return torch.view_as_complex(layout.to(wide).unflatten(-1, (-1, 2)))
-
-
-def _write(layout: Tensor, values: Tensor) -> None:
-    """Copy complex values (orders, h, n) to real (orders, h, 2n), perhaps of a narrower type."""
-    numbers = layout.unflatten(-1, (-1, 2))
-    if numbers.dtype == values.real.dtype:
-        torch.view_as_complex(numbers).copy_(values)  # whole numbers: faster
-    else:
-        numbers.copy_(torch.view_as_real(values))

@@ -20,8 +20,8 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.folded import (
     contract_degrees,
     contract_latitude,
-    from_hemispheres,
-    to_hemispheres,
+    from_fold,
+    to_fold,
 )
 from sphere_ops.kernels.legendre import Function
 from sphere_ops.parallel.mesh import current
@@ -108,8 +108,8 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
     tables = _tables(spec, x)
-    weights = tables[0].halved_equator if adjoint else tables[0].halved_quadrature
-    z = to_hemispheres(x, rows, weights, "backward" if adjoint else "forward")
+    weights = tables[0].equator if adjoint else tables[0].equator * tables[0].quadrature
+    z = to_fold(x, rows, weights, "backward" if adjoint else "forward")
     if adjoint:
         z *= _counted(spec, x)
     contract_latitude(tables, z, torch.view_as_complex(out))
@@ -129,7 +129,7 @@ def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     if adjoint:
         z /= _counted(spec, coeffs)
     weights = tables[0].quadrature if adjoint else None
-    return from_hemispheres(z, rows, weights, "backward" if adjoint else "forward")
+    return from_fold(z, rows, weights, "backward" if adjoint else "forward")
 
 
 def _tables(spec: TransformSpec, like: Tensor) -> list[LegendreTables]:

@@ -87,8 +87,7 @@ class Shard:
 
     def part(self, count: int) -> slice:
         """This part of so many things in order, evenly dealt; of few it may be empty."""
-        first, last = (round(i * count / self.ranks) for i in (self.rank, self.rank + 1))
-        return slice(first, last)
+        return split_evenly(0, count, self.ranks)[self.rank]
 
     def n_rows(self, nlat: int) -> int:
         """Number of the rows of this part."""
@@ -125,3 +124,9 @@ def _partition(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
                 ranges.append((a, e))
         per_rank.append(Orders(tuple(ranges)))
     return tuple(per_rank)
+
+
+def split_evenly(first: int, last: int, parts: int) -> list[slice]:
+    """Split a range into consecutive parts whose lengths differ by at most one."""
+    edges = [first + round(i * (last - first) / parts) for i in range(parts + 1)] if parts else []
+    return [slice(a, e) for a, e in zip(edges, edges[1:], strict=False)]

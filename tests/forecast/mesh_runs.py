@@ -15,8 +15,8 @@ from configs.schema import Config
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_checkpoint, save_checkpoint
 from forecast.training.batches import Windows, batches
+from forecast.training.checkpoint import load_checkpoint, save_checkpoint
 from forecast.training.optimizer import WeightAverage
 from forecast.training.processes import all_processes, training_mesh
 from forecast.training.train import train
@@ -184,7 +184,7 @@ def changed_trainer(stop: int | None = None) -> Iterator[None]:
         Trainer.step, Trainer.rollout_loss = step, loss  # type: ignore[method-assign]
 
 
-def whole_thread(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
+def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
     """Train on, forecast for 20 steps from a package that is there, and score that forecast."""
     with changed_trainer():
         train(settings(WHOLE, mesh), folder / "trajectories.zarr", out / "run", resume=True)
@@ -231,7 +231,7 @@ def everything(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
     }
     if os.environ.get("RANK", "0") == "0":
         torch.save(found, out / "steps")
-    whole_thread(folder, out, mesh)
+    whole_workflow(folder, out, mesh)
 
 
 # --- sharded optimiser ----------------------------------------------------------------------------

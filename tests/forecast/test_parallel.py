@@ -14,7 +14,7 @@ import zarr
 from safetensors.torch import load_file
 
 from configs import layout
-from forecast.model.package import load_checkpoint
+from forecast.training.checkpoint import load_checkpoint
 from forecast.training.tracking.mlflow_tracker import flatten
 from forecast.training.tracking.recorder import read_metrics
 from tests.forecast import mesh_runs

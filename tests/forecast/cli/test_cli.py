@@ -1,5 +1,6 @@
 """The command line: one tool, one line per error, nothing half-written."""
 
+import os
 import subprocess
 import sys
 import time
@@ -43,14 +44,14 @@ def test_every_command_has_help(
 
 
 def test_help_answers_in_about_a_second() -> None:
-    best = 99.0
-    for _ in range(3):  # the least of three, since the machine may be busy
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "forecast", "train", "--help"], check=True, capture_output=True
-        )
-        best = min(best, time.perf_counter() - start)
-    assert best < 1.5
+    """Processor time, since tests run beside each other; torch alone takes two seconds of it."""
+    before = os.times()
+    subprocess.run(
+        [sys.executable, "-m", "forecast", "train", "--help"], check=True, capture_output=True
+    )
+    after = os.times()
+    user, system = after.children_user, after.children_system
+    assert user + system - before.children_user - before.children_system < 1.0
 
 
 def test_version_is_that_of_the_distribution(

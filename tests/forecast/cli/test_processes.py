@@ -10,7 +10,7 @@ import pytest
 from configs.load import dump_config
 from configs.schema import Config
 from forecast.cli.main import main
-from forecast.model.package import load_checkpoint
+from forecast.training.checkpoint import load_checkpoint
 from forecast.training.tracking.recorder import read_metrics
 from tests.forecast.small_run import config
 from tests.ranks import ROOT, environment, finish, start

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from configs import layout
 from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.limiter import SpectralLimiter
+from forecast.model.normalizer import Normalizer
 from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
@@ -97,6 +99,21 @@ def test_what_would_overflow_is_held_too(size):
     held = limit(torch.where(x > 0, size, -size))
     assert held.isfinite().all()
     assert float(area_mean(held.square(), grid).max()) <= 1.6 * float(limit.power.sum(1).max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "baseline"),
+    [("trajectories", "mean"), ("files", "mean"), ("files", "climatology")],
+)
+def test_a_store_that_does_not_hold_the_largest_power_gets_it(make_store, tmp_path, kind, baseline):
+    store = Store(make_store(tmp_path / "store.zarr", kind, mask=kind == "files"))
+    normalizer, channels = Normalizer.from_store(store, baseline), [1, 0]
+    held = SpectralLimiter.from_store(store, normalizer, channels, 1.5).power
+    for name in (layout.LARGEST_POWER, layout.CLIMATOLOGY_LARGEST_POWER):
+        store.statistics.pop(name, None)
+    computed = SpectralLimiter.from_store(store, normalizer, channels, 1.5).power
+    assert torch.equal(held, computed)
+    assert (held[:, 1:4] > 0).all() and held.dtype == torch.float32
 
 
 class Amplifier(nn.Module):

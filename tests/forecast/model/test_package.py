@@ -8,16 +8,10 @@ import torch
 from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from data_prep.store.reader import Store
-from forecast.model import package as checkpoint
+from forecast.model import package as package_module
+from forecast.model import tensor_folder
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import (
-    TrainingCheckpoint,
-    load_checkpoint,
-    load_package,
-    rollout_defaults,
-    save_checkpoint,
-    save_package,
-)
+from forecast.model.package import load_package, rollout_defaults, save_package
 from forecast.model.state import State
 
 
@@ -71,7 +65,7 @@ def test_a_failed_write_leaves_the_last_package_readable(forecaster, tmp_path, m
         path.write_bytes(b"half a fi")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    monkeypatch.setattr(tensor_folder, "save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_package(forecaster, tmp_path / "p", training={"step": 2})
     assert load_package(tmp_path / "p").grid == forecaster.grid
@@ -96,6 +90,9 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     description.write_text(text.replace('"channels": 4', '"channels": 5'))
     with pytest.raises(ValueError, match="is damaged"):
         load_package(tmp_path / "p")
+    description.write_text(text.replace('"time_step"', '"time_stop"'))
+    with pytest.raises(ValueError, match="is damaged .it has no 'time_step'."):
+        load_package(tmp_path / "p")
     description.write_text(text)
     weights = tmp_path / "p/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
@@ -111,16 +108,6 @@ def test_one_changed_byte_of_the_weights_is_noticed(forecaster, tmp_path):
     weights.write_bytes(content)
     with pytest.raises(ValueError, match=r"model.safetensors is damaged .its SHA-256 .* copy"):
         load_package(tmp_path / "p")
-
-
-def test_one_changed_byte_of_a_training_state_is_noticed(tmp_path):
-    save_checkpoint(TrainingCheckpoint(10, {"x": torch.ones(9)}, {"best": 1.0}), tmp_path, keep=2)
-    tensors = tmp_path / "training_state/00000010/tensors.safetensors"
-    content = bytearray(tensors.read_bytes())
-    content[-5] ^= 1
-    tensors.write_bytes(content)
-    with pytest.raises(ValueError, match=r"00000010/tensors.safetensors is damaged"):
-        load_checkpoint(tmp_path)
 
 
 def test_a_kill_between_the_two_files_of_a_package_leaves_one_that_loads(
@@ -144,17 +131,17 @@ def test_a_kill_between_the_two_files_of_a_package_leaves_one_that_loads(
 
 def test_a_package_that_is_replaced_while_it_is_read_loads(forecaster, tmp_path, monkeypatch):
     save_package(forecaster, tmp_path / "p", training={"step": 1})
-    read = checkpoint.read_description
+    read = package_module.read_description
 
     def read_then_replace(path):
-        monkeypatch.setattr(checkpoint, "read_description", read)
+        monkeypatch.setattr(package_module, "read_description", read)
         description = read(path)
         with torch.no_grad():
             forecaster.network.decoder.bias.add_(1.0)
         save_package(forecaster, path, training={"step": 2})
         return description
 
-    monkeypatch.setattr(checkpoint, "read_description", read_then_replace)
+    monkeypatch.setattr(package_module, "read_description", read_then_replace)
     loaded = load_package(tmp_path / "p")
     assert torch.equal(loaded.network.decoder.bias, forecaster.network.decoder.bias)
 
@@ -167,15 +154,3 @@ def test_a_package_holds_the_defaults_of_its_forecasts(forecaster, tmp_path):
     description.write_text(description.read_text().replace('"n_steps": 7', '"n_steps": "x"'))
     with pytest.raises(ValueError, match=r"package.json is damaged .rollout holds"):
         rollout_defaults(tmp_path / "p")
-
-
-def test_training_states_keep_the_last_ones_and_survive_a_torn_write(tmp_path):
-    for step in (10, 20, 30):
-        tensors = {"x": torch.tensor([float(step)])}
-        save_checkpoint(TrainingCheckpoint(step, tensors, {"best": 1 / step}), tmp_path, keep=2)
-    folder = tmp_path / "training_state"
-    assert sorted(p.name for p in folder.iterdir()) == ["00000020", "00000030"]
-    (folder / "00000040").mkdir()  # a folder that something else left half made
-    state = load_checkpoint(tmp_path)
-    assert (state.step, state.tensors["x"].item(), state.values) == (30, 30.0, {"best": 1 / 30})
-    assert load_checkpoint(tmp_path / "absent") is None

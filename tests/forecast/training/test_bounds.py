@@ -11,7 +11,7 @@ from forecast.model.build import build_network
 from forecast.training.bounds import check_bounds, least_activations, weights
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import integral_filters, smallest_cutoff
-from tests.thread import Thread
+from tests.workflow import Workflow
 
 GRID = Grid.legendre_gauss(16, 32)
 CPU = torch.device("cpu")
@@ -86,14 +86,14 @@ def test_what_saves_memory_counts() -> None:
 
 
 def test_a_model_that_does_not_fit_is_refused_in_one_line(
-    thread: Thread, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workflow: Workflow, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
     run = tmp_path / "run"
     monkeypatch.setattr("forecast.model.forecaster.build_network", failing)
-    line = refused("train", "swe_smoke", "--data", thread.store, "--out", run)
+    line = refused("train", "swe_smoke", "--data", workflow.store, "--out", run)
     assert "model.channels 8 and model.blocks 2 does not fit in the memory of cpu; make" in line
     assert not run.exists()
 

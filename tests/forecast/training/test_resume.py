@@ -12,8 +12,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from forecast.model.package import load_checkpoint, load_package
+from forecast.model.package import load_package
 from forecast.training import run as run_module
+from forecast.training.checkpoint import load_checkpoint
 from forecast.training.tracking.recorder import read_metrics
 from forecast.training.train import train
 from forecast.training.trainer import Trainer

@@ -27,7 +27,6 @@ CASES = {
     "all": BRANCHES,
     "all, complex": {**BRANCHES, "spectral": {"lmax": 8, "complex": True}},
 }
-pytestmark = pytest.mark.usefixtures("either_way")
 LAYERS = {"spectral": SpectralConv, "integral": IntegralConv, "differential": DifferentialConv}
 # Even, odd and prime numbers of rows and columns; nlon far from 2 nlat on both sides.
 SHAPES = [(8, 16), (9, 17), (16, 21), (11, 12), (10, 48)]

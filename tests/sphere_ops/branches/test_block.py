@@ -13,8 +13,6 @@ from tests.sphere_ops.branches.test_against_reference import BRANCHES, CASES
 from tests.sphere_ops.exact import random_coeffs
 from tests.sphere_ops.layers import GRID, assert_all_close, block, field, gradients
 
-pytestmark = pytest.mark.usefixtures("either_way")
-
 
 def test_it_is_the_sum_of_its_branches_in_any_order_of_naming():
     layer = block().double()

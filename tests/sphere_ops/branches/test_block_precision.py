@@ -9,7 +9,7 @@ from torch import nn
 from sphere_ops.precision import get_product_precision, set_product_precision
 from tests.sphere_ops.layers import GRID, assert_all_close, block, field, gradients
 
-pytestmark = [pytest.mark.isa, pytest.mark.usefixtures("either_way")]
+pytestmark = pytest.mark.isa
 
 
 def test_float64_input_is_computed_in_float64_whatever_the_weights():

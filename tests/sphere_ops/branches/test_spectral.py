@@ -11,8 +11,6 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
 from tests.sphere_ops.exact import DEGREES_AND_ORDERS, KINDS, harmonic, on_grid, random_coeffs
 
-pytestmark = pytest.mark.usefixtures("either_way")
-
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_harmonic_is_multiplied_by_the_weight_of_its_degree(kind):

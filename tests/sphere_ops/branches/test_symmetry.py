@@ -8,8 +8,6 @@ from sphere_ops.grid import Grid
 from tests.sphere_ops.branches.test_against_reference import BRANCHES, CASES
 from tests.sphere_ops.exact import KINDS
 
-pytestmark = pytest.mark.usefixtures("either_way")
-
 
 @pytest.mark.parametrize("name", ["spectral", "integral"])
 def test_columns_are_matched_from_the_first_on_wherever_on_the_earth_that_is(name):

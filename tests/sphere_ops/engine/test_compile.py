@@ -47,7 +47,6 @@ def assert_compiled_is_eager(net: nn.Module, x: Tensor, backend: str) -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
 
 
-@pytest.mark.usefixtures("either_way")
 def test_a_model_is_one_graph_and_computes_what_it_does_in_eager_mode():
     # A grid that no other test uses, so that its tables are made here.
     grid = Grid.equiangular(7, 14)
@@ -60,7 +59,6 @@ def test_there_is_no_graph_break():
     assert explained.graph_break_count == 0 and explained.graph_count == 1
 
 
-@pytest.mark.usefixtures("either_way")
 def test_another_batch_size_is_computed_too():
     grid = Grid.legendre_gauss(7, 12)
     net = model(grid)
@@ -111,7 +109,6 @@ def test_the_default_backend_fuses_what_is_around_the_layers():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.usefixtures("either_way")
 def test_an_exported_model_computes_the_same():
     grid = Grid.equiangular(8, 13)
     net = model(grid).eval()

@@ -7,18 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.branches.block import LocalSphericalConv
-from sphere_ops.engine import (
-    dense_legendre,
-    folded_legendre,
-    layout,
-    legendre_tables,
-    local,
-    plan,
-)
+from sphere_ops.engine import layout, legendre_tables, local, plan
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealVectorSHT, RealVectorSHT
 from sphere_ops.parallel.partition import Shard
-from sphere_ops.precision import products
+from sphere_ops.precision import products as products_in
 
 GRIDS = [Grid.legendre_gauss(16, 32), Grid.equiangular(13, 24), Grid.cell_centred(11, 21)]
 CPU = torch.device("cpu")
@@ -55,7 +48,7 @@ def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 @pytest.fixture
 def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """On the CPU the granularity of a GPU, with several blocks of orders on the small grids."""
-    for module in (layout, legendre_tables, folded_legendre, local, plan):
+    for module in (layout, legendre_tables, local):
         monkeypatch.setattr(module, "prefers_small_blocks", lambda device: False)
     monkeypatch.setattr(legendre_tables, "_ORDERS_PER_BLOCK", 3)
     clear_tables()
@@ -73,47 +66,22 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     clear_tables()
 
 
-@pytest.fixture
-def dense_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What many channels get, with several blocks of orders on the small grids."""
-    monkeypatch.setattr(plan, "_FEWEST_DIRECT_CHANNELS", 1)
-    monkeypatch.setattr(dense_legendre, "_ORDERS_PER_BLOCK", 3)
-    clear_tables()
-    yield
-    clear_tables()
-
-
 def clear_tables() -> None:
-    for tables in (
-        legendre_tables.legendre_tables,
-        dense_legendre.functions,
-        plan.spectral_products,
-        plan.tables,
-    ):
+    for tables in (legendre_tables.legendre_tables, plan.spectral_products, plan.tables):
         tables.cache_clear()
 
 
-@pytest.mark.parametrize(("cut", "folds"), [("few_large_launches", 1), ("small_pieces", 3)])
+@pytest.mark.parametrize("cut", ["few_large_launches", "small_pieces"])
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, cut: str, folds: int, request):
+def test_results_do_not_depend_on_how_the_work_is_cut(grid: Grid, cut: str, request):
     layer, x, dy = block(grid), torch.randn(2, 3, *grid.shape), torch.randn(2, 4, *grid.shape)
     x, dy, v = x.double(), dy.double(), torch.randn(2, 2, *grid.shape, dtype=torch.float64)
     expected = block_results(layer, x, dy) + transform_results(grid, v)
     request.getfixturevalue(cut)
     table = legendre_tables.legendre_tables(grid, grid.nlat, Shard().orders(9), torch.float64, CPU)
-    assert len(table.folds) == folds and len(list(table.blocks)) == 3
+    assert len(table.blocks) == 3
     found = block_results(layer, x, dy) + transform_results(grid, v)
     assert_agree(found, expected, 1e-12)
-
-
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_dense_products_give_what_folded_hemispheres_give(grid: Grid, request):
-    layer, x, dy = block(grid), torch.randn(2, 3, *grid.shape), torch.randn(2, 4, *grid.shape)
-    x, dy = x.double(), dy.double()
-    expected = block_results(layer, x, dy)
-    request.getfixturevalue("dense_products")
-    assert len(dense_legendre.blocks_of(Shard().orders(9), grid.nlat)) == 3
-    assert_agree(block_results(layer, x, dy), expected, 1e-12)
 
 
 def test_a_gpus_products_are_set_and_restored_whichever_way_others_set_them():
@@ -123,10 +91,10 @@ def test_a_gpus_products_are_set_and_restored_whichever_way_others_set_them():
         for theirs in ("tf32", "ieee", before):
             matmul.fp32_precision = theirs
             for precision, expected in (("tf32", "tf32"), ("float32", "ieee"), ("bf16", "ieee")):
-                with products(precision, device):
+                with products_in(precision, device):
                     assert matmul.fp32_precision == expected
                 assert matmul.fp32_precision == theirs
-        with products("tf32", CPU):
+        with products_in("tf32", CPU):
             assert matmul.fp32_precision == before
     finally:
         matmul.fp32_precision = before

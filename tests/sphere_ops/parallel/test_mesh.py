@@ -109,7 +109,7 @@ def table_bytes(shard: Shard) -> int:
         LARGE, LARGE, 128, (IntegralFilter(CUTOFF, (2, 2), "piecewise linear", "nodal"),)
     )
     of = torch.float32, torch.device("cpu"), shard
-    t, spectral = plan.tables(spec, *of), plan.spectral_products(spec, *of, direct=False)
+    t, spectral = plan.tables(spec, *of), plan.spectral_products(spec, *of)
     tensors = [part.table for side in (spectral.analysis, spectral.synthesis)
                for block in side.blocks for part in block.parts]  # fmt: skip
     tensors += [m for banded in (t.real, t.imag) if banded

@@ -1,4 +1,4 @@
-"""The whole thread by the command line, on tiny data: what comes out is what other tools expect."""
+"""The whole workflow on the command line, with tiny data, and its files in other tools."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.thread import Thread
+from tests.workflow import Workflow
 
 Run = Callable[..., int]
 Refused = Callable[..., str]
@@ -43,25 +43,25 @@ def cdo_sinfon(path: Path) -> str:
     return done.stdout
 
 
-def test_a_forecast_is_cf(thread: Thread) -> None:
-    assert cf_errors(thread.forecast) == []
+def test_a_forecast_is_cf(workflow: Workflow) -> None:
+    assert cf_errors(workflow.forecast) == []
 
 
-def test_the_exported_store_is_cf(thread: Thread, run_forecast: Run, tmp_path: Path) -> None:
+def test_the_exported_store_is_cf(workflow: Workflow, run_forecast: Run, tmp_path: Path) -> None:
     out = tmp_path / "store.nc"
-    assert run_forecast("data", "export", thread.store, "--out", out) == 0
+    assert run_forecast("data", "export", workflow.store, "--out", out) == 0
     assert cf_errors(out) == []
 
 
-def test_cdo_recognises_grid_and_time_of_a_forecast(thread: Thread) -> None:
-    shown = cdo_sinfon(thread.forecast)
+def test_cdo_recognises_grid_and_time_of_a_forecast(workflow: Workflow) -> None:
+    shown = cdo_sinfon(workflow.forecast)
     assert "gaussian" in shown
     assert "points=512 (32x16)" in shown
     assert "2000-01-01 00:00:00" in shown
 
 
-def test_a_store_opens_with_one_call(thread: Thread) -> None:
-    store = xr.open_zarr(thread.store, consolidated=False)
+def test_a_store_opens_with_one_call(workflow: Workflow) -> None:
+    store = xr.open_zarr(workflow.store, consolidated=False)
     assert store.fields.dims == ("trajectory", "time", "channel", "latitude", "longitude")
     assert list(store.channel.values) == ["geopotential", "vorticity", "divergence"]
     assert list(store.channel_units.values) == ["m2 s-2", "s-1", "s-1"]
@@ -70,8 +70,8 @@ def test_a_store_opens_with_one_call(thread: Thread) -> None:
     assert np.isfinite(store.fields.values).all()
 
 
-def test_a_forecast_opens_with_one_call_and_says_what_it_is(thread: Thread) -> None:
-    forecast = xr.open_dataset(thread.forecast, decode_timedelta=True)
+def test_a_forecast_opens_with_one_call_and_says_what_it_is(workflow: Workflow) -> None:
+    forecast = xr.open_dataset(workflow.forecast, decode_timedelta=True)
     for name, units in {"geopotential": "m2 s-2", "vorticity": "s-1"}.items():
         assert forecast[name].attrs["units"] == units
         assert forecast[name].attrs["long_name"]
@@ -80,9 +80,9 @@ def test_a_forecast_opens_with_one_call_and_says_what_it_is(thread: Thread) -> N
     assert "sphere-forecast" in forecast.attrs["source"]
 
 
-def test_a_forecast_starts_from_the_truth_and_conserves_mass(thread: Thread) -> None:
-    store = xr.open_zarr(thread.store, consolidated=False)
-    forecast = xr.open_dataset(thread.forecast)
+def test_a_forecast_starts_from_the_truth_and_conserves_mass(workflow: Workflow) -> None:
+    store = xr.open_zarr(workflow.store, consolidated=False)
+    forecast = xr.open_dataset(workflow.forecast)
     test = np.flatnonzero(store.split.values == "test")
     truth = store.fields[test].sel(channel="geopotential").values
     np.testing.assert_array_equal(forecast.geopotential[:, 0].values, truth[:, 0])
@@ -94,42 +94,44 @@ def test_a_forecast_starts_from_the_truth_and_conserves_mass(thread: Thread) -> 
 
 
 def test_a_package_that_was_moved_forecasts_the_same(
-    thread: Thread, run_forecast: Run, tmp_path: Path
+    workflow: Workflow, run_forecast: Run, tmp_path: Path
 ) -> None:
     package, out = tmp_path / "elsewhere", tmp_path / "forecast.nc"
-    shutil.copytree(thread.run / "best", package)
+    shutil.copytree(workflow.run / "best", package)
     (tmp_path / "config.yaml").write_text("rollout: {n_steps: 1}")  # of something else
-    assert run_forecast("rollout", package, "--data", thread.store, "--out", out) == 0
-    ours, theirs = (xr.open_dataset(p, decode_timedelta=True) for p in (out, thread.forecast))
+    assert run_forecast("rollout", package, "--data", workflow.store, "--out", out) == 0
+    ours, theirs = (xr.open_dataset(p, decode_timedelta=True) for p in (out, workflow.forecast))
     xr.testing.assert_identical(ours.drop_attrs(), theirs.drop_attrs())
 
 
 def test_netcdf_and_zarr_forecasts_are_the_same(
-    thread: Thread, run_forecast: Run, tmp_path: Path
+    workflow: Workflow, run_forecast: Run, tmp_path: Path
 ) -> None:
     out = tmp_path / "forecast.zarr"
-    assert run_forecast("rollout", thread.run, "--data", thread.store, "--out", out) == 0
+    assert run_forecast("rollout", workflow.run, "--data", workflow.store, "--out", out) == 0
     ours = xr.open_zarr(out, decode_timedelta=True)
     theirs = tmp_path / "forecast.nc"
-    assert run_forecast("rollout", thread.run, "--data", thread.store, "--out", theirs) == 0
+    assert run_forecast("rollout", workflow.run, "--data", workflow.store, "--out", theirs) == 0
     xr.testing.assert_equal(ours.load(), xr.open_dataset(theirs, decode_timedelta=True).load())
 
 
-def test_scores_hold_the_baseline_beside_the_model(thread: Thread) -> None:
-    scores = xr.open_dataset(thread.scores)
+def test_scores_hold_the_baseline_beside_the_model(workflow: Workflow) -> None:
+    scores = xr.open_dataset(workflow.scores)
     assert {"model", "persistence"} <= set(scores.forecast.values)
     assert (scores.rmse.isel(lead_time=0) == 0).all()
     assert (scores.rmse.isel(lead_time=1) > 0).all()
-    assert thread.scores.with_suffix(".md").read_text().startswith("# ")
+    assert workflow.scores.with_suffix(".md").read_text().startswith("# ")
 
 
-def test_a_picture_of_each_kind_is_drawn(thread: Thread, run_forecast: Run, tmp_path: Path) -> None:
+def test_a_picture_of_each_kind_is_drawn(
+    workflow: Workflow, run_forecast: Run, tmp_path: Path
+) -> None:
     there = tmp_path / "there.png"
     there.write_text("mine")
     pictures = {
-        "map": ("map", thread.forecast, "--variable", "vorticity", "--truth", thread.store),
-        "scores": ("scores", thread.scores),
-        "spectrum": ("spectrum", thread.forecast, "--data", thread.store),
+        "map": ("map", workflow.forecast, "--variable", "vorticity", "--truth", workflow.store),
+        "scores": ("scores", workflow.scores),
+        "spectrum": ("spectrum", workflow.forecast, "--data", workflow.store),
     }
     for name, words in pictures.items():
         out = tmp_path / f"{name}.png"
@@ -140,10 +142,10 @@ def test_a_picture_of_each_kind_is_drawn(thread: Thread, run_forecast: Run, tmp_
 
 
 def test_training_goes_on_where_it_stopped(
-    thread: Thread, run_forecast: Run, tmp_path: Path
+    workflow: Workflow, run_forecast: Run, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    words = ("train", "swe_smoke", "--data", thread.store, "--out", run, "tracking.enabled=false")
+    words = ("train", "swe_smoke", "--data", workflow.store, "--out", run, "tracking.enabled=false")
     assert run_forecast(*words, "--dry-run") == 0
     assert not run.exists()
     assert run_forecast(*words) == 0
@@ -153,9 +155,9 @@ def test_training_goes_on_where_it_stopped(
 
 
 def test_a_store_is_described(
-    thread: Thread, run_forecast: Run, capsys: pytest.CaptureFixture[str]
+    workflow: Workflow, run_forecast: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_forecast("data", "info", thread.store) == 0
+    assert run_forecast("data", "info", workflow.store) == 0
     shown = capsys.readouterr().out
     for fragment in ("legendre-gauss 16×32", "train 4", "geopotential", "m2 s-2"):
         assert fragment in shown
@@ -213,7 +215,7 @@ def trained_on_reanalysis(
     return made
 
 
-def test_reanalysis_files_go_through_the_thread(
+def test_reanalysis_files_go_through_the_workflow(
     trained_on_reanalysis: Reanalysis, run_forecast: Run, tmp_path: Path
 ) -> None:
     store, run = trained_on_reanalysis.store, trained_on_reanalysis.run

@@ -1,12 +1,12 @@
-"""What the thread of commands writes, one after the other, for the tests of each."""
+"""Files that the commands of the workflow write, for the tests of each command."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Thread:
-    """What the commands wrote, one after the other."""
+class Workflow:
+    """Folder with the output of each command."""
 
     folder: Path
 
