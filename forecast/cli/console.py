@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+import typer
 
 OUR_PACKAGES = ("forecast", "data_prep", "sphere_ops", "configs")
 _LINE_EVERY = 10.0
@@ -50,6 +53,12 @@ def configure(level: int) -> None:
     logging.getLogger("py.warnings").setLevel(
         logging.WARNING if level <= logging.DEBUG else logging.ERROR
     )
+
+
+def say(text: str) -> None:
+    """Print a result, once if there are several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(text)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import typer
+
 Lines = dict[str, str]
 
 _PACKAGES = (
@@ -24,6 +26,11 @@ _PACKAGES = (
     "cartopy",
     "cfgrib",
 )
+
+
+def doctor() -> None:
+    """Show what is installed and what works here: devices, kernels, tracking, coastlines."""
+    typer.echo(report())
 
 
 def report() -> str:

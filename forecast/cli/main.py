@@ -9,45 +9,41 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from forecast.cli import commands
-from forecast.cli import plot as commands_plot
-from forecast.cli.commands import Overrides, Preset
+from forecast.cli import console, data, doctor, evaluate, plot, rollout, runs, train
 
 _ORDER = ("data", "train", "rollout", "evaluate", "plot", "runs", "doctor")
 
 
-class _Workflow(TyperGroup):
-    """The commands in the order in which a person uses them."""
+class _InOrderOfUse(TyperGroup):
+    """Group that lists its commands in the order of the workflow."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of the commands, as `--help` shows them."""
+        """Return the names of the commands in the order of `--help`."""
         return sorted(self.commands, key=_ORDER.index)
 
 
 app = typer.Typer(
     name="forecast",
-    cls=_Workflow,
+    cls=_InOrderOfUse,
     help="Forecast fields on the sphere: make data, train, roll out, score, draw.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Make a training store, or look into one.", no_args_is_help=True)
 
-app.add_typer(data_app, name="data")
-app.command("train")(commands.train)
-app.command("rollout")(commands.rollout)
-app.command("evaluate")(commands.evaluate)
-app.add_typer(commands_plot.app, name="plot")
-app.command("runs")(commands.runs)
-app.command("doctor")(commands.doctor)
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
+app.command("rollout")(rollout.rollout)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(plot.app, name="plot")
+app.command("runs")(runs.runs)
+app.command("doctor")(doctor.doctor)
 
 _GLOBAL_FLAGS = ("--debug", "--quiet", "-q", "--verbose", "-v")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -71,93 +67,8 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    from forecast.cli import console
-
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     console.configure(level)
-
-
-@data_app.command("swe")
-def data_swe(
-    preset: Preset,
-    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
-    overrides: Overrides = None,
-) -> None:
-    """Solve the shallow-water equations and write the trajectories to a store."""
-    from configs.load import load_config
-
-    config = load_config(preset, overrides or ()).data
-    if config.source != "shallow_water":
-        raise ValueError(
-            f"the data of {preset} come from {config.source}, not from the solver; "
-            "use `forecast data ingest`, or a preset such as swe"
-        )
-    # After the check of the configuration, whose answer then takes no seconds.
-    from data_prep.shallow_water.generate import generate_shallow_water
-    from forecast.cli.console import progress
-    from sphere_ops.memory import keep_freed_memory
-
-    keep_freed_memory()
-    with progress("trajectories") as update:
-        generate_shallow_water(config, out, progress=update)
-    typer.echo(f"store: {out}")
-
-
-@data_app.command("ingest")
-def data_ingest(
-    preset: Preset,
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE... [KEY=VALUE]...",
-            help="netCDF, GRIB or zarr files, and overrides, as data.splits=null.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
-) -> None:
-    """Read ERA5-style gridded files and write them to a store."""
-    from configs.load import is_override, load_config
-
-    overrides = [word for word in words if is_override(word)]
-    files = [Path(word) for word in words if word not in overrides]
-    config = load_config(preset, overrides).data
-    if config.source != "files":
-        raise ValueError(
-            f"the data of {preset} come from the shallow-water solver, not from files; "
-            "use `forecast data swe`, or a preset such as reanalysis"
-        )
-    if not files:
-        raise ValueError("no input file is given; name netCDF, GRIB or zarr files after the preset")
-    from data_prep.ingest.run import ingest
-    from forecast.cli.console import progress
-
-    with progress("times") as update:
-        ingest(files, config, out, progress=update)
-    typer.echo(f"store: {out}")
-
-
-@data_app.command("info")
-def data_info(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to describe.")],
-) -> None:
-    """Say what a store holds: grid, channels, times, splits, statistics, provenance."""
-    from data_prep.store.describe import describe
-
-    typer.echo(describe(store))
-
-
-@data_app.command("export")
-def data_export(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to read.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="netCDF file to write.")],
-) -> None:
-    """Write a store as CF netCDF, for other tools."""
-    from data_prep.store.export import export_netcdf
-    from forecast.cli.console import progress
-
-    with progress("states") as update:
-        export_netcdf(store, out, progress=update)
-    typer.echo(f"file: {out}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

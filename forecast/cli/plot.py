@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from forecast.cli.commands import StoreOption
+from forecast.cli.options import StoreOption
 
 app = typer.Typer(help="Draw a forecast or its scores.", no_args_is_help=True)
 
@@ -81,11 +81,17 @@ def plot_scores(
     ],
     out: Picture,
     variable: Variables = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Score to draw, as mae; may be repeated; default: rmse and acc."
+        ),
+    ] = None,
 ) -> None:
     """Draw the scores of the forecast and of its baselines over lead time."""
     from forecast.plotting.curves import plot_scores as draw
 
-    draw(scores, out, variables=variable)
+    draw(scores, out, variables=variable, rows=score)
     typer.echo(f"scores: {out}")
 
 

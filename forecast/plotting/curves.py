@@ -36,74 +36,92 @@ from forecast.inference.reader import ForecastFile, open_output, steps_of
 from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.mean_spectra import MeanSpectra, mean_spectra
 from forecast.verification.evaluate import MODEL
+from forecast.verification.score_table import RMSE, SCORES, Score
 from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]
 
 _MOST_CHANNELS = 6
+_ROWS = [RMSE, "acc"]
 _BOOTSTRAP = 400
+_LONGEST_LABEL = 40
 _MODEL_WIDTH = 2.4  # points; the baselines' lines are thinner
 _TRUTH: dict[str, Any] = {"linewidth": 5, "alpha": 0.3, "solid_capstyle": "butt"}
 
 
 @picture_style()
 def plot_scores(
-    scores: str | Path, out: str | Path, *, variables: Sequence[str] | None = None
+    scores: str | Path,
+    out: str | Path,
+    *,
+    variables: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
 ) -> None:
-    """Draw rmse and anomaly correlation of a forecast and its baselines over lead time.
+    """Draw scores of a forecast and its baselines over lead time.
 
     Args:
-        scores: scores file.
-        out: picture: `.png`, `.pdf` or `.svg`.
-        variables: which to draw; the first six if not given.
+        scores: Scores file.
+        out: Picture: `.png`, `.pdf` or `.svg`.
+        variables: Variables to draw, one column each; the first six if not given.
+        rows: Scores to draw, one row each; rmse and acc if not given.
 
     Raises:
-        ValueError: if it is no scores file, or a variable is not in it.
-        FileNotFoundError: if there is none.
-        FileExistsError: if the output is there.
+        ValueError: If it is no scores file, or a variable or score is not in it.
+        FileNotFoundError: If there is none.
+        FileExistsError: If the output exists.
     """
     check_output(out, SUFFIXES)
     path = Path(scores)
     data = open_output(path, "scores", "forecast evaluate")
-    if "rmse" not in data or TIME_STEP not in data.attrs:
+    if RMSE not in data or TIME_STEP not in data.attrs:
         raise ValueError(f"{path} is not a scores file; make one with `forecast evaluate`")
-    chosen = _choose([str(c) for c in data[CHANNEL].values], variables, path)
+    channels = [str(c) for c in data[CHANNEL].values]
+    chosen = _choose("variable", channels, variables, path) or channels[:_MOST_CHANNELS]
+    names = _choose("score", [s for s in SCORES if s in data], rows, path) or _ROWS
     data = data.isel(lead_time=np.flatnonzero(data.n_forecasts.values > 0))
     lead, unit = _axis(data)
-    figure = new_figure(max(4.2 * len(chosen), 5.5), 6.2)
-    panels = figure.subplots(2, len(chosen), sharex=True, squeeze=False)
-    for column, name in enumerate(chosen):
-        of_channel = data.sel(channel=name)
-        units = str(of_channel.channel_units.item())
-        top, bottom = panels[:, column]
-        for label in data.forecast.values:
-            of_forecast = of_channel.sel(forecast=label)
-            style = _style(str(label))
-            top.plot(lead, of_forecast.rmse, label=str(label), **style)
-            low, high = _interval(of_forecast.squared_error.values)
-            top.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
-            if of_forecast.acc.notnull().any():
-                bottom.plot(lead, of_forecast.acc, **style)
-        top.set_title(str(of_channel.channel_long_name.item()))
-        top.set_ylim(bottom=0)
-        power = power_of_ten(top.get_ylim()[1])
-        top.set_ylabel(with_units("rmse", units, power))
-        top.yaxis.set_major_formatter(numbers(power))
-        bottom.set_ylabel("anomaly correlation")
-        bottom.set_ylim(min(0.0, bottom.get_ylim()[0]), 1.02)
-        bottom.set_xlabel(f"lead time [{unit}]")
-        if of_channel.acc.isnull().all():
-            words = "no climatology and no mean state\nto depart from"
-            bottom.text(0.5, 0.5, words, transform=bottom.transAxes, ha="center", va="center")
-        for axes in (top, bottom):
+    figure = new_figure(max(4.2 * len(chosen), 5.5), 3.1 * len(names))
+    panels = figure.subplots(len(names), len(chosen), sharex=True, squeeze=False)
+    for column, channel in zip(panels.T, chosen, strict=True):
+        of_channel = data.sel(channel=channel)
+        for axes, name in zip(column, names, strict=True):
+            _draw_score(axes, of_channel, SCORES[name], lead)
             axes.set_xlim(0, lead[-1])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
+        column[0].set_title(str(of_channel.channel_long_name.item()))
+        column[-1].set_xlabel(f"lead time [{unit}]")
     panels[0, 0].legend()
     n = int(data.n_forecasts.max())
-    shade = ", shading: 95 % of resampled means" if n >= 5 else ""
+    shade = ", shading: 95 % of resampled means" if n >= 5 and RMSE in names else ""
     title = f"{data.attrs['title']}\n{n} forecast{'s' * (n != 1)}{shade}"
     figure.suptitle(title)
     save(figure, out)
+
+
+def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -> None:
+    """Draw a score of one channel for all forecasts, and for rmse its uncertainty."""
+    for label in of_channel.forecast.values:
+        of_forecast = of_channel.sel(forecast=label)
+        style = _style(str(label))
+        axes.plot(lead, of_forecast[score.name], label=str(label), **style)
+        if score.name == RMSE:
+            low, high = _interval(of_forecast.squared_error.values)
+            axes.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    if of_channel[score.name].isnull().all():
+        reason = "no climatology and no mean state\nto depart from"
+        axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
+    # Zero is in sight, as is a perfect score of 1; the margin is below negative values only.
+    negative = bool((of_channel[score.name] < 0).any())
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if negative else 0.0)
+    if score.perfect == 1:
+        axes.set_ylim(top=1.02)
+    if score.dimensionless:
+        long_name = score.long_name[0].lower() + score.long_name[1:]
+        axes.set_ylabel(long_name if len(long_name) < _LONGEST_LABEL else score.name)
+        return
+    power = power_of_ten(max(map(abs, axes.get_ylim())))
+    axes.set_ylabel(with_units(score.name, str(of_channel.channel_units.item()), power))
+    axes.yaxis.set_major_formatter(numbers(power))
 
 
 @picture_style()
@@ -137,7 +155,8 @@ def plot_spectrum(
     store = Store(data)
     file.check_fits(store)
     truth = Truth(file, store)
-    chosen = _choose(list(file.channel_names), variables, file.path)
+    channels = list(file.channel_names)
+    chosen = _choose("variable", channels, variables, file.path) or channels[:_MOST_CHANNELS]
     positions = _lead_positions(file, leads)
     spectra = mean_spectra(file, truth, positions)
     figure = new_figure(max(4.2 * len(chosen), 5.5), 6.6)
@@ -212,15 +231,16 @@ def _lead_positions(file: ForecastFile, leads: Sequence[str | int] | None) -> li
     return [int(p) for p in np.unique(spread)]
 
 
-def _choose(known: list[str], wanted: Sequence[str] | None, path: Path) -> list[str]:
+def _choose(kind: str, known: Sequence[str], wanted: Sequence[str] | None, path: Path) -> list[str]:
+    """Return the wanted names, after a check that all of them are in a file."""
     for name in wanted or ():
         if name not in known:
             near = get_close_matches(name, known, n=1)
             raise ValueError(
-                f"{path} has no variable {name!r}; it has {', '.join(known)}"
+                f"{path} has no {kind} {name!r}; it has {', '.join(known)}"
                 + (f" (nearest: {near[0]})" if near else "")
             )
-    return list(wanted) if wanted else known[:_MOST_CHANNELS]
+    return list(wanted or ())
 
 
 def _axis(data: xr.Dataset) -> tuple[Array, str]:

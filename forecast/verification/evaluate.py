@@ -17,8 +17,9 @@ from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.verification.references import References
 from forecast.verification.report import markdown
-from forecast.verification.scores_file import SUMMED, make_dataset, write
-from forecast.verification.scoring import Scorer, Scores, TrueState
+from forecast.verification.score_table import RMSE, SCORES
+from forecast.verification.scores_file import make_dataset, write
+from forecast.verification.scoring import Scorer, TrueState, Values
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 
@@ -58,8 +59,8 @@ def evaluate(
         progress: called with (done, total, note) as the forecasts are scored.
 
     Returns:
-        `rmse`, `mae`, `bias`, `acc`, `relative_l2` and `activity` over (forecast, channel,
-        lead_time), `skill` over (baseline, channel, lead_time), and more.
+        Scores of the table `SCORES` over (forecast, channel, lead_time), `skill` over (baseline,
+        channel, lead_time), and more.
 
     Raises:
         ValueError: if forecast and store do not fit, or one is damaged.
@@ -95,7 +96,7 @@ def score(
     names = (MODEL, *_allowed(baselines, references))
     n, k, c = len(file.init_time), len(file.steps), len(file.channel_names)
     scorer = Scorer(truth)
-    sums = {m: np.zeros((len(names), c, k)) for m in SUMMED}
+    sums = {name: np.zeros((len(names), c, k)) for name in SCORES}
     part = current().data
     own = range(n)[part.rank :: part.ranks]
     squared_error = np.zeros((n, len(names), c, k), dtype=np.float32)
@@ -109,21 +110,19 @@ def score(
             count[position] += 1
             activity_of_truth[:, position] += true.activity
             for j, name in enumerate(names):
-                scores = _scores(scorer, name, state, start, true)
-                squared_error[i, j, :, position] = scores["rmse"]
-                for m in SUMMED:
-                    sums[m][j, :, position] += scores[m]
+                values = _values(scorer, name, state, start, true)
+                squared_error[i, j, :, position] = values[RMSE]
+                for score_name, value in values.items():
+                    sums[score_name][j, :, position] += value
                 if name == MODEL:
-                    file.check_complete(np.isfinite(scores["rmse"]), i, position)
+                    file.check_complete(np.isfinite(values[RMSE]), i, position)
         progress(i + 1, n, "")
     for sum_of_own in (count, activity_of_truth, squared_error, *sums.values()):
         current().sum_samples(torch.from_numpy(sum_of_own))  # in place
     known = np.where(count, count, np.nan)
-    means = {m: total / known for m, total in sums.items()}
-    activity_of_truth = np.sqrt(activity_of_truth / known)
-    for m in ("rmse", "activity"):  # the root comes last
-        means[m] = np.sqrt(means[m])
-    return make_dataset(truth, names, means, squared_error, activity_of_truth, count)
+    means = {name: SCORES[name].reduce(total, known) for name, total in sums.items()}
+    spread_of_truth = SCORES["activity"].reduce(activity_of_truth, known)
+    return make_dataset(truth, names, means, squared_error, spread_of_truth, count)
 
 
 def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:
@@ -151,8 +150,8 @@ def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:
             yield int(position), states[position - first]
 
 
-def _scores(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Scores:
-    """Scores of the model's state, or of a baseline."""
+def _values(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Values:
+    """Values of the scores for the model's state, or for a baseline."""
     if name == MODEL:
         return scorer.model(state, true)
     return scorer.persistence(start, true) if name == PERSISTENCE else scorer.climatology(true)

@@ -1,10 +1,9 @@
-"""Verification scores: pure functions of (forecast, truth, area weights).
+"""Definitions of the verification scores: pure functions of (forecast, truth, area weights).
 
-Fields are (..., nlat, nlon) with the forecasts' starts (`init_time`) as the first dim; area weights
-are (nlat, 1) and need no normalisation. Points where the truth is missing (NaN) are left out;
-a forecast that is missing where the truth is not makes the score missing. Functions of one pair of
-fields come first; those that end in the mean over `init_time` are built of them, and the root comes
-last. They are the definitions; `scoring` computes the same with fewer passes over the fields.
+Fields are (..., nlat, nlon) and give one value each. Area weights are (nlat, 1) and need no
+normalisation. Points where the truth is missing (NaN) are left out. A forecast that is missing
+where the truth is not makes the score missing. `score_table` says how scores are averaged over the
+forecasts; `scoring` computes the same values with fewer passes over the fields.
 """
 
 from __future__ import annotations
@@ -38,9 +37,6 @@ def spatial_mean(x: ArrayLike, valid: ArrayLike, area_weights: ArrayLike) -> Arr
     weighted = np.where(weights > 0, x * weights, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return weighted.sum((-2, -1)) / total
-
-
-# --- one pair of fields ---------------------------------------------------------------------------
 
 
 def squared_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
@@ -85,55 +81,17 @@ def relative_error(
         return np.sqrt(squared_error(forecast, truth, area_weights) / size)
 
 
-def anomaly_variance(field: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike) -> Array:
-    """Variance over the sphere of each field's anomaly, (...), in the unit squared.
-
-    Points where the climatology is missing are left out.
-    """
-    anomaly = _difference(field, climatology)
-    valid = np.isfinite(climatology)
-    mean = spatial_mean(anomaly, valid, area_weights)
-    return spatial_mean((anomaly - mean[..., None, None]) ** 2, valid, area_weights)
-
-
-# --- over the forecasts ---------------------------------------------------------------------------
-
-
-def rmse(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
-    """Root of the mean over `init_time` (the first dim) of the mean squared error."""
-    return np.sqrt(squared_error(forecast, truth, area_weights).mean(0))
-
-
-def mae(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
-    """Mean absolute error, over the sphere and `init_time`."""
-    return absolute_error(forecast, truth, area_weights).mean(0)
-
-
-def bias(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -> Array:
-    """Mean of forecast minus truth, over the sphere and `init_time`."""
-    return mean_error(forecast, truth, area_weights).mean(0)
-
-
-def acc(
+def anomaly_variance(
     forecast: ArrayLike, truth: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike
 ) -> Array:
-    """Mean over `init_time` of the anomaly correlation coefficient."""
-    return anomaly_correlation(forecast, truth, climatology, area_weights).mean(0)
+    """Variance over the sphere of the anomaly of each forecast field, (...), in the unit squared.
 
-
-def relative_l2(
-    forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike, reference: ArrayLike = 0.0
-) -> Array:
-    """Mean over `init_time` of the relative L2 error; see `relative_error`."""
-    return relative_error(forecast, truth, reference, area_weights).mean(0)
-
-
-def activity(field: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike) -> Array:
-    """Standard deviation of the anomaly: the root of the mean over `init_time` of its variance.
-
-    A forecast that is less active than the truth is too smooth; one that is more active is noisy.
+    The root of its mean over the forecasts is their activity. A forecast that is less active than
+    the truth is too smooth; one that is more active is noisy.
     """
-    return np.sqrt(anomaly_variance(field, climatology, area_weights).mean(0))
+    anomaly = _difference(forecast, climatology)
+    mean = _mean_of(anomaly, truth, area_weights)
+    return _mean_of((anomaly - mean[..., None, None]) ** 2, truth, area_weights)
 
 
 def skill(score: ArrayLike, baseline: ArrayLike) -> Array:

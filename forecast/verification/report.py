@@ -10,12 +10,13 @@ import xarray as xr
 from configs.timestep import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
+from forecast.verification.score_table import SCORES, Score
 from forecast.verification.scores_file import NOTES
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
 """Lead times that a table shows, in steps: of any interval, and of months."""
 _ROWS = 7
-_ROUNDING = 1e-4  # of the rmse: a bias that is none
+_ROUNDING = 1e-4  # relative to the rmse: a bias below is shown as 0
 
 
 def table(scores: xr.Dataset) -> str:
@@ -78,7 +79,8 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     names = [str(name) for name in scores.forecast.values]
     header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
     header += tuple(f"skill vs|{name}" for name in names[1:])
-    header += ("acc", "relative|L2", "bias", "forecasts")
+    columns = [s for s in SCORES.values() if s.column and s.name in scores]
+    header += (*(str(s.column) for s in columns), "forecasts")
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
     rows = []
@@ -90,11 +92,8 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             cells = [title, lead_label(time_step, int(steps[position]))]
             cells += [_number(x) for x in at.rmse.values]
             cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
-            cells += [_fraction(model.acc.item()), _number(model.relative_l2.item())]
-            bias = model.bias.item()
-            # What a forecast conserves is exact but for rounding.
-            rounding = abs(bias) < _ROUNDING * model.rmse.item()
-            cells += ["0" if rounding else _number(bias), str(int(at.n_forecasts))]
+            cells += [_cell(s, model[s.name].item(), model.rmse.item()) for s in columns]
+            cells.append(str(int(at.n_forecasts)))
             rows.append(tuple(cells))
             title = ""
     return header, rows
@@ -112,6 +111,14 @@ def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
     while len(chosen) > _ROWS:  # first and last stay
         del chosen[len(chosen) // 2]
     return [known.index(s) for s in chosen]
+
+
+def _cell(score: Score, value: float, rmse: float) -> str:
+    """Text of a score; 0 where a conserved quantity has nothing but rounding."""
+    if score.perfect == 1:
+        return _fraction(value)
+    rounding = not score.dimensionless and abs(value) < _ROUNDING * rmse
+    return "0" if rounding else _number(value)
 
 
 def _number(x: float) -> str:

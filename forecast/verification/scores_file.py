@@ -16,20 +16,11 @@ from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME
 from data_prep.store.output_paths import check_output, remove
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.verification import metrics
+from forecast.verification.score_table import RMSE, SCORES, Score
 from forecast.verification.truth import Truth
 
 NOTES = "notes"
 """Attribute with what a reader of the scores has to know, one sentence a line; there if any."""
-
-SUMMED = {
-    "rmse": "Root mean square error",
-    "mae": "Mean absolute error",
-    "bias": "Mean error, forecast minus truth",
-    "acc": "Anomaly correlation coefficient",
-    "relative_l2": "Norm of the error over norm of the truth's departure from climatology or mean",
-    "activity": "Standard deviation of the anomaly",
-}
-"""The scores that are means over the forecasts, the roots of two of them taken last."""
 
 Array = NDArray[np.floating[Any]]
 
@@ -47,17 +38,15 @@ def make_dataset(
     Args:
         truth: what the forecasts were compared with.
         names: the model and the baselines.
-        means: scores by the names of `SUMMED`, (name, c, k).
+        means: scores by the names of `SCORES`, (name, c, k).
         squared_error: mean squared error of each forecast, (n, name, c, k).
         activity_of_truth: (c, k).
         count: number of forecasts scored at each lead time (k,).
     """
     file, dims = truth.file, ("forecast", CHANNEL, LEAD_TIME)
-    scores = xr.Dataset({m: (dims, means[m], {"long_name": SUMMED[m]}) for m in SUMMED})
-    for m in ("acc", "relative_l2"):
-        scores[m].attrs["units"] = "1"
+    scores = xr.Dataset({s.name: (dims, means[s.name], _meaning(s)) for s in SCORES.values()})
     if len(names) > 1:
-        skill = [metrics.skill(means["rmse"][0], of_baseline) for of_baseline in means["rmse"][1:]]
+        skill = [metrics.skill(means[RMSE][0], of_baseline) for of_baseline in means[RMSE][1:]]
         meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
         scores["skill"] = (("baseline", *dims[1:]), np.stack(skill), meaning)
         scores = scores.assign_coords(baseline=_labels("baseline", names[1:], "Baseline"))
@@ -84,7 +73,7 @@ def make_dataset(
         channel=_labels(CHANNEL, file.channel_names, "Variable"),
         channel_long_name=_labels(CHANNEL, long_names, "Name of the variable"),
         channel_units=_labels(
-            CHANNEL, units, "Units of the variable, and of its rmse, mae, bias and activity"
+            CHANNEL, units, f"Units of the variable, and of its {_names('dimensionless', False)}"
         ),
         lead_time=file.dataset[LEAD_TIME],
         init_time=file.dataset[INIT_TIME],
@@ -115,6 +104,18 @@ def _labels(dim: str, values: Any, long_name: str) -> tuple[str, NDArray[Any], d
     return dim, np.array(values, dtype=object), {"long_name": long_name}
 
 
+def _meaning(score: Score) -> dict[str, str]:
+    """Attributes of the variable of a score."""
+    units = {"units": "1"} if score.dimensionless else {}
+    return {"long_name": score.long_name} | units
+
+
+def _names(attribute: str, value: bool) -> str:
+    """Names of the scores that have a value of an attribute, as words of a sentence."""
+    *names, last = [s.name for s in SCORES.values() if getattr(s, attribute) is value]
+    return f"{', '.join(names)} and {last}"
+
+
 def _attributes(truth: Truth) -> dict[str, str]:
     file, references = truth.file, truth.references
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -141,10 +142,10 @@ def _attributes(truth: Truth) -> dict[str, str]:
         "source": str(file.dataset.attrs.get("source", "")),
         "history": f"{now} forecast evaluate {file.path.name} against store "
         f"{truth.store.path.name}",
-        "comment": "Means over the sphere are area-weighted; the root of rmse and activity comes "
-        f"after the mean over the forecasts. {anomalies}; relative_l2 is the norm of the error "
-        f"over that of the truth's departure {of_norms}; persistence keeps {held}. A lead time at "
-        "which a forecast had ended early, being no longer finite, has no score.",
+        "comment": f"Means over the sphere are area-weighted; the root of {_names('root', True)} "
+        f"comes after the mean over the forecasts. {anomalies}; relative_l2 is the norm of the "
+        f"error over that of the truth's departure {of_norms}; persistence keeps {held}. A lead "
+        "time at which a forecast had ended early, being no longer finite, has no score.",
         TIME_STEP: file.time_step.label,
     }
     return attributes | ({NOTES: "\n".join(notes)} if notes else {})

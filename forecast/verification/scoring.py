@@ -1,8 +1,8 @@
 """Scores of many states against one truth, with few passes over each.
 
-`metrics` defines the scores, one function each; here they are sums over the same two fields: the
-error e and the true anomaly b, both times the root of the area weights w. So ∑ e² is the mean
-squared error, and a = e + b is the anomaly of the forecast.
+`metrics` has the definition of each score. Most of them follow from area-weighted means over the
+same two fields: the error e, and the anomaly b of the truth. The anomaly of the forecast is e + b.
+With both fields times the root of the area weights, each of these means is one dot product.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.verification.score_table import SCORES, Reference, Score
 from forecast.verification.truth import Truth
 from sphere_ops.memory import available_memory
 
@@ -22,8 +23,8 @@ _KEPT_BYTES = 512 * 2**20
 _KEPT_SHARE = 0.25
 
 Array = NDArray[np.floating[Any]]
-Scores = dict[str, Array]
-"""What is averaged over the forecasts, each (c,); `rmse` and `activity` are squared."""
+Values = dict[str, Array]
+"""Values of `Score.per_field` by the name of the score, each (c,)."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,59 @@ class TrueState:
     """The truth at one time, as scores need it.
 
     Attributes:
-        field: (c, p), the points of a row after the other.
-        anomaly: departure from the reference times √w, (c, p).
-        variance: mean square of the anomaly, (c,).
-        size: mean square of the departure from the reference of `relative_l2`, (c,).
-        activity: variance of the anomaly over the sphere, (c,).
+        time: Time, (1,).
+        field: Field (c, p), row by row.
+        anomaly: Departure from the reference times √w, (c, p).
+        variance: Mean square of the anomaly, (c,).
+        size: Mean square of the departure from the reference of norms, (c,).
+        activity: Variance of the anomaly over the sphere, (c,).
     """
 
+    time: NDArray[np.datetime64]
     field: Array
     anomaly: Array
     variance: Array
     size: Array
     activity: Array
+
+
+@dataclass(frozen=True)
+class Means:
+    """Area-weighted means over the points that count, each (c,).
+
+    Attributes:
+        error: Mean of the error.
+        squared_error: Mean of its square.
+        absolute_error: Mean of its absolute value.
+        anomaly: Mean of the forecast's anomaly.
+        variance: Mean of its square.
+        product: Mean of the product of the anomalies of forecast and truth.
+        true: Truth, with its own means.
+    """
+
+    error: Array
+    squared_error: Array
+    absolute_error: Array
+    anomaly: Array
+    variance: Array
+    product: Array
+    true: TrueState
+
+
+def _correlation(means: Means) -> Array:
+    norm = np.sqrt(means.variance * means.true.variance)
+    return np.where(norm > 0, means.product / norm, np.nan)
+
+
+FROM_MEANS: dict[str, Callable[[Means], Array]] = {
+    "rmse": lambda means: means.squared_error,
+    "mae": lambda means: means.absolute_error,
+    "bias": lambda means: means.error,
+    "acc": _correlation,
+    "relative_l2": lambda means: np.sqrt(means.squared_error / means.true.size),
+    "activity": lambda means: _spread(means.variance, means.anomaly),
+}
+"""Fast forms of scores. A score without one is computed by its `per_field`."""
 
 
 class Scorer:
@@ -58,7 +100,14 @@ class Scorer:
         weights = np.where(valid, truth.file.grid.area_weights.numpy(), 0.0).reshape(len(valid), -1)
         self._root = np.sqrt(weights / weights.sum(1, keepdims=True))  # (c, p)
         self._outside = None if valid.all() else ~valid.reshape(self._root.shape)
-        self._has_reference = truth.references.kind is not None
+        references = truth.references
+        no_norm = references.climatology is None and references.mean is None
+        absent = {"anomaly": references.kind is None, "norm": no_norm}
+        self._missing = {
+            name
+            for name, score in SCORES.items()
+            if score.reference_required and absent.get(score.reference or "")
+        }
         self._error, self._work = np.empty_like(self._root), np.empty_like(self._root)
         kept = min(_KEPT_BYTES, _KEPT_SHARE * available_memory())
         per_state = self._root.nbytes + self._root.size * 4
@@ -73,40 +122,81 @@ class Scorer:
         """
         return self._true(*self._truth.key(forecast_index, position))
 
-    def model(self, field: Array, true: TrueState) -> Scores:
-        """Scores of a forecast state (c, nlat, nlon)."""
-        return self._scores(self._weighted(field.reshape(self._root.shape), true.field), true)
+    def model(self, field: Array, true: TrueState) -> Values:
+        """Return the scores of a forecast state (c, nlat, nlon)."""
+        error = self._weighted(field.reshape(self._root.shape), true.field)
+        return self._values(error, true, lambda: field)
 
-    def persistence(self, initial: TrueState, true: TrueState) -> Scores:
-        """Scores of the anomaly of the initial state held, or of the state itself.
+    def persistence(self, initial: TrueState, true: TrueState) -> Values:
+        """Return the scores of a forecast that keeps the anomaly of the initial state.
 
-        With a reference that does not change in time both are the same.
+        Where the reference is constant or absent, this is a forecast that keeps the state.
         """
-        return self._scores(np.subtract(initial.anomaly, true.anomaly, out=self._error), true)
 
-    def climatology(self, true: TrueState) -> Scores:
-        """Scores of the reference as a forecast."""
-        return self._scores(np.negative(true.anomaly, out=self._error), true)
+        def state() -> Array:
+            anomaly = self._field(initial) - self._reference("anomaly", initial)
+            return anomaly + self._reference("anomaly", true)
 
-    def _scores(self, error: Array, true: TrueState) -> Scores:
-        """Scores from the weighted error (c, p), which is overwritten."""
+        error = np.subtract(initial.anomaly, true.anomaly, out=self._error)
+        return self._values(error, true, state)
+
+    def climatology(self, true: TrueState) -> Values:
+        """Return the scores of the reference of anomalies as a forecast."""
+
+        def state() -> Array:
+            return np.broadcast_to(self._reference("anomaly", true), self._truth.valid.shape)
+
+        return self._values(np.negative(true.anomaly, out=self._error), true, state)
+
+    def _values(self, error: Array, true: TrueState, state: Callable[[], Array]) -> Values:
+        """Return the scores of a state.
+
+        Args:
+            error: Weighted error (c, p); overwritten.
+            true: Truth.
+            state: Function that returns the state, for scores without a fast form.
+        """
         root = self._root
         squared, mean = np.vecdot(error, error), np.vecdot(error, root)
         absolute = np.vecdot(np.abs(error, out=self._work), root)
         anomaly = np.add(error, true.anomaly, out=error)
-        variance, both = np.vecdot(anomaly, anomaly), np.vecdot(anomaly, true.anomaly)
-        norm = np.sqrt(variance * true.variance)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            correlation = np.where((norm > 0) & self._has_reference, both / norm, np.nan)
-            relative = np.sqrt(squared / true.size)
-        return {
-            "rmse": squared,
-            "mae": absolute,
-            "bias": mean,
-            "acc": correlation,
-            "relative_l2": relative,
-            "activity": _spread(variance, np.vecdot(anomaly, root)),
-        }
+        means = Means(
+            mean,
+            squared,
+            absolute,
+            np.vecdot(anomaly, root),
+            np.vecdot(anomaly, anomaly),
+            np.vecdot(anomaly, true.anomaly),
+            true,
+        )
+        values = {}
+        for name, score in SCORES.items():
+            with np.errstate(invalid="ignore", divide="ignore"):
+                if name in self._missing:
+                    values[name] = np.full(len(root), np.nan)
+                elif name in FROM_MEANS:
+                    values[name] = FROM_MEANS[name](means)
+                else:
+                    values[name] = self._by_definition(score, state(), true)
+        return values
+
+    def _by_definition(self, score: Score, state: Array, true: TrueState) -> Array:
+        """Return the values (c,) of `Score.per_field` for a state (c, nlat, nlon)."""
+        references = () if score.reference is None else (self._reference(score.reference, true),)
+        area_weights = self._truth.file.grid.area_weights.numpy()
+        return score.per_field(state, self._field(true), *references, area_weights)
+
+    def _field(self, true: TrueState) -> Array:
+        """Return the truth (c, nlat, nlon), NaN at points that do not count."""
+        valid = self._truth.valid
+        return np.where(valid, true.field.reshape(valid.shape), np.nan).astype(np.float64)
+
+    def _reference(self, kind: Reference, true: TrueState) -> Array:
+        """Return a reference at the time of a true state, (c, ...); zero if there is none."""
+        references = self._truth.references
+        of = {"anomaly": references.of_anomalies, "norm": references.of_norms}[kind]
+        found = of(true.time)
+        return np.zeros((len(self._root), 1, 1)) if found is None else found[0]
 
     def _true_state(self, trajectory: int, place: int) -> TrueState:
         """Read the truth at a time of the store; see `Truth.key`."""
@@ -127,7 +217,7 @@ class Scorer:
         if of_norms is not None:
             departure = self._weighted(field, self._flat(of_norms))
             size = np.vecdot(departure, departure)
-        return TrueState(field, anomaly, variance, size, _spread(variance, mean))
+        return TrueState(time, field, anomaly, variance, size, _spread(variance, mean))
 
     def _flat(self, reference: Array) -> Array:
         """A reference (1, c, ...) as (c, p), or (c, 1) where it is one value per channel."""

@@ -17,6 +17,7 @@ COMMANDS = (
     ["data", "swe"],
     ["data", "ingest"],
     ["data", "info"],
+    ["data", "export"],
     ["train"],
     ["rollout"],
     ["evaluate"],

@@ -264,6 +264,14 @@ def test_curves_are_those_of_the_scores(made, tmp_path, monkeypatch):
             np.testing.assert_array_equal(values, scores.rmse.sel(channel="sst", forecast=name))
 
 
+def test_a_command_draws_the_scores_that_it_names(made, tmp_path, run_forecast, refused):
+    words = ("plot", "scores", made / "files_scores.nc", "--out", tmp_path / "s.png")
+    assert run_forecast(*words, "--score", "bias", "--score", "relative_l2") == 0
+    assert imread(tmp_path / "s.png").std() > 0.05
+    (tmp_path / "s.png").unlink()
+    assert "has no score 'bia'; it has rmse, mae," in refused(*words, "--score", "bia")
+
+
 def test_curves_without_an_anomaly_correlation_say_why(made, tmp_path, monkeypatch):
     with xr.open_dataset(made / "files_scores.nc") as scores:
         scores.assign(acc=scores.acc.where(False)).to_netcdf(tmp_path / "s.nc")

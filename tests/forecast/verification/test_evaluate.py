@@ -12,9 +12,9 @@ import xarray as xr
 
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.verification import metrics
 from forecast.verification.evaluate import evaluate
 from forecast.verification.report import headline, markdown, table
+from forecast.verification.score_table import SCORES
 from tests.forecast.stand_in import Turning
 
 
@@ -59,7 +59,7 @@ def test_persistence_is_the_initial_state_held(store, tmp_path):
     source = Store(store)
     states = np.stack([source.states(i, 0, 6).numpy() for i in range(4)])
     area = source.grid.area_weights.numpy()
-    expected = metrics.rmse(states[:, :1].repeat(6, axis=1), states, area).T
+    expected = SCORES["rmse"](states[:, :1].repeat(6, axis=1), states, area).T
     np.testing.assert_allclose(scores.rmse.sel(forecast="persistence"), expected, rtol=1e-12)
     assert "climatology" not in scores.forecast
 
@@ -74,8 +74,8 @@ def test_with_a_climatology_persistence_holds_the_anomaly(series, tmp_path):
     area = source.grid.area_weights.numpy()
     train = np.arange(48)
     for k in (1, 3):
-        of_persistence = metrics.rmse(anomaly[train], anomaly[train + k], area)
-        of_climatology = metrics.rmse(0 * anomaly[train], anomaly[train + k], area)
+        of_persistence = SCORES["rmse"](anomaly[train], anomaly[train + k], area)
+        of_climatology = SCORES["rmse"](0 * anomaly[train], anomaly[train + k], area)
         at = scores.isel(lead_time=k).rmse
         np.testing.assert_allclose(at.sel(forecast="persistence"), of_persistence, rtol=1e-5)
         np.testing.assert_allclose(at.sel(forecast="climatology"), of_climatology, rtol=1e-5)

@@ -16,9 +16,9 @@ from data_prep.store.statistics import write_statistics
 from forecast.inference.forecast import run_rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
-from forecast.verification import metrics
 from forecast.verification.evaluate import evaluate
 from forecast.verification.report import headline
+from forecast.verification.score_table import SCORES
 from tests.forecast import stand_in
 from tests.forecast.stand_in import Turning
 
@@ -88,9 +88,9 @@ def test_a_lasting_contrast_between_regions_is_no_correlation(
     with xr.open_dataset(tmp_path / "f.nc") as file:
         forecast = np.stack([file[name].values for name in store.channel_names], 2)
     area, constant = store.grid.area_weights.numpy(), store.statistics["mean"].numpy()
-    expected = metrics.acc(forecast, truth, mean_state, area).T
+    expected = SCORES["acc"](forecast, truth, mean_state, area).T
     np.testing.assert_allclose(scores.acc, expected, atol=1e-4)  # float32 of a far larger mean
-    about_a_constant = metrics.acc(forecast, truth, constant[:, None, None], area).T
+    about_a_constant = SCORES["acc"](forecast, truth, constant[:, None, None], area).T
     assert about_a_constant[:, 4].min() > 0.9 > 0.6 > expected[:, 4].max()
 
 

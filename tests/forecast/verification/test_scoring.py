@@ -13,12 +13,11 @@ import zarr
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.model.normalizer import at_times
-from forecast.verification import metrics
 from forecast.verification.evaluate import evaluate
+from forecast.verification.score_table import SCORES
 from tests.forecast.stand_in import Turning
 
 N_STEPS = 4
-NAMES = ("rmse", "mae", "bias", "acc", "relative_l2", "activity")
 
 
 @pytest.fixture
@@ -27,18 +26,13 @@ def series(make_store, tmp_path) -> Path:
 
 
 def by_definition(fields: dict[str, np.ndarray], store: Store) -> dict[str, np.ndarray]:
-    """Scores of forecast against truth about a climatology, (c, k), from the functions."""
+    """Scores of forecast against truth about a climatology, (c, k), from the table."""
     area = store.grid.area_weights.numpy()
-    forecast, truth, climatology = (fields[x] for x in ("forecast", "truth", "climatology"))
-    everywhere = np.where(np.isfinite(truth), climatology, np.nan)
+    pair, climatology = (fields["forecast"], fields["truth"]), fields["climatology"]
     with np.errstate(invalid="ignore"):
         return {
-            "rmse": metrics.rmse(forecast, truth, area).T,
-            "mae": metrics.mae(forecast, truth, area).T,
-            "bias": metrics.bias(forecast, truth, area).T,
-            "acc": metrics.acc(forecast, truth, climatology, area).T,
-            "relative_l2": metrics.relative_l2(forecast, truth, area, climatology).T,
-            "activity": metrics.activity(forecast, everywhere, area).T,
+            name: score(*pair, *([climatology] if score.reference else []), area).T
+            for name, score in SCORES.items()
         }
 
 
@@ -61,7 +55,7 @@ def test_scores_of_forecast_and_baselines_are_those_of_the_definitions(series, t
     ):
         fields = {"forecast": states, "truth": truth, "climatology": climatology}
         expected = by_definition(fields, store)
-        for score in NAMES:
+        for score in SCORES:
             actual = scores[score].sel(forecast=name)
             # Persistence is exact at lead time 0; elsewhere float32 climatology is all there is.
             np.testing.assert_allclose(actual, expected[score], rtol=1e-6, atol=1e-12)
@@ -113,7 +107,7 @@ def test_scores_are_over_the_points_that_model_and_truth_both_have(
         [other.states(int(i), 0, N_STEPS + 1)[:, 0].numpy() for i in store.split_indices("train")]
     )
     area = store.grid.area_weights.numpy()
-    expected = metrics.rmse(forecast, np.where(both, truth, np.nan), area)
+    expected = SCORES["rmse"](forecast, np.where(both, truth, np.nan), area)
     with xr.open_dataset(tmp_path / "s.nc") as scores:
         assert said in scores.attrs["notes"]
         np.testing.assert_allclose(

@@ -1,0 +1,77 @@
+"""The command that forecasts with a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from forecast.cli.console import progress, say
+from forecast.cli.options import StoreOption
+
+ENDED_EARLY = 3
+"""Exit code of a rollout in which forecasts ended early because of values that are not finite."""
+
+
+def rollout(
+    package: Annotated[
+        Path, typer.Argument(metavar="PACKAGE", help="Package of a trained model, as RUN/best.")
+    ],
+    data: StoreOption,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
+    split: Annotated[
+        Literal["train", "validation", "test"], typer.Option(help="Start from all of a split.")
+    ] = "test",
+    init_time: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TIME", help="Start here instead of from a split; may be repeated."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Time steps; default: as the run was configured.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
+    transfer: Annotated[
+        Literal["fields", "operators"],
+        typer.Option(
+            help="On another grid than that of training: take the fields to the training grid "
+            "and back, or discretise the operators there."
+        ),
+    ] = "fields",
+    fill: Annotated[
+        Literal["nearest"] | None,
+        typer.Option(
+            help="Fill points of the initial states that the model needs and the store's mask "
+            "leaves out."
+        ),
+    ] = None,
+    latitude: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
+    ] = None,
+) -> None:
+    """Forecast with a trained model and write a CF file.
+
+    Exit code 3: the file is there, and some of its forecasts ended early.
+    """
+    from forecast.inference.forecast import run_rollout
+    from forecast.training.processes import all_processes
+    from sphere_ops.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with all_processes(latitude), progress("steps") as update:
+        ended = run_rollout(
+            package,
+            data,
+            out,
+            split=split,
+            init_times=init_time,
+            n_steps=steps,
+            every=every,
+            transfer=transfer,
+            fill=fill,
+            progress=update,
+        )
+    say(f"forecast: {out}")
+    if ended:
+        raise typer.Exit(ENDED_EARLY)

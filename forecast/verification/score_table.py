@@ -1,0 +1,142 @@
+"""Table of the scores that evaluation, report and curves show.
+
+A score is one entry of `SCORES` and one function of a pair of fields. For example, the largest
+error, added in a script before it calls `evaluate`:
+
+    import numpy as np
+    from forecast.verification.score_table import Score, register
+
+    def max_error(forecast, truth, area_weights):
+        difference = np.abs(forecast - truth)
+        return difference.max((-2, -1), where=np.isfinite(truth), initial=0.0)
+
+    register(Score("max_error", "Maximum absolute error", max_error, column="max|error"))
+
+The scores file then has `max_error`, and the report a column of it. A score that belongs to the
+project has its function in `metrics.py` and its entry below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from forecast.verification import metrics
+
+Array = NDArray[np.floating[Any]]
+Reference = Literal["anomaly", "norm"]
+"""Reference of anomalies (climatology, else mean state) or of norms (climatology, else mean)."""
+
+RMSE = "rmse"
+"""Score that skill, report and shaded curves are based on."""
+
+_TAKEN = ("skill", "activity_of_truth", "squared_error", "n_forecasts")
+"""Other variables of the scores file."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score of a forecast, averaged over the forecasts of a file.
+
+    Attributes:
+        name: Name of the variable in the scores file.
+        long_name: Description of the score.
+        per_field: Function of (forecast, truth, area_weights), or of (forecast, truth, reference,
+            area_weights), that maps fields (..., nlat, nlon) to values (...). The truth is NaN at
+            points to leave out.
+        reference: Reference that `per_field` takes; None if it takes none.
+        reference_required: True if the score is missing where there is no reference; else the
+            reference is then zero.
+        root: True to take the root after the mean over `init_time`.
+        dimensionless: True if the unit is 1, False if it is that of the variable.
+        perfect: Value for a perfect forecast; None if the score of the truth is to be met.
+        column: Title of the column in the report, with a bar at a possible line break; None to
+            leave the score out of the report.
+    """
+
+    name: str
+    long_name: str
+    per_field: Callable[..., Array]
+    _: KW_ONLY
+    reference: Reference | None = None
+    reference_required: bool = True
+    root: bool = False
+    dimensionless: bool = False
+    perfect: float | None = 0.0
+    column: str | None = None
+
+    def __call__(self, *fields: ArrayLike) -> Array:
+        """Return the score of many forecasts, `init_time` being the first dim.
+
+        Args:
+            *fields: Arguments of `per_field`.
+
+        Returns:
+            Score of shape (...), without the dims `init_time`, nlat and nlon.
+        """
+        values = self.per_field(*fields)
+        return self.reduce(values.sum(0), len(values))
+
+    def reduce(self, total: Array, count: Array | int) -> Array:
+        """Return the mean over `init_time`, or its root.
+
+        Args:
+            total: Sum over the forecasts of the values of `per_field`.
+            count: Number of forecasts, broadcast against the total; NaN where there are none.
+        """
+        mean: Array = total / count
+        return np.sqrt(mean) if self.root else mean
+
+
+SCORES = {
+    score.name: score
+    for score in (
+        Score(RMSE, "Root mean square error", metrics.squared_error, root=True),
+        Score("mae", "Mean absolute error", metrics.absolute_error),
+        Score(
+            "acc",
+            "Anomaly correlation coefficient",
+            metrics.anomaly_correlation,
+            reference="anomaly",
+            dimensionless=True,
+            perfect=1.0,
+            column="acc",
+        ),
+        Score(
+            "relative_l2",
+            "Norm of the error over norm of the truth's departure from climatology or mean",
+            metrics.relative_error,
+            reference="norm",
+            dimensionless=True,
+            column="relative|L2",
+        ),
+        Score("bias", "Mean error, forecast minus truth", metrics.mean_error, column="bias"),
+        Score(
+            "activity",
+            "Standard deviation of the anomaly",
+            metrics.anomaly_variance,
+            reference="anomaly",
+            reference_required=False,
+            root=True,
+            perfect=None,
+        ),
+    )
+}
+"""Scores by name. The report begins with the rmse of all forecasts, so it has no column here."""
+
+
+def register(score: Score) -> None:
+    """Add a score to the table.
+
+    Raises:
+        ValueError: if the scores file has a variable of this name.
+    """
+    if score.name in (*SCORES, *_TAKEN):
+        raise ValueError(
+            f"the scores file already has a variable {score.name!r}; give the score another name"
+        )
+    SCORES[score.name] = score
