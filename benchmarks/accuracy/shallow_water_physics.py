@@ -36,7 +36,7 @@ def williamson1(plan: Plan) -> Iterator[Row]:
     for lmax in (43,) if plan.quick else (43, 86):
         for alpha in (0.0, 90.0):
             run = Run("williamson1", lmax, alpha=alpha)
-            exact = run.solver.setting.planet.gravity * cosine_bell(run.solver.grid)
+            exact = run.solver.physics.planet.gravity * cosine_bell(run.solver.grid)
             run.to(12)
             yield run.row(
                 f"bell, α = {alpha:g}°, l2", errors(run.layer(), exact, run.solver.grid)[0], None
@@ -84,7 +84,7 @@ def williamson6(plan: Plan) -> Iterator[Row]:
     """Measure phase speed and symmetry of four waves, for fourteen days."""
     for height in (8000.0, 80000.0):
         run = Run("williamson6", 64, mean_height=height)
-        planet, rate = run.solver.setting.planet, run.values["zonal_rate"]
+        planet, rate = run.solver.physics.planet, run.values["zonal_rate"]
         phases = [run.wave_phase(5, 4)]
         for day in range(1, 6):
             run.to(day)

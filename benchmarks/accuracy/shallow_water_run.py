@@ -50,7 +50,7 @@ class Run:
         self.lmax, self.solver_dt = lmax, solver_dt
         experiment = Experiment(name, values, lmax)
         self.solver, self.values = experiment.solver, experiment.values
-        self.gravity = self.solver.setting.planet.gravity
+        self.gravity = self.solver.physics.planet.gravity
         self.state = experiment.initial_state(0)[None]
         self.day = 0.0
 
@@ -75,7 +75,7 @@ class Run:
 
     def sampled(self, grid: Grid, variable: str) -> Tensor:
         """Return a field on another grid, (nlat, nlon)."""
-        return Sampler(grid, self.lmax, (variable,))(self.state, self.solver.setting)[0, 0]
+        return Sampler(grid, self.lmax, (variable,))(self.state, self.solver.physics)[0, 0]
 
     def row(self, name: str, value: float, bound: float | None) -> Row:
         """Return a row: the value, and its upper limit."""

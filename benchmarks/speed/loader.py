@@ -25,7 +25,8 @@ from benchmarks.speed.measure import Row
 from benchmarks.speed.training import BATCH, training_step
 from configs.variables import variable
 from data_prep.store.reader import Store
-from data_prep.store.writer import Contents, StoreWriter
+from data_prep.store.spec import StoreSpec
+from data_prep.store.writer import StoreWriter
 from forecast.training.batches import Windows, batches
 from sphere_ops.grid import Grid
 from sphere_ops.memory import peak_memory
@@ -107,7 +108,7 @@ def _make_store(path: Path) -> None:
     """Write a store of noise, which does not compress."""
     grid = Grid.legendre_gauss(*_GRID)
     n = _STORE_BYTES // (4 * len(_CHANNELS) * grid.nlat * grid.nlon)
-    contents = Contents(
+    spec = StoreSpec(
         grid=grid,
         channels=tuple(variable(v) for v in _CHANNELS),
         time=np.datetime64("2000-01-01", "h") + np.arange(n),
@@ -118,7 +119,7 @@ def _make_store(path: Path) -> None:
         configuration="",
     )
     draw = np.random.default_rng(0).standard_normal
-    with StoreWriter(path, contents) as writer:
+    with StoreWriter(path, spec) as writer:
         for times in writer.blocks():
             shape = (times.stop - times.start, len(_CHANNELS), *grid.shape)
             writer.write_times(times, draw(shape, dtype=np.float32))

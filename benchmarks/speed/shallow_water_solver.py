@@ -107,7 +107,7 @@ def _peer(solver: ShallowWater, dt: float, dtype: torch.dtype):  # type: ignore[
     """Return the peer with the same grid, truncation, planet and diffusion (∇⁸, 2 h)."""
     from torch_harmonics.examples.shallow_water_equations import ShallowWaterSolver
 
-    planet, grid = solver.setting.planet, solver.grid
+    planet, grid = solver.physics.planet, solver.grid
     peer = ShallowWaterSolver(
         grid.nlat, grid.nlon, dt, lmax=_LMAX, mmax=_LMAX, grid="legendre-gauss",
         radius=planet.radius, omega=planet.rotation, gravity=planet.gravity,
@@ -119,12 +119,12 @@ def _to_peer(solver: ShallowWater, states: Tensor) -> Tensor:
     """Return φ with its mean, ζ and δ, without the Condon-Shortley phase."""
     phase = (-1.0) ** torch.arange(_LMAX, dtype=solver.dtype)
     theirs = states[:, [2, 0, 1]] * phase
-    theirs[:, 0, 0, 0] += solver.setting.mean_geopotential * math.sqrt(4 * math.pi)
+    theirs[:, 0, 0, 0] += solver.physics.mean_geopotential * math.sqrt(4 * math.pi)
     return theirs
 
 
 def _from_peer(solver: ShallowWater, states: Tensor) -> Tensor:
     phase = (-1.0) ** torch.arange(_LMAX, dtype=solver.dtype)
     ours = states[:, [1, 2, 0]] * phase
-    ours[:, 2, 0, 0] -= solver.setting.mean_geopotential * math.sqrt(4 * math.pi)
+    ours[:, 2, 0, 0] -= solver.physics.mean_geopotential * math.sqrt(4 * math.pi)
     return ours

@@ -15,7 +15,7 @@ from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import VARIABLES, Variable
 from data_prep.ingest.coordinates import file_grid, horizontal_dim, pressure_levels
-from data_prep.ingest.readers import Files, damage, unreadable
+from data_prep.ingest.readers import Files, read_errors, unreadable
 from data_prep.ingest.regrid import FileGrid
 from data_prep.ingest.times import Times, find_time, valid_times
 from data_prep.ingest.units import Conversion, conversion
@@ -57,7 +57,7 @@ class FileField:
     convert: Conversion
 
     def read(self, files: Files, index: NDArray[np.intp]) -> NDArray[np.floating]:
-        """Read the fields of some times in the house order.
+        """Read the fields of some times in the canonical order.
 
         Args:
             files: the open files.
@@ -76,7 +76,7 @@ class FileField:
             order.insert(0, "expver")
         try:
             values = array.transpose(*order).values
-        except damage() as error:
+        except read_errors() as error:
             raise unreadable(self.path, error) from error
         if "expver" in array.dims:
             # Final and preliminary ERA5 in one array, each missing where the other has values.
@@ -85,7 +85,7 @@ class FileField:
         return self.convert(self.grid.ordered(values))
 
 
-class Unclear(ValueError):
+class AmbiguousField(ValueError):
     """A file that a setting would make clear: the reason, and the setting."""
 
     def __init__(self, reason: str, remedy: str) -> None:
@@ -109,8 +109,8 @@ def find_fields(
         One field for each of the file's data sets that holds the channel.
 
     Raises:
-        ValueError: if it is there but cannot be used; `Unclear` if a setting would help, as where
-            two variables could be it.
+        ValueError: if the channel is there but cannot be used.
+        AmbiguousField: if a setting would help, for instance if two variables match.
     """
     step = TimeStep.parse(config.time_step)
     found = []
@@ -121,9 +121,9 @@ def find_fields(
                 found.append(
                     _describe(path, number, dataset, name, channel, config, step, exact_grid)
                 )
-            except Unclear as error:
+            except AmbiguousField as error:
                 reason = f"{path}: variable {name}: {error.reason}"
-                raise Unclear(reason, error.remedy) from None
+                raise AmbiguousField(reason, error.remedy) from None
             except ValueError as error:
                 raise ValueError(f"{path}: variable {name}: {error}") from None
     return found
@@ -164,7 +164,7 @@ def _find_variable(
             standard.append(name)
     for candidates in (exact, named, standard):
         if len(candidates) > 1:
-            raise Unclear(
+            raise AmbiguousField(
                 f"{path}: {channel.name} could be any of {', '.join(candidates)}",
                 f"say which with data.rename.{candidates[0]}={channel.name}",
             )
@@ -236,12 +236,14 @@ def _describe(
     at = _indices(dataset, name, rest, channel, config)
     units = config.units.get(name, array.attrs.get("units"))
     if units is None:
-        raise Unclear("it has no units", f"give them with data.units.{name}='{channel.units}'")
+        raise AmbiguousField(
+            "it has no units", f"give them with data.units.{name}='{channel.units}'"
+        )
     try:
         convert = conversion(str(units), channel.units)
     except ValueError as error:
         wrong = f"if the file's units are wrong give data.units.{name}"
-        raise Unclear(str(error), wrong) from None
+        raise AmbiguousField(str(error), wrong) from None
     return FileField(
         path, number, name, times, time_dim, at, grid, latitude, longitude, convert
     )  # fmt: skip
@@ -269,7 +271,7 @@ def _indices(
         elif size == 1:
             at[dim] = 0
         elif dim != "expver":
-            raise Unclear(
+            raise AmbiguousField(
                 f"it has {size} values along {dim}", f"keep one with data.select.{dim}={values[0]}"
             )
     return at

@@ -94,11 +94,11 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
             f"{path} is GRIB, which needs two more packages; "
             "install them with: pip install 'sphere-forecast[grib]'"
         ) from None
-    except damage() as error:
+    except read_errors() as error:
         raise unreadable(path, error) from error
 
 
-def damage() -> tuple[type[Exception], ...]:
+def read_errors() -> tuple[type[Exception], ...]:
     """What the libraries raise when a file is damaged, each in its own way."""
     eccodes = sys.modules.get("eccodes")
     errors = (OSError, ValueError, KeyError, EOFError, RuntimeError)

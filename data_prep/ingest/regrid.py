@@ -23,7 +23,7 @@ _Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class FileGrid:
-    """Rows and columns of a file, brought into the house order.
+    """Rows and columns of a file, brought into the canonical order.
 
     Attributes:
         latitude: degrees north, north first, (nlat,).
@@ -85,7 +85,7 @@ class FileGrid:
         return np.linspace(0, 360, self.nlon, endpoint=False) + self.first_longitude
 
     def ordered(self, fields: NDArray[Any]) -> NDArray[Any]:
-        """Bring fields (..., nlat, nlon) of the file into the house order."""
+        """Bring fields (..., nlat, nlon) of the file into the canonical order."""
         fields = fields[..., self.rows, :]
         # Columns are shifted, hardly ever shuffled; a shift is much the faster copy.
         shift = int(self.columns[0])
@@ -130,7 +130,7 @@ class Regridder:
             self._across = _periodic_between(longitude, longitude + 180)
 
     def __call__(self, fields: NDArray[np.floating], *, vector: bool = False) -> _Float:
-        """Regrid fields in the house order.
+        """Regrid fields in the canonical order.
 
         Args:
             fields: (n, nlat, nlon), missing values NaN.

@@ -19,8 +19,9 @@ from data_prep.ingest.fields import find_fields, names_of
 from data_prep.ingest.readers import Files
 from data_prep.ingest.series import Regridding, Series, common_time, find_series, not_found
 from data_prep.ingest.times import Times
-from data_prep.store.contents import Contents
-from data_prep.store.writer import StoreWriter, refuse_existing
+from data_prep.store.outputs import check_output
+from data_prep.store.spec import StoreSpec
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 _MOUNTAINS = (2000.0, 9000.0)  # m; a global orography's highest point is between them
@@ -51,7 +52,7 @@ def ingest(
         FileExistsError: if the output does.
     """
     out, sources = Path(out), [Path(path) for path in paths]
-    refuse_existing(out)
+    check_output(out)
     channels = [variable(name) for name in config.variables]
     statics = [variable(name) for name in config.static]
     _check_names(config, channels, statics)
@@ -66,7 +67,7 @@ def ingest(
         first = np.concatenate([one.read(files, slice(0, 1), to_grid) for one in series])
         mask = _mask(first, config)
         used = sorted({field.path for one in series for field in one.fields})
-        contents = Contents(
+        spec = StoreSpec(
             grid=grid,
             channels=tuple(channels),
             time=time,
@@ -79,7 +80,7 @@ def ingest(
             static={v: _static(files, sources, v, config, to_grid) for v in statics},
             mask=mask,
         )
-        with StoreWriter(out, contents) as writer:
+        with StoreWriter(out, spec) as writer:
             for times in writer.blocks():
                 block = np.empty((times.stop - times.start, *first.shape), dtype=np.float32)
                 for c, one in enumerate(series):

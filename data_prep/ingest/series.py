@@ -35,7 +35,7 @@ class Regridding:
     def __call__(
         self, fields: NDArray[np.floating], source: FileGrid, channel: Variable
     ) -> NDArray[np.floating]:
-        """Bring fields (n, nlat, nlon) in the house order onto the target grid."""
+        """Bring fields (n, nlat, nlon) in the canonical order onto the target grid."""
         key = (source.latitude.tobytes(), source.nlon, source.first_longitude)
         if key not in self._known:
             same = source.grid == self.target

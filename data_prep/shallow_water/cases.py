@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.shallow_water import initial_states
-from data_prep.shallow_water import physics as settings
+from data_prep.shallow_water import initial_states, physics
 from data_prep.shallow_water.equations import ShallowWater
 from data_prep.shallow_water.orography import read_surface
-from data_prep.shallow_water.planet import Setting
+from data_prep.shallow_water.planet import Physics
 
 _SPREAD = "_spread"
 
@@ -34,7 +33,7 @@ class Case:
         summary: what it is, in a line.
         constants: names and defaults of what its trajectories share.
         parameters: names and defaults of what may vary between them.
-        setting: what acts on the states, from the constants, the truncation and, where there is
+        physics: what acts on the states, from the constants, the truncation and, where there is
             one, the coefficients of the height of a given surface.
         state: coefficients of an initial state, from the solver, all values and the generator.
         random: whether the generator changes the state even with no spread.
@@ -44,7 +43,7 @@ class Case:
     summary: str
     constants: dict[str, float]
     parameters: dict[str, float]
-    setting: Callable[[Values, int, Tensor | None], Setting]
+    physics: Callable[[Values, int, Tensor | None], Physics]
     state: Callable[[ShallowWater, Values, np.random.Generator], Tensor]
     random: bool = False
     surface: bool = False
@@ -60,67 +59,67 @@ _MOUNTAIN = {
 CASES: dict[str, Case] = {
     "random": Case(
         "Gaussian vorticity, divergence and height",
-        settings.deep(mean_height=1e4, hyperdiffusion_hours=2.0),
+        physics.layer_defaults(mean_height=1e4, hyperdiffusion_hours=2.0),
         _RANDOM,
-        settings.layer,
+        physics.make_physics,
         initial_states.random,
         random=True,
         surface=True,
     ),
     "random_balanced": Case(
         "Gaussian vorticity, and the height in nonlinear balance with it",
-        settings.deep(mean_height=1e4, hyperdiffusion_hours=2.0),
+        physics.layer_defaults(mean_height=1e4, hyperdiffusion_hours=2.0),
         {"mach": 0.2, "cutoff": 120.0},
-        settings.layer,
+        physics.make_physics,
         initial_states.random_balanced,
         random=True,
         surface=True,
     ),
     "williamson1": Case(
         "Williamson 1: a bell of height carried round by a given wind",
-        settings.planet(alpha=0.0),
+        physics.planet_defaults(alpha=0.0),
         {"wind": _STANDARD_WIND, "bell_height": 1000.0, "bell_radius": np.rad2deg(1 / 3),
          "bell_latitude": 0.0, "bell_longitude": 270.0},
-        settings.advection,
+        physics.advection,
         initial_states.cosine_bell,
     ),
     "williamson2": Case(
         "Williamson 2: steady zonal flow about a tilted axis",
-        settings.planet(alpha=0.0, mean_height=2.94e4 / 9.80616),
+        physics.planet_defaults(alpha=0.0, mean_height=2.94e4 / 9.80616),
         {"wind": _STANDARD_WIND},
-        settings.tilted,
+        physics.tilted,
         initial_states.solid_rotation,
     ),
     "williamson5": Case(
         "Williamson 5: zonal flow over a mountain",
-        settings.deep(mean_height=5960.0, hyperdiffusion_hours=0.0) | _MOUNTAIN,
+        physics.layer_defaults(mean_height=5960.0, hyperdiffusion_hours=0.0) | _MOUNTAIN,
         {"wind": 20.0},
-        settings.mountain,
+        physics.mountain,
         initial_states.solid_rotation,
     ),
     "williamson6": Case(
         "Williamson 6: Rossby-Haurwitz wave",
-        settings.deep(mean_height=8000.0, hyperdiffusion_hours=0.0),
+        physics.layer_defaults(mean_height=8000.0, hyperdiffusion_hours=0.0),
         {"zonal_rate": 7.848e-6, "wave_rate": 7.848e-6, "wavenumber": 4.0},
-        settings.layer,
+        physics.make_physics,
         initial_states.rossby_haurwitz,
     ),
     "galewsky": Case(
         "Galewsky: a barotropically unstable jet with a bump of height",
-        settings.deep(mean_height=1e4, hyperdiffusion_hours=0.0),
+        physics.layer_defaults(mean_height=1e4, hyperdiffusion_hours=0.0),
         {"wind": 80.0, "bump_height": 120.0, "bump_latitude": 45.0, "bump_longitude": 0.0,
          "bump_width_longitude": np.rad2deg(1 / 3), "bump_width_latitude": np.rad2deg(1 / 15)},
-        settings.layer,
+        physics.make_physics,
         initial_states.jet,
         surface=True,
     ),
     "forced": Case(
         "A turbulent climate over mountains: jets that follow the seasons, daily sunlight, drag",
-        settings.deep(mean_height=8000.0, hyperdiffusion_hours=4.0)
+        physics.layer_defaults(mean_height=8000.0, hyperdiffusion_hours=4.0)
         | {"mountain_scale": 0.7, "jet_speed": 65.0, "jet_latitude": 42.0, "jet_width": 7.0,
            "season": 0.4, "relaxation_days": 5.0, "drag_days": 30.0, "daily_heating": 50.0},
         {"noise": 1e-6},
-        settings.forced,
+        physics.forced,
         initial_states.perturbed_climate,
         random=True,
         surface=True,
@@ -169,8 +168,8 @@ class Experiment:
                     f"{with_one}"
                 )
             surface = read_surface(Path(orography), lmax)
-        setting = self.case.setting(self.values, lmax, surface)
-        self.solver = ShallowWater(lmax, setting, dtype, device)
+        own = self.case.physics(self.values, lmax, surface)
+        self.solver = ShallowWater(lmax, own, dtype, device)
 
     @property
     def varies(self) -> bool:

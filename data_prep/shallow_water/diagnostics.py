@@ -33,13 +33,13 @@ def integrals(solver: ShallowWater, state: Tensor) -> Tensor:
     Returns:
         (..., 4) float64.
     """
-    planet, grid = solver.setting.planet, solver.grid
+    planet, grid = solver.physics.planet, solver.grid
     vorticity, phi, east, north = solver.flow(state).double().unbind(-3)
-    phi = phi + solver.setting.mean_geopotential
+    phi = phi + solver.physics.mean_geopotential
     coriolis = planet.coriolis(grid).to(phi)
     surface = 0.0
-    if solver.setting.orography is not None:
-        orography = solver.setting.orography.to(state)
+    if solver.physics.orography is not None:
+        orography = solver.physics.orography.to(state)
         surface = solver.on_grid(orography[None])[0].double()  # type: ignore[assignment]
     turn_east, turn_north = (x.to(phi) for x in planet.around_axis(grid))
     turning = turn_east**2 + turn_north**2
@@ -55,7 +55,7 @@ def integrals(solver: ShallowWater, state: Tensor) -> Tensor:
     means = torch.stack([area_mean(field, grid) for field in fields], dim=-1)
     # The mean is a coefficient of the state: free of the rounding of a sum over the grid.
     mean = state[..., GEOPOTENTIAL, 0, 0].real.double() / math.sqrt(4 * math.pi)
-    means[..., 0] = mean + solver.setting.mean_geopotential
+    means[..., 0] = mean + solver.physics.mean_geopotential
     return means
 
 
@@ -63,7 +63,7 @@ def kinetic_energy_spectrum(solver: ShallowWater, state: Tensor) -> Tensor:
     """Kinetic energy of each degree, (..., lmax), m² s⁻²; their sum is the mean of |V|²/2."""
     degree = torch.arange(solver.lmax, dtype=torch.float64, device=state.device)
     scale = torch.where(
-        degree > 0, solver.setting.planet.radius**2 / (degree * (degree + 1)).clamp(min=1), 0.0
+        degree > 0, solver.physics.planet.radius**2 / (degree * (degree + 1)).clamp(min=1), 0.0
     )
     power = power_spectrum(state[..., VORTICITY, :, :]) + power_spectrum(
         state[..., DIVERGENCE, :, :]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from configs import layout
 from data_prep.shallow_water.diagnostics import INTEGRALS
 from data_prep.store.arrays import array, put
+from data_prep.store.outputs import written_beside
 
 GROUP = "diagnostics"
 _SPECTRUM = "kinetic_energy"
@@ -47,11 +48,9 @@ class DiagnosticsRecord:
             spectrum: (trajectory, time, lmax).
         """
         path = self._folder / f"{indices[0]}-{start}.npz"
-        unfinished = path.with_suffix(".partial")
-        with unfinished.open("wb") as file:
-            values = np.concatenate((integrals, spectrum), axis=-1)
+        values = np.concatenate((integrals, spectrum), axis=-1)
+        with written_beside(path, replace=True) as scratch, scratch.open("wb") as file:
             np.savez(file, indices=np.asarray(indices), values=values)
-        unfinished.replace(path)
 
     def read(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Integrals (trajectory, time, 4) and spectra (trajectory, time, lmax); NaN for none."""

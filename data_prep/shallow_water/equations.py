@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.linear_waves import Damping, LinearWaves, Propagator, coupling
-from data_prep.shallow_water.planet import Setting, quadratic_grid
+from data_prep.shallow_water.planet import Physics, quadratic_grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
 
 VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
@@ -43,7 +43,7 @@ class ShallowWater:
 
     Args:
         lmax: triangular truncation, exclusive.
-        setting: what acts on the states.
+        physics: what acts on the states.
         dtype: float64 or float32.
         device: where it computes.
     """
@@ -51,11 +51,11 @@ class ShallowWater:
     def __init__(
         self,
         lmax: int,
-        setting: Setting,
+        physics: Physics,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.lmax, self.setting = lmax, setting
+        self.lmax, self.physics = lmax, physics
         self.grid = quadratic_grid(lmax)
         self.dtype, self.device = dtype, torch.device(device)
         self.complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
@@ -70,10 +70,10 @@ class ShallowWater:
         out = self._transport(state, self._explicit_coriolis)
         if self._surface is not None:
             out[..., DIVERGENCE, :, :] += self._surface
-        if self.setting.frozen_wind:
+        if self.physics.frozen_wind:
             out[..., :GEOPOTENTIAL, :, :] = 0
-        if self.setting.forcing is not None:
-            out = out + self.setting.forcing(time).to(device=self.device, dtype=self.complex_dtype)
+        if self.physics.forcing is not None:
+            out = out + self.physics.forcing(time).to(device=self.device, dtype=self.complex_dtype)
         return out
 
     def step(self, state: Tensor, time: float, dt: float) -> Tensor:
@@ -107,13 +107,13 @@ class ShallowWater:
         gravity waves where the layer is not Φ̄ deep, in shortest resolved wavelengths, and a
         Coriolis force about a tilted axis.
         """
-        planet = self.setting.planet
+        planet = self.physics.planet
         _, phi, east, north = self.flow(state).unbind(-3)
         per_speed = math.sqrt(self.lmax * (self.lmax - 1)) / planet.radius
         wind = (east**2 + north**2).amax(dim=(-2, -1)).sqrt() * per_speed
-        if self.setting.frozen_wind:
+        if self.physics.frozen_wind:
             return wind, torch.zeros_like(wind)
-        gain = phi.abs().amax(dim=(-2, -1)) / (2 * math.sqrt(self.setting.mean_geopotential))
+        gain = phi.abs().amax(dim=(-2, -1)) / (2 * math.sqrt(self.physics.mean_geopotential))
         depth = gain * per_speed
         tilted = 2 * planet.rotation if planet.axis_tilt else 0.0
         return wind + depth + tilted, depth
@@ -125,9 +125,9 @@ class ShallowWater:
         """
         courant, depth = self.courant_rates(state)
         courant = torch.maximum(courant / _COURANT_CHOSEN, depth / _DEPTH_CHOSEN) * duration
-        waves = math.sqrt(max(self.setting.mean_geopotential, 0.0) * self.lmax * (self.lmax - 1))
-        angle = waves / self.setting.planet.radius * duration / _WAVE_ANGLE_CHOSEN
-        if self.setting.frozen_wind:
+        waves = math.sqrt(max(self.physics.mean_geopotential, 0.0) * self.lmax * (self.lmax - 1))
+        angle = waves / self.physics.planet.radius * duration / _WAVE_ANGLE_CHOSEN
+        if self.physics.frozen_wind:
             angle = 0.0
         needed = torch.where(courant.isfinite(), courant, 1.0).clamp(min=angle)
         octave = 2.0 ** torch.log2(needed.clamp(min=1)).floor()
@@ -168,7 +168,7 @@ class ShallowWater:
 
     def layer(self, state: Tensor) -> Tensor:
         """Geopotential φ of the layer on the solver's grid, m² s⁻², (..., nlat, nlon)."""
-        return self.on_grid(state[..., GEOPOTENTIAL, :, :]) + self.setting.mean_geopotential
+        return self.on_grid(state[..., GEOPOTENTIAL, :, :]) + self.physics.mean_geopotential
 
     def wind(self, state: Tensor) -> Tensor:
         """Eastward and northward wind on the solver's grid, m s⁻¹, (..., 2, nlat, nlon)."""
@@ -188,7 +188,7 @@ class ShallowWater:
         """
         state = state.clone()
         state[..., GEOPOTENTIAL, :, :] = 0
-        coriolis = self.setting.planet.coriolis(self.grid).to(self._cosine)
+        coriolis = self.physics.planet.coriolis(self.grid).to(self._cosine)
         rate = self._transport(state, coriolis)[..., DIVERGENCE, :, :]
         if self._surface is not None:
             rate = rate + self._surface
@@ -229,7 +229,7 @@ class ShallowWater:
         return torch.stack((u, v), dim=-3)
 
     def _build_tables(self) -> None:
-        n, planet = self.lmax, self.setting.planet
+        n, planet = self.lmax, self.physics.planet
         like = torch.empty(0, device=self.device, dtype=self.dtype)
         a = planet.radius
         eps = coupling(n + 2, n)
@@ -251,7 +251,7 @@ class ShallowWater:
         tilted = planet.axis_tilt != 0
         coriolis = planet.coriolis(self.grid) if tilted else torch.zeros(self.grid.shape)
         self._explicit_coriolis = coriolis.to(like)
-        surface = self.setting.orography
+        surface = self.physics.orography
         self._surface = (
             None
             if surface is None
@@ -259,22 +259,22 @@ class ShallowWater:
         )
 
     def _linear_waves(self) -> LinearWaves:
-        s, n = self.setting, self.lmax
+        p, n = self.physics, self.lmax
         degree = torch.arange(n, dtype=torch.float64)
-        viscous = s.viscosity * degree * (degree + 1) / s.planet.radius**2
-        flow = viscous * (degree > 1) + s.drag
-        if s.hyperdiffusion is not None:
-            flow = flow + s.hyperdiffusion.rate(n)
+        viscous = p.viscosity * degree * (degree + 1) / p.planet.radius**2
+        flow = viscous * (degree > 1) + p.drag
+        if p.hyperdiffusion is not None:
+            flow = flow + p.hyperdiffusion.rate(n)
         zonal = torch.zeros(n, n, dtype=torch.float64)
-        zonal[1:, 0] = s.zonal_relaxation
+        zonal[1:, 0] = p.zonal_relaxation
         moving, layer = flow[:, None] + zonal, viscous[:, None] + zonal
         return LinearWaves(
             self.lmax,
-            radius=s.planet.radius,
-            rotation=0.0 if s.planet.axis_tilt or s.frozen_wind else s.planet.rotation,
-            mean_geopotential=0.0 if s.frozen_wind else s.mean_geopotential,
+            radius=p.planet.radius,
+            rotation=0.0 if p.planet.axis_tilt or p.frozen_wind else p.planet.rotation,
+            mean_geopotential=0.0 if p.frozen_wind else p.mean_geopotential,
             damping=Damping(moving, moving, layer),
-            gravity=not s.frozen_wind,
+            gravity=not p.frozen_wind,
         )
 
     def _propagator(self, duration: float) -> Propagator:

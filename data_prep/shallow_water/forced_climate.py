@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.equations import GEOPOTENTIAL, VORTICITY, ShallowWater
-from data_prep.shallow_water.planet import Planet, Setting, quadratic_grid
+from data_prep.shallow_water.planet import Physics, Planet, quadratic_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import RealSHT
 from sphere_ops.insolation import SOLAR_CONSTANT, insolation
@@ -86,7 +86,7 @@ class Climate:
         south = self._jet_vorticity(planet, jet_speed, -jet_latitude, jet_width)
         still, moving = north + south, season * (north - south)
         # The balanced height is quadratic in the jets: three of them give it at every season.
-        solver = ShallowWater(lmax, Setting(planet, mean_geopotential))
+        solver = ShallowWater(lmax, Physics(planet, mean_geopotential))
         summer, year, winter = (_balanced(solver, still + c * moving) for c in (-1, 0, 1))
         self._vorticity = still, moving
         self._layer = year, (winter - summer) / 2, (winter + summer) / 2 - year

@@ -25,10 +25,12 @@ from data_prep.shallow_water.diagnostics_record import DiagnosticsRecord
 from data_prep.shallow_water.equations import VORTICITY
 from data_prep.shallow_water.sampling import CHANNELS, Sampler
 from data_prep.shallow_water.solver_plots import draw_diagnostics, draw_failure
-from data_prep.shallow_water.threads import side_by_side
+from data_prep.shallow_water.threads import run_in_threads
 from data_prep.shallow_water.trajectories import Block, Failure, seconds, solve
 from data_prep.store.arrays import array
-from data_prep.store.writer import Contents, StoreWriter, Trajectories, refuse_existing
+from data_prep.store.outputs import check_output, written_beside
+from data_prep.store.spec import StoreSpec, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -74,8 +76,7 @@ def generate_shallow_water(
             unfinished pieces of another configuration.
         FileExistsError: if `out` exists.
     """
-    out = Path(out)
-    refuse_existing(out)
+    out = check_output(out)
     try:
         return _generate(config, out, progress)
     except KeyboardInterrupt:
@@ -88,20 +89,18 @@ def _generate(config: ShallowWaterData, out: Path, progress: Progress | None) ->
     seconds(config.spin_up)  # refused now rather than in the first batch
     experiments, times, plans = _experiments(config), _times(config), plan(config)
     _check_steps(config, experiments, plans)
-    writer = StoreWriter(out, _contents(config, experiments, plans, times), resume=True)
+    writer = StoreWriter(out, _spec(config, experiments, plans, times), resume=True)
     with writer:
-        record = DiagnosticsRecord(writer.beside, len(plans), len(times), config.lmax)
+        record = DiagnosticsRecord(writer.scratch, len(plans), len(times), config.lmax)
         run = _Run(config, writer, record, times, len(plans), progress)
         run.solve(experiments, [plans[index] for index in writer.missing])
         run.check_enough(plans)
         record.put(writer.group)
         days = (times - times[0]) / np.timedelta64(1, "D")
         picture = out.with_name(f"{out.name}.diagnostics.png")
-        drawn = picture.with_name(f".{picture.name}")
-        draw_diagnostics(drawn, days, *record.read(), f"{writer.contents.title}\n{out.name}")
-        path = writer.finalise()
-        drawn.rename(picture)
-        return path
+        with written_beside(picture, replace=True) as scratch:
+            draw_diagnostics(scratch, days, *record.read(), f"{writer.spec.title}\n{out.name}")
+            return writer.finalise()
 
 
 class _Run:
@@ -126,7 +125,7 @@ class _Run:
 
         def parts(batch: list[Plan]) -> Iterator[tuple[list[Plan], Block | Failure]]:
             experiment, seeds = experiments[batch[0].case], [p.seed for p in batch]
-            block = self.writer.contents.times_per_shard
+            block = self.writer.spec.times_per_shard
             for part in solve(
                 experiment, seeds, self.times, self.config, self.sampler, block, stopped
             ):
@@ -136,14 +135,14 @@ class _Run:
         batches = _batches(self.config, plans, len(self.times))
         # Closed here, also after an error: a thread that still computed when the interpreter ends
         # would abort the process.
-        threads = side_by_side(map(parts, batches), _n_threads(self.config), stopped)
+        threads = run_in_threads(map(parts, batches), _n_threads(self.config), stopped)
         with closing(threads) as solved:
             for batch, part in solved:
                 if isinstance(part, Failure):
-                    plan = batch[part.member]
-                    self._give_up(experiments[plan.case], plan, part)
+                    plan = batch[part.position]
+                    self._mark_failed(experiments[plan.case], plan, part)
                 else:
-                    self._write([batch[member].index for member in part.members], part)
+                    self._write([batch[position].index for position in part.positions], part)
 
     def _write(self, indices: list[int], part: Block) -> None:
         """Write some times of some trajectories."""
@@ -167,7 +166,7 @@ class _Run:
                 "more hyperdiffusion"
             )
 
-    def _give_up(self, experiment: Experiment, plan: Plan, failure: Failure) -> None:
+    def _mark_failed(self, experiment: Experiment, plan: Plan, failure: Failure) -> None:
         """Report a trajectory that failed: a line in the log, and a map beside the store."""
         path = self.writer.path
         picture = path.with_name(f"{path.name}.failed-{plan.index}.png")
@@ -181,7 +180,7 @@ class _Run:
             what,
             picture,
         )
-        self.writer.give_up(plan.index)
+        self.writer.mark_failed(plan.index)
 
     def _report(self) -> None:
         if self.progress is not None:
@@ -272,12 +271,12 @@ def _grid(config: ShallowWaterData) -> Grid:
     return Grid.of(config.grid.kind, config.grid.nlat, config.grid.nlon)
 
 
-def _contents(
+def _spec(
     config: ShallowWaterData,
     experiments: list[Experiment],
     plans: list[Plan],
     times: NDArray[np.datetime64],
-) -> Contents:
+) -> StoreSpec:
     wrong = [name for name in config.variables if name not in CHANNELS]
     if wrong:
         raise ValueError(
@@ -286,11 +285,11 @@ def _contents(
     grid = _grid(config)
     names = ", ".join(dict.fromkeys(e.name for e in experiments))
     static = {}
-    orographies = {id(e): e.solver.setting.orography for e in experiments}
+    orographies = {id(e): e.solver.physics.orography for e in experiments}
     if len(experiments) == 1 and (surface := orographies[id(experiments[0])]) is not None:
-        height = surface / experiments[0].solver.setting.planet.gravity
+        height = surface / experiments[0].solver.physics.planet.gravity
         static[VARIABLES["orography"]] = Sampler(grid, config.lmax, ()).scalar(height).numpy()
-    return Contents(
+    return StoreSpec(
         grid=grid,
         channels=tuple(variable(name) for name in config.variables),
         time=times,
@@ -303,5 +302,5 @@ def _contents(
             np.array([p.seed for p in plans]), tuple(config.cases[p.case].name for p in plans)
         ),
         static=static,
-        radius=experiments[0].solver.setting.planet.radius,
+        radius=experiments[0].solver.physics.planet.radius,
     )

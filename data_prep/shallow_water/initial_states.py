@@ -26,7 +26,7 @@ _NOISE_DEGREES = 12
 
 def random(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
     """Independent Gaussian coefficients of degrees 1 to the cutoff, for all three fields."""
-    planet, phi = solver.setting.planet, solver.setting.mean_geopotential
+    planet, phi = solver.physics.planet, solver.physics.mean_geopotential
     state = _gaussian(solver.lmax, values["cutoff"], generator)
     state[:GEOPOTENTIAL] *= values["mach"] * math.sqrt(phi) / planet.radius
     state[GEOPOTENTIAL] *= planet.gravity * values["height_amplitude"]
@@ -49,8 +49,8 @@ def cosine_bell(solver: ShallowWater, values: Values, generator: np.random.Gener
     ) * torch.cos(longitude - place[1])
     share = torch.arccos(cosine.clamp(-1, 1)) / math.radians(values["bell_radius"])
     bell = values["bell_height"] / 2 * (1 + torch.cos(math.pi * share)) * (share < 1)
-    vorticity = 2 * values["wind"] / solver.setting.planet.radius * _sine_about_axis(solver)
-    fields = (vorticity, torch.zeros_like(vorticity), solver.setting.planet.gravity * bell)
+    vorticity = 2 * values["wind"] / solver.physics.planet.radius * _sine_about_axis(solver)
+    fields = (vorticity, torch.zeros_like(vorticity), solver.physics.planet.gravity * bell)
     return solver.coefficients(torch.stack(fields))
 
 
@@ -60,10 +60,10 @@ def solid_rotation(solver: ShallowWater, values: Values, generator: np.random.Ge
     With wind u₀ at the equator Φ = Φ₀ − (aΩu₀ + u₀²/2) s², s the sine of the latitude about the
     axis; `mean_height` is Φ₀ / g (Williamson 2 and 5).
     """
-    setting, wind = solver.setting, values["wind"]
-    planet, sine = setting.planet, _sine_about_axis(solver)
+    physics, wind = solver.physics, values["wind"]
+    planet, sine = physics.planet, _sine_about_axis(solver)
     deviation = -(planet.radius * planet.rotation * wind + wind**2 / 2) * sine**2
-    top = planet.gravity * values["mean_height"] - setting.mean_geopotential
+    top = planet.gravity * values["mean_height"] - physics.mean_geopotential
     vorticity = 2 * wind / planet.radius * sine
     state = solver.coefficients(torch.stack((vorticity, torch.zeros_like(sine), top + deviation)))
     return _on_surface(solver, state, mean_too=True)
@@ -71,7 +71,7 @@ def solid_rotation(solver: ShallowWater, values: Values, generator: np.random.Ge
 
 def rossby_haurwitz(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
     """A Rossby-Haurwitz wave of wavenumber R with the geopotential of Williamson 6."""
-    planet = solver.setting.planet
+    planet = solver.physics.planet
     a, omega = planet.radius, planet.rotation
     w, k, r = values["zonal_rate"], values["wave_rate"], values["wavenumber"]
     if r != int(r) or not 1 <= r < solver.lmax / 2 - 1:
@@ -108,7 +108,7 @@ def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) ->
     wind = torch.where(inside, values["wind"] / peak * torch.exp(1 / product), 0.0)
     # ζ = −(1/(a cos φ)) ∂(u cos φ)/∂φ
     slope = -(2 * latitude - south - north) / product**2
-    vorticity = wind * (torch.tan(latitude) - slope) / solver.setting.planet.radius
+    vorticity = wind * (torch.tan(latitude) - slope) / solver.physics.planet.radius
     zero = torch.zeros_like(vorticity)
     state = _balanced(solver, solver.coefficients(torch.stack((vorticity, zero, zero))))
 
@@ -118,7 +118,7 @@ def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) ->
     share_north = north_of_it / math.radians(values["bump_width_latitude"])
     shape = torch.exp(-(share_east**2) - share_north**2)
     bump = values["bump_height"] * torch.cos(latitude) * shape
-    state[GEOPOTENTIAL] += solver.coefficients(solver.setting.planet.gravity * bump)
+    state[GEOPOTENTIAL] += solver.coefficients(solver.physics.planet.gravity * bump)
     return state
 
 
@@ -126,7 +126,7 @@ def perturbed_climate(
     solver: ShallowWater, values: Values, generator: np.random.Generator
 ) -> Tensor:
     """The jets of the forced climate at an equinox, and weak random vorticity."""
-    climate = solver.setting.forcing
+    climate = solver.physics.forcing
     assert isinstance(climate, Climate)
     state = climate.target(_EQUINOX)
     noise = _gaussian(solver.lmax, _NOISE_DEGREES, generator)[0]
@@ -136,7 +136,7 @@ def perturbed_climate(
 
 def _on_surface(solver: ShallowWater, state: Tensor, mean_too: bool = False) -> Tensor:
     """Take the surface from a state of the free surface: φ = Φ − Φ_s."""
-    orography = solver.setting.orography
+    orography = solver.physics.orography
     if orography is not None:
         mean = state[GEOPOTENTIAL, 0, 0].clone()
         state[GEOPOTENTIAL] -= orography.to(state)
@@ -180,4 +180,4 @@ def _coordinates(solver: ShallowWater) -> tuple[Tensor, Tensor]:
 
 def _sine_about_axis(solver: ShallowWater) -> Tensor:
     """Sine of the latitude about the planet's axis, (nlat, nlon)."""
-    return solver.setting.planet.sine_about_axis(solver.grid)
+    return solver.physics.planet.sine_about_axis(solver.grid)

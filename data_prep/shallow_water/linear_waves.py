@@ -133,27 +133,40 @@ class LinearWaves:
     def _part(self, m: int, parity: int) -> tuple[Tensor, Tensor]:
         """L of one order and symmetry: δ, φ with l − m of the parity, ζ with the other one."""
         degree = torch.arange(m, self.lmax)
-        wavy, turning = degree[parity::2], degree[1 - parity :: 2]
-        where = torch.cat((turning, self.lmax + wavy, 2 * self.lmax + wavy)) * self.lmax + m
-        nz, nd = len(turning), len(wavy)
+        divergence_degrees, vorticity_degrees = degree[parity::2], degree[1 - parity :: 2]
+        where = (
+            torch.cat(
+                (
+                    vorticity_degrees,
+                    self.lmax + divergence_degrees,
+                    2 * self.lmax + divergence_degrees,
+                )
+            )
+            * self.lmax
+            + m
+        )
+        nz, nd = len(vorticity_degrees), len(divergence_degrees)
         zeta, delta, phi = slice(0, nz), slice(nz, nz + nd), slice(nz + nd, nz + 2 * nd)
 
         matrix = torch.zeros(nz + 2 * nd, nz + 2 * nd, dtype=torch.complex128)
         rossby = 2j * self.rotation * m
         d = self.damping
         matrix[zeta, zeta] = torch.diag(
-            rossby * _inverse_eigenvalue(turning) - d.vorticity[turning, m]
+            rossby * _inverse_eigenvalue(vorticity_degrees) - d.vorticity[vorticity_degrees, m]
         )
         matrix[delta, delta] = torch.diag(
-            rossby * _inverse_eigenvalue(wavy) - d.divergence[wavy, m]
+            rossby * _inverse_eigenvalue(divergence_degrees) - d.divergence[divergence_degrees, m]
         )
-        matrix[phi, phi] = torch.diag(-d.geopotential[wavy, m] + 0j)
+        matrix[phi, phi] = torch.diag(-d.geopotential[divergence_degrees, m] + 0j)
         matrix[delta, phi] = torch.diag(
-            self.gravity * (wavy * (wavy + 1)).double() / self.radius**2 + 0j
+            self.gravity * (divergence_degrees * (divergence_degrees + 1)).double() / self.radius**2
+            + 0j
         )
-        matrix[phi, delta] = torch.diag(-self.mean_geopotential * (wavy > 0).double() + 0j)
-        matrix[zeta, delta] = -self._coriolis(turning, wavy, m)
-        matrix[delta, zeta] = self._coriolis(wavy, turning, m)
+        matrix[phi, delta] = torch.diag(
+            -self.mean_geopotential * (divergence_degrees > 0).double() + 0j
+        )
+        matrix[zeta, delta] = -self._coriolis(vorticity_degrees, divergence_degrees, m)
+        matrix[delta, zeta] = self._coriolis(divergence_degrees, vorticity_degrees, m)
         return where, matrix
 
     def _coriolis(self, to: Tensor, of: Tensor, m: int) -> Tensor:

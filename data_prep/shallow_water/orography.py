@@ -9,7 +9,7 @@ from torch import Tensor
 
 from configs.schema import FilesData
 from configs.variables import VARIABLES
-from data_prep.ingest.fields import Unclear, find_fields
+from data_prep.ingest.fields import AmbiguousField, find_fields
 from data_prep.ingest.readers import Files
 from data_prep.ingest.regrid import Regridder
 from data_prep.shallow_water.physics import analysed
@@ -34,7 +34,7 @@ def read_surface(path: Path, lmax: int) -> Tensor:
     with Files({orography.name, *orography.aliases}) as files:
         try:
             found = find_fields(files, path, orography, config, exact_grid=False)
-        except Unclear as error:
+        except AmbiguousField as error:
             raise ValueError(
                 f"{error.reason}; the solver reads one field of heights in m: put it in a file of "
                 "its own, with units 'm'"

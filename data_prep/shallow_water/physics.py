@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.forced_climate import Climate, mountains
-from data_prep.shallow_water.planet import Hyperdiffusion, Planet, Setting, quadratic_grid
+from data_prep.shallow_water.planet import Hyperdiffusion, Physics, Planet, quadratic_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import RealSHT
 
 Values = Mapping[str, float]
 
 
-def planet(**constants: float) -> dict[str, float]:
+def planet_defaults(**constants: float) -> dict[str, float]:
     """Constants of a planet, and others."""
     earth = Planet()
     return {
@@ -28,9 +28,9 @@ def planet(**constants: float) -> dict[str, float]:
     }
 
 
-def deep(*, mean_height: float, hyperdiffusion_hours: float) -> dict[str, float]:
+def layer_defaults(*, mean_height: float, hyperdiffusion_hours: float) -> dict[str, float]:
     """Constants of a planet with a layer and what diffuses in it."""
-    return planet(
+    return planet_defaults(
         mean_height=mean_height,
         hyperdiffusion_hours=hyperdiffusion_hours,
         hyperdiffusion_power=8.0,
@@ -38,33 +38,52 @@ def deep(*, mean_height: float, hyperdiffusion_hours: float) -> dict[str, float]
     )
 
 
-def layer(values: Values, lmax: int, surface: Tensor | None) -> Setting:
-    """A layer over whatever surface, free of forcing.
+def make_physics(values: Values, lmax: int, surface: Tensor | None, **more: object) -> Physics:
+    """Return the physics of a layer over a surface.
 
     Args:
-        values: constants of the case; `mean_height` is that of the free surface.
-        lmax: truncation, exclusive.
-        surface: coefficients of its height, m; None for a flat one.
+        values: Constants of the case; `mean_height` is the mean height of the free surface.
+        lmax: Truncation, exclusive.
+        surface: Coefficients of the height of the surface, m; None for a flat surface.
+        more: Other attributes of `Physics`, such as its forcing.
+
+    Raises:
+        ValueError: if the mean depth of the layer is not positive.
     """
-    return _over(values, surface)
+    depth = values["mean_height"]
+    if surface is not None:
+        depth -= float(surface[0, 0].real) / math.sqrt(4 * math.pi)
+    if depth <= 0:
+        raise ValueError(
+            f"mean_height {values['mean_height']:g} m leaves a layer {depth:g} m deep; expected a "
+            "positive depth above the mean of the surface"
+        )
+    return Physics(
+        _planet(values),
+        mean_geopotential=values["gravity"] * depth,
+        hyperdiffusion=_hyperdiffusion(values),
+        viscosity=_not_negative(values, "viscosity"),
+        orography=None if surface is None else values["gravity"] * surface,
+        **more,  # type: ignore[arg-type]
+    )
 
 
-def mountain(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+def mountain(values: Values, lmax: int, surface: Tensor | None) -> Physics:
     """A layer over one conical mountain: height in m, place and radius in degrees."""
-    return _over(values, analysed(cone(quadratic_grid(lmax), values), lmax))
+    return make_physics(values, lmax, analysed(cone(quadratic_grid(lmax), values), lmax))
 
 
-def tilted(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+def tilted(values: Values, lmax: int, surface: Tensor | None) -> Physics:
     """A layer on a planet whose axis is at an angle α (degrees) to that of the grid."""
-    return Setting(_planet(values), values["gravity"] * values["mean_height"])
+    return Physics(_planet(values), values["gravity"] * values["mean_height"])
 
 
-def advection(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+def advection(values: Values, lmax: int, surface: Tensor | None) -> Physics:
     """A given wind that carries the height."""
-    return Setting(_planet(values), mean_geopotential=0.0, frozen_wind=True)
+    return Physics(_planet(values), mean_geopotential=0.0, frozen_wind=True)
 
 
-def forced(values: Values, lmax: int, surface: Tensor | None) -> Setting:
+def forced(values: Values, lmax: int, surface: Tensor | None) -> Physics:
     """A climate: jets and sunlight that force the layer over mountains, and drag.
 
     The mountains are ours, times `mountain_scale`, unless a surface is given.
@@ -72,8 +91,9 @@ def forced(values: Values, lmax: int, surface: Tensor | None) -> Setting:
     if surface is None:
         height = values["mountain_scale"] * mountains(quadratic_grid(lmax)).numpy()
         surface = analysed(height, lmax)
-    return _over(
+    return make_physics(
         values,
+        lmax,
         surface,
         drag=_rate(values, "drag_days"),
         zonal_relaxation=_rate(values, "relaxation_days"),
@@ -104,26 +124,6 @@ def analysed(height: np.ndarray, lmax: int) -> Tensor:
     """Coefficients (lmax, lmax) of a field on the solver's grid."""
     transform = RealSHT(quadratic_grid(lmax), lmax=lmax, mmax=lmax)
     return transform(torch.from_numpy(np.ascontiguousarray(height, dtype=np.float64)))
-
-
-def _over(values: Values, surface: Tensor | None, **more: object) -> Setting:
-    """A layer whose mean depth is that of the free surface less that of the ground."""
-    depth = values["mean_height"]
-    if surface is not None:
-        depth -= float(surface[0, 0].real) / math.sqrt(4 * math.pi)
-    if depth <= 0:
-        raise ValueError(
-            f"mean_height {values['mean_height']:g} m leaves a layer {depth:g} m deep; expected a "
-            "positive depth above the mean of the surface"
-        )
-    return Setting(
-        _planet(values),
-        mean_geopotential=values["gravity"] * depth,
-        hyperdiffusion=_hyperdiffusion(values),
-        viscosity=_not_negative(values, "viscosity"),
-        orography=None if surface is None else values["gravity"] * surface,
-        **more,  # type: ignore[arg-type]
-    )
 
 
 def _planet(values: Values) -> Planet:

@@ -74,7 +74,7 @@ class Hyperdiffusion:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Physics:
     """All that acts on a state, and does not differ between the trajectories of a case.
 
     Attributes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, VORTICITY
-from data_prep.shallow_water.planet import Setting
+from data_prep.shallow_water.planet import Physics
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -42,12 +42,12 @@ class Sampler:
         """Field (..., nlat, nlon) of coefficients (..., lmax, lmax)."""
         return self._inverse(self._kept(coeffs))
 
-    def __call__(self, state: Tensor, setting: Setting) -> Tensor:
+    def __call__(self, state: Tensor, physics: Physics) -> Tensor:
         """Fields of states (..., 3, lmax, lmax) in physical units, (..., channel, nlat, nlon)."""
         vorticity, divergence, layer = (
             state[..., i, :, :] for i in (VORTICITY, DIVERGENCE, GEOPOTENTIAL)
         )
-        surface = layer if setting.orography is None else layer + setting.orography.to(layer)
+        surface = layer if physics.orography is None else layer + physics.orography.to(layer)
         scalars = {"geopotential": surface, "vorticity": vorticity, "divergence": divergence}
         names = [name for name in self.variables if name in scalars]
         fields: dict[str, Tensor] = {}
@@ -55,13 +55,13 @@ class Sampler:
             stacked = self.scalar(torch.stack([scalars[name] for name in names], dim=-3))
             fields |= dict(zip(names, stacked.unbind(-3), strict=True))
         if "geopotential" in fields:
-            fields["geopotential"] = fields["geopotential"] + setting.mean_geopotential
+            fields["geopotential"] = fields["geopotential"] + physics.mean_geopotential
         if len(names) < len(self.variables):
             wind = wind_from_vorticity_divergence(
                 self._inverse_vector,
                 self._kept(vorticity),
                 self._kept(divergence),
-                setting.planet.radius,
+                physics.planet.radius,
             )
             fields["eastward_wind"], fields["northward_wind"] = wind.unbind(-3)
         return torch.stack([fields[name] for name in self.variables], dim=-3)

@@ -53,7 +53,7 @@ def draw_failure(path: Path, vorticity: NDArray[np.floating], title: str) -> Non
     graticule(axes, SIGNED)
     label = with_units("relative vorticity", "s-1", power)
     figure.colorbar(image, label=label, format=numbers(power))
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 @picture_style()
@@ -88,7 +88,7 @@ def draw_diagnostics(
     last.set(xlabel="spherical-harmonic degree", title="Kinetic energy, mean of the trajectories")
     last.set_ylabel(with_units("energy per degree", "m2 s-2"))
     last.legend()
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 def _draw_change(axes: Axes, days: NDArray[np.float64], values: NDArray[np.float64]) -> None:

@@ -20,7 +20,7 @@ class _Ended:
     error: BaseException | None = None
 
 
-def side_by_side(
+def run_in_threads(
     jobs: Iterable[Iterable[T]], n: int, stopped: threading.Event | None = None
 ) -> Generator[T]:
     """What some iterables yield, n of them at a time, each in a thread with its share of torch's.

@@ -29,14 +29,14 @@ class Block:
 
     Attributes:
         start: index of the first time.
-        members: positions of the trajectories in the batch.
-        fields: (member, time, channel, nlat, nlon) float32.
-        integrals: (member, time, 4), see `diagnostics.INTEGRALS`.
-        spectrum: kinetic energy of each degree, (member, time, lmax).
+        positions: positions of the trajectories in the batch.
+        fields: (position, time, channel, nlat, nlon) float32.
+        integrals: (position, time, 4), see `diagnostics.INTEGRALS`.
+        spectrum: kinetic energy of each degree, (position, time, lmax).
     """
 
     start: int
-    members: tuple[int, ...]
+    positions: tuple[int, ...]
     fields: NDArray[np.float32]
     integrals: NDArray[np.float64]
     spectrum: NDArray[np.float64]
@@ -47,12 +47,12 @@ class Failure:
     """A trajectory that stopped because a value was not finite.
 
     Attributes:
-        member: its position in the batch.
+        position: its position in the batch.
         time: at which it was found.
         last: its last finite state, (3, lmax, lmax).
     """
 
-    member: int
+    position: int
     time: np.datetime64
     last: Tensor
 
@@ -92,11 +92,11 @@ def solve(
     for i in range(len(times)):
         if i > 0:
             yield from batch.advance(moments[i - 1], moments[i], times[i])
-        if not batch.members or stopped.is_set():
+        if not batch.positions or stopped.is_set():
             return
         collected.append(batch.sample(i, sampler))
         if i + 1 == len(times) or len(collected) == block:
-            yield _joined(collected, tuple(batch.members))
+            yield _joined(collected, tuple(batch.positions))
             collected = []
 
 
@@ -105,7 +105,7 @@ class _Batch:
 
     def __init__(self, experiment: Experiment, seeds: list[int], config: ShallowWaterData) -> None:
         self.solver, self.solver_dt = experiment.solver, config.solver_dt
-        self.members = list(range(len(seeds)))
+        self.positions = list(range(len(seeds)))
         self.state = torch.stack([experiment.initial_state(seed) for seed in seeds])
 
     def advance(self, start: float, end: float, time: np.datetime64) -> Iterator[Failure]:
@@ -114,27 +114,27 @@ class _Batch:
         after = advance(self.solver, before, float(start), float(end - start), self.solver_dt)
         good = after.isfinite().flatten(1).all(dim=1)
         for row in torch.nonzero(~good).flatten().tolist():
-            yield Failure(self.members[row], time, before[row])
+            yield Failure(self.positions[row], time, before[row])
         kept = torch.nonzero(good).flatten().tolist()
-        self.members, self.state = [self.members[row] for row in kept], after[good]
+        self.positions, self.state = [self.positions[row] for row in kept], after[good]
 
     def sample(self, index: int, sampler: Sampler) -> Block:
         """The present state as a block of one time."""
         return Block(
             index,
-            tuple(self.members),
-            sampler(self.state, self.solver.setting).float().cpu().numpy()[:, None],
+            tuple(self.positions),
+            sampler(self.state, self.solver.physics).float().cpu().numpy()[:, None],
             integrals(self.solver, self.state).cpu().numpy()[:, None],
             kinetic_energy_spectrum(self.solver, self.state).cpu().numpy()[:, None],
         )
 
 
-def _joined(blocks: list[Block], members: tuple[int, ...]) -> Block:
-    """Blocks of one time after the other as one, of the members that are in all."""
-    rows = [[block.members.index(member) for member in members] for block in blocks]
+def _joined(blocks: list[Block], positions: tuple[int, ...]) -> Block:
+    """Blocks of one time after the other as one, of the positions that are in all."""
+    rows = [[block.positions.index(position) for position in positions] for block in blocks]
     return Block(
         blocks[0].start,
-        members,
+        positions,
         *(
             np.concatenate(
                 [getattr(b, name)[row] for b, row in zip(blocks, rows, strict=True)], axis=1

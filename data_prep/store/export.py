@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import zarr
 from configs import layout
 from data_prep.store.arrays import array, channel_attributes, open_store, strings, times
 from data_prep.store.damage import damage_named
-from data_prep.store.output import refuse_existing
+from data_prep.store.outputs import check_output, written_beside
 
 _SPLIT_CODES = ("", *layout.SPLITS)
 _CALENDAR = "proleptic_gregorian"
@@ -40,17 +39,15 @@ def export_netcdf(
         FileExistsError: if `out` exists.
         ValueError: if the store is damaged.
     """
-    path, out = Path(path), Path(out)
+    path = Path(path)
     group = open_store(path)
-    refuse_existing(out)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        with damage_named(path), netCDF4.Dataset(partial, "w", format="NETCDF4") as file:
-            _write(file, group, path, progress)
-        refuse_existing(out)
-        os.rename(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    out = check_output(out)
+    with (
+        written_beside(out) as scratch,
+        damage_named(path),
+        netCDF4.Dataset(scratch, "w", format="NETCDF4") as file,
+    ):
+        _write(file, group, path, progress)
     return out
 
 

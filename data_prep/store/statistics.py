@@ -78,7 +78,7 @@ def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:
     if fields.ndim == 4:
         yield from ((time,) for time in train)
     else:
-        yield from ((member, time) for member in train for time in range(fields.shape[1]))
+        yield from ((trajectory, time) for trajectory in train for time in range(fields.shape[1]))
 
 
 def train_states(group: zarr.Group) -> Iterator[tuple[tuple[int, ...], NDArray[np.floating]]]:

@@ -8,9 +8,8 @@ store by one rename, when all pieces and the statistics are in it.
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,10 @@ from numpy.typing import NDArray
 
 from configs import layout
 from data_prep.store.climatology import write_climatology
-from data_prep.store.contents import Contents, Trajectories, create_empty
-from data_prep.store.describe import describe
-from data_prep.store.export import export_netcdf
-from data_prep.store.output import lock, refuse_existing
+from data_prep.store.outputs import check_output, locked, remove
+from data_prep.store.spec import StoreSpec, create_empty
 from data_prep.store.spectra import write_largest_power
 from data_prep.store.statistics import write_statistics
-
-__all__ = [
-    "Contents", "StoreWriter", "Trajectories", "describe", "export_netcdf", "refuse_existing",
-]  # fmt: skip
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -42,13 +35,13 @@ class StoreWriter:
     other's.
     """
 
-    def __init__(self, path: str | Path, contents: Contents, *, resume: bool = False) -> None:
+    def __init__(self, path: str | Path, spec: StoreSpec, *, resume: bool = False) -> None:
         """Create the work folder, or with `resume` take up one that was left.
 
         Args:
             path: where the store will be.
-            contents: what it will hold.
-            resume: keep the pieces that an earlier writer of the same contents completed.
+            spec: what it will hold.
+            resume: keep the pieces that an earlier writer of the same spec completed.
 
         Raises:
             FileExistsError: if `path` exists, or another process is writing it.
@@ -56,11 +49,12 @@ class StoreWriter:
             OSError: if there is no space for an empty store; nothing is left then.
             ValueError: if `resume` meets pieces that another configuration made.
         """
-        self.path, self.contents, self.resume = Path(path), contents, resume
-        refuse_existing(self.path)
+        self.path, self.spec, self.resume = Path(path), spec, resume
+        check_output(self.path)
         self.work = self.path.absolute().parent / f".{self.path.name}.partial"
         try:
-            self._lock = lock(self.work)
+            self._lock = ExitStack()
+            self._lock.enter_context(locked(self.work))
             try:
                 self._take_up_or_create()
             except BaseException:
@@ -95,23 +89,23 @@ class StoreWriter:
     @property
     def missing(self) -> list[int]:
         """Trajectories (or first times of blocks) that are still to be written, in order."""
-        step = self.contents.times_per_shard
+        step = self.spec.times_per_shard
         whole = (
-            range(0, len(self.contents.time), step)
-            if self.contents.trajectories is None
-            else range(len(self.contents.trajectories.seed))
+            range(0, len(self.spec.time), step)
+            if self.spec.trajectories is None
+            else range(len(self.spec.trajectories.seed))
         )
         done = self.done
         return [index for index in whole if index not in done]
 
     def blocks(self) -> Iterator[slice]:
         """Ranges of time that `write_times` takes, those that are still to be written."""
-        n = self.contents.times_per_shard
+        n = self.spec.times_per_shard
         for start in self.missing:
-            yield slice(start, min(start + n, len(self.contents.time)))
+            yield slice(start, min(start + n, len(self.spec.time)))
 
     @property
-    def beside(self) -> Path:
+    def scratch(self) -> Path:
         """A folder for what is collected until the store is finished, and is kept as the pieces."""
         return self.work / "beside"
 
@@ -130,8 +124,8 @@ class StoreWriter:
         Raises:
             ValueError: if the shape is not the store's or a value is not finite.
         """
-        fields = self._checked(fields, self.contents.time)
-        n = self.contents.times_per_shard
+        fields = self._checked(fields, self.spec.time)
+        n = self.spec.times_per_shard
         for start in range(0, len(fields), n):
             self._put([index], start, fields[None, start : start + n])
         self._mark(index)
@@ -141,23 +135,23 @@ class StoreWriter:
 
         Args:
             indices: which ones.
-            start: first of the times; a multiple of `contents.times_per_shard`.
+            start: first of the times; a multiple of `spec.times_per_shard`.
             fields: (trajectory, k, channel, nlat, nlon), k that number or what is left.
 
         Raises:
             ValueError: if the shape is not the part's or a value is not finite.
         """
-        time = self.contents.time[start : start + self.contents.times_per_shard]
+        time = self.spec.time[start : start + self.spec.times_per_shard]
         self._put(indices, start, np.stack([self._checked(each, time) for each in fields]))
 
     def complete(self, index: int) -> None:
         """Mark a trajectory done, whose parts are all written."""
         self._mark(index)
 
-    def give_up(self, index: int) -> None:
+    def mark_failed(self, index: int) -> None:
         """Mark a trajectory done that could not be solved: it belongs to no split, and is NaN."""
-        n = self.contents.times_per_shard
-        for start in range(0, len(self.contents.time), n):
+        n = self.spec.times_per_shard
+        for start in range(0, len(self.spec.time), n):
             self._fields[index, start : start + n] = np.nan
         split = self._group[layout.SPLIT]
         assert isinstance(split, zarr.Array)
@@ -175,7 +169,7 @@ class StoreWriter:
         Raises:
             ValueError: if the shape is not the block's or a value inside the mask is not finite.
         """
-        self._fields[times] = self._checked(fields, self.contents.time[times])
+        self._fields[times] = self._checked(fields, self.spec.time[times])
         self._mark(times.start)
 
     def finalise(self) -> Path:
@@ -190,12 +184,12 @@ class StoreWriter:
         """
         if missing := self.missing:
             raise ValueError(f"{self.path}: {len(missing)} pieces are not written yet: {missing}")
-        write_statistics(self._group, self.contents.grid)
-        if self.contents.trajectories is None:
-            write_climatology(self._group, self.contents.grid)
-        write_largest_power(self._group, self.contents.grid)
-        refuse_existing(self.path)
-        os.rename(self.work / "store", self.path)
+        write_statistics(self._group, self.spec.grid)
+        if self.spec.trajectories is None:
+            write_climatology(self._group, self.spec.grid)
+        write_largest_power(self._group, self.spec.grid)
+        check_output(self.path)
+        (self.work / "store").rename(self.path)
         self._leave(keep=False)
         return self.path
 
@@ -218,11 +212,11 @@ class StoreWriter:
         store = self.work / "store"
         if not (self.resume and self._created.exists() and self._take_up(store)):
             self._created.unlink(missing_ok=True)
-            for leftover in (store, self.work / "done", self.beside):
-                shutil.rmtree(leftover, ignore_errors=True)
+            for leftover in (store, self.work / "done", self.scratch):
+                remove(leftover)
             (self.work / "done").mkdir()
-            self.beside.mkdir()
-            self._group = create_empty(store, self.contents)
+            self.scratch.mkdir()
+            self._group = create_empty(store, self.spec)
             self._created.touch()
         array = self._group[layout.FIELDS]
         assert isinstance(array, zarr.Array)
@@ -231,7 +225,7 @@ class StoreWriter:
     def _take_up(self, store: Path) -> bool:
         """Open what an earlier writer left, unless it left nothing that this one can use."""
         self._group = zarr.open_group(store, mode="r+")
-        if self._group.attrs[layout.CONFIGURATION] == self.contents.configuration:
+        if self._group.attrs[layout.CONFIGURATION] == self.spec.configuration:
             return True
         if self.done:
             raise ValueError(
@@ -242,20 +236,20 @@ class StoreWriter:
 
     def _checked(self, fields: NDArray[np.floating], time: NDArray[Any]) -> NDArray[np.float32]:
         """The fields as float32 with NaN outside the mask."""
-        expected = (len(time), *self.contents.shape[-3:])
+        expected = (len(time), *self.spec.shape[-3:])
         if fields.shape != expected:
             raise ValueError(f"fields of shape {fields.shape}; expected {expected}")
         values = np.asarray(fields, dtype=np.float32)
-        valid = np.True_ if self.contents.mask is None else self.contents.mask
+        valid = np.True_ if self.spec.mask is None else self.spec.mask
         wrong = ~np.isfinite(values) & valid
         if wrong.any():
             t, c = np.argwhere(wrong)[0][:2]
             raise ValueError(
-                f"{self.contents.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
+                f"{self.spec.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
                 f"{int(wrong[t, c].sum())} values that are missing or infinite; a store takes "
                 "missing values only where its channel's mask says so"
             )
-        return values if self.contents.mask is None else np.where(valid, values, np.float32(np.nan))
+        return values if self.spec.mask is None else np.where(valid, values, np.float32(np.nan))
 
     def _put(self, indices: Sequence[int], start: int, fields: NDArray[np.float32]) -> None:
         """Write a shard of each of some trajectories, (trajectory, time, channel, nlat, nlon)."""
@@ -271,5 +265,5 @@ class StoreWriter:
 
     def _leave(self, keep: bool) -> None:
         if not keep:
-            shutil.rmtree(self.work, ignore_errors=True)
-        os.close(self._lock)
+            remove(self.work)
+        self._lock.close()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from configs import layout
 from configs.schema import RolloutConfig
-from data_prep.store.output_paths import check_output
+from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.failures import EarlyStop, first_failures

@@ -9,7 +9,7 @@ from typing import Self
 
 from torch import Tensor
 
-from data_prep.store.output_paths import check_output
+from data_prep.store.outputs import check_output
 from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.writer import SUFFIXES, ForecastWriter
 from sphere_ops.parallel.mesh import current
@@ -44,7 +44,7 @@ class SharedWriter:
         self._writer: ForecastWriter | None = None
         if self._mesh.is_first:
             self._writer = ForecastWriter(path, axes, attributes, batch_size=batch_size, rows=rows)
-        created = self._mesh.broadcast(str(self._writer.partial) if self._writer else None)
+        created = self._mesh.broadcast(str(self._writer.scratch) if self._writer else None)
         if self._writer is None and self._each and (self._by_rows or latitude.is_first):
             self._writer = ForecastWriter(
                 path, axes, attributes, batch_size=batch_size, rows=rows, joined=Path(created)

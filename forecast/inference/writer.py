@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.store.output_paths import cannot_write, check_output, remove
+from data_prep.store.outputs import cannot_write, check_output, written_beside
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
 from forecast.inference.file_formats import FileFormat, NetCDFFormat, ZarrFormat
 
@@ -48,7 +47,7 @@ class ForecastWriter:
             batch_size: largest number of forecasts that one `write` brings.
             rows: rows of the grid that this writer writes, as many as any other's; all if not
                 given. Of more than one, the file is zarr.
-            joined: `partial` of the writer that created the file.
+            joined: `scratch` of the writer that created the file.
 
         Raises:
             ValueError: for another suffix.
@@ -57,7 +56,8 @@ class ForecastWriter:
         """
         self.path = check_output(path, SUFFIXES)
         self.axes = axes
-        self.partial = joined or self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._output = ExitStack()
+        self.scratch = joined or self._output.enter_context(written_beside(self.path))
         self._rows = rows or slice(0, axes.grid.nlat)
         n_rows = self._rows.stop - self._rows.start
         per_step = 4 * len(axes.channels) * batch_size * n_rows * axes.grid.nlon
@@ -68,9 +68,10 @@ class ForecastWriter:
         self._ended: dict[int, int] = {}
         self._created = joined is None
         kind = NetCDFFormat if self.path.suffix == ".nc" else ZarrFormat
-        self._file: FileFormat = kind(self.partial, new=self._created)
+        self._file: FileFormat = kind(self.scratch, new=self._created)
         if self._created:
             define(self._file, axes, attributes, self._held, n_rows)
+            self._output.push(self._close)
 
     def write(self, forecast_indices: Sequence[int], position: int, fields: NDArray[Any]) -> None:
         """Take the state of some forecasts at one lead time.
@@ -111,21 +112,18 @@ class ForecastWriter:
         trace: TracebackType | None,
     ) -> None:
         """Put the file in its place, or remove it after an exception; the one that created it."""
-        if not self._created:
-            return
-        try:
-            if kind is None:
-                self.flush()
-                with self._named_errors():
-                    define_last_step(self._file, self.axes, self._ended)
-                    self._file.close()
-                check_output(self.path, SUFFIXES)  # someone else may have been faster
-                self.partial.rename(self.path)
-            else:
-                with suppress(RuntimeError, OSError):  # what went wrong first is what counts
-                    self._file.close()
-        finally:
-            remove(self.partial)
+        self._output.__exit__(kind, error, trace)
+
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Complete the file, or only close it after an exception."""
+        if kind is None:
+            self.flush()
+            with self._named_errors():
+                define_last_step(self._file, self.axes, self._ended)
+                self._file.close()
+        else:
+            with suppress(RuntimeError, OSError):  # the first error is the one to report
+                self._file.close()
 
     def flush(self) -> None:
         """Write what is held back."""

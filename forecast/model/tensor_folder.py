@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.output_paths import cannot_write
+from data_prep.store.outputs import cannot_write, scratch_beside
 
 
 def write_folder(
@@ -41,31 +41,28 @@ def write_folder(
     Raises:
         OSError: if it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        save_file(contiguous, partial / tensors_name)
-        files = (partial / tensors_name, path / tensors_name)
-        digests = [file_digest(file) for file in files if file.exists()]
-        text = json.dumps({**values, layout.DIGESTS: digests}, indent=1)
-        (partial / values_name).write_text(text, encoding="utf-8")
-        shutil.copymode(partial / values_name, partial / tensors_name)  # safetensors' is 0600
-        for name in (tensors_name, values_name):
-            with open(partial / name, "rb") as file:
-                os.fsync(file.fileno())
-        if path.exists():
-            # In this order, since the new description allows the old tensors, too: a kill between
-            # the two leaves a package that loads.
-            for name in (values_name, tensors_name):
-                os.replace(partial / name, path / name)
-        else:
-            os.rename(partial, path)
+        with scratch_beside(path) as scratch:
+            scratch.mkdir(parents=True)
+            contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+            save_file(contiguous, scratch / tensors_name)
+            files = (scratch / tensors_name, path / tensors_name)
+            digests = [file_digest(file) for file in files if file.exists()]
+            text = json.dumps({**values, layout.DIGESTS: digests}, indent=1)
+            (scratch / values_name).write_text(text, encoding="utf-8")
+            shutil.copymode(scratch / values_name, scratch / tensors_name)  # safetensors' is 0600
+            for name in (tensors_name, values_name):
+                with open(scratch / name, "rb") as file:
+                    os.fsync(file.fileno())
+            if path.exists():
+                # In this order, since the new description allows the old tensors, too: a kill
+                # between the two leaves a package that loads.
+                for name in (values_name, tensors_name):
+                    os.replace(scratch / name, path / name)
+            else:
+                os.rename(scratch, path)
     except (SafetensorError, OSError) as error:
         raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -111,12 +108,3 @@ def read_tensors(file: Path, values: Mapping[str, Any]) -> dict[str, Tensor]:
         return load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged ({error}); copy it again") from error
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing in a folder."""
-    for leftover in folder.glob(".*.partial-*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ from configs.style import (
     with_units,
 )
 from configs.timestep import TimeStep
-from data_prep.store.output_paths import check_output
+from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import ForecastFile, open_output, steps_of

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from data_prep.store.output_paths import check_output, remove
+from data_prep.store.outputs import check_output, written_beside
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -25,12 +24,8 @@ def save(figure: Figure, out: str | Path) -> None:
         FileNotFoundError: if its folder is not.
     """
     path = check_output(out, SUFFIXES)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        figure.savefig(partial, format=path.suffix[1:])
-        partial.rename(path)
-    finally:
-        remove(partial)
+    with written_beside(path) as scratch:
+        figure.savefig(scratch, format=path.suffix[1:])
 
 
 def is_signed(standard_name: str, values: NDArray[np.floating]) -> bool:

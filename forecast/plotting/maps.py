@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from configs.style import GRATICULE, INK, MISSING, new_figure, numbers, picture_style, with_units
-from data_prep.store.output_paths import check_output
+from data_prep.store.outputs import check_output
 from forecast.inference.reader import ForecastFile
 from forecast.model.interpolate import at_points
 from forecast.plotting.coastlines import FILE

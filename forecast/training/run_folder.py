@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from configs import layout
 from configs.load import dump_config, load_config
 from configs.schema import Config
-from data_prep.store.output_paths import cannot_write
-from forecast.model.tensor_folder import remove_leftovers
+from data_prep.store.outputs import cannot_write, locked, remove_scratch, written_beside
 from forecast.training.trainer import StepResult
 
 NON_FINITE_FILE = "non_finite.jsonl"
-"""Log of the optimiser steps that were skipped, since their loss was not finite."""
+"""Log of skipped optimiser steps, one JSON object per line."""
 
 
 @contextlib.contextmanager
@@ -28,24 +25,18 @@ def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
         raise FileExistsError(
             f"{out} exists already; choose another folder, or go on with --resume"
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        held = (out / ".lock").open("w")
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    with held as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FileExistsError(
-                f"another process trains in {out}; wait for it or choose another folder"
-            ) from None
-        remove_leftovers(out)
+            stack.enter_context(locked(out))
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise cannot_write(out, error) from error
+        remove_scratch(out)
         if (out / layout.CONFIG_FILE).exists():
             _check_same_model(config, out)
-        partial = out / f".{layout.CONFIG_FILE}.partial-{os.getpid()}"
-        partial.write_text(dump_config(config), encoding="utf-8")
-        os.replace(partial, out / layout.CONFIG_FILE)
+        with written_beside(out / layout.CONFIG_FILE, replace=True) as scratch:
+            scratch.write_text(dump_config(config), encoding="utf-8")
         yield
 
 
@@ -79,13 +70,13 @@ def log_file(path: Path) -> Iterator[None]:
 
 
 def record_skipped(run: Path, step: int, result: StepResult, batch: Sequence[str]) -> None:
-    """Add a skipped optimiser step to the log of a run.
+    """Add a line to the log of optimiser steps that were skipped for a non-finite loss.
 
     Args:
-        run: folder of the run.
-        step: number of the step.
-        result: loss, gradient norm and learning rate of the step.
-        batch: windows of all processes, in words.
+        run: Run folder.
+        step: Number of the step.
+        result: Outcome of the step.
+        batch: Descriptions of the windows of all ranks.
     """
     report = {
         "step": step,

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import CLIMATOLOGY
-from data_prep.store.output_paths import check_output
+from data_prep.store.outputs import check_output, written_beside
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.verification.references import References
@@ -75,7 +75,8 @@ def evaluate(
     scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
     if current().is_first:
         write(scores, path)
-        summary.write_text(markdown(scores), encoding="utf-8")
+        with written_beside(summary) as scratch:
+            scratch.write_text(markdown(scores), encoding="utf-8")
     return scores
 
 

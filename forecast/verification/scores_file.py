@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME
-from data_prep.store.output_paths import check_output, remove
+from data_prep.store.outputs import written_beside
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.verification import metrics
 from forecast.verification.score_table import RMSE, SCORES, Score
@@ -85,19 +84,14 @@ def make_dataset(
 
 
 def write(scores: xr.Dataset, path: Path) -> None:
-    """Write beside the output and rename."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    """Write the scores to a netCDF file."""
     # CF forbids missing values in coordinates, for which xarray would declare a fill value.
     encoding: dict[Hashable, dict[str, Any]] = {
         name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
     }
     encoding[INIT_TIME]["dtype"] = "f8"  # CF 1.8 has no 64-bit integers
-    try:
-        scores.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-        check_output(path, (".nc",))
-        partial.rename(path)
-    finally:
-        remove(partial)
+    with written_beside(path) as scratch:
+        scores.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
 
 
 def _labels(dim: str, values: Any, long_name: str) -> tuple[str, NDArray[Any], dict[str, str]]:

@@ -32,7 +32,7 @@ def truth() -> Truth:
 
 @pytest.fixture(scope="session")
 def gridded() -> Callable[..., xr.Dataset]:
-    """A file in the house order that holds `truth` under the names given, with their means."""
+    """A file in the canonical order that holds `truth` under the names given, with their means."""
 
     def make(grid: Grid, times: np.ndarray = TIMES, units: str = "K", **means: float) -> xr.Dataset:
         dims = ("time", "latitude", "longitude")

@@ -13,7 +13,8 @@ import pytest
 from configs.layout import SPLITS
 from configs.timestep import TimeStep
 from configs.variables import variable
-from data_prep.store.writer import Contents, StoreWriter, Trajectories
+from data_prep.store.spec import StoreSpec, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 
@@ -107,7 +108,7 @@ def build_store(
     if orography:
         height = 1000.0 * _smooth(rng, 1, grid, np.zeros(1))[0, 0].clip(0)
         static[variable("orography")] = height
-    contents = Contents(
+    spec = StoreSpec(
         grid=grid,
         channels=tuple(variable(name) for name in channels),
         time=time,
@@ -123,7 +124,7 @@ def build_store(
         mask=valid,
         radius=6.37122e6 if trajectories else None,
     )
-    with StoreWriter(path, contents) as writer:
+    with StoreWriter(path, spec) as writer:
         if trajectories:
             for index, trajectory in enumerate(fields):
                 writer.write_trajectory(index, trajectory)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import layout
-from data_prep.store.output_paths import cannot_write
+from data_prep.store.outputs import cannot_write, written_beside
 from forecast.training.tracking.tracker import RunDescription, Tracker
 
 log = logging.getLogger(__name__)
@@ -179,9 +179,8 @@ class MetricsUploader(threading.Thread):
 
     def _remember(self, **news: Any) -> None:
         self._sent |= news
-        partial = self.run_folder / f".{_SENT_FILE}.partial-{os.getpid()}"
-        partial.write_text(json.dumps(self._sent), encoding="utf-8")
-        os.replace(partial, self.run_folder / _SENT_FILE)
+        with written_beside(self.run_folder / _SENT_FILE, replace=True) as scratch:
+            scratch.write_text(json.dumps(self._sent), encoding="utf-8")
 
 
 def _read_sent(run: Path) -> dict[str, Any]:

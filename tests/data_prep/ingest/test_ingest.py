@@ -11,7 +11,7 @@ import xarray as xr
 from configs.schema import FilesData
 from data_prep.ingest import series as series_module
 from data_prep.ingest.run import ingest
-from data_prep.store import contents as contents_module
+from data_prep.store import spec as spec_module
 from sphere_ops.grid import Grid
 
 GRID = Grid.equiangular(13, 24)
@@ -31,7 +31,7 @@ def splits(train: tuple[str, str], validation: tuple[str, str], test: tuple[str,
 
 
 LAYOUTS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
-    "house order": lambda d: d,
+    "canonical order": lambda d: d,
     "south first": lambda d: d.isel(latitude=slice(None, None, -1)),
     "from 180 W": lambda d: (
         d.assign_coords(longitude=(d.longitude + 180) % 360 - 180)
@@ -130,7 +130,7 @@ def test_variables_and_times_may_be_spread_over_files_in_any_order(
 def test_small_blocks_and_small_reads_give_the_same_store(
     gridded: Gridded, save: Save, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents_module, "_SHARD_BYTES", 3 * 4 * 13 * 24)
+    monkeypatch.setattr(spec_module, "_SHARD_BYTES", 3 * 4 * 13 * 24)
     monkeypatch.setattr(series_module, "_READ_BYTES", 2 * 8 * 13 * 24)
     seen = []
     ingest(

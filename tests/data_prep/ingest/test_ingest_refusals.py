@@ -61,7 +61,7 @@ def test_file_that_was_cut_off(layout: str, refused: Refused, gridded: Gridded, 
 
 def test_output_that_exists_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    with pytest.raises(FileExistsError, match="exists already; choose another path"):
+    with pytest.raises(FileExistsError, match="exists; remove it or choose another path"):
         ingest([tmp_path / "nothing.nc"], T2M, tmp_path / "store")
 
 

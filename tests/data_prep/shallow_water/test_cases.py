@@ -38,7 +38,7 @@ def test_a_seed_makes_the_same_state_at_every_truncation() -> None:
 def test_random_states_have_the_spectrum_of_their_coefficients() -> None:
     """Each coefficient of vorticity has variance 4π/(L(L+1)) (mach c / a)²."""
     experiment = Experiment("random", {"mach": 0.3, "cutoff": 20.0}, 32)
-    planet, depth = experiment.solver.setting.planet, experiment.solver.setting.mean_geopotential
+    planet, depth = experiment.solver.physics.planet, experiment.solver.physics.mean_geopotential
     states = torch.stack([experiment.initial_state(seed) for seed in range(200)])
     power = states[:, VORTICITY, 5, 1:6].abs().square().mean()
     expected = 4 * math.pi / (20 * 21) * (0.3 * math.sqrt(depth) / planet.radius) ** 2
@@ -119,7 +119,7 @@ def test_parameters_with_a_spread_differ_between_seeds_only() -> None:
 def test_the_climate_keeps_mass_and_its_jets_follow_the_seasons() -> None:
     experiment = Experiment("forced", {}, 22)
     solver = experiment.solver
-    climate = solver.setting.forcing
+    climate = solver.physics.forcing
     assert isinstance(climate, Climate)
     december, june = (climate.target((d - 10) * DAY) for d in (0.0, 182.6))
     ratio = solver.wind(december[None])[0, 0].amax(dim=-1) / solver.wind(june[None])[0, 0].amax(
@@ -135,7 +135,7 @@ def test_the_climate_keeps_mass_and_its_jets_follow_the_seasons() -> None:
 
 def test_sunlight_heats_where_it_is_noon() -> None:
     experiment = Experiment("forced", {"jet_speed": 0.0}, 22)
-    climate = experiment.solver.setting.forcing
+    climate = experiment.solver.physics.forcing
     assert isinstance(climate, Climate)
     heating = climate(0.5 * DAY)  # noon at 0° E
     heating[:, :, 0] = 0
@@ -174,15 +174,15 @@ def orography(path: Path, grid: Grid, **changes: object) -> Path:
 def test_orography_comes_from_a_file_on_any_global_grid(tmp_path: Path) -> None:
     path = orography(tmp_path / "relief.nc", Grid.cell_centred(90, 180))
     experiment = Experiment("random_balanced", {"mach": 0.1}, 32, orography=str(path))
-    setting, grid = experiment.solver.setting, experiment.solver.grid
-    assert setting.orography is not None
-    height = experiment.solver.on_grid(setting.orography) / setting.planet.gravity
+    physics, grid = experiment.solver.physics, experiment.solver.grid
+    assert physics.orography is not None
+    height = experiment.solver.on_grid(physics.orography) / physics.planet.gravity
     row, column = divmod(int(height.argmax()), grid.nlon)
     assert float(height.max()) == pytest.approx(1900, rel=0.05)
     assert float(grid.latitude[row]) == pytest.approx(40, abs=4)
     assert float(grid.longitude[column]) == pytest.approx(90, abs=4)
     # The surface of the sea stays where it was: the layer is thinner over the mountain.
-    layer = experiment.solver.layer(experiment.initial_state(0)) / setting.planet.gravity
+    layer = experiment.solver.layer(experiment.initial_state(0)) / physics.planet.gravity
     assert float(layer[row, column]) == pytest.approx(1e4 - 1900, rel=0.02)
     assert float(area_mean(layer + height, grid)) == pytest.approx(1e4)
 

@@ -8,7 +8,7 @@ import torch
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics import INTEGRALS, integrals, kinetic_energy_spectrum
 from data_prep.shallow_water.equations import GEOPOTENTIAL, ShallowWater
-from data_prep.shallow_water.planet import Hyperdiffusion, Planet, Setting, quadratic_grid
+from data_prep.shallow_water.planet import Hyperdiffusion, Physics, Planet, quadratic_grid
 from data_prep.shallow_water.sampling import Sampler
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import area_mean
@@ -94,7 +94,7 @@ def test_tendencies_are_those_of_torch_harmonics() -> None:
     lmax = 22
     solver, state = start("random", lmax, mach=5.0, height_amplitude=2000.0,
                           hyperdiffusion_hours=0.0)  # fmt: skip
-    planet, grid = solver.setting.planet, solver.grid
+    planet, grid = solver.physics.planet, solver.grid
     peer = ShallowWaterSolver(
         grid.nlat, grid.nlon, 60.0, lmax=lmax, mmax=lmax, grid="legendre-gauss",
         radius=planet.radius, omega=planet.rotation, gravity=planet.gravity,
@@ -102,13 +102,13 @@ def test_tendencies_are_those_of_torch_harmonics() -> None:
     # The peer has no Condon-Shortley phase, and holds φ with its mean first.
     phase = (-1.0) ** torch.arange(lmax)
     theirs = state[0][[2, 0, 1]] * phase
-    theirs[0, 0, 0] += solver.setting.mean_geopotential * math.sqrt(4 * math.pi)
+    theirs[0, 0, 0] += solver.physics.mean_geopotential * math.sqrt(4 * math.pi)
     expected = peer.dudtspec(theirs)[[1, 2, 0]] * phase
 
     # All of it explicit: the axis tilted by a whole turn, and L about a layer without depth.
-    explicit = ShallowWater(lmax, Setting(Planet(axis_tilt=2 * math.pi), 0.0))
+    explicit = ShallowWater(lmax, Physics(Planet(axis_tilt=2 * math.pi), 0.0))
     full = state[0].clone()
-    full[GEOPOTENTIAL, 0, 0] += solver.setting.mean_geopotential * math.sqrt(4 * math.pi)
+    full[GEOPOTENTIAL, 0, 0] += solver.physics.mean_geopotential * math.sqrt(4 * math.pi)
     degree = torch.arange(lmax, dtype=torch.float64)[:, None]
     ours = explicit.tendency(full[None], 0.0)[0]
     ours[1] += degree * (degree + 1) / planet.radius**2 * full[2]
@@ -147,7 +147,7 @@ def test_a_solver_computes_on_its_device_alone(name: str) -> None:
     end = solver.step(state, 0.0, 600.0)
     sampler = Sampler(Grid.legendre_gauss(16, 32), 11, ("geopotential", "eastward_wind"))
     for result in (end, *solver.courant_rates(end), integrals(solver, end),
-                   kinetic_energy_spectrum(solver, end), sampler(end, solver.setting)):  # fmt: skip
+                   kinetic_energy_spectrum(solver, end), sampler(end, solver.physics)):  # fmt: skip
         assert result.device.type == "meta"
 
 

@@ -285,7 +285,7 @@ def test_a_full_disk_loses_nothing_that_was_written(
     assert differences(opened(store), opened(tmp_path / "b.zarr")).max() < 1e-5
 
 
-@pytest.mark.parametrize("step", ["lock", "create_empty"])
+@pytest.mark.parametrize("step", ["locked", "create_empty"])
 def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,7 +300,7 @@ def test_a_disk_that_is_full_at_the_start_is_left_as_it_was(
 
 
 def test_what_exists_is_not_written_over(store: Path) -> None:
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="exists; remove it"):
         generate_shallow_water(config(), store)
 
 

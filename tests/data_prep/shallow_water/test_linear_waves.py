@@ -8,7 +8,7 @@ import torch
 
 from data_prep.shallow_water.equations import ShallowWater
 from data_prep.shallow_water.linear_waves import Damping, LinearWaves
-from data_prep.shallow_water.planet import Planet, Setting
+from data_prep.shallow_water.planet import Physics, Planet
 
 EARTH = Planet()
 LMAX = 22
@@ -124,9 +124,9 @@ def test_damping_decays_everything_at_its_rate() -> None:
 
 def test_exact_rotation_agrees_with_a_coriolis_force_on_the_grid() -> None:
     """An axis tilted by a whole turn is the same axis, and its Coriolis force is explicit."""
-    exact = ShallowWater(LMAX, Setting(EARTH, DEPTH))
+    exact = ShallowWater(LMAX, Physics(EARTH, DEPTH))
     turned = Planet(axis_tilt=2 * math.pi)
-    explicit = ShallowWater(LMAX, Setting(turned, DEPTH))
+    explicit = ShallowWater(LMAX, Physics(turned, DEPTH))
     state = random_state()
     reference = exact.advance(state, 0.0, 3600.0, 24)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from data_prep.shallow_water.threads import side_by_side
+from data_prep.shallow_water.threads import run_in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def counted(job: int, n: int = 20) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_everything_arrives_each_job_in_its_order(n: int) -> None:
-    items = list(side_by_side((counted(job) for job in range(7)), n))
+    items = list(run_in_threads((counted(job) for job in range(7)), n))
     assert sorted(items) == [(job, i) for job in range(7) for i in range(20)]
     for job in range(7):
         mine = [i for j, i in items if j == job]
@@ -41,7 +41,7 @@ def test_jobs_run_side_by_side() -> None:
         meeting.wait()
         yield job
 
-    assert sorted(side_by_side([meet(0), meet(1)], 2)) == [0, 1]
+    assert sorted(run_in_threads([meet(0), meet(1)], 2)) == [0, 1]
 
 
 def test_an_error_of_a_job_is_raised_and_ends_the_others() -> None:
@@ -54,7 +54,7 @@ def test_an_error_of_a_job_is_raised_and_ends_the_others() -> None:
         yield from range(1000)
 
     with pytest.raises(ZeroDivisionError, match="in a thread"):
-        list(side_by_side((failing(job) for job in range(50)), 2))
+        list(run_in_threads((failing(job) for job in range(50)), 2))
     assert len(begun) < 5
 
 
@@ -64,7 +64,7 @@ def test_an_error_of_the_list_of_jobs_is_raised() -> None:
         raise ZeroDivisionError("in the list")
 
     with pytest.raises(ZeroDivisionError, match="in the list"):
-        list(side_by_side(jobs(), 2))
+        list(run_in_threads(jobs(), 2))
 
 
 def test_little_is_made_in_advance_and_nothing_after_the_taker_has_gone() -> None:
@@ -75,7 +75,7 @@ def test_little_is_made_in_advance_and_nothing_after_the_taker_has_gone() -> Non
             made.append(i)
             yield i
 
-    items = side_by_side((making(job) for job in range(4)), 2)
+    items = run_in_threads((making(job) for job in range(4)), 2)
     for _ in range(5):
         next(items)
     items.close()

@@ -10,7 +10,9 @@ import pytest
 import xarray as xr
 
 from configs.variables import Variable, variable
-from data_prep.store.writer import Contents, StoreWriter, Trajectories, export_netcdf
+from data_prep.store.export import export_netcdf
+from data_prep.store.spec import StoreSpec, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 GRIDS = {
@@ -20,10 +22,10 @@ GRIDS = {
 HOURS = np.datetime64("2000-01-01T00", "h") + np.arange(3)
 
 
-def contents(grid: Grid, channels: tuple[Variable, ...], trajectories: bool) -> Contents:
+def spec(grid: Grid, channels: tuple[Variable, ...], trajectories: bool) -> StoreSpec:
     mask = np.ones((len(channels), *grid.shape), dtype=bool)
     mask[0, 2:5, 3:9] = False
-    return Contents(
+    return StoreSpec(
         grid=grid, channels=channels, time=HOURS, time_step="1h", title="A store", source="a test",
         configuration="source: files\n", sources=[{"name": "a.nc", "size": 10}],
         split=["train", "test"] if trajectories else ["train", "", "test"],
@@ -40,7 +42,7 @@ def exported(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[xr.Dataset
     """A store and its export."""
     grid, trajectories = GRIDS[request.param[0]], request.param[1]
     names = ("geopotential", "vorticity") if trajectories else ("sst", "z500", "z850", "t850", "tp")
-    what = contents(grid, tuple(map(variable, names)), trajectories)
+    what = spec(grid, tuple(map(variable, names)), trajectories)
     values = np.random.default_rng(0).normal(9.0, 2.0, what.shape).astype("f4")
     with StoreWriter(tmp_path / "store", what) as writer:
         if trajectories:
@@ -100,7 +102,7 @@ def test_cdo_recognises_grid_and_time(exported: tuple[xr.Dataset, Path]) -> None
 
 def test_export_does_not_overwrite(exported: tuple[xr.Dataset, Path], tmp_path: Path) -> None:
     before = exported[1].read_bytes()
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="exists; remove it"):
         export_netcdf(tmp_path / "store", exported[1])
     assert exported[1].read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if "partial" in p.name]

@@ -5,8 +5,9 @@ import torch
 import xarray as xr
 
 from configs.variables import variable
+from data_prep.store.spec import StoreSpec
 from data_prep.store.spectra import largest_power
-from data_prep.store.writer import Contents, StoreWriter
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT
 
@@ -26,12 +27,12 @@ def harmonics(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_store_holds_the_largest_power_of_its_training_split(tmp_path):
     fields, power = harmonics(6)
-    contents = Contents(
+    spec = StoreSpec(
         grid=GRID, channels=(variable("sst"), variable("msl")), time_step="6h", title="t",
         time=np.datetime64("2000-01-01T00", "h") + 6 * np.arange(6), source="s", configuration="",
         split=["train"] * 4 + ["validation", "test"],
     )  # fmt: skip
-    with StoreWriter(tmp_path / "store", contents) as writer:
+    with StoreWriter(tmp_path / "store", spec) as writer:
         writer.write_times(slice(0, 6), fields)
         writer.finalise()
     store = xr.open_zarr(tmp_path / "store", consolidated=False, chunks=None)

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from configs.variables import variable
-from data_prep.store.writer import Contents, StoreWriter, Trajectories
+from data_prep.store.spec import StoreSpec, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 GRID = Grid.cell_centred(6, 8)
@@ -20,11 +21,11 @@ def states(n: int, seed: int = 0) -> np.ndarray:
 
 
 def series(path: Path, time: np.ndarray, split: list[str], mask: np.ndarray | None) -> xr.Dataset:
-    contents = Contents(
+    spec = StoreSpec(
         grid=GRID, channels=CHANNELS, time=time, time_step="1mo", split=split, title="t",
         source="s", configuration="", mask=mask,
     )  # fmt: skip
-    with StoreWriter(path, contents) as writer:
+    with StoreWriter(path, spec) as writer:
         writer.write_times(slice(0, len(time)), states(len(time)))
         writer.finalise()
     return xr.open_zarr(path, consolidated=False, chunks=None).load()
@@ -65,13 +66,13 @@ def test_statistics_are_those_of_the_training_split_by_definition(
 
 
 def test_differences_do_not_cross_from_one_trajectory_to_the_next(tmp_path: Path) -> None:
-    contents = Contents(
+    spec = StoreSpec(
         grid=GRID, channels=CHANNELS, time=np.datetime64("2000-01-01T00", "h") + np.arange(4),
         time_step="1h", split=["train", "test", "train"], title="t", source="s", configuration="",
         trajectories=Trajectories(np.arange(3), ("random",) * 3),
     )  # fmt: skip
     x = np.stack([states(4, seed) for seed in range(3)])
-    with StoreWriter(tmp_path / "store", contents) as writer:
+    with StoreWriter(tmp_path / "store", spec) as writer:
         for index in range(3):
             writer.write_trajectory(index, x[index])
         writer.finalise()

@@ -10,8 +10,10 @@ import pytest
 import xarray as xr
 
 from configs.variables import variable
-from data_prep.store import contents as contents_module
-from data_prep.store.writer import Contents, StoreWriter, Trajectories, describe
+from data_prep.store import spec as spec_module
+from data_prep.store.describe import describe
+from data_prep.store.spec import StoreSpec, Trajectories
+from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 GRID = Grid.legendre_gauss(4, 8)
@@ -19,8 +21,8 @@ N, TIMES = 4, np.datetime64("2000-01-01") + np.arange(5) * np.timedelta64(1, "h"
 CHANNELS = (variable("geopotential"), variable("vorticity"))
 
 
-def trajectories(**changes: object) -> Contents:
-    contents = Contents(
+def trajectories(**changes: object) -> StoreSpec:
+    spec = StoreSpec(
         grid=GRID,
         channels=CHANNELS,
         time=TIMES,
@@ -32,10 +34,10 @@ def trajectories(**changes: object) -> Contents:
         trajectories=Trajectories(np.arange(N) + 7, ("random",) * N),
         radius=6.37e6,
     )
-    return replace(contents, **changes)
+    return replace(spec, **changes)
 
 
-def series(**changes: object) -> Contents:
+def series(**changes: object) -> StoreSpec:
     return trajectories(split=["train"] * 3 + ["", "test"], trajectories=None, **changes)
 
 
@@ -56,7 +58,7 @@ def leftovers(folder: Path) -> list[str]:
 def test_what_is_written_is_what_xarray_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard_bytes: int
 ) -> None:
-    monkeypatch.setattr(contents_module, "_SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(spec_module, "_SHARD_BYTES", shard_bytes)
     with StoreWriter(tmp_path / "store", trajectories()) as writer:
         for index in reversed(writer.missing):
             writer.write_trajectory(index, fields(index))
@@ -78,7 +80,7 @@ def test_what_is_written_is_what_xarray_reads(
 def test_blocks_of_a_series_cover_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard_bytes: int
 ) -> None:
-    monkeypatch.setattr(contents_module, "_SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(spec_module, "_SHARD_BYTES", shard_bytes)
     with StoreWriter(tmp_path / "store", series()) as writer:
         blocks = list(writer.blocks())
         for times in blocks:
@@ -144,7 +146,7 @@ def test_two_writers_of_one_store_exclude_each_other(tmp_path: Path) -> None:
 
 def test_output_that_exists_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("mine")
-    with pytest.raises(FileExistsError, match="exists already; choose another path"):
+    with pytest.raises(FileExistsError, match="exists; remove it or choose another path"):
         StoreWriter(tmp_path / "store", trajectories())
     assert (tmp_path / "store").read_text() == "mine"
     assert leftovers(tmp_path) == []

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from forecast.model.tensor_folder import remove_leftovers
 from forecast.training.checkpoint import TrainingCheckpoint, load_checkpoint, save_checkpoint
 
 
@@ -27,12 +26,3 @@ def test_checkpoints_keep_the_last_ones_and_survive_a_torn_write(tmp_path):
     last = load_checkpoint(tmp_path)
     assert (last.step, last.tensors["x"].item(), last.values) == (30, 30.0, {"best": 1 / 30})
     assert load_checkpoint(tmp_path / "absent") is None
-
-
-def test_what_a_killed_process_was_writing_is_removed_be_it_a_file_or_a_folder(tmp_path):
-    (tmp_path / ".package.partial-7").mkdir()
-    (tmp_path / ".package.partial-7/model.safetensors").touch()
-    (tmp_path / ".config.yaml.partial-7").touch()
-    (tmp_path / "config.yaml").touch()
-    remove_leftovers(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

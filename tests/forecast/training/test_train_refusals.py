@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from configs.schema import Config
-from data_prep.store.output_paths import check_output
+from data_prep.store.outputs import check_output
 from forecast.training.run_folder import run_folder
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
@@ -104,7 +104,7 @@ def test_a_process_that_runs_out_of_memory_is_told_what_would_fit(make_store, tm
 def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(closed_folder):
     with pytest.raises(OSError, match="cannot write .*run .Permission denied.*another folder"):
         train(config(), closed_folder / "store.zarr", closed_folder / "run")
-    with pytest.raises(PermissionError, match="output .*f.nc cannot be written to"):
+    with pytest.raises(PermissionError, match="output .*f.nc is not writable"):
         check_output(closed_folder / "f.nc", (".nc",))
 
 
@@ -146,4 +146,4 @@ def test_two_processes_cannot_train_in_one_folder(store, tmp_path, monkeypatch):
             train(config(), store, tmp_path / "run", resume=True)
         except FileExistsError as error:
             refused.append(str(error))
-    assert "another process trains in" in refused[0]
+    assert "another process is writing to" in refused[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,13 @@ from zarr.codecs import BloscCodec
 from configs import layout
 from configs.variables import Variable
 from data_prep.store.arrays import CHECKSUM, put
-from data_prep.store.provenance import provenance
 from sphere_ops.grid import Grid
 
 _SHARD_BYTES = 64 * 2**20
+_PACKAGES = (
+    "sphere-forecast", "numpy", "scipy", "torch", "torch-harmonics", "xarray", "zarr", "netCDF4",
+    "cftime", "cfgrib", "eccodes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Trajectories:
 
 
 @dataclass(frozen=True)
-class Contents:
+class StoreSpec:
     """What a store will hold, known before its fields are.
 
     Attributes:
@@ -88,40 +94,40 @@ class Contents:
         return min(len(self.time), max(1, _SHARD_BYTES // state))
 
 
-def create_empty(path: Path, contents: Contents) -> zarr.Group:
+def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
     """An empty store: everything but the fields and what is computed over them."""
-    grid, channels, dims = contents.grid, contents.channels, contents.dims
+    grid, channels, dims = spec.grid, spec.channels, spec.dims
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     group.attrs.update(
         {
             "Conventions": layout.CONVENTIONS,
-            "title": contents.title,
-            "source": contents.source,
+            "title": spec.title,
+            "source": spec.source,
             "history": f"{now} made by sphere-forecast",
             layout.FORMAT_VERSION: layout.STORE_VERSION,
             layout.GRID_KIND: grid.kind,
-            layout.TIME_STEP: contents.time_step,
-            layout.CONFIGURATION: contents.configuration,
-            layout.PROVENANCE: provenance(contents.sources),
+            layout.TIME_STEP: spec.time_step,
+            layout.CONFIGURATION: spec.configuration,
+            layout.PROVENANCE: _provenance(spec.sources),
         }
     )
-    if contents.radius is not None:
-        group.attrs[layout.RADIUS] = contents.radius
+    if spec.radius is not None:
+        group.attrs[layout.RADIUS] = spec.radius
 
-    _put_axes(group, contents)
+    _put_axes(group, spec)
     _put_table(group, layout.CHANNEL, layout.CHANNEL_ATTRIBUTES, channels)
     about = [f"{layout.CHANNEL}_{a}" for a in layout.CHANNEL_ATTRIBUTES] + [layout.SPLIT]
-    if contents.trajectories is not None:
+    if spec.trajectories is not None:
         about += [layout.SEED, layout.CASE]
     lead = (1,) * (len(dims) - 4)
     state = (len(channels), *grid.shape)
-    file = (*lead, contents.times_per_shard, *state)
+    file = (*lead, spec.times_per_shard, *state)
     # Both states of a pair are always read together: one piece, which costs half as much to write.
-    pairs = bool(lead) and len(contents.time) == 2
+    pairs = bool(lead) and len(spec.time) == 2
     group.create_array(
         layout.FIELDS,
-        shape=contents.shape,
+        shape=spec.shape,
         chunks=file if pairs else (*lead, 1, *state),
         shards=None if pairs else file,
         dtype="float32",
@@ -134,23 +140,23 @@ def create_empty(path: Path, contents: Contents) -> zarr.Group:
         dimension_names=dims,
         attributes={"long_name": "Fields of all channels", "coordinates": " ".join(about)},
     )
-    if contents.static:
-        names = tuple(contents.static)
+    if spec.static:
+        names = tuple(spec.static)
         _put_table(group, layout.CHANNEL_STATIC, layout.STATIC_ATTRIBUTES, names)
         about = [f"{layout.CHANNEL_STATIC}_{a}" for a in layout.STATIC_ATTRIBUTES]
-        values = np.stack([contents.static[v] for v in names]).astype(np.float32)
+        values = np.stack([spec.static[v] for v in names]).astype(np.float32)
         put(group, layout.STATIC, (layout.CHANNEL_STATIC, *dims[-2:]), values,
             long_name="Time-independent fields", coordinates=" ".join(about))  # fmt: skip
-    if contents.mask is not None:
-        put(group, layout.MASK, dims[-3:], contents.mask.astype(np.int8),
+    if spec.mask is not None:
+        put(group, layout.MASK, dims[-3:], spec.mask.astype(np.int8),
             long_name="Where a channel has values", flag_values=[0, 1],
             flag_meanings="missing valid")  # fmt: skip
     return group
 
 
-def _put_axes(group: zarr.Group, contents: Contents) -> None:
-    grid = contents.grid
-    time = contents.time.astype("datetime64[s]").astype(np.int64)
+def _put_axes(group: zarr.Group, spec: StoreSpec) -> None:
+    grid = spec.grid
+    time = spec.time.astype("datetime64[s]").astype(np.int64)
     put(group, layout.TIME, (layout.TIME,), time, standard_name="time", long_name="Valid time",
         axis="T", units="seconds since 1970-01-01", calendar="proleptic_gregorian")  # fmt: skip
     for name, values, units, axis in (
@@ -159,15 +165,15 @@ def _put_axes(group: zarr.Group, contents: Contents) -> None:
     ):
         put(group, name, (name,), values.numpy(), standard_name=name,
             long_name=name.capitalize(), units=units, axis=axis)  # fmt: skip
-    along = layout.TIME if contents.trajectories is None else layout.TRAJECTORY
-    put(group, layout.SPLIT, (along,), np.array(contents.split, dtype=str),
+    along = layout.TIME if spec.trajectories is None else layout.TRAJECTORY
+    put(group, layout.SPLIT, (along,), np.array(spec.split, dtype=str),
         long_name="Split that it belongs to")  # fmt: skip
-    if contents.trajectories is not None:
-        n = len(contents.trajectories.seed)
+    if spec.trajectories is not None:
+        n = len(spec.trajectories.seed)
         put(group, layout.TRAJECTORY, (along,), np.arange(n), long_name="Trajectory")
-        put(group, layout.SEED, (along,), contents.trajectories.seed.astype(np.int64),
+        put(group, layout.SEED, (along,), spec.trajectories.seed.astype(np.int64),
             long_name="Seed of the initial state")  # fmt: skip
-        put(group, layout.CASE, (along,), np.array(contents.trajectories.case, dtype=str),
+        put(group, layout.CASE, (along,), np.array(spec.trajectories.case, dtype=str),
             long_name="Case of the solver")  # fmt: skip
 
 
@@ -179,3 +185,23 @@ def _put_table(
     for attribute in attributes:
         values = np.array([getattr(v, attribute) for v in variables])
         put(group, f"{dim}_{attribute}", (dim,), values, long_name=attribute.replace("_", " "))
+
+
+def _provenance(sources: Sequence[dict[str, Any]]) -> str:
+    """Describe the origin of a data set as JSON text.
+
+    Args:
+        sources: one dictionary per file or generator; anything that JSON can hold.
+
+    Returns:
+        A JSON object with `sources`, `packages` (name to version) and `python`.
+    """
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.dumps(
+        {"sources": list(sources), "packages": packages, "python": platform.python_version()}
+    )
