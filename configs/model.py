@@ -48,8 +48,8 @@ class BranchesConfig(Section):
 
     @model_validator(mode="after")
     def _one_at_least(self) -> BranchesConfig:
-        if self.spectral is None and self.integral is None and self.differential is None:
-            raise ValueError("name at least one branch: spectral, integral or differential")
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"name at least one branch: {', '.join(type(self).model_fields)}")
         return self
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
+from sphere_ops.engine.plan import ConvolutionSpec
 from sphere_ops.grid import Grid
+from sphere_ops.kernels.disco import IntegralFilter
 from sphere_ops.parallel.partition import Shard
 
 _FLOPS, _MEMORY, _NVLINK, _NETWORK = 50e12, 0.7 * 4.8e12, 0.7 * 450e9, 0.7 * 50e9

@@ -8,6 +8,7 @@ forecasts; `scoring` computes the same values with fewer passes over the fields.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,10 +112,14 @@ def spectrum(field: ArrayLike, grid: Grid) -> Array:
     Returns:
         (..., grid.exact_lmax), in the unit squared.
     """
-    lmax = grid.exact_lmax
-    analysis = RealSHT(grid, lmax=lmax, mmax=min(lmax, grid.nlon // 2 + 1))
     x = torch.from_numpy(np.array(field, dtype=np.float64))
-    return power_spectrum(analysis(x)).numpy()
+    return power_spectrum(_analysis(grid)(x)).numpy()
+
+
+@lru_cache(maxsize=4)
+def _analysis(grid: Grid) -> RealSHT:
+    """Transform of the last grids, which owns its tables."""
+    return RealSHT(grid)
 
 
 def _difference(x: ArrayLike, y: ArrayLike) -> Array:

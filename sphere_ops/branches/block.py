@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
-from sphere_ops.branches.layer import Layer, working_dtype
+from sphere_ops.branches.layer import Branch, Layer
 from sphere_ops.branches.spectral import SpectralConv
-from sphere_ops.engine.plan import ConvolutionSpec
 from sphere_ops.grid import Grid
+
+BRANCHES: dict[str, type[Branch]] = {
+    "spectral": SpectralConv,
+    "integral": IntegralConv,
+    "differential": DifferentialConv,
+}
+"""All branches by name, in the order in which a block draws their weights."""
+
+_NOT_SETTINGS = ("grid_out", "device", "dtype")
+"""Keyword arguments of a branch that the block gives."""
 
 
 class LocalSphericalConv(Layer):
-    """Sum of spectral, integral and differential branches, through one pair of FFTs.
+    """Sum of branches, such as spectral, integral and differential, through one pair of FFTs.
 
     Maps (b, c, nlat, nlon) to (b, o, nlat_out, nlon_out).
 
     Args:
-        in_channels: c.
-        out_channels: o.
-        grid: of the input.
-        branches: the settings of each branch by its name, those of `SpectralConv`,
-            `IntegralConv` and `DifferentialConv`; a branch that is not named does not exist.
-        grid_out: of the output; the input's if not given. The differential branch cannot change it.
-            Columns are matched from the first of each grid on, wherever on the Earth that is.
+        in_channels: number of input channels, c.
+        out_channels: number of output channels, o.
+        grid: grid of the input.
+        branches: settings of each branch by its name in `BRANCHES`: the keyword arguments of its
+            class. A branch that is not named does not exist.
+        grid_out: grid of the output; the input's if not given. The differential branch cannot
+            change it. Columns are matched from the first of each grid on, wherever on the Earth
+            that is.
+        device: device of the weights.
+        dtype: type of the weights.
 
     Raises:
         ValueError: if no branch is named, or one that does not exist, or its settings are wrong.
@@ -43,58 +55,51 @@ class LocalSphericalConv(Layer):
         grid: Grid,
         branches: Mapping[str, Mapping[str, Any]],
         grid_out: Grid | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, out_channels, grid, grid_out)
         _check_branches(branches)
-        self.grid, self.grid_out = grid, grid_out or grid
+        given: dict[str, Any] = {"grid_out": grid_out, "device": device, "dtype": dtype}
         self.branches = nn.ModuleDict(
             {
-                name: layer(in_channels, out_channels, grid, grid_out=grid_out, **branches[name])
-                for name, layer in _LAYERS.items()
+                name: branch(in_channels, out_channels, grid, **given, **branches[name])
+                for name, branch in BRANCHES.items()
                 if name in branches
             }
         )
-        with torch.no_grad():  # the sum of the branches has the variance of one
-            for parameter in self.parameters():
-                parameter.div_(math.sqrt(len(self.branches)))
-        layers = list(self.branches.values())
-        local = [b for b in layers if isinstance(b, IntegralConv | DifferentialConv)]
-        lmax = next((b.lmax for b in layers if isinstance(b, SpectralConv)), 0)
-        self._prepare(
-            ConvolutionSpec(grid, self.grid_out, lmax, tuple(b.filter for b in local)),
-            torch.block_diag(*[b.combine_real for b in local]),
-            torch.block_diag(*[b.combine_imag for b in local]),
-        )
+        self._share_variance()
+        filters = [b.filter for b in self.summands() if b.filter is not None]
+        self._prepare(max(b.lmax for b in self.summands()), filters)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to x of shape (b, c, nlat, nlon), any floating-point type."""
-        dtype = working_dtype(x)
-        spectral = [b for b in self.branches.values() if isinstance(b, SpectralConv)]
-        local = [
-            b for b in self.branches.values() if isinstance(b, IntegralConv | DifferentialConv)
-        ]
-        kappa = spectral[0].degree_matrices() if spectral else None
-        return self._convolve(x, kappa, [b.filter_weights(dtype) for b in local])
+    def summands(self) -> Iterable[Branch]:
+        """Return the branches of the sum."""
+        return cast(Iterable[Branch], self.branches.values())
 
+    def reset_parameters(self) -> None:
+        """Draw new weights of all branches, whose sum has the variance of one."""
+        for branch in self.summands():
+            branch.reset_parameters()
+        self._share_variance()
 
-_LAYERS: dict[str, type[nn.Module]] = {
-    "spectral": SpectralConv,
-    "integral": IntegralConv,
-    "differential": DifferentialConv,
-}
+    @torch.no_grad()
+    def _share_variance(self) -> None:
+        for parameter in self.parameters():
+            parameter.div_(math.sqrt(len(self.branches)))
 
 
 def _check_branches(branches: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise a ValueError unless every branch exists and has the settings that it needs."""
-    expected = f"expected one or more of {', '.join(_LAYERS)}"
-    if not isinstance(branches, Mapping) or not branches or set(branches) - set(_LAYERS):
+    expected = f"expected one or more of {', '.join(BRANCHES)}"
+    if not isinstance(branches, Mapping) or not branches or set(branches) - set(BRANCHES):
         names = sorted(map(str, branches)) if isinstance(branches, Mapping) else repr(branches)
         raise ValueError(f"branches {names}; {expected}, each with its settings")
     for name, settings in branches.items():
         parameters = {
             key: parameter
-            for key, parameter in signature(_LAYERS[name]).parameters.items()
-            if parameter.kind is Parameter.KEYWORD_ONLY and key != "grid_out"
+            for key, parameter in signature(BRANCHES[name]).parameters.items()
+            if parameter.kind is Parameter.KEYWORD_ONLY and key not in _NOT_SETTINGS
         }
         allowed = f"expected {', '.join(parameters)}"
         if not isinstance(settings, Mapping) or set(settings) - set(parameters):

@@ -8,27 +8,31 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.branches.layer import Layer, check_channels, working_dtype
-from sphere_ops.engine.plan import ConvolutionSpec, DifferentialFilter
+from sphere_ops.branches.layer import Branch, working_dtype
 from sphere_ops.grid import Grid
+from sphere_ops.kernels.stencils import DifferentialFilter
 from sphere_ops.parallel.fields import check_on_grid
 
 
-class DifferentialConv(Layer):
+class DifferentialConv(Branch):
     """The local differential branch: a learned combination of covariant derivatives.
 
     Args:
-        in_channels: c.
-        out_channels: o.
-        grid: of input and output.
+        in_channels: number of input channels, c.
+        out_channels: number of output channels, o.
+        grid: grid of input and output.
         order: 1 for the gradient, 2 for the second derivatives too.
         length_scale: radians; derivatives are taken per this length, so that those of fields with
             this scale are of order one. It belongs to the model and stays when the grid changes.
         grid_out: must be the grid of the input.
+        device: device of the weights.
+        dtype: type of the weights.
 
     Attributes:
         weight: (o, c, k), k = east, north[, east-east, east-north, north-north].
     """
+
+    changes_grid = False
 
     def __init__(
         self,
@@ -39,24 +43,25 @@ class DifferentialConv(Layer):
         order: Literal[1, 2] = 1,
         length_scale: float = 1.0,
         grid_out: Grid | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_channels(in_channels, out_channels)
         if order not in (1, 2):
             raise ValueError(f"derivatives of order {order}; expected 1 or 2")
         if not 0 < length_scale < math.inf:
             raise ValueError(f"length_scale {length_scale}; expected a positive angle in radians")
-        if grid_out is not None and grid_out != grid:
-            raise ValueError(
-                f"a differential branch from {grid} to {grid_out}: stencils stay on their grid; "
-                "use the spectral or the integral branch to change it"
-            )
-        self.grid, self.order, self.length_scale = grid, order, length_scale
-        self.filter = DifferentialFilter(order)
-        self.k = self._prepare_filter(ConvolutionSpec(grid, grid, 0, (self.filter,)))
+        filters = DifferentialFilter(order)
+        super().__init__(in_channels, out_channels, grid, grid_out, filter=filters)
+        self.order, self.length_scale = order, length_scale
         self.weight = nn.Parameter(
-            torch.randn(out_channels, in_channels, self.k) / math.sqrt(in_channels * self.k)
+            torch.empty(out_channels, in_channels, self.k, device=device, dtype=dtype)
         )
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw weights, with which fields of the length scale keep about their variance."""
+        self.weight.normal_().div_(math.sqrt(self.in_channels * self.k))
 
     def filter_weights(self, dtype: torch.dtype) -> Tensor:
         """Weights of the filters, (o, c, k), in derivatives per radian."""
@@ -66,10 +71,10 @@ class DifferentialConv(Layer):
     def derivatives(self, x: Tensor) -> Tensor:
         """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
         check_on_grid(x, self.grid)
-        alone = torch.eye(self.k, dtype=working_dtype(x), device=x.device)[:, None]  # (k, 1, k)
+        unit = torch.eye(self.k, dtype=working_dtype(x), device=x.device)[:, None]  # (k, 1, k)
         fields = x.reshape(-1, 1, *x.shape[-2:])  # (b c, 1, h, w)
-        return self._sum_of_branches(fields, None, [alone]).unflatten(0, x.shape[:2])
+        return self._convolve(fields, None, [unit]).unflatten(0, x.shape[:2])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to x of shape (b, c, nlat, nlon)."""
-        return self._convolve(x, None, [self.filter_weights(working_dtype(x))])
+    def extra_repr(self) -> str:
+        """Show the channels, the grid and the settings in the printed module."""
+        return f"{super().extra_repr()}, order={self.order}, length_scale={self.length_scale:.4g}"

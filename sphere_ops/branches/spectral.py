@@ -7,21 +7,22 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sphere_ops.branches.layer import Layer, check_channels
-from sphere_ops.engine.plan import ConvolutionSpec
+from sphere_ops.branches.layer import Branch
 from sphere_ops.grid import Grid, whole_number
 
 
-class SpectralConv(Layer):
+class SpectralConv(Branch):
     """The global branch: every degree's coefficients mixed by a matrix of their own.
 
     Args:
-        in_channels: c.
-        out_channels: o.
-        grid: of the input.
+        in_channels: number of input channels, c.
+        out_channels: number of output channels, o.
+        grid: grid of the input.
         lmax: degrees kept, exclusive.
         complex: complex weights; the layer then commutes with rotations about the axis only.
-        grid_out: of the output; the input's if not given.
+        grid_out: grid of the output; the input's if not given.
+        device: device of the weights.
+        dtype: type of the weights.
 
     Attributes:
         weight: (o, c, lmax), or (o, c, lmax, 2) if complex. It starts real either way.
@@ -36,26 +37,28 @@ class SpectralConv(Layer):
         lmax: int,
         complex: bool = False,
         grid_out: Grid | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_channels(in_channels, out_channels)
-        grid_out, lmax = grid_out or grid, whole_number("lmax", lmax)
-        if not 1 <= lmax <= min(grid.nlat, grid_out.nlat):
+        lmax, most = whole_number("lmax", lmax), min(grid.nlat, (grid_out or grid).nlat)
+        if not 1 <= lmax <= most:
             raise ValueError(
-                f"lmax {lmax} from the grid {grid} to {grid_out}; expected 1 to "
-                f"{min(grid.nlat, grid_out.nlat)}"
+                f"lmax {lmax} from the grid {grid} to {grid_out or grid}; expected 1 to {most}"
             )
-        self.lmax, self.complex = lmax, complex
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, lmax))
-        if complex:
-            self.weight = nn.Parameter(
-                torch.stack((self.weight.detach(), torch.zeros_like(self.weight)), dim=-1)
-            )
-        with torch.no_grad():
-            self.weight.div_(math.sqrt(in_channels))
-        self._prepare(
-            ConvolutionSpec(grid, grid_out, lmax, ()), torch.empty(0, 0), torch.empty(0, 0)
-        )
+        super().__init__(in_channels, out_channels, grid, grid_out, lmax=lmax)
+        self.complex = complex
+        shape = (out_channels, in_channels, lmax) + (2,) * complex
+        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw real weights, with which the output has about the variance of the input."""
+        weight = torch.randn_like(self.weight[..., 0] if self.complex else self.weight)
+        weight /= math.sqrt(self.in_channels)
+        if self.complex:
+            weight = torch.stack((weight, torch.zeros_like(weight)), dim=-1)
+        self.weight.copy_(weight)
 
     def degree_matrices(self) -> Tensor:
         """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""
@@ -67,6 +70,6 @@ class SpectralConv(Layer):
         top = torch.cat((real, imag), dim=2)
         return torch.cat((top, torch.cat((-imag, real), dim=2)), dim=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to x of shape (b, c, nlat, nlon)."""
-        return self._convolve(x, self.degree_matrices(), [])
+    def extra_repr(self) -> str:
+        """Show the channels, the grids and the settings in the printed module."""
+        return f"{super().extra_repr()}, lmax={self.lmax}, complex={self.complex}"

@@ -15,12 +15,12 @@ from sphere_ops.engine.layout import to_rows, to_wavenumbers
 from sphere_ops.engine.local import add_local, local_backward
 from sphere_ops.engine.plan import (
     ConvolutionSpec,
-    layout,
+    layouts,
     local_symbols,
-    spec_from_json,
     spectral_products,
     tables,
 )
+from sphere_ops.engine.spec import spec_from_json
 from sphere_ops.engine.spectral import coefficient_rows
 from sphere_ops.parallel.mesh import current
 from sphere_ops.precision import product_dtype, products
@@ -49,17 +49,17 @@ def convolve(
     t = tables(spec, dtype, x.device, current().latitude)
     kappa, w_real, w_imag = kappa.to(dtype), w_real.to(dtype), w_imag.to(dtype)
     channels_out = _channels_out(spec, kappa, w_real, w_imag, x.shape[1])
-    z = to_wavenumbers(x, t.rows_in, dtype)
-    y = z.new_empty(2, x.shape[0], t.rows_out.total, channels_out)
+    z = to_wavenumbers(x, t.layout_in, dtype)
+    y = z.new_empty(2, x.shape[0], t.layout_out.total, channels_out)
     coeffs = z.new_empty(0)
     with products(precision, x.device):
         if spec.lmax:
             spectral = spectral_products(spec, dtype, x.device, current().latitude)
-            coeffs = spectral.forward(t.rows_in.body(z), kappa, t.rows_out.body(y))
+            coeffs = spectral.forward(t.layout_in.body(z), kappa, t.layout_out.body(y))
         add_local(t, z, w_real, w_imag, y)
     if t.blocks is None:
         z = z.new_empty(0)
-    return to_rows(y, t.rows_out), z, coeffs
+    return to_rows(y, t.layout_out), z, coeffs
 
 
 @convolve.register_fake
@@ -67,14 +67,14 @@ def _(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     spec, b, c = spec_from_json(name), *x.shape[:2]
-    rows_in, rows_out, blocks = layout(spec, current().latitude)
+    layout_in, layout_out, blocks = layouts(spec, current().latitude)
     o = _channels_out(spec, kappa, w_real, w_imag, c)
-    y = x.new_empty(x.shape[0], o, rows_out.own_rows, rows_out.nlon)
+    y = x.new_empty(x.shape[0], o, layout_out.own_rows, layout_out.nlon)
     dtype = product_dtype(x.dtype, precision)
-    z = (0,) if blocks is None else (2, b, rows_in.total, c)
+    z = (0,) if blocks is None else (2, b, layout_in.total, c)
     coeffs: tuple[int, ...] = (0,)
     if spec.lmax:
-        orders = rows_in.own.below(spec.mmax)
+        orders = layout_in.own.below(spec.mmax)
         coeffs = coefficient_rows(orders, spec.lmax, b, x.device), c
     return y, x.new_empty(z, dtype=dtype), x.new_empty(coeffs, dtype=dtype)
 
@@ -94,17 +94,17 @@ def convolve_backward(
     spec = spec_from_json(name)
     t = tables(spec, z.dtype, dy.device, current().latitude)
     kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
-    dyz = to_wavenumbers(dy, t.rows_out, z.dtype)
+    dyz = to_wavenumbers(dy, t.layout_out, z.dtype)
     channels = max(z.shape[-1], coeffs.shape[-1])  # one of them may be empty, (0,)
-    dz = z.new_empty(2, len(dy), t.rows_in.total, channels)
+    dz = z.new_empty(2, len(dy), t.layout_in.total, channels)
     dkappa = torch.empty_like(kappa)  # it is empty without a spectral branch
     with products(precision, dy.device):
         if spec.lmax:
             spectral = spectral_products(spec, z.dtype, dy.device, current().latitude)
-            dy_rows, dz_rows = t.rows_out.body(dyz), t.rows_in.body(dz)
+            dy_rows, dz_rows = t.layout_out.body(dyz), t.layout_in.body(dz)
             dkappa = spectral.backward(coeffs, dy_rows, kappa_z, dz_rows)
         dw_real, dw_imag = local_backward(t, z, dyz, w_real_z, w_imag_z, dz)
-    dx = to_rows(dz, t.rows_in)
+    dx = to_rows(dz, t.layout_in)
     return dx, dkappa.to(kappa.dtype), dw_real.to(w_real.dtype), dw_imag.to(w_imag.dtype)
 
 
@@ -119,9 +119,9 @@ def _(
     name: str,
     precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    rows_in, _, _ = layout(spec_from_json(name), current().latitude)
+    layout_in, _, _ = layouts(spec_from_json(name), current().latitude)
     channels = max(z.shape[-1], coeffs.shape[-1])
-    dx = dy.new_empty(len(dy), channels, rows_in.own_rows, rows_in.nlon)
+    dx = dy.new_empty(len(dy), channels, layout_in.own_rows, layout_in.nlon)
     return dx, torch.empty_like(kappa), torch.empty_like(w_real), torch.empty_like(w_imag)
 
 

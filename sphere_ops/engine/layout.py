@@ -88,22 +88,22 @@ _SLAB = 1 << 18
 _PAD = 8
 
 
-def to_wavenumbers(x: Tensor, rows: ZonalLayout, dtype: torch.dtype | None = None) -> Tensor:
+def to_wavenumbers(x: Tensor, layout: ZonalLayout, dtype: torch.dtype | None = None) -> Tensor:
     """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
 
     The transform runs in the precision of x, its result is kept in `dtype` if that is given. In a
     mesh x has own rows of all wavenumbers, the result all rows of own ones.
     """
     b, c = x.shape[:2]
-    z = x.new_empty(2, b, rows.total, c, dtype=dtype)
-    if rows.halo:
-        z[:, :, : rows.halo].zero_()
-        z[:, :, rows.total - rows.halo :].zero_()
-    if rows.padded > rows.nlat:
-        inner = z[:, :, rows.halo : rows.total - rows.halo]
-        inner.unflatten(2, (rows.orders, rows.padded))[:, :, :, rows.nlat :].zero_()
-    exchange = ToWavenumbers(rows.body(z), rows.nlat, rows.per_rank, rows.shard)
-    for bs, hs in _slabs(x.device, b, c, rows):
+    z = x.new_empty(2, b, layout.total, c, dtype=dtype)
+    if layout.halo:
+        z[:, :, : layout.halo].zero_()
+        z[:, :, layout.total - layout.halo :].zero_()
+    if layout.padded > layout.nlat:
+        inner = z[:, :, layout.halo : layout.total - layout.halo]
+        inner.unflatten(2, (layout.orders, layout.padded))[:, :, :, layout.nlat :].zero_()
+    exchange = ToWavenumbers(layout.body(z), layout.nlat, layout.per_rank, layout.shard)
+    for bs, hs in _slabs(x.device, b, c, layout):
         spectrum = torch.fft.rfft(x[bs, :, hs], dim=-1, norm="ortho")
         # (b, c, h, m, 2) -> (2, b, m, h, c)
         spectrum = torch.view_as_real(spectrum).permute(4, 0, 3, 2, 1)
@@ -113,13 +113,13 @@ def to_wavenumbers(x: Tensor, rows: ZonalLayout, dtype: torch.dtype | None = Non
     return z
 
 
-def to_rows(y: Tensor, rows: ZonalLayout) -> Tensor:
+def to_rows(y: Tensor, layout: ZonalLayout) -> Tensor:
     """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
-    b, c, m = y.shape[1], y.shape[3], rows.all_orders
-    sources = wavenumbers_to_rows(rows.body(y), rows.nlat, rows.per_rank, rows.shard)
+    b, c, m = y.shape[1], y.shape[3], layout.all_orders
+    sources = wavenumbers_to_rows(layout.body(y), layout.nlat, layout.per_rank, layout.shard)
     dtype = torch.promote_types(y.dtype, torch.float32)
-    x = y.new_empty(b, c, rows.own_rows, rows.nlon, dtype=dtype)
-    for bs, hs in _slabs(y.device, b, c, rows):
+    x = y.new_empty(b, c, layout.own_rows, layout.nlon, dtype=dtype)
+    for bs, hs in _slabs(y.device, b, c, layout):
         shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
         # Some numbers more in each row: lines of a power of two apart would share cache sets.
         padded = torch.empty(
@@ -130,7 +130,7 @@ def to_rows(y: Tensor, rows: ZonalLayout) -> Tensor:
             real, imag = source[:, bs, :, hs].to(dtype)  # (b, m, h, c) each
             torch.complex(real, imag, out=slab[:, orders])
         spectrum = slab.permute(0, 2, 3, 1).contiguous()  # (b, h, c, m)
-        field = torch.fft.irfft(spectrum, n=rows.nlon, dim=-1, norm="ortho")
+        field = torch.fft.irfft(spectrum, n=layout.nlon, dim=-1, norm="ortho")
         x[bs, :, hs] = field.transpose(1, 2)
     return x
 
@@ -140,13 +140,13 @@ def slab_lines(device: torch.device, line: int) -> int:
     return max(1, _SLAB // max(1, line)) if prefers_small_blocks(device) else sys.maxsize
 
 
-def _slabs(device: torch.device, b: int, c: int, rows: ZonalLayout) -> list[tuple[slice, slice]]:
+def _slabs(device: torch.device, b: int, c: int, layout: ZonalLayout) -> list[tuple[slice, slice]]:
     """Ranges of fields and of rows to transform together."""
     if not prefers_small_blocks(device):
-        return [(slice(0, b), slice(0, rows.own_rows))]
-    row = max(1, c * rows.all_orders)
+        return [(slice(0, b), slice(0, layout.own_rows))]
+    row = max(1, c * layout.all_orders)
     return [
         (fields, lines)
-        for fields in split_to_size(0, b, _SLAB // (row * rows.own_rows))
-        for lines in split_to_size(0, rows.own_rows, _SLAB // row)
+        for fields in split_to_size(0, b, _SLAB // (row * layout.own_rows))
+        for lines in split_to_size(0, layout.own_rows, _SLAB // row)
     ]

@@ -9,12 +9,12 @@ blocks, so that the degrees below a block's first order are never touched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from sphere_ops.engine.products import bmm_into, prefers_small_blocks
+from sphere_ops.engine.tables import shared
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.legendre import Function, legendre
 from sphere_ops.parallel.partition import Orders, split_evenly
@@ -82,7 +82,7 @@ class Block:
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LegendreTables:
     """Legendre functions on a grid.
 
@@ -146,14 +146,14 @@ def order_blocks(orders: Orders, device: torch.device) -> list[tuple[slice, int]
     return blocks
 
 
-@lru_cache(maxsize=32)
+@shared
 def legendre_tables(
     grid: Grid,
     lmax: int,
     orders: Orders,
     dtype: torch.dtype,
     device: torch.device,
-    function: Function = "P",
+    function: Function,
 ) -> LegendreTables:
     """Tables of a grid, built in float64 and kept in dtype on the device."""
     north = (grid.nlat + 1) // 2

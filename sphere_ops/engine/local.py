@@ -18,18 +18,20 @@ from sphere_ops.engine.products import (
 _CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
 
 
-def _chunks(t: Tables, columns: int, out: Tensor, rows: ZonalLayout) -> list[tuple[int, int, bool]]:
+def _chunks(
+    t: Tables, columns: int, out: Tensor, layout: ZonalLayout
+) -> list[tuple[int, int, bool]]:
     """Ranges of orders to mix together, and whether the output is there already.
 
     Few orders without a spectral branch do not get a range of their own: their output
     (2, b, total, o) is set to zero, to be added to like the others.
     """
-    orders = t.rows_in.orders
+    orders = t.layout_in.orders
     spectral = t.spectral
     chunk = _CHUNK if prefers_small_blocks(out.device) else _LARGE_CHUNK
-    size = max(1, chunk // (t.rows_in.padded * columns))
+    size = max(1, chunk // (t.layout_in.padded * columns))
     if 0 < spectral < orders < spectral + size:
-        rows.body(out)[:, :, spectral:].zero_()
+        layout.body(out)[:, :, spectral:].zero_()
         spectral = orders
     return [
         *((p.start, p.stop, True) for p in split_to_size(0, spectral, size)),
@@ -45,18 +47,19 @@ def add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) -
     """
     if t.blocks is None:
         return
-    rows_in, rows_out = t.rows_in, t.rows_out
+    layout_in, layout_out = t.layout_in, t.layout_out
     columns = max(w_real.shape[0], w_imag.shape[0], 1)
-    chunks = _chunks(t, columns, y, rows_out)
+    chunks = _chunks(t, columns, y, layout_out)
     for b in range(z.shape[1]):
         for first, last, add in chunks:
-            start = rows_in.halo + first * rows_in.padded - t.blocks.offset
-            stop = rows_in.halo + last * rows_in.padded + rows_in.halo
+            start = layout_in.halo + first * layout_in.padded - t.blocks.offset
+            stop = layout_in.halo + last * layout_in.padded + layout_in.halo
             inner = slice(
-                rows_out.halo + first * rows_out.padded, rows_out.halo + last * rows_out.padded
+                layout_out.halo + first * layout_out.padded,
+                layout_out.halo + last * layout_out.padded,
             )
             for part in (0, 1):
-                out = y[part, b, inner].view(last - first, rows_out.padded, -1)
+                out = y[part, b, inner].view(last - first, layout_out.padded, -1)
                 written = add
                 if t.real is not None:
                     v = linear(z[part, b, start:stop], w_real)
@@ -75,15 +78,15 @@ def local_backward(
     dw_real, dw_imag = torch.zeros_like(w_real, dtype=wide), torch.zeros_like(w_imag, dtype=wide)
     if t.blocks is None:
         return dw_real, dw_imag
-    rows_in, rows_out = t.rows_in, t.rows_out
+    layout_in, layout_out = t.layout_in, t.layout_out
     columns = max(w_real.shape[0], w_imag.shape[0], 1)
-    chunks = _chunks(t, columns, dz, rows_in)
+    chunks = _chunks(t, columns, dz, layout_in)
     for b in range(z.shape[1]):
         for first, last, add in chunks:
-            start = rows_out.halo + first * rows_out.padded - t.blocks.offset_t
-            stop = rows_out.halo + last * rows_out.padded + rows_out.halo
+            start = layout_out.halo + first * layout_out.padded - t.blocks.offset_t
+            stop = layout_out.halo + last * layout_out.padded + layout_out.halo
             inner = slice(
-                rows_in.halo + first * rows_in.padded, rows_in.halo + last * rows_in.padded
+                layout_in.halo + first * layout_in.padded, layout_in.halo + last * layout_in.padded
             )
             single = [place - first for place in t.self_conjugate if first <= place < last]
             for part in (0, 1):
@@ -95,7 +98,7 @@ def local_backward(
                 ):
                     if banded is None:
                         continue
-                    dv = z.new_empty(last - first, rows_in.padded, w.shape[0])
+                    dv = z.new_empty(last - first, layout_in.padded, w.shape[0])
                     banded.apply_transposed(dy[source, b, start:stop], first, dv, sign)
                     flat = dv.view(-1, w.shape[0])
                     torch.addmm(target, flat, w, beta=float(written), out=target)

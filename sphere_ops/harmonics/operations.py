@@ -6,16 +6,16 @@ Both are opaque to `torch.compile`: one call in its graph, and inside it the bat
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
-from functools import cache, lru_cache
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sphere_ops.engine.layout import ZonalLayout
 from sphere_ops.engine.legendre_tables import LegendreTables, legendre_tables
+from sphere_ops.engine.spec import Spec, spec_from_json
+from sphere_ops.engine.tables import in_table_set
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.folded import (
     contract_degrees,
@@ -25,46 +25,28 @@ from sphere_ops.harmonics.folded import (
 )
 from sphere_ops.kernels.legendre import Function
 from sphere_ops.parallel.mesh import current
-from sphere_ops.parallel.partition import Shard
+from sphere_ops.parallel.partition import Orders, Shard
 
 
 @dataclass(frozen=True)
-class TransformSpec:
-    """Grid, truncation and the functions of latitude of a transform.
-
-    Attributes:
-        name: says all of it; what the operations take, so that a graph that holds them means the
-            same in another process.
-    """
+class TransformSpec(Spec):
+    """Grid, truncation and functions of latitude of a transform."""
 
     grid: Grid
     lmax: int
     mmax: int
     functions: tuple[Function, ...]
-    name: str = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Give the spec its name."""
-        name = json.dumps([asdict(self.grid), self.lmax, self.mmax, self.functions])
-        object.__setattr__(self, "name", name)
 
     @property
-    def rows(self) -> ZonalLayout:
+    def layout(self) -> ZonalLayout:
         """Layout of the grid's rows for these orders."""
         return _layout(self, current().latitude)
 
 
-@lru_cache(maxsize=64)
+@in_table_set
 def _layout(spec: TransformSpec, shard: Shard) -> ZonalLayout:
     per_rank = tuple(other.orders(spec.mmax) for other in shard.all())
     return ZonalLayout(spec.grid.nlat, spec.grid.nlon, per_rank, shard, spec.grid.nlat, 0)
-
-
-@cache
-def spec_from_json(name: str) -> TransformSpec:
-    """Return the spec of a name."""
-    grid, lmax, mmax, functions = json.loads(name)
-    return TransformSpec(Grid(**grid), lmax, mmax, tuple(functions))
 
 
 def analyse(x: Tensor, spec: TransformSpec) -> Tensor:
@@ -103,13 +85,13 @@ def synthesise(coeffs: Tensor, spec: TransformSpec) -> Tensor:
 def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
     """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
     spec = spec_from_json(name)
-    rows, orders = spec.rows, spec.rows.own
+    layout, orders = spec.layout, spec.layout.own
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
     if not len(x):  # torch refuses the Fourier transform of nothing
         return out
-    tables = _tables(spec, x)
+    tables = _tables(spec, orders, x.dtype, x.device)
     weights = tables[0].equator if adjoint else tables[0].equator * tables[0].quadrature
-    z = to_fold(x, rows, weights, "backward" if adjoint else "forward")
+    z = to_fold(x, layout, weights, "backward" if adjoint else "forward")
     if adjoint:
         z *= _counted(spec, x)
     contract_latitude(tables, z, torch.view_as_complex(out))
@@ -120,21 +102,24 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
 def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
     """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
     spec = spec_from_json(name)
-    rows, orders, n = spec.rows, spec.rows.own, coeffs.shape[1]
+    layout, orders, n = spec.layout, spec.layout.own, coeffs.shape[1]
     if not n:
-        return coeffs.new_empty(0, rows.own_rows, rows.nlon)
-    tables = _tables(spec, coeffs)
-    z = coeffs.new_empty(2, orders.count, rows.north, n, dtype=coeffs.dtype.to_complex())
+        return coeffs.new_empty(0, layout.own_rows, layout.nlon)
+    tables = _tables(spec, orders, coeffs.dtype, coeffs.device)
+    z = coeffs.new_empty(2, orders.count, layout.north, n, dtype=coeffs.dtype.to_complex())
     contract_degrees(tables, torch.view_as_complex(coeffs), z)
     if adjoint:
         z /= _counted(spec, coeffs)
     weights = tables[0].quadrature if adjoint else None
-    return from_fold(z, rows, weights, "backward" if adjoint else "forward")
+    return from_fold(z, layout, weights, "backward" if adjoint else "forward")
 
 
-def _tables(spec: TransformSpec, like: Tensor) -> list[LegendreTables]:
-    """Tables of the functions of latitude, for the own orders."""
-    of = spec.grid, spec.lmax, spec.rows.own, like.dtype, like.device
+@in_table_set
+def _tables(
+    spec: TransformSpec, orders: Orders, dtype: torch.dtype, device: torch.device
+) -> list[LegendreTables]:
+    """Tables of the functions of latitude, for some orders."""
+    of = spec.grid, spec.lmax, orders, dtype, device
     return [legendre_tables(*of, function) for function in spec.functions]
 
 
@@ -143,7 +128,7 @@ def _counted(spec: TransformSpec, like: Tensor) -> Tensor:
 
     An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
     """
-    nlon, orders = spec.grid.nlon, spec.rows.own
+    nlon, orders = spec.grid.nlon, spec.layout.own
     count = like.new_full((orders.count, 1, 1), 2.0)
     count[: orders.count_below(1)] = 1
     if nlon % 2 == 0:
@@ -154,13 +139,13 @@ def _counted(spec: TransformSpec, like: Tensor) -> Tensor:
 @_analyse.register_fake
 def _(x: Tensor, name: str, adjoint: bool) -> Tensor:
     spec = spec_from_json(name)
-    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.rows.orders, 2)
+    return x.new_empty(len(spec.functions), len(x), spec.lmax, spec.layout.orders, 2)
 
 
 @_synthesise.register_fake
 def _(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
-    rows = spec_from_json(name).rows
-    return coeffs.new_empty(coeffs.shape[1], rows.own_rows, rows.nlon)
+    layout = spec_from_json(name).layout
+    return coeffs.new_empty(coeffs.shape[1], layout.own_rows, layout.nlon)
 
 
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -38,13 +39,19 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
         return _shifted(x, shift) if shift else x
     if lmax is None:
         lmax = min(grid.exact_lmax, grid_out.exact_lmax)
-    analysis = RealSHT(grid, lmax=lmax, mmax=lmax)
+    analysis, synthesis = _transforms(grid, grid_out, lmax)
     coeffs = analysis(x)
     if shift:
         order = analysis.orders.index.to(x)
         angle = order * torch.deg2rad(torch.tensor(shift, dtype=x.dtype))
         coeffs = coeffs * torch.polar(torch.ones_like(angle), angle)
-    return InverseRealSHT(grid_out, lmax=lmax, mmax=lmax)(coeffs)
+    return synthesis(coeffs)
+
+
+@lru_cache(maxsize=8)
+def _transforms(grid: Grid, grid_out: Grid, lmax: int) -> tuple[RealSHT, InverseRealSHT]:
+    """Transforms of the last pairs of grids, which own their tables."""
+    return RealSHT(grid, lmax, lmax), InverseRealSHT(grid_out, lmax, lmax)
 
 
 def _shifted(x: Tensor, degrees: float) -> Tensor:

@@ -8,10 +8,13 @@ In a mesh a rank has its own rows of fields, and of coefficients its own orders,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from sphere_ops.engine.tables import table_set
 from sphere_ops.grid import Grid, whole_number
 from sphere_ops.harmonics import operations as transform
 from sphere_ops.kernels.legendre import Function
@@ -25,9 +28,10 @@ class _Transform(nn.Module):
 
     functions: tuple[Function, ...] = ("P",)
 
-    def __init__(self, grid: Grid, *, lmax: int, mmax: int) -> None:
+    def __init__(self, grid: Grid, lmax: int | None = None, mmax: int | None = None) -> None:
         super().__init__()
-        lmax, mmax = whole_number("lmax", lmax), whole_number("mmax", mmax)
+        lmax = grid.exact_lmax if lmax is None else whole_number("lmax", lmax)
+        mmax = min(lmax, (grid.nlon + 1) // 2) if mmax is None else whole_number("mmax", mmax)
         if not 1 <= lmax <= grid.nlat:
             raise ValueError(
                 f"lmax {lmax} on the grid {grid}; expected 1 to {grid.nlat} (exclusive degrees; "
@@ -40,6 +44,7 @@ class _Transform(nn.Module):
             )
         self.grid, self.lmax, self.mmax = grid, lmax, mmax
         self._spec = transform.TransformSpec(grid, lmax, mmax, self.functions)
+        self._tables = table_set(self._spec.name)
 
     @property
     def orders(self) -> Orders:
@@ -70,6 +75,12 @@ class _Transform(nn.Module):
                 f"end, (..., 2, {v.shape[-2]}, {v.shape[-1]})"
             )
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Drop the tables made for the device and dtype that the transform leaves."""
+        super()._apply(fn, recurse)
+        self._tables.follow(fn)
+        return self
+
     def extra_repr(self) -> str:
         """Show the grid and the truncation in the printed module."""
         return f"{self.grid}, lmax={self.lmax}, mmax={self.mmax}"
@@ -82,9 +93,9 @@ class RealSHT(_Transform):
     field is band-limited and the grid's quadrature exact: see `Grid.exact_lmax`.
 
     Args:
-        grid: where the field is sampled.
-        lmax: degrees kept, exclusive.
-        mmax: orders kept, exclusive.
+        grid: grid of the field.
+        lmax: degrees kept, exclusive; `grid.exact_lmax` if not given.
+        mmax: orders kept, exclusive; those of lmax below the Nyquist order if not given.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,9 +107,10 @@ class InverseRealSHT(_Transform):
     """Synthesis of a real field: (..., lmax, mmax) complex -> (..., nlat, nlon).
 
     Args:
-        grid: where the field is wanted.
-        lmax: degrees of the coefficients, exclusive.
-        mmax: orders of the coefficients, exclusive.
+        grid: grid of the field.
+        lmax: degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
+        mmax: orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
+            given.
     """
 
     def forward(self, coeffs: Tensor) -> Tensor:
@@ -114,9 +126,9 @@ class RealVectorSHT(_Transform):
     components (v_θ, v_λ), southward and eastward; coefficients (s, t).
 
     Args:
-        grid: where the field is sampled.
-        lmax: degrees kept, exclusive.
-        mmax: orders kept, exclusive.
+        grid: grid of the field.
+        lmax: degrees kept, exclusive; `grid.exact_lmax` if not given.
+        mmax: orders kept, exclusive; those of lmax below the Nyquist order if not given.
     """
 
     functions = ("dP/dθ", "mP/sinθ")
@@ -135,9 +147,10 @@ class InverseRealVectorSHT(_Transform):
     """Synthesis of a tangential vector field: the inverse of `RealVectorSHT`.
 
     Args:
-        grid: where the field is wanted.
-        lmax: degrees of the coefficients, exclusive.
-        mmax: orders of the coefficients, exclusive.
+        grid: grid of the field.
+        lmax: degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
+        mmax: orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
+            given.
     """
 
     functions = ("dP/dθ", "mP/sinθ")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
 from sphere_ops.grid import Grid, whole_number
-from sphere_ops.kernels.filters import BandedFilters, band_rows
+from sphere_ops.kernels.filters import BandedFilters, Filter, band_rows
 
 Normalization = Literal["nodal", "modal", "mean", "support", "geometric", "none"]
 # The bases, and of how many numbers their kernel shape may consist.
@@ -17,6 +18,27 @@ _BASES = {"piecewise linear": (1, 2), "harmonic": (2,), "zernike": (1,), "fourie
 
 # torch-harmonics widens the support by this fraction, against aliasing with the rows' spacing.
 _CUTOFF_MARGIN = 1e-3
+
+
+@dataclass(frozen=True)
+class IntegralFilter(Filter):
+    """Settings that identify the filters of an integral branch."""
+
+    theta_cutoff: float
+    kernel_shape: tuple[int, ...]
+    basis_type: str
+    normalization: Normalization
+
+    def sample(self, grid: Grid, grid_out: Grid) -> BandedFilters:
+        """See `integral_filters`."""
+        return integral_filters(
+            grid,
+            grid_out,
+            self.theta_cutoff,
+            self.kernel_shape,
+            self.basis_type,
+            self.normalization,
+        )
 
 
 def integral_filters(

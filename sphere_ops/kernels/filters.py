@@ -9,7 +9,9 @@ odd one an imaginary symbol; mirror images are combined in pairs so that each sy
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +33,24 @@ class BandedFilters:
 
     first_row: Tensor
     values: Tensor
+
+
+@dataclass(frozen=True)
+class Filter(ABC):
+    """Settings that identify the filters of a local branch; hashable, and numbers and text only.
+
+    A subclass is known by its name in the specs of operations.
+    """
+
+    kinds: ClassVar[dict[str, type[Filter]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Make the subclass known."""
+        Filter.kinds[cls.__name__] = cls
+
+    @abstractmethod
+    def sample(self, grid: Grid, grid_out: Grid) -> BandedFilters:
+        """Return the weights of the filters, for input on one grid and output on another."""
 
 
 @dataclass(frozen=True)

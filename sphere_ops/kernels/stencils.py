@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 
 from sphere_ops.grid import Grid
-from sphere_ops.kernels.filters import BandedFilters, band_rows
+from sphere_ops.kernels.filters import BandedFilters, Filter, band_rows
 
 # Chosen together, by error and by the growth of what a stencil cannot resolve. Degree 4 is the
 # highest that two rows to each side determine, and makes every derivative of fourth order; the
@@ -20,6 +21,17 @@ _DEGREE = 4
 _TAPER = 4
 # Exponents (east, north) of the monomial and the factor of its coefficient in each derivative.
 _DERIVATIVES = ((1, 0, 1), (0, 1, 1), (2, 0, 2), (1, 1, 1), (0, 2, 2))
+
+
+@dataclass(frozen=True)
+class DifferentialFilter(Filter):
+    """Settings that identify the filters of a differential branch."""
+
+    order: Literal[1, 2]
+
+    def sample(self, grid: Grid, grid_out: Grid) -> BandedFilters:
+        """See `differential_filters`; the grids are the same."""
+        return differential_filters(grid, self.order)
 
 
 def differential_filters(grid: Grid, order: Literal[1, 2] = 1) -> BandedFilters:

@@ -220,5 +220,5 @@ def test_wrong_input_is_refused(x, message):
 
 
 def test_a_differential_branch_does_not_change_the_grid():
-    with pytest.raises(ValueError, match="differential branch from .* to .*use the spectral"):
+    with pytest.raises(ValueError, match="DifferentialConv from .* to .*use the spectral"):
         block(grid_out=Grid.legendre_gauss(12, 24))

@@ -10,8 +10,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.engine import plan
-from sphere_ops.engine.plan import ConvolutionSpec, IntegralFilter
+from sphere_ops.engine.plan import ConvolutionSpec
 from sphere_ops.grid import Grid
+from sphere_ops.kernels.disco import IntegralFilter
 from sphere_ops.parallel.mesh import Mesh, use
 from sphere_ops.parallel.partition import Shard
 from tests.ranks import run
