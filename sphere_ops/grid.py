@@ -24,9 +24,9 @@ class Grid:
     Attributes:
         kind: `equiangular` (rows at both poles), `cell-centred` (rows half a spacing off the
             poles) or `legendre-gauss` (rows at the Gaussian latitudes).
-        nlat: number of rows.
-        nlon: number of points in a row.
-        first_longitude: longitude of the first column, degrees east. It changes no operator:
+        nlat: Number of rows.
+        nlon: Number of points in a row.
+        first_longitude: Longitude of the first column, degrees east. It changes no operator:
             all of them commute with a shift in longitude.
     """
 
@@ -89,14 +89,14 @@ class Grid:
         in [0, 360): the caller has to flip and roll the data accordingly.
 
         Args:
-            latitude: rows in degrees north, 1-D; numpy, torch, xarray or a sequence.
-            longitude: columns in degrees east, 1-D.
+            latitude: Rows in degrees north, 1-D; numpy, torch, xarray or a sequence.
+            longitude: Columns in degrees east, 1-D.
 
         Returns:
             Grid of the kind whose rows match those of the file.
 
         Raises:
-            ValueError: if the coordinates are not those of a global regular grid of a known kind.
+            ValueError: If the coordinates are not those of a global regular grid of a known kind.
         """
         lat, lon = _degrees(latitude, "latitude"), _degrees(longitude, "longitude")
         first_longitude = _first_longitude(lon)

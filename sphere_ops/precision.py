@@ -24,7 +24,7 @@ def set_product_precision(precision: ProductPrecision) -> None:
         precision: "float32", "tf32" or "bf16".
 
     Raises:
-        ValueError: if the precision is none of these.
+        ValueError: If the precision is none of these.
     """
     global _setting
     if precision not in get_args(ProductPrecision):

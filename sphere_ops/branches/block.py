@@ -33,19 +33,19 @@ class LocalSphericalConv(Layer):
     Maps (b, c, nlat, nlon) to (b, o, nlat_out, nlon_out).
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        branches: settings of each branch by its name in `BRANCHES`: the keyword arguments of its
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        branches: Settings of each branch by its name in `BRANCHES`: the keyword arguments of its
             class. A branch that is not named does not exist.
-        grid_out: grid of the output; that of the input if not given. The differential branch cannot
+        grid_out: Grid of the output; that of the input if not given. The differential branch cannot
             change the grid. The first columns of both grids are taken as one longitude, whatever
             their `first_longitude`.
-        device: device of the weights.
-        dtype: type of the weights.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Raises:
-        ValueError: if no branch is named, a name is unknown, or settings are wrong.
+        ValueError: If no branch is named, a name is unknown, or settings are wrong.
     """
 
     def __init__(

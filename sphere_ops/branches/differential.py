@@ -18,15 +18,15 @@ class DifferentialConv(Branch):
     """Local differential branch: a learned combination of covariant derivatives.
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of input and output.
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of input and output.
         order: 1 for the gradient, 2 for the second derivatives too.
-        length_scale: unit of length of the derivatives, radians. Fields of this scale then have
+        length_scale: Unit of length of the derivatives, radians. Fields of this scale then have
             derivatives of order one. It does not change with the grid.
-        grid_out: grid of the output; must be that of the input.
-        device: device of the weights.
-        dtype: type of the weights.
+        grid_out: Grid of the output; must be that of the input.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Attributes:
         weight: (o, c, k), k = east, north[, east-east, east-north, north-north].

@@ -20,16 +20,16 @@ class IntegralConv(Branch):
     normalisation of torch-harmonics' `DiscreteContinuousConvS2`.
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        theta_cutoff: radius of the disc, radians; it does not change with the grid.
-        kernel_shape: radial (and angular) number of basis functions; one number for "zernike".
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        theta_cutoff: Radius of the disc, radians; it does not change with the grid.
+        kernel_shape: Radial (and angular) number of basis functions; one number for "zernike".
         basis_type: "piecewise linear", "harmonic", "zernike" or "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
-        grid_out: grid of the output; that of the input if not given.
-        device: device of the weights.
-        dtype: type of the weights.
+        grid_out: Grid of the output; that of the input if not given.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Attributes:
         weight: (o, c, k), basis functions in the order of torch-harmonics.

@@ -25,13 +25,13 @@ class Layer(nn.Module):
     Tables must exist before `torch.compile` traces the layer. The constructor makes them.
 
     Attributes:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        grid_out: grid of the output.
-        spec: description of the convolution.
-        combine_real: matrix from filter weights to those of the real symbols, (k', k).
-        combine_imag: matrix from filter weights to those of the imaginary symbols, (k', k).
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        grid_out: Grid of the output.
+        spec: Description of the convolution.
+        combine_real: Matrix from filter weights to those of the real symbols, (k', k).
+        combine_imag: Matrix from filter weights to those of the imaginary symbols, (k', k).
     """
 
     combine_real: Tensor
@@ -91,9 +91,9 @@ class Layer(nn.Module):
         """Return the sum of the branches on x (b, c, nlat, nlon), in the type of x.
 
         Args:
-            x: input of any floating-point type.
-            kappa: matrices of all degrees, (lmax, c, o); None if no branch has any.
-            weights: filter weights of every branch with filters, (o, c, k).
+            x: Input of any floating-point type.
+            kappa: Matrices of all degrees, (lmax, c, o); None if no branch has any.
+            weights: Filter weights of every branch with filters, (o, c, k).
         """
         dtype = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -126,9 +126,9 @@ class Branch(Layer):
     the docstring of `sphere_ops.branches`.
 
     Attributes:
-        lmax: degrees with a matrix, exclusive; 0 if there are none.
-        filter: settings that identify the local filters; None if there are none.
-        k: number of filters.
+        lmax: Degrees with a matrix, exclusive; 0 if there are none.
+        filter: Settings that identify the local filters; None if there are none.
+        k: Number of filters.
         changes_grid: True if the output may be on another grid.
     """
 

@@ -15,15 +15,15 @@ class SpectralConv(Branch):
     """Global branch: the coefficients of each degree are multiplied by a channel matrix.
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        lmax: degrees kept, exclusive.
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        lmax: Degrees kept, exclusive.
         complex: True for complex weights; the layer then commutes only with rotations about the
             axis.
-        grid_out: grid of the output; that of the input if not given.
-        device: device of the weights.
-        dtype: type of the weights.
+        grid_out: Grid of the output; that of the input if not given.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Attributes:
         weight: Weights, (o, c, lmax), or (o, c, lmax, 2) if complex. Initial values are real.

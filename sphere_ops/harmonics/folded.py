@@ -27,8 +27,8 @@ def to_fold(x: Tensor, layout: ZonalLayout, weights: Tensor, norm: Norm) -> Tens
 
     Args:
         x: Fields, (n, nlat, nlon), at least one; in a mesh this rank's rows.
-        layout: layout of the grid.
-        weights: weights of northern rows and their mirror images, (north,).
+        layout: Layout of the grid.
+        weights: Weights of northern rows and their mirror images, (north,).
         norm: "forward" divides by nlon.
 
     Returns:
@@ -66,8 +66,8 @@ def from_fold(folded: Tensor, layout: ZonalLayout, weights: Tensor | None, norm:
     Args:
         folded: Coefficients, (2, orders, north, n) complex; in a mesh this rank's orders of all
             rows.
-        layout: layout of the grid.
-        weights: weights of northern rows and their mirror images, (north,); 1 if not given.
+        layout: Layout of the grid.
+        weights: Weights of northern rows and their mirror images, (north,); 1 if not given.
         norm: "backward" divides by nlon.
 
     Returns:
@@ -101,7 +101,7 @@ def contract_latitude(tables: Sequence[LegendreTables], folded: Tensor, out: Ten
     """Compute the Legendre coefficients of each function, c_lm = Σ_h P_lm(h) z_m(h).
 
     Args:
-        tables: tables of the functions of latitude.
+        tables: Tables of the functions of latitude.
         folded: Coefficients from `to_fold`, (2, orders, north, n) complex.
         out: Output, (functions, n, lmax, orders) complex, overwritten; 0 for degrees below the
             order.
@@ -123,7 +123,7 @@ def contract_degrees(tables: Sequence[LegendreTables], coeffs: Tensor, folded: T
     """Sum over the functions: z_m(h) = Σ_l P_lm(h) c_lm.
 
     Args:
-        tables: tables of the functions of latitude.
+        tables: Tables of the functions of latitude.
         coeffs: Coefficients, (functions, n, lmax, orders) complex; degrees below the order are
             ignored.
         folded: Output, (2, orders, north, n) complex, overwritten.

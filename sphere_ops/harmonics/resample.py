@@ -25,14 +25,14 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
         x: Field, (..., nlat, nlon) on `grid`, any unit.
         grid: Grid of x.
         grid_out: Grid of the output.
-        lmax: degrees kept, exclusive. By default all that both grids hold exactly, or all degrees
+        lmax: Degrees kept, exclusive. By default all that both grids hold exactly, or all degrees
             if the grids differ only in their first longitude.
 
     Returns:
         Field on `grid_out`, (..., nlat_out, nlon_out), in the unit of x.
 
     Raises:
-        ValueError: if x is not on its grid, or one of the grids cannot hold lmax degrees.
+        ValueError: If x is not on its grid, or one of the grids cannot hold lmax degrees.
     """
     shift = grid_out.first_longitude - grid.first_longitude
     if lmax is None and grid_out.is_rotation_of(grid):

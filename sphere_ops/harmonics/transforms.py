@@ -93,9 +93,9 @@ class RealSHT(_Transform):
     field is band-limited and the quadrature of the grid is exact: see `Grid.exact_lmax`.
 
     Args:
-        grid: grid of the field.
-        lmax: degrees kept, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders kept, exclusive; those of lmax below the Nyquist order if not given.
+        grid: Grid of the field.
+        lmax: Degrees kept, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders kept, exclusive; those of lmax below the Nyquist order if not given.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,9 +107,9 @@ class InverseRealSHT(_Transform):
     """Synthesis of a real field: (..., lmax, mmax) complex -> (..., nlat, nlon).
 
     Args:
-        grid: grid of the field.
-        lmax: degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
+        grid: Grid of the field.
+        lmax: Degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
             given.
     """
 
@@ -126,9 +126,9 @@ class RealVectorSHT(_Transform):
     components (v_θ, v_λ), southward and eastward; coefficients (s, t).
 
     Args:
-        grid: grid of the field.
-        lmax: degrees kept, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders kept, exclusive; those of lmax below the Nyquist order if not given.
+        grid: Grid of the field.
+        lmax: Degrees kept, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders kept, exclusive; those of lmax below the Nyquist order if not given.
     """
 
     functions = ("dP/dθ", "mP/sinθ")
@@ -147,9 +147,9 @@ class InverseRealVectorSHT(_Transform):
     """Synthesis of a tangential vector field: the inverse of `RealVectorSHT`.
 
     Args:
-        grid: grid of the field.
-        lmax: degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
+        grid: Grid of the field.
+        lmax: Degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
             given.
     """
 
@@ -185,8 +185,8 @@ def wind_from_vorticity_divergence(
 
     Args:
         inverse: Transform on the grid of the wind.
-        vorticity: coefficients (..., lmax, mmax), s⁻¹.
-        divergence: coefficients (..., lmax, mmax), s⁻¹.
+        vorticity: Coefficients (..., lmax, mmax), s⁻¹.
+        divergence: Coefficients (..., lmax, mmax), s⁻¹.
         radius: Radius of the sphere, m.
 
     Returns:

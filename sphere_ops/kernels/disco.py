@@ -57,9 +57,9 @@ def integral_filters(
     Args:
         grid: Grid of the input.
         grid_out: Grid of the output.
-        theta_cutoff: radius of the kernel, radians.
-        kernel_shape: radial (and angular) number of basis functions.
-        basis_type: filter basis of torch-harmonics: "piecewise linear", "harmonic", "zernike" or
+        theta_cutoff: Radius of the kernel, radians.
+        kernel_shape: Radial (and angular) number of basis functions.
+        basis_type: Filter basis of torch-harmonics: "piecewise linear", "harmonic", "zernike" or
             "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
     """

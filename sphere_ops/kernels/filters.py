@@ -28,7 +28,7 @@ class BandedFilters:
     """Weights of K filters on the rows near each output row.
 
     Attributes:
-        first_row: first input row of each output row's band, (nlat_out,) int64.
+        first_row: First input row of each output row's band, (nlat_out,) int64.
         values: Weights, (K, nlat_out, band, nlon_in) float64; rows beyond the grid hold zeros.
     """
 
@@ -59,11 +59,11 @@ class Symbols:
     """Purely real and purely imaginary symbols of K filters.
 
     Attributes:
-        first_row: first input row of each output row's band, (nlat_out,) int64.
-        real: real symbols, (K_real, nlat_out, band, orders) float64.
-        imag: imaginary parts of the imaginary symbols, (K_imag, nlat_out, band, orders) float64.
-        combine_real: matrix from filter weights to real-symbol weights, (K_real, K) float64.
-        combine_imag: matrix from filter weights to imaginary-symbol weights, (K_imag, K) float64.
+        first_row: First input row of each output row's band, (nlat_out,) int64.
+        real: Real symbols, (K_real, nlat_out, band, orders) float64.
+        imag: Imaginary parts of the imaginary symbols, (K_imag, nlat_out, band, orders) float64.
+        combine_real: Matrix from filter weights to real-symbol weights, (K_real, K) float64.
+        combine_imag: Matrix from filter weights to imaginary-symbol weights, (K_imag, K) float64.
     """
 
     first_row: Tensor
@@ -96,7 +96,7 @@ def symbols(filters: BandedFilters, orders: Orders) -> Symbols:
 
     Args:
         filters: K filters.
-        orders: wavenumbers, below nlon_in // 2 + 1.
+        orders: Wavenumbers, below nlon_in // 2 + 1.
     """
     even, odd, combine_even, combine_odd = _mirror_pairs(filters.values)
     return Symbols(

@@ -30,11 +30,11 @@ def legendre(
 
     Args:
         grid: Grid that has the rows.
-        lmax: degrees, exclusive.
-        mmax: orders, exclusive.
+        lmax: Degrees, exclusive.
+        mmax: Orders, exclusive.
         function: P, dP/dθ or m P / sin θ.
-        rows: number of rows, from the north pole on; 0 means all.
-        first: first order. Lower orders are computed, a few rows at a time, and dropped.
+        rows: Number of rows, from the north pole on; 0 means all.
+        first: First order. Lower orders are computed, a few rows at a time, and dropped.
 
     Returns:
         Values, (mmax − first, lmax, rows) float64.

@@ -45,7 +45,7 @@ def differential_filters(grid: Grid, order: Literal[1, 2] = 1) -> BandedFilters:
 
     Args:
         grid: Grid of input and output.
-        order: highest order of the derivatives.
+        order: Highest order of the derivatives.
 
     Returns:
         2 or 5 filters, in the order east, north[, east-east, east-north, north-north].

@@ -34,9 +34,9 @@ class ToWavenumbers:
 
         Args:
             body: Layout to fill, (p, b, own orders, nlat, c).
-            nlat: number of rows of the grid.
-            per_rank: wavenumbers of every rank.
-            shard: this rank.
+            nlat: Number of rows of the grid.
+            per_rank: Wavenumbers of every rank.
+            shard: This rank.
         """
         self._body, self._shard, self._nlat = body, shard, nlat
         p, b, own, _, c = body.shape
@@ -68,9 +68,9 @@ def wavenumbers_to_rows(
 
     Args:
         body: Layout, (p, b, own orders, nlat, c).
-        nlat: number of rows of the grid.
-        per_rank: wavenumbers of every rank.
-        shard: this rank.
+        nlat: Number of rows of the grid.
+        per_rank: Wavenumbers of every rank.
+        shard: This rank.
 
     Returns:
         Ranges of wavenumbers, each with this rank's rows of them.

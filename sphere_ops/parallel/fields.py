@@ -23,14 +23,14 @@ def area_mean(x: Tensor, grid: Grid) -> Tensor:
     """Average over the sphere, weighted by cell area.
 
     Args:
-        x: field of shape (..., nlat, nlon), any unit; in a mesh this rank's rows.
-        grid: grid of the whole field.
+        x: Field of shape (..., nlat, nlon), any unit; in a mesh this rank's rows.
+        grid: Grid of the whole field.
 
     Returns:
         Mean of shape (...), in the unit of x; in a mesh that of the whole field.
 
     Raises:
-        ValueError: if the last two dimensions of x are not those of the grid.
+        ValueError: If the last two dimensions of x are not those of the grid.
     """
     check_on_grid(x, grid)
     weights = grid.area_weights[own_rows(grid)].to(x)

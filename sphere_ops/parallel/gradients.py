@@ -29,8 +29,8 @@ class GradientMean:
         """Prepare buckets, in the order in which a backward pass is likely to fill them.
 
         Args:
-            parameters: parameters, the same on all ranks; empty on a single process.
-            mesh: mesh that computes the means.
+            parameters: Parameters, the same on all ranks; empty on a single process.
+            mesh: Mesh that computes the means.
         """
         self._mesh, self._active = mesh, False
         self._buckets: list[list[nn.Parameter]] = []

@@ -25,9 +25,9 @@ class Heartbeat(threading.Thread):
         """Prepare the thread; `start` begins to publish.
 
         Args:
-            store: key-value store that all ranks reach.
-            rank: this rank.
-            ranks: number of ranks.
+            store: Key-value store that all ranks reach.
+            rank: This rank.
+            ranks: Number of ranks.
         """
         super().__init__(name="heartbeat of the mesh", daemon=True)
         self._store, self._rank, self._ranks = store, rank, ranks
@@ -61,8 +61,8 @@ class Heartbeat(threading.Thread):
         """Return a sentence that names the ranks that are behind, and their last activity.
 
         Args:
-            operation: operation in which this rank waited.
-            error: error that ended the wait.
+            operation: Operation in which this rank waited.
+            error: Error that ended the wait.
         """
         try:
             self._publish()

@@ -60,17 +60,17 @@ def started(
     A process without a launcher gets `SINGLE_PROCESS`, whose exchanges are the identity.
 
     Args:
-        data: number of ranks over which a batch is partitioned.
-        latitude: number of ranks over which rows are partitioned; they are numbered consecutively.
+        data: Number of ranks over which a batch is partitioned.
+        latitude: Number of ranks over which rows are partitioned; they are numbered consecutively.
         device_type: "cpu" (gloo) or "cuda" (NCCL too, one device for each process of a machine).
-        wire_dtype: type in which rows and wavenumbers of float32 fields are sent.
-        timeout: limit of a collective operation, seconds; the job ends after it.
-        must_match: facts that must be the same on all ranks, such as versions, by name.
+        wire_dtype: Type in which rows and wavenumbers of float32 fields are sent.
+        timeout: Limit of a collective operation, seconds; the job ends after it.
+        must_match: Facts that must be the same on all ranks, such as versions, by name.
 
     Raises:
-        ValueError: if data × latitude is not the number of launched processes, a fact differs
+        ValueError: If data × latitude is not the number of launched processes, a fact differs
             between ranks, or the port of the rendezvous is in use.
-        MeshError: if the rendezvous fails.
+        MeshError: If the rendezvous fails.
     """
     if data * latitude != world():
         raise ValueError(
@@ -105,7 +105,7 @@ def failure_message(message: str) -> str | None:
     """Return the message for this process to print, so that a common error is printed once.
 
     Args:
-        message: message of the error that ends this process.
+        message: Message of the error that ends this process.
 
     Returns:
         The message, or None if rank 0 prints it.

@@ -33,9 +33,9 @@ class Mesh:
     """Position of this process in the mesh, and its collective operations.
 
     Attributes:
-        data: shard of the samples.
-        latitude: shard of rows and wavenumbers.
-        device_mesh: mesh as torch's object, for torch's own tools; None on a single process.
+        data: Shard of the samples.
+        latitude: Shard of rows and wavenumbers.
+        device_mesh: Mesh as torch's object, for torch's own tools; None on a single process.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Mesh:
         """Exchange parts of different sizes between all ranks of an axis (all-to-all).
 
         Args:
-            send: parts for each rank, concatenated, (Σ sizes_out,).
-            sizes_out: count of numbers sent to each rank.
-            sizes_in: count of numbers received from each rank.
-            operation: name of the operation in error messages.
-            axis: axis of the ranks that take part.
+            send: Parts for each rank, concatenated, (Σ sizes_out,).
+            sizes_out: Count of numbers sent to each rank.
+            sizes_in: Count of numbers received from each rank.
+            operation: Name of the operation in error messages.
+            axis: Axis of the ranks that take part.
 
         Returns:
             Parts from each rank, concatenated, (Σ sizes_in,).
@@ -113,8 +113,8 @@ class Mesh:
         """Gather the rows of a field over the latitude axis; no gradient.
 
         Args:
-            x: this rank's rows, (..., h, w).
-            nlat: number of rows of the whole field.
+            x: This rank's rows, (..., h, w).
+            nlat: Number of rows of the whole field.
             everywhere: True to gather on every rank, False on the first of the axis only.
 
         Returns:
@@ -129,8 +129,8 @@ class Mesh:
         """Gather samples on the first rank of the data axis; no gradient.
 
         Args:
-            x: this rank's samples, (n, ...).
-            counts: number of samples of each rank.
+            x: This rank's samples, (n, ...).
+            counts: Number of samples of each rank.
 
         Returns:
             All samples, (Σ counts, ...), on the first rank; x on the others.
@@ -173,8 +173,8 @@ class Mesh:
         """Return `torch.std_mean` of the whole field over dims that include the rows.
 
         Args:
-            x: this rank's rows, (..., h, w).
-            dim: dimensions of the mean, which are kept with size 1.
+            x: This rank's rows, (..., h, w).
+            dim: Dimensions of the mean, which are kept with size 1.
         """
         if self.latitude.ranks == 1:
             return torch.std_mean(x, dim=dim, keepdim=True)

@@ -20,7 +20,7 @@ class Orders:
     """Set of wavenumbers, as ascending ranges of consecutive ones.
 
     Attributes:
-        ranges: first and last (exclusive) wavenumber of each range.
+        ranges: First and last (exclusive) wavenumber of each range.
     """
 
     ranges: tuple[tuple[int, int], ...]
@@ -56,8 +56,8 @@ class Shard:
     """Part of one rank along a mesh axis; the whole on a single rank.
 
     Attributes:
-        rank: index of the rank along the axis.
-        ranks: number of ranks along the axis.
+        rank: Index of the rank along the axis.
+        ranks: Number of ranks along the axis.
     """
 
     rank: int = 0
@@ -76,7 +76,7 @@ class Shard:
         """Return this rank's rows of a grid.
 
         Raises:
-            ValueError: if the grid has fewer rows than the axis has ranks.
+            ValueError: If the grid has fewer rows than the axis has ranks.
         """
         if nlat < self.ranks:
             raise ValueError(
@@ -98,8 +98,8 @@ class Shard:
         """Return this rank's wavenumbers.
 
         Args:
-            count: number of all wavenumbers.
-            mmax: limit below which wavenumbers are assigned in pairs; `count` if not given.
+            count: Number of all wavenumbers.
+            mmax: Limit below which wavenumbers are assigned in pairs; `count` if not given.
         """
         return _partition(count, count if mmax is None else mmax, self.ranks)[self.rank]
 

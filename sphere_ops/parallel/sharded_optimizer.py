@@ -28,10 +28,10 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         """Partition the parameters.
 
         Args:
-            groups: parameter groups, as of any optimiser; the same on all ranks.
-            optimizer_class: optimiser with which each rank updates its parameters.
-            mesh: mesh of several ranks.
-            settings: keyword arguments of the optimiser.
+            groups: Parameter groups, as of any optimiser; the same on all ranks.
+            optimizer_class: Optimiser with which each rank updates its parameters.
+            mesh: Mesh of several ranks.
+            settings: Keyword arguments of the optimiser.
         """
         super().__init__(groups, optimizer_class, **settings)
         self._mesh = mesh
