@@ -1,1 +1,1 @@
-"""What can be configured: the schema, the variable table and the presets."""
+"""Configuration: the schema, the variable table and the presets."""

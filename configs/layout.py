@@ -1,9 +1,9 @@
-"""Names and versions of what travels on disk: the store, the package and the run folder."""
+"""Names and versions of files on disk: stores, packages, run folders and forecasts."""
 
 from typing import Final
 
 FORMAT_VERSION: Final = "format_version"
-"""Under this key a store and a package carry theirs."""
+"""Key of the format version in stores and packages."""
 STORE_VERSION: Final = 1
 PACKAGE_VERSION: Final = 4
 CONVENTIONS: Final = "CF-1.8"
@@ -15,9 +15,9 @@ SPLITS: Final = ("train", "validation", "test")
 FIELDS: Final = "fields"
 """float32 ([trajectory,] time, channel, latitude, longitude)."""
 STATIC: Final = "static"
-"""float32 (channel_static, latitude, longitude); only where files or the solver bring some."""
+"""float32 (channel_static, latitude, longitude); absent without static fields."""
 MASK: Final = "mask"
-"""int8 (channel, latitude, longitude), 1 = valid; only where a mask is declared."""
+"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask."""
 SPLIT: Final = "split"
 """str (time,) or (trajectory,): one of SPLITS, or "" for none."""
 
@@ -31,16 +31,15 @@ MONTH: Final = "month"
 DEGREE: Final = "degree"
 
 CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
-"""Each is a coordinate over the channels: `channel_units`, ..."""
+"""Coordinates over the channels: `channel_units`, ..."""
 STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
-"""Likewise over the static fields: `channel_static_units`, ..."""
+"""Coordinates over the static fields: `channel_static_units`, ..."""
 
 MEAN: Final = "mean"
 STD: Final = "std"
 STD_STEP: Final = "std_step"
 TIME_MEAN: Final = "time_mean"
-"""float32 (channel, latitude, longitude): the mean state of the training split; older stores have
-none."""
+"""float32 (channel, latitude, longitude): mean over the training split; not in older stores."""
 CLIMATOLOGY: Final = "climatology"
 CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
@@ -64,16 +63,16 @@ PROVENANCE: Final = "provenance"
 WEIGHTS_FILE: Final = "model.safetensors"
 PACKAGE_FILE: Final = "package.json"
 DIGESTS: Final = "weights_sha256"
-"""List: the digest of the weights file, and that of the one that it replaced."""
+"""List of digests of the weights file and of the file that it replaced."""
 ROLLOUT: Final = "rollout"
-"""Defaults of a forecast: the `rollout` section of the configuration."""
+"""Defaults of a forecast, the `rollout` section of the configuration."""
 
 # --- the run folder -------------------------------------------------------------------------------
 
 PACKAGE: Final = "package"
-"""The last state of the model."""
+"""Package of the last state of the model."""
 BEST: Final = "best"
-"""The package with the lowest validation error."""
+"""Package with the lowest validation error."""
 CHECKPOINTS: Final = "training_state"
 """Folder of the checkpoints."""
 CONFIG_FILE: Final = "config.yaml"

@@ -1,4 +1,4 @@
-"""Load a preset or a YAML file, with dotted overrides, into a `Config`."""
+"""Loading of presets and YAML files, with dotted overrides, into a `Config`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _UNIONS = {
     ("data",): (["shallow_water"], ["files"]),
     ("data", "splits"): (["ranges"], ["fractions"]),
 }
-"""Keys at which pydantic adds a tag to a location, and the tags."""
+"""Keys of unions, where pydantic adds a tag to a location, and the tags."""
 
 _MOVED_KEYS = {("mesh", "payload"): "wire_dtype", ("mesh", "chunks"): None}
-"""Keys of earlier versions, and their present names in the same section; None if it has none."""
+"""Keys of earlier versions, and their new names in the same section; None for removed keys."""
 
 _FOLDER = Path(__file__).parent
 _log = logging.getLogger(__name__)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose dates stay text, whose `1e-3` is a number, and whose keys are unique."""
+    """YAML loader: dates stay text, `1e-3` is a number, and duplicate keys are errors."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, refusing a key that is given twice."""
+        """Build a mapping; raise an error for a duplicate key."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for i, key in enumerate(keys):
             if key in keys[:i]:
@@ -55,7 +55,7 @@ _Loader.add_implicit_resolver(
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that come with the package."""
+    """Return the names of the presets, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml") if path != TABLE)
 
 
@@ -63,13 +63,14 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     """Load a configuration.
 
     Args:
-        name_or_path: name of a preset, or path of a YAML file.
-        overrides: "dotted.key=value"; the value is YAML (numbers, null, [lists], {mappings}).
+        name_or_path: Name of a preset, or path of a YAML file.
+        overrides: Texts "dotted.key=value", where the value is YAML (numbers, null, [lists],
+            {mappings}).
 
     Raises:
-        FileNotFoundError: if there is no such preset or file.
-        ValueError: naming the first wrong key or value, what is allowed there and the nearest
-            valid name.
+        FileNotFoundError: if the preset or file does not exist.
+        ValueError: if a key or value is wrong. The message names the first one, the allowed values
+            and the nearest valid name.
     """
     tree = _read(name_or_path)
     for override in overrides:
@@ -82,20 +83,20 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
 
 
 def is_override(word: str) -> bool:
-    """Return whether a word of a command line is an override, KEY=VALUE, rather than a path.
+    """Return True if a word of a command line is an override KEY=VALUE, False if it is a path.
 
-    A file whose name has that form counts as a path.
+    An existing file with a name of that form is a path.
     """
     return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not Path(word).exists()
 
 
 def dump_config(config: BaseModel) -> str:
-    """The YAML text that loads back to the same configuration (or section of one)."""
+    """Return the YAML text of a configuration, or of one of its sections."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _read(name_or_path: str | Path) -> dict[str, Any]:
-    """The tree of a preset or file, before validation."""
+    """Read the tree of a preset or file, without validation."""
     name = str(name_or_path)
     path = Path(name)
     if name in preset_names() and isinstance(name_or_path, str):
@@ -126,7 +127,7 @@ def _read(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def _migrate(tree: dict[str, Any]) -> None:
-    """Rename or drop, in place, the keys that an earlier version wrote."""
+    """Rename or drop keys of earlier versions, in place."""
     for (section, old), new in _MOVED_KEYS.items():
         node = tree.get(section)
         if not isinstance(node, dict) or old not in node or (new is not None and new in node):
@@ -163,7 +164,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 
 def _child(node: Any, part: str, key: str) -> Any:
-    """The node below; an absent or null section becomes an empty one."""
+    """Return the child of a node; an absent or null section becomes an empty one."""
     if isinstance(node, list):
         return node[_index(node, part, key)]
     if part.isdecimal():
@@ -174,7 +175,7 @@ def _child(node: Any, part: str, key: str) -> Any:
 
 
 def _index(items: list[Any], part: str, key: str) -> int:
-    """A list's index out of a dotted key."""
+    """Return the index of a list from a part of a dotted key."""
     if not part.isdecimal() or int(part) >= len(items):
         raise ValueError(
             f"override {key}: {part!r} is no index of a list of {len(items)}; "
@@ -183,11 +184,11 @@ def _index(items: list[Any], part: str, key: str) -> int:
     return int(part)
 
 
-# --- one line out of pydantic's many --------------------------------------------------------------
+# --- errors of pydantic in one line ---------------------------------------------------------------
 
 
 def _explain(error: ValidationError, source: str) -> str:
-    """One sentence for the first problem: key, value, what is allowed, nearest valid name."""
+    """Return a sentence on the first problem: key, value, allowed values, nearest valid name."""
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     location = problem["loc"]
@@ -229,7 +230,7 @@ def _explain(error: ValidationError, source: str) -> str:
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
-    """The key as a user writes it: without the tags that pydantic adds for unions."""
+    """Return the dotted key of a location, without the tags that pydantic adds for unions."""
     parts = [str(part) for part in location]
     for path, tags in _UNIONS.items():
         if parts[: len(path)] == list(path) and parts[len(path) : len(path) + 1] in tags:
@@ -238,7 +239,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """Keys that the section at this location has."""
+    """Return the keys of the section at a location."""
     models: list[type[BaseModel]] = [Config]
     for part in location:
         if isinstance(part, int):
@@ -250,18 +251,18 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
             if part in model.model_fields
             for found in _models_in(model.model_fields[part].annotation)
         ]
-        models = tagged or below or models  # the last where it is the tag of a union
+        models = tagged or below or models  # unchanged for the tag of a union
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
 def _tag(model: type[BaseModel]) -> object:
-    """The value of `source` that selects this section of a union."""
+    """Return the value of `source` that selects this section of a union."""
     field = model.model_fields.get("source")
     return field.default if field is not None else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that an annotation speaks of."""
+    """Return the sections that an annotation contains."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Annotated, Union, UnionType, tuple, list, dict):
@@ -270,13 +271,13 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _shown(value: Any) -> str:
-    """A value, short enough for one line."""
+    """Return the text of a value, shortened to fit on a line."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
-    """What is wrong and where, on one line."""
+    """Return the problem and its position in one line."""
     mark = getattr(error, "problem_mark", None)
     where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
     return f"{getattr(error, 'problem', None) or 'cannot be read'}{where}"

@@ -1,4 +1,4 @@
-"""What can be configured of the network, its inputs, and what surrounds it."""
+"""Configuration of the network, its inputs and the layers around it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from configs.section import GridConfig, Section, VariableName
 
 
 class SpectralBranch(Section):
-    """The global branch: one kernel value per degree."""
+    """Global spectral branch with one kernel value per degree."""
 
-    lmax: int = Field(ge=1, description="degrees kept, exclusive")
+    lmax: int = Field(ge=1, description="truncation in degree, exclusive")
     complex: bool = False
 
 
 class IntegralBranch(Section):
-    """The local integral (DISCO) branch."""
+    """Local integral (DISCO) branch."""
 
     theta_cutoff: float = Field(gt=0, le=3.1416, description="radius of the kernel, radians")
     kernel_shape: tuple[int, ...] = (3, 3)
@@ -27,20 +27,20 @@ class IntegralBranch(Section):
 
 
 class DifferentialBranch(Section):
-    """The local differential branch."""
+    """Local differential branch."""
 
     order: Literal[1, 2] = Field(
-        default=2, description="highest derivatives: the second ones hold a model together whose "
-        "spectral branch is cut off below the data; the first cost less where it is not",
+        default=2, description="highest order of derivatives: second derivatives stabilise models "
+        "whose spectral branch is truncated below the data; first derivatives cost less",
     )  # fmt: skip
     length_scale: float | None = Field(
-        default=None, gt=0, description="derivatives are per this length, radians; 1/lmax of the "
-        "spectral branch if not given, 1/32 without one",
+        default=None, gt=0, description="unit of length of the derivatives, radians; default "
+        "1/lmax of the spectral branch, or 1/32 without one",
     )  # fmt: skip
 
 
 class BranchesConfig(Section):
-    """The branches that run in parallel in every block; one that is not named does not exist."""
+    """Branches that run in parallel in every block; a branch that is not named does not exist."""
 
     spectral: SpectralBranch | None = None
     integral: IntegralBranch | None = None
@@ -54,39 +54,39 @@ class BranchesConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network, its inputs, and what surrounds it."""
+    """Network, its inputs and the layers around it."""
 
     branches: BranchesConfig
     grid: GridConfig | None = Field(
-        default=None, description="grid of the blocks, if it is not that of the data"
+        default=None, description="grid of the blocks; default: grid of the data"
     )
     channels: int = Field(default=32, ge=1)
     blocks: int = Field(default=4, ge=1)
     mlp: Literal["gelu", "products"] = Field(
-        default="gelu", description="what follows the branches in a block: a GELU between two "
-        "layers, or products of two linear maps: more exact where the branches resolve the data, "
-        "and unbounded where they do not",
+        default="gelu", description="pointwise layers after the branches of a block: GELU between "
+        "two linear maps, or products of two linear maps, which are more accurate if the branches "
+        "resolve the data and unbounded if they do not",
     )  # fmt: skip
-    mlp_ratio: float = Field(default=2.0, gt=0, description="its hidden channels over `channels`")
+    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden channels of the mlp / channels")
     history: int = Field(
-        default=1, ge=1, description="states that the model sees: the present one, and those one "
-        "time step apart before it"
+        default=1, ge=1, description="number of input states, one time step apart, up to the "
+        "present state"
     )  # fmt: skip
     static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
     forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(
-        default="mean", description="what is subtracted before scaling: time mean, or mean by "
-        "month; of departures from the latter, training starts with damped persistence",
+        default="mean", description="field subtracted before scaling: time mean, or mean by month; "
+        "with the latter, training starts from damped persistence of the anomaly",
     )  # fmt: skip
     conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
     persistent_mean: tuple[VariableName, ...] = Field(
-        default=(), description="channels whose area mean keeps its departure from the baseline: "
-        "for what outlives the forecast, as the warmth of an ocean",
+        default=(), description="channels whose area mean keeps its departure from the baseline, "
+        "for quantities that change slowly, such as the mean temperature of an ocean",
     )  # fmt: skip
     dealias_lmax: int | None = Field(
-        default=None, ge=1, description="drop the tendency's degrees from this one on"
+        default=None, ge=1, description="truncation of the tendency in degree, exclusive"
     )
     spectral_limit: float | None = Field(
-        default=1.5, ge=1, description="in a rollout no degree of a channel has more power than "
-        "this multiple of the largest in the training data; null lets it grow",
+        default=1.5, ge=1, description="limit of the power of each degree of a channel in a "
+        "rollout, as a multiple of its maximum in the training data; null for no limit",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Everything that can be configured: frozen pydantic models, unknown keys refused."""
+"""Schema of the configuration: frozen pydantic models without unknown keys."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ class SplitCounts(Section):
 
 
 class CaseConfig(Section):
-    """One initial (and forced) case of the shallow-water solver, and its share in a mix."""
+    """Case of the shallow-water solver, and its weight in a mixture of cases."""
 
     name: str = "random"
     weight: float = Field(default=1.0, gt=0)
     parameters: dict[str, float] = {}
     orography: str | None = Field(
-        default=None, description="file with the height of the surface, m; the sea counts as 0"
+        default=None,
+        description="file with the height of the surface, m; negative heights count as 0",
     )
 
 
@@ -42,10 +43,14 @@ class ShallowWaterData(Section):
     cases: tuple[CaseConfig, ...] = (CaseConfig(),)
     variables: tuple[VariableName, ...] = ("geopotential", "vorticity", "divergence")
     trajectories: SplitCounts = SplitCounts(train=64, validation=8, test=8)
-    n_steps: int = Field(default=20, ge=1, description="steps per trajectory; one more state")
+    n_steps: int = Field(
+        default=20, ge=1, description="steps of a trajectory, which has one more state"
+    )
     time_step: TimeStepText = Field(default="1h", description="interval between stored states")
     spin_up: str = Field(default="0h", description="time solved before the first stored state")
-    solver_dt: float | None = Field(default=None, gt=0, description="s; chosen if not given")
+    solver_dt: float | None = Field(
+        default=None, gt=0, description="solver step, s; automatic by default"
+    )
     start_time: str = "2000-01-01"
     dtype: Literal["float32", "float64"] = "float64"
     batch_size: int = Field(default=32, ge=1, description="trajectories solved together")
@@ -53,14 +58,14 @@ class ShallowWaterData(Section):
 
 
 class TimeRange(Section):
-    """First and last time, both included; a partial date means its whole period."""
+    """First and last time, inclusive; a partial date means its whole period."""
 
     first: str
     last: str
 
 
 class SplitRanges(Section):
-    """The time ranges of the three splits."""
+    """Time ranges of the three splits."""
 
     train: TimeRange
     validation: TimeRange
@@ -68,7 +73,7 @@ class SplitRanges(Section):
 
 
 class SplitFractions(Section):
-    """The three splits as fractions of the times, in this order."""
+    """Splits as fractions of the times, in this order."""
 
     train: float = Field(gt=0, le=1)
     validation: float = Field(ge=0, lt=1)
@@ -94,27 +99,27 @@ Splits = Annotated[
 
 
 class FilesData(Section):
-    """Training data from ERA5-style gridded files."""
+    """Training data from gridded files."""
 
     source: Literal["files"] = "files"
     variables: tuple[VariableName, ...] = Field(min_length=1)
     static: tuple[VariableName, ...] = ()
-    rename: dict[str, str] = Field(default={}, description="name in the file: our short name")
+    rename: dict[str, str] = Field(default={}, description="name in the file: short name")
     units: dict[str, str] = Field(
-        default={}, description="name in the file: its units, where the file's are wrong or missing"
+        default={}, description="name in the file: units, if those of the file are wrong or missing"
     )
     select: dict[str, float] = Field(
-        default={}, description="dimension in the file: value to keep, as number: 0 of an ensemble"
+        default={}, description="dimension in the file: value to keep, for example number: 0"
     )
     grid: GridConfig | None = Field(
-        default=None, description="regrid to this; None keeps the file's"
+        default=None, description="grid of the store; default: grid of the files"
     )
     time_step: TimeStepText = "6h"
     mask: tuple[VariableName, ...] = Field(
-        default=(), description="channels whose missing values are a mask"
+        default=(), description="channels with missing values at constant points (land)"
     )
     splits: Splits | None = Field(
-        default=None, description="times or fractions; None makes a store to start forecasts from"
+        default=None, description="time ranges or fractions; null for a store without training data"
     )
 
 
@@ -125,34 +130,39 @@ DataConfig = Annotated[ShallowWaterData | FilesData, Field(discriminator="source
 
 
 class TrainingConfig(Section):
-    """How a model is trained."""
+    """Training of a model."""
 
     steps: int = Field(default=1500, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=4, ge=1, description="windows that are computed together")
+    batch_size: int = Field(default=4, ge=1, description="windows per batch")
     accumulate: int = Field(default=1, ge=1, description="batches per optimiser step")
     learning_rate: float = Field(default=2e-3, gt=0)
-    warmup: float = Field(default=0.05, ge=0, lt=1, description="fraction of the steps")
+    warmup: float = Field(
+        default=0.05, ge=0, lt=1, description="fraction of the steps with a growing learning rate"
+    )
     weight_decay: float = Field(default=0.0, ge=0)
-    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    gradient_clip: float = Field(default=1.0, gt=0, description="maximum norm of the gradient")
     loss: Literal["relative-l2", "relative-l1", "relative-h1", "mse"] = "relative-l2"
     channel_weights: dict[str, float] = Field(
-        default={}, description="weight in the loss of the channels that are named; others 1"
+        default={}, description="weights of channels in the loss; default 1"
     )
     rollout_steps: int = Field(default=1, ge=1, description="autoregressive steps in the loss")
     rollout_from: float = Field(
-        default=0.0, ge=0, lt=1, description="fraction of the steps trained with one step; "
-        "then their number grows evenly to rollout_steps",
+        default=0.0, ge=0, lt=1, description="fraction of the training with one step in the loss; "
+        "then the number grows evenly to rollout_steps",
     )  # fmt: skip
     push_forward: int = Field(
-        default=0, ge=0, description="up to so many steps, drawn for each batch, go before the "
-        "loss and have no gradient",
+        default=0, ge=0, description="maximum number of steps without gradient before those of the "
+        "loss, drawn for each batch",
     )  # fmt: skip
     ema_decay: float | None = Field(
-        default=None, gt=0, lt=1, description="average the weights; the package holds the average"
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the moving average of the weights, which the package holds",
     )
     optimizer: Literal["adamw", "apex-adam", "apex-lamb"] = "adamw"
     shard_optimizer: bool = Field(
-        default=False, description="deal the optimiser's state to the processes of the mesh"
+        default=False, description="shard the state of the optimiser over the processes of the mesh"
     )
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     compile: bool = False
@@ -163,25 +173,30 @@ class TrainingConfig(Section):
         default=False, description="recompute each rollout step in the backward pass"
     )
     validate_every: int = Field(
-        default=250, ge=1, description="optimiser steps between validations, which also save"
+        default=250,
+        ge=1,
+        description="optimiser steps between validations; each also saves a checkpoint",
     )
     validation_rollout: int = Field(default=5, ge=1, description="steps of a validation rollout")
-    validation_states: int = Field(default=32, ge=1, description="initial states, evenly spread")
+    validation_states: int = Field(
+        default=32, ge=1, description="number of initial states, evenly spaced"
+    )
     keep_checkpoints: int = Field(default=2, ge=1)
-    log_every: int = Field(default=10, ge=1, description="optimiser steps per line of the metrics")
+    log_every: int = Field(
+        default=10, ge=1, description="optimiser steps between lines of the metrics"
+    )
     max_skipped: int = Field(
-        default=10, ge=0, description="steps with a non-finite loss that are skipped before the "
-        "run stops",
+        default=10, ge=0, description="maximum number of steps skipped for a non-finite loss",
     )  # fmt: skip
     workers: int = Field(
-        default=2, ge=0, description="processes that read a store too large for memory"
+        default=2, ge=0, description="processes that read a store that does not fit in memory"
     )
-    device: str = Field(default="auto", description="auto: cuda where there is one, else cpu")
+    device: str = Field(default="auto", description="auto: cuda if available, else cpu")
     seed: int = 0
 
 
 class TrackingConfig(Section):
-    """Where a run is recorded."""
+    """Tracking of a run with MLflow."""
 
     enabled: bool = True
     experiment: str = "sphere-forecast"
@@ -198,20 +213,20 @@ class RolloutConfig(Section):
 
 
 class MeshConfig(Section):
-    """Layout of the processes that `torchrun` starts: data × latitude."""
+    """Mesh of the processes that `torchrun` starts: data × latitude."""
 
-    data: int = Field(default=1, ge=1, description="processes that share a batch")
-    latitude: int = Field(default=1, ge=1, description="processes that share the rows of a field")
+    data: int = Field(default=1, ge=1, description="ranks over which a batch is sharded")
+    latitude: int = Field(
+        default=1, ge=1, description="ranks over which the rows of a field are sharded"
+    )
     wire_dtype: Literal["float32", "bf16"] = Field(
-        default="float32", description="type in which processes send each other fields"
+        default="float32", description="type of the fields sent between ranks"
     )
-    timeout: float = Field(
-        default=600.0, gt=0, description="s after which a process that does not answer ends the job"
-    )
+    timeout: float = Field(default=600.0, gt=0, description="timeout of a rank, s")
 
 
 class Config(Section):
-    """A whole experiment: its data, model, training and forecast."""
+    """Configuration of an experiment: data, model, training and forecast."""
 
     data: DataConfig
     model: ModelConfig

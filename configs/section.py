@@ -1,4 +1,4 @@
-"""What the sections of a configuration share."""
+"""Base class and types shared by all sections of a configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from configs.variables import variable
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and strict about its keys; a bare 1950 can be text."""
+    """Base of all sections: immutable, without unknown keys; numbers are accepted as text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
@@ -29,7 +29,7 @@ VariableName = Annotated[str, AfterValidator(_variable_name)]
 
 
 class GridConfig(Section):
-    """A global grid by its kind and size."""
+    """Kind and size of a global grid."""
 
     kind: Literal["equiangular", "cell-centred", "legendre-gauss"] = "legendre-gauss"
     nlat: int = Field(ge=4)

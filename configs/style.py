@@ -18,28 +18,28 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 INK = "#222222"
-"""Text, axes, coastlines, lines of reference."""
+"""Colour of text, axes, coastlines and reference lines."""
 FAINT = "#d9d9d9"
-"""Grid lines of curves."""
+"""Colour of grid lines behind curves."""
 MISSING = "#949494"
-"""Missing values on a map; seen beside every colour of every map."""
+"""Colour of missing values on a map, different from all colours of the colour maps."""
 BLUE, RED, OLIVE, GREY = "#0b6e99", "#c1592b", "#8a8d2a", "#7a7a7a"
-"""Curves."""
+"""Colours of curves."""
 COLOURS = {"model": BLUE, "persistence": RED, "climatology": GREY}
-"""Curves of the forecasts that are compared."""
+"""Colours of curves of forecasts by name."""
 SEQUENCE = "viridis"
-"""Colour map for curves in an order, from early to late."""
+"""Colour map of curves in an order, from early to late."""
 
 
 class MapStyle(NamedTuple):
-    """Colours of a map: name of the colour map, and a graticule that is seen on all of it."""
+    """Name of the colour map of a map, and a colour of the graticule that contrasts with it."""
 
     colours: str
     graticule: str
 
 
 GRATICULE: Any = {"linewidth": 0.5, "linestyle": (0, (5, 4))}
-"""Lines of a graticule, beside their colour."""
+"""Line style of a graticule."""
 VALUES = MapStyle("viridis", "#ffffff")
 SIGNED = MapStyle("RdBu_r", "#444444")
 ERRORS = MapStyle("PuOr_r", "#444444")
@@ -79,17 +79,17 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @contextmanager
 def picture_style() -> Iterator[None]:
-    """Style of all pictures, in which they are drawn and saved; a context or a decorator."""
+    """Apply the style of all pictures while they are drawn and saved; a context or a decorator."""
     with rc_context(_SETTINGS):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure that no window will ever show.
+    """Return an empty figure without a window.
 
     Args:
-        width: in inches.
-        height: in inches.
+        width: Width, inches.
+        height: Height, inches.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -97,7 +97,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def pretty_units(units: str) -> str:
-    """UDUNITS as a person writes them: "m2 s-2" is "m² s⁻²"."""
+    """Return UDUNITS in typographic form: "m2 s-2" is "m² s⁻²"."""
     if units in ("degC", "celsius", "Celsius", "deg_C"):
         return "°C"
     if units == "1":
@@ -108,10 +108,12 @@ def pretty_units(units: str) -> str:
 
 
 def power_of_ten(largest: float) -> int:
-    """The power, a multiple of 3, that a label takes from very large or small numbers.
+    """Return the power of ten, a multiple of 3, in the label of an axis.
+
+    It is 0 unless the numbers are very large or very small.
 
     Args:
-        largest: absolute value of the largest number at the axis.
+        largest: Largest absolute value on the axis.
     """
     if not math.isfinite(largest) or largest == 0 or 1e-2 <= largest < 1e5:
         return 0
@@ -119,13 +121,13 @@ def power_of_ten(largest: float) -> int:
 
 
 def with_units(name: str, units: str, power: int = 0) -> str:
-    """A label: the name, and in brackets the power of ten and the units if there are any."""
+    """Return a label: the name, then in brackets the power of ten and the units, if any."""
     inside = " ".join(part for part in (_factor(power), pretty_units(units)) if part)
     return f"{name} [{inside}]" if inside else name
 
 
 def quantity(value: float, units: str, power: int = 0) -> str:
-    """A number of three digits with the power of ten of a label: "63.2 × 10⁻⁹ s⁻¹"."""
+    """Return a number of three digits, with a power of ten and units: "63.2 × 10⁻⁹ s⁻¹"."""
     rounded = float(f"{value / 10.0**power:.3g}")
     digits = np.format_float_positional(rounded, trim="-").replace("-", "−")
     number = f"{digits} × {_factor(power)}" if power else digits
@@ -133,18 +135,18 @@ def quantity(value: float, units: str, power: int = 0) -> str:
 
 
 def numbers(power: int) -> FuncFormatter:
-    """Ticks without the power of ten that stands in the label."""
+    """Return a formatter of ticks without the power of ten of the label."""
     return FuncFormatter(lambda value, _: f"{value / 10.0**power:g}".replace("-", "−"))
 
 
 def graticule(axes: Axes, style: MapStyle) -> None:
-    """Draw the grid lines of axes in longitude and latitude over the field."""
+    """Draw a graticule over a field in longitude and latitude."""
     axes.grid(color=style.graticule, **GRATICULE)
     axes.set_axisbelow(False)
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Put ticks of a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers."""
+    """Set ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""The interval of one model step: a number of seconds, or of calendar months."""
+"""Interval of one model step, in seconds or in calendar months."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ONE_SECOND: Final = np.timedelta64(1, "s")
 
 @dataclass(frozen=True)
 class TimeStep:
-    """An interval that is added to valid times; months follow the calendar.
+    """Interval between valid times; months follow the calendar.
 
     Attributes:
-        count: number of units, at least 1.
+        count: Number of units, at least 1.
         unit: "s", "min", "h", "d" or "mo" (calendar month).
     """
 
@@ -29,7 +29,7 @@ class TimeStep:
 
     @classmethod
     def parse(cls, text: str) -> TimeStep:
-        """Read "1h", "6h", "30min", "1d" or "1mo".
+        """Return the interval of a text such as "1h", "6h", "30min", "1d" or "1mo".
 
         Raises:
             ValueError: if the text is not a positive whole number and a unit.
@@ -44,45 +44,45 @@ class TimeStep:
 
     @property
     def label(self) -> str:
-        """The text that `parse` reads back."""
+        """Text from which `parse` returns the same interval."""
         return f"{self.count}{self.unit}"
 
     def __str__(self) -> str:
-        """The label."""
+        """Return the label."""
         return self.label
 
     @property
     def is_calendar(self) -> bool:
-        """Whether the length depends on the date."""
+        """True for calendar months, whose length depends on the date."""
         return self.unit == "mo"
 
     @property
     def seconds(self) -> int | None:
-        """Length in s; None for calendar months."""
+        """Length, s; None for calendar months."""
         return None if self.is_calendar else self.count * _SECONDS[self.unit]
 
     @property
     def hours(self) -> float | None:
-        """Length in h; None for calendar months."""
+        """Length, h; None for calendar months."""
         return None if self.seconds is None else self.seconds / 3600
 
     @property
     def months(self) -> int | None:
-        """Length in calendar months; None where it is a number of seconds."""
+        """Length in calendar months; None for intervals in seconds."""
         return self.count if self.is_calendar else None
 
     def advance(self, times: Times, n: int = 1) -> Times:
-        """Move valid times by n steps, back where n is negative.
+        """Return valid times n steps later, or earlier for negative n.
 
-        A day that the month reached does not have becomes its last day, so advance once from
-        the first time rather than step by step where days 29 to 31 occur.
+        A day that does not exist in the target month becomes the last day of that month. With days
+        29 to 31, advance once from the first time instead of step by step.
 
         Args:
-            times: datetime64 of any shape.
-            n: number of steps.
+            times: Valid times, datetime64 of any shape.
+            n: Number of steps.
 
         Returns:
-            datetime64[ns] of the same shape.
+            Valid times, datetime64[ns] of the same shape.
         """
         times = np.asarray(times, dtype="datetime64[ns]")
         if self.seconds is not None:
@@ -97,15 +97,16 @@ class TimeStep:
         return (start + day).astype("datetime64[ns]") + hour
 
     def check(self, times: Times) -> None:
-        """Refuse a time axis that this step does not lead along.
+        """Raise an error for times that are not one step apart.
 
-        Of monthly data only the month counts: means are stamped on any day of it.
+        For monthly data only the month matters: files stamp means on any day of the month.
 
         Args:
-            times: datetime64 (time,), in the order of the data.
+            times: Valid times in the order of the data, datetime64, (time,).
 
         Raises:
-            ValueError: naming the first missing time, duplicate, gap or step backwards.
+            ValueError: if a time is missing, or for a duplicate, a gap or a step backwards. The
+                message names the first one.
         """
         times = np.asarray(times, dtype="datetime64[ns]").reshape(-1)
         if np.isnat(times).any():
@@ -117,7 +118,7 @@ class TimeStep:
             months = times.astype("datetime64[M]")
             wrong = np.diff(months) != np.timedelta64(self.count, "M")
         else:
-            # Times that a file holds as floating-point days are off by microseconds.
+            # Times in floating-point days have errors of microseconds.
             off = np.abs(times[1:] - self.advance(times[:-1]))
             wrong = off >= _ONE_SECOND
         if not wrong.any():
@@ -139,5 +140,5 @@ class TimeStep:
 
 
 def _show(time: np.datetime64) -> str:
-    """ISO text to the second, without a midnight that says nothing."""
+    """Return the ISO text of a time to the second, without the time of day at midnight."""
     return str(np.datetime_as_string(time, unit="s")).removesuffix("T00:00:00")

@@ -15,17 +15,17 @@ Role = Literal["prognostic", "diagnostic", "forcing", "static"]
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of the table, or one channel made from it.
+    """Variable of the table, or a channel on one of its pressure levels.
 
     Attributes:
-        name: short name, which is the name of the channel ("sst", "z500").
-        long_name: name in titles and tables.
+        name: Short name, which is the name of the channel ("sst", "z500").
+        long_name: Name in titles and tables.
         units: UDUNITS string.
-        standard_name: CF standard name; empty where CF has none.
-        role: role in a model unless the configuration gives another.
-        conserved: whether a forecast keeps the area mean exactly.
-        aliases: other names of the variable in files.
-        level: pressure in hPa; None for a field on a single level.
+        standard_name: CF standard name; empty if CF has none.
+        role: Role in a model, unless the configuration gives another.
+        conserved: True if a forecast keeps the area mean exactly.
+        aliases: Other names of the variable in files.
+        level: Pressure in hPa; None for a field on a single level.
     """
 
     name: str
@@ -54,16 +54,16 @@ VARIABLES: dict[str, Variable] = {
 
 
 def variable(name: str) -> Variable:
-    """Look up a channel by its short name.
+    """Return the variable of a channel from its short name.
 
     Args:
-        name: a name of the table, or a levelled name and a pressure in hPa ("t850").
+        name: Name in the table; for pressure levels followed by the pressure in hPa ("t850").
 
     Returns:
-        The table's entry; for a levelled channel with `name`, `long_name` and `level` filled in.
+        Entry of the table. For a pressure level, `name`, `long_name` and `level` are set.
 
     Raises:
-        ValueError: if the table has no such name; the nearest valid names are given.
+        ValueError: if the name is unknown. The message gives the nearest valid names.
     """
     if name in VARIABLES and name not in _LEVELLED:
         return VARIABLES[name]

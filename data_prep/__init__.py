@@ -1,1 +1,1 @@
-"""From solver runs or gridded files to the training store."""
+"""Training stores and their sources: the shallow-water solver and gridded files."""

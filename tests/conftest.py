@@ -1,4 +1,4 @@
-"""What all tests share: one thread per process, no network services, where the real data are."""
+"""Fixtures of all tests: one thread per process, no network services, the folder of real data."""
 
 import logging
 import os
@@ -19,11 +19,10 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # tensors of tests are too small for two threads, and other tests run in a process beside this one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# The cache of torch's compiler does not know this variable: a kernel that was generated for another
-# instruction set would be taken from it, and compute wrong numbers.
-if capability := os.environ.get("ATEN_CPU_CAPABILITY"):
-    cache = Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}_{capability}")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+# A new cache for torch's compiler: from an old one it would take kernels that were generated for
+# another instruction set or an earlier version of our operators, and compute wrong numbers.
+_compiled = tempfile.TemporaryDirectory(prefix="torchinductor_")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ Refused = Callable[..., str]
 
 
 def cf_errors(path: Path) -> list[str]:
-    """What compliance-checker's CF 1.8 test calls errors."""
+    """Return the errors of the CF 1.8 test of compliance-checker."""
     checker = Path(sys.executable).with_name("compliance-checker")
     report = path.with_suffix(".json")
     subprocess.run(
@@ -102,6 +102,25 @@ def test_a_package_that_was_moved_forecasts_the_same(
     assert run_forecast("rollout", package, "--data", workflow.store, "--out", out) == 0
     ours, theirs = (xr.open_dataset(p, decode_timedelta=True) for p in (out, workflow.forecast))
     xr.testing.assert_identical(ours.drop_attrs(), theirs.drop_attrs())
+
+
+def test_a_forecast_starts_from_the_split_of_its_package(
+    workflow: Workflow, run_forecast: Run, tmp_path: Path
+) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(workflow.run / "best", package)
+    description = json.loads((package / "package.json").read_text())
+    description["rollout"]["split"] = "validation"
+    (package / "package.json").write_text(json.dumps(description))
+    numbers = {}
+    for name, words in (("theirs", ()), ("asked", ("--split", "test"))):
+        out = tmp_path / f"{name}.nc"
+        run = ("rollout", package, "--data", workflow.store, "--out", out, "--steps", 1, *words)
+        assert run_forecast(*run) == 0
+        numbers[name] = xr.open_dataset(out).trajectory_number.values.tolist()
+    split = xr.open_zarr(workflow.store, consolidated=False).split.values
+    assert [split[i] for i in numbers["theirs"]] == ["validation"] * len(numbers["theirs"])
+    assert [split[i] for i in numbers["asked"]] == ["test"] * len(numbers["asked"])
 
 
 def test_netcdf_and_zarr_forecasts_are_the_same(
@@ -193,7 +212,7 @@ def reanalysis() -> xr.Dataset:
 
 @dataclass(frozen=True)
 class Reanalysis:
-    """What the commands made of reanalysis files."""
+    """Output of the commands for reanalysis files."""
 
     file: Path
     store: Path

@@ -1,4 +1,4 @@
-"""Gridded files as a source of data: readers, coordinates, units, times, regridding.
+"""Training data from gridded files: readers, coordinates, units, times, regridding.
 
-May import `data_prep.store`.
+It may import `data_prep.store`.
 """

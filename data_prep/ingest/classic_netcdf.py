@@ -1,6 +1,6 @@
-"""How long a classic netCDF file has to be, by its header.
+"""Check of the length of a classic netCDF file against its header.
 
-The netCDF library reads zeros, and says nothing, where a classic file was cut off.
+The netCDF library reads zeros, without an error, from the missing part of a truncated classic file.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _STREAMING = (2**32 - 1, 2**64 - 1)
 
 
 def check_complete(path: Path) -> None:
-    """Refuse a classic netCDF file that is shorter than its header says.
+    """Raise an error if a classic netCDF file is truncated.
 
     Args:
-        path: any file; one of another format passes.
+        path: File of any format; files of other formats are not checked.
 
     Raises:
-        ValueError: if it was cut off.
+        ValueError: if the file is shorter than its header requires.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -28,11 +28,11 @@ def check_complete(path: Path) -> None:
             return
         needed = _Header(file, version=magic[3]).needed()
     if path.stat().st_size < needed:
-        raise ValueError(f"it has {path.stat().st_size} bytes where its header promises {needed}")
+        raise ValueError(f"it has {path.stat().st_size} bytes but its header requires {needed}")
 
 
 class _Header:
-    """The header of a classic file, read as the netCDF classic format specification says."""
+    """Header of a classic file, after the netCDF classic format specification."""
 
     def __init__(self, file: BinaryIO, version: int) -> None:
         self._file = file
@@ -40,7 +40,7 @@ class _Header:
         self._offset = 4 if version == 1 else 8
 
     def needed(self) -> int:
-        """Bytes up to the end of the last value."""
+        """Return the number of bytes up to the end of the last value."""
         records = self._number(self._count)
         dims = [self._dimension() for _ in range(self._list())]
         self._attributes()
@@ -50,7 +50,9 @@ class _Header:
             shape = [dims[self._number(self._count)] for _ in range(self._number(self._count))]
             self._attributes()
             size = _SIZES[self._number(4)]
-            self._number(self._count)  # the size of the variable, which overflows for large ones
+            self._number(
+                self._count
+            )  # the size of the variable, which overflows for large variables
             begin = self._number(self._offset)
             if shape[:1] == [0]:
                 recurring.append((begin, size * prod(shape[1:])))
@@ -58,7 +60,7 @@ class _Header:
                 fixed = max(fixed, begin + size * prod(shape))
         if not recurring or records in (0, *_STREAMING):
             return fixed
-        # Records are padded to four bytes, but for a single recurring variable.
+        # Records are padded to four bytes, except for a single record variable.
         padded = [-(-size // 4) * 4 for _, size in recurring]
         record = sum(padded) if len(recurring) > 1 else recurring[0][1]
         ends = [begin + (records - 1) * record + size for begin, size in recurring]
@@ -75,7 +77,7 @@ class _Header:
             self._skip(size * self._number(self._count))
 
     def _list(self) -> int:
-        """Length of a list, whose tag is not needed to tell what it holds."""
+        """Read the tag of a list, which is not needed, and return its length."""
         self._number(4)
         return self._number(self._count)
 

@@ -1,4 +1,4 @@
-"""Rows, columns and pressure levels of a variable, however a file names them."""
+"""Rows, columns and pressure levels of a variable, under the usual names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _HORIZONTAL = {
 
 
 def pressure_levels(dataset: xr.Dataset, name: str) -> tuple[str | None, NDArray[np.float64]]:
-    """The pressure levels of a variable.
+    """Return the pressure levels of a variable.
 
     Returns:
-        The dimension along which they run (None for a single level), and their values in hPa,
-        empty if it has none.
+        Dimension of the levels (None for a single level), and their values in hPa, empty for a
+        variable without pressure levels.
     """
     dims = set(dataset[name].dims)
     for key, array in dataset.variables.items():
@@ -38,7 +38,7 @@ def pressure_levels(dataset: xr.Dataset, name: str) -> tuple[str | None, NDArray
 
 
 def _in_pascal(name: str, array: xr.Variable) -> bool | None:
-    """Whether a coordinate's pressures are in Pa rather than hPa; None if it holds no pressure."""
+    """Return True for pressures in Pa, False for hPa, None for coordinates other than pressure."""
     units = str(array.attrs.get("units", ""))
     is_pressure = array.attrs.get("standard_name") == "air_pressure" or "isobaric" in name
     if array.dtype.kind not in "iuf" or not (is_pressure or name in _LEVEL_NAMES):
@@ -52,15 +52,15 @@ def _in_pascal(name: str, array: xr.Variable) -> bool | None:
 
 
 def horizontal_dim(dataset: xr.Dataset, array: xr.DataArray, kind: str) -> str:
-    """The dimension of rows or of columns.
+    """Return the dimension of rows or of columns.
 
     Args:
-        dataset: the file.
-        array: the variable.
+        dataset: Data set of the file.
+        array: Variable.
         kind: "latitude" or "longitude".
 
     Raises:
-        ValueError: if the variable has none.
+        ValueError: if the variable has no such dimension.
     """
     units, names = _HORIZONTAL[kind]
     for dim in map(str, array.dims):
@@ -84,10 +84,11 @@ def horizontal_dim(dataset: xr.Dataset, array: xr.DataArray, kind: str) -> str:
 
 
 def file_grid(latitude: NDArray[Any], longitude: NDArray[Any], exact: bool) -> FileGrid:
-    """Recognise the grid of a file, and tell the way out where regridding is one.
+    """Return the grid of a file.
 
     Raises:
-        ValueError: see `FileGrid.from_coordinates`.
+        ValueError: see `FileGrid.from_coordinates`. The message suggests regridding if the rows
+            cover the globe.
     """
     try:
         return FileGrid.from_coordinates(latitude, longitude, exact=exact)

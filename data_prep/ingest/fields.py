@@ -1,4 +1,4 @@
-"""A channel in a file: found by its names, its level and its dimensions, and read."""
+"""Search for a channel in a file by its names, level and dimensions, and reading of it."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _GRID_TYPES = {
 
 @dataclass(frozen=True, eq=False)
 class FileField:
-    """One channel's values in one file.
+    """Values of one channel in one file.
 
     Attributes:
-        path: the file.
-        dataset: which of the file's data sets.
-        name: name of the variable in the file.
-        time: its valid times, datetime64[s] (n,); empty for a file without them.
-        time_dim: dimension along which they run, None for a single time.
-        at: index along each further dimension.
-        grid: its rows and columns.
-        latitude_dim: name of the dimension of rows.
-        longitude_dim: name of the dimension of columns.
-        convert: from the file's units to the table's.
+        path: Path of the file.
+        dataset: Index of the data set in the file.
+        name: Name of the variable in the file.
+        time: Valid times, datetime64[s], (n,); empty for a file without times.
+        time_dim: Dimension of the times, None for a single time.
+        at: Index along each further dimension.
+        grid: Rows and columns.
+        latitude_dim: Name of the dimension of rows.
+        longitude_dim: Name of the dimension of columns.
+        convert: Conversion from the units of the file to those of the variable table.
     """
 
     path: Path
@@ -60,12 +60,12 @@ class FileField:
         """Read the fields of some times in the canonical order.
 
         Args:
-            files: the open files.
-            index: which of `time`, (k,).
+            files: Open files.
+            index: Indices into `time`, (k,).
 
         Returns:
-            (k, nlat, nlon), north first, from the first longitude, in the table's units; missing
-            values are NaN.
+            Fields (k, nlat, nlon), north first, from the first longitude, in the units of the
+            variable table. Missing values are NaN.
         """
         array = files[self.path][self.dataset][self.name].isel(self.at)
         if self.time_dim is not None:
@@ -79,14 +79,14 @@ class FileField:
         except read_errors() as error:
             raise unreadable(self.path, error) from error
         if "expver" in array.dims:
-            # Final and preliminary ERA5 in one array, each missing where the other has values.
+            # Final and preliminary ERA5 data in one array, each missing where the other is valid.
             values = np.where(np.isfinite(values[0]), values[0], values[-1])
         values = values.reshape(len(index), self.grid.nlat, self.grid.nlon)
         return self.convert(self.grid.ordered(values))
 
 
 class AmbiguousField(ValueError):
-    """A file that a setting would make clear: the reason, and the setting."""
+    """Error of a field that a setting of the configuration would make unambiguous."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(f"{reason}; {remedy}")
@@ -99,14 +99,14 @@ def find_fields(
     """Find a channel in a file.
 
     Args:
-        files: the open files.
-        path: the file to look into.
-        channel: what to look for.
-        config: renames, units and selections.
-        exact_grid: whether the file's grid must be of a known kind.
+        files: Open files.
+        path: Path of the file.
+        channel: Channel to find.
+        config: Renames, units and selections.
+        exact_grid: True if the grid of the file must be of a known kind.
 
     Returns:
-        One field for each of the file's data sets that holds the channel.
+        One field for each data set of the file that holds the channel.
 
     Raises:
         ValueError: if the channel is there but cannot be used.
@@ -130,21 +130,21 @@ def find_fields(
 
 
 def names_of(channel: Variable, config: FilesData) -> set[str]:
-    """Names, in lower case, under which files may carry a channel."""
+    """Return the names, in lower case, that a channel may have in files."""
     table = VARIABLES[base_name(channel)]
     renamed = {k for k, v in config.rename.items() if v in (channel.name, table.name)}
     return {n.lower() for n in (channel.name, table.name, *table.aliases, *renamed)}
 
 
 def base_name(channel: Variable) -> str:
-    """Short name without the level."""
+    """Return the short name of a channel without its level."""
     return channel.name if channel.level is None else channel.name.removesuffix(str(channel.level))
 
 
 def _find_variable(
     dataset: xr.Dataset, channel: Variable, config: FilesData, path: Path
 ) -> str | None:
-    """The best name for a channel in a data set."""
+    """Return the name of a channel in a data set; None if the data set does not hold it."""
     base, names = base_name(channel), names_of(channel, config)
     exact: list[str] = []
     named: list[str] = []
@@ -174,7 +174,7 @@ def _find_variable(
 
 
 def _has_level(dataset: xr.Dataset, name: str, channel: Variable) -> bool:
-    """Whether a variable is on the channel's level; a single-level channel wants one without."""
+    """Return True if a variable has the level of the channel, or neither has a level."""
     dim, levels = pressure_levels(dataset, name)
     if channel.level is None:
         return dim is None
@@ -182,7 +182,7 @@ def _has_level(dataset: xr.Dataset, name: str, channel: Variable) -> bool:
 
 
 def _same_quantity(dataset: xr.Dataset, array: xr.DataArray, channel: Variable) -> bool:
-    """Whether the standard name, and where that says too little the height, is the channel's."""
+    """Return True if the standard name is that of the channel, and the height where it matters."""
     name = array.attrs.get("standard_name")
     height = {"geopotential_height": "geopotential"} if channel.level is not None else {}
     if height.get(str(name), name) != channel.standard_name:
@@ -225,7 +225,7 @@ def _describe(
         )
     if time is not None:
         time_dim = str(time.dims[0]) if time.ndim else None
-        if not static:  # a static field may be stamped with anything
+        if not static:  # the time of a static field has no meaning
             times = valid_times(dataset, time, step)
     elif not static:
         raise ValueError(
@@ -252,7 +252,7 @@ def _describe(
 def _indices(
     dataset: xr.Dataset, name: str, dims: list[str], channel: Variable, config: FilesData
 ) -> dict[str, int]:
-    """The index along each dimension that is neither time nor place."""
+    """Return the index along each dimension that is neither time nor horizontal."""
     level_dim, levels = pressure_levels(dataset, name)
     at: dict[str, int] = {}
     for dim in dims:

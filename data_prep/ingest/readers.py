@@ -1,8 +1,8 @@
-"""Files of every format behind one door: what they hold, opened lazily, closed again."""
+"""Lazy access to netCDF, GRIB and zarr files."""
 
 from __future__ import annotations
 
-# Before eccodes, whose wheel brings an SQLite that is too old for MLflow and that Python would use.
+# Imported before eccodes: its wheel contains an SQLite library that is too old for MLflow.
 import sqlite3  # noqa: F401
 import sys
 import warnings
@@ -19,24 +19,23 @@ _OPEN_AT_ONCE = 16
 
 
 class Files:
-    """Lazily opened files, the least recently used closed again.
+    """Lazily opened files; the least recently used file is closed when too many are open.
 
-    A GRIB file may hold several data sets with dimensions of their own; every file is therefore a
-    list of data sets.
+    A file is a list of data sets, since a GRIB file may hold several with different dimensions.
     """
 
     def __init__(self, wanted: Collection[str]) -> None:
-        """Open nothing yet.
+        """Start without open files.
 
         Args:
-            wanted: names, in lower case, of the variables of interest; of a GRIB file that mixes
-                kinds of levels only those are opened.
+            wanted: Names of the variables of interest, in lower case. Only these are opened in a
+                GRIB file with several kinds of levels.
         """
         self._wanted = frozenset(wanted)
         self._open: OrderedDict[Path, list[xr.Dataset]] = OrderedDict()
 
     def __enter__(self) -> Files:
-        """The collection itself."""
+        """Return the collection."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,7 +44,7 @@ class Files:
             self._close_oldest()
 
     def __getitem__(self, path: Path) -> list[xr.Dataset]:
-        """The data sets of a file, opened if they are not."""
+        """Return the data sets of a file, and open it if needed."""
         if path not in self._open:
             if len(self._open) >= _OPEN_AT_ONCE:
                 self._close_oldest()
@@ -63,15 +62,15 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
     """Open a netCDF, GRIB or zarr file without decoding its times.
 
     Args:
-        path: a file, or the folder of a zarr group.
-        wanted: see `Files`.
+        path: File, or folder of a zarr group.
+        wanted: Names of the variables of interest, see `Files`.
 
     Returns:
-        Its data sets; packed values are unpacked when they are read.
+        Data sets of the file. Packed values are unpacked when they are read.
 
     Raises:
-        FileNotFoundError: if there is nothing at the path.
-        ValueError: if the format is none of the three, or the file is damaged.
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the format is not supported, or the file is damaged.
     """
     if not path.exists():
         raise FileNotFoundError(f"input {path} does not exist; check the path")
@@ -86,7 +85,7 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
             check_complete(path)
         engine = "zarr" if kind == "zarr" else "netcdf4"
         with warnings.catch_warnings():
-            # Such as a fill value that a packed variable cannot hold: it marks nothing.
+            # For instance a fill value outside the range of a packed variable: harmless.
             warnings.simplefilter("ignore", xr.SerializationWarning)
             return [xr.open_dataset(path, engine=engine, **options)]
     except ImportError:
@@ -99,14 +98,14 @@ def open_file(path: Path, wanted: Collection[str] = ()) -> list[xr.Dataset]:
 
 
 def read_errors() -> tuple[type[Exception], ...]:
-    """What the libraries raise when a file is damaged, each in its own way."""
+    """Return the errors that the libraries raise for a damaged file."""
     eccodes = sys.modules.get("eccodes")
     errors = (OSError, ValueError, KeyError, EOFError, RuntimeError)
     return errors if eccodes is None else (*errors, eccodes.CodesInternalError)
 
 
 def unreadable(path: Path, error: Exception) -> ValueError:
-    """The one line that is said of a damaged file."""
+    """Return the error of a damaged file, with a message of one line."""
     reason = " ".join(str(error).split())[:200]
     return ValueError(
         f"{path} cannot be read ({reason}); the file may be damaged or incomplete, fetch it again"
@@ -114,7 +113,7 @@ def unreadable(path: Path, error: Exception) -> ValueError:
 
 
 def _format(path: Path) -> str:
-    """The format of a file by its first bytes."""
+    """Return the format of a file, from its first bytes."""
     if path.is_dir():
         if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
             return "zarr"
@@ -142,14 +141,14 @@ def _open_grib(path: Path, wanted: Collection[str]) -> list[xr.Dataset]:
     import cfgrib
 
     def opened(**keys: Any) -> xr.Dataset:
-        # An empty index path: cfgrib would write an index file beside the data.
+        # Without an empty index path cfgrib writes an index file beside the data.
         options: dict[str, Any] = {"indexpath": "", "errors": "raise", "filter_by_keys": keys}
         return xr.open_dataset(path, engine="cfgrib", decode_times=False, chunks=None, **options)
 
     try:
         return [opened()]
     except cfgrib.DatasetBuildError:
-        pass  # Several kinds of levels or steps in one file: one data set for each.
+        pass  # several kinds of levels or steps: one data set for each
     kinds = {
         (message["paramId"], message["typeOfLevel"])
         for _, message in cfgrib.FileStream(str(path)).items()

@@ -1,9 +1,9 @@
-"""The horizontal grid of a file, and the way from it to another one.
+"""Horizontal grid of a file, and regridding to another grid.
 
-Values go to a coarser grid by first-order conservative remapping (each value is the mean over its
-cell), to a finer one bilinearly, since cell means would come out as steps. Neither makes new
-extremes, as a spectral transform would at coasts and fronts. Missing values take no part; a point
-is missing if less than half of what it is made from is there.
+Regridding to a coarser grid is first-order conservative: each value is the mean over its cell.
+Regridding to a finer grid is bilinear, since cell means would be piecewise constant. Neither makes
+new extremes, unlike a spectral transform at coasts and fronts. Missing values are left out; a point
+is missing if less than half of its weight has values.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _Float = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class FileGrid:
-    """Rows and columns of a file, brought into the canonical order.
+    """Rows and columns of a file, and their canonical order: north first, eastward from [0, 360).
 
     Attributes:
-        latitude: degrees north, north first, (nlat,).
-        first_longitude: of the first column in [0, 360), degrees east.
-        rows: index in the file of each row, (nlat,).
-        columns: index in the file of each column, (nlon,).
-        grid: the grid that it is, None where it is of no known kind.
+        latitude: Latitudes, degrees north, north first, (nlat,).
+        first_longitude: Longitude of the first column in [0, 360), degrees east.
+        rows: Index in the file of each row, (nlat,).
+        columns: Index in the file of each column, (nlon,).
+        grid: Grid of a known kind, or None.
     """
 
     latitude: _Float
@@ -41,12 +41,13 @@ class FileGrid:
 
     @staticmethod
     def from_coordinates(latitude: Any, longitude: Any, *, exact: bool) -> FileGrid:
-        """Recognise the grid of a file.
+        """Return the grid with the coordinates of a file.
 
         Args:
-            latitude: degrees north, in either order.
-            longitude: degrees east, over any full turn.
-            exact: refuse what is no `Grid`; otherwise any rows from pole to pole are accepted.
+            latitude: Latitudes, degrees north, in either order.
+            longitude: Longitudes, degrees east, over any full turn.
+            exact: True to accept a known kind of `Grid` only; False to accept any rows from pole to
+                pole.
 
         Raises:
             ValueError: if the coordinates are not those of a global grid.
@@ -62,7 +63,7 @@ class FileGrid:
             if exact:
                 raise
             grid, ordered = None, _pole_to_pole(lat)
-            # Any known rows: what is asked here is whether the columns go round the sphere.
+            # Rows of any known kind, to check the columns alone.
             rows = Grid.cell_centred(len(lat), len(lon)).latitude.numpy()
             first = Grid.from_coordinates(rows, lon).first_longitude
         n = len(lon)
@@ -81,13 +82,13 @@ class FileGrid:
 
     @property
     def longitude(self) -> _Float:
-        """Degrees east, from the first column, (nlon,)."""
+        """Longitudes, degrees east, from the first column, (nlon,)."""
         return np.linspace(0, 360, self.nlon, endpoint=False) + self.first_longitude
 
     def ordered(self, fields: NDArray[Any]) -> NDArray[Any]:
-        """Bring fields (..., nlat, nlon) of the file into the canonical order."""
+        """Return fields (..., nlat, nlon) of the file in the canonical order."""
         fields = fields[..., self.rows, :]
-        # Columns are shifted, hardly ever shuffled; a shift is much the faster copy.
+        # Columns are usually shifted, not permuted; a shift is a faster copy.
         shift = int(self.columns[0])
         if np.array_equal(self.columns, np.roll(np.arange(self.nlon), -shift)):
             return np.roll(fields, -shift, axis=-1) if shift else fields
@@ -97,7 +98,7 @@ class FileGrid:
     def row_edges(self) -> _Float:
         """Sine of the latitudes between the rows, from 1 to -1, (nlat + 1,).
 
-        A known grid's cells have the areas of its quadrature, so that remapping keeps area means.
+        Cells of a known grid have the areas of its quadrature, so that regridding keeps area means.
         """
         if self.grid is None:
             between = np.sin(np.radians((self.latitude[1:] + self.latitude[:-1]) / 2))
@@ -106,14 +107,14 @@ class FileGrid:
 
 
 class Regridder:
-    """A linear map from the grid of a file to another grid."""
+    """Linear map from the grid of a file to another grid."""
 
     def __init__(self, source: FileGrid, target: Grid) -> None:
-        """Build the map of rows and that of columns.
+        """Build the matrices of rows and columns.
 
         Args:
-            source: grid of the file.
-            target: grid of the result.
+            source: Grid of the file.
+            target: Grid of the result.
         """
         self._coarser = target.nlat <= source.nlat and target.nlon <= source.nlon
         longitude = source.longitude
@@ -133,11 +134,11 @@ class Regridder:
         """Regrid fields in the canonical order.
 
         Args:
-            fields: (n, nlat, nlon), missing values NaN.
-            vector: a component of a vector, which changes its sign across a pole.
+            fields: Fields (n, nlat, nlon), NaN where missing.
+            vector: True for a component of a vector, which changes its sign across a pole.
 
         Returns:
-            (n, nlat, nlon) on the target grid, missing values NaN.
+            Fields (n, nlat, nlon) on the target grid, NaN where missing.
         """
         valid = np.isfinite(fields)
         if valid.all():
@@ -156,26 +157,26 @@ class Regridder:
 
 
 def _along_columns(matrix: sparse.csr_array, fields: _Float) -> _Float:
-    """Apply a map of columns to the last dimension."""
+    """Apply a matrix of columns to the last dimension."""
     flat = fields.reshape(-1, fields.shape[-1])
     return (matrix @ flat.T).T.reshape(*fields.shape[:-1], matrix.shape[0])
 
 
 def _quadrature_edges(grid: Grid) -> _Float:
-    """Edges in the sine of latitude of cells that have the areas of the grid's quadrature."""
+    """Return the edges, in sine of latitude, of cells with the areas of the quadrature."""
     rows = grid.area_weights.numpy()[:, 0] * grid.nlon
     return np.concatenate([[1.0], 1 - 2 * np.cumsum(rows)[:-1], [-1.0]])
 
 
 def _overlaps(edges: _Float, wanted: _Float) -> sparse.csr_array:
-    """Share of each source cell in each wanted cell; edges ascending, over the same interval."""
+    """Return the fraction of each wanted cell that each source cell covers; edges ascend."""
     low = np.maximum(wanted[:-1, None], edges[None, :-1])
     high = np.minimum(wanted[1:, None], edges[None, 1:])
     return sparse.csr_array(np.clip(high - low, 0, None) / np.diff(wanted)[:, None])
 
 
 def _periodic_overlaps(longitude: _Float, wanted: _Float) -> sparse.csr_array:
-    """`_overlaps` of cells centred on equally spaced longitudes."""
+    """Return `_overlaps` of cells centred on equally spaced longitudes."""
     source, target = 360 / len(longitude), 360 / len(wanted)
     distance = wanted[:, None] - longitude[None, :]
     distance = np.abs((distance + 180) % 360 - 180)
@@ -184,10 +185,10 @@ def _periodic_overlaps(longitude: _Float, wanted: _Float) -> sparse.csr_array:
 
 
 def _between(nodes: _Float, wanted: _Float) -> sparse.csr_array:
-    """Linear interpolation between ascending nodes."""
+    """Return the matrix of linear interpolation between ascending nodes."""
     right = np.clip(np.searchsorted(nodes, wanted), 1, len(nodes) - 1)
     width = nodes[right] - nodes[right - 1]
-    # Where a file has a row at the pole, the row beyond it is the same row.
+    # A row at the pole is its own neighbour across the pole, at width 0.
     weight = np.where(width > 0, (wanted - nodes[right - 1]) / np.where(width > 0, width, 1), 1.0)
     matrix = np.zeros((len(wanted), len(nodes)))
     matrix[np.arange(len(wanted)), right - 1] = 1 - weight
@@ -196,7 +197,7 @@ def _between(nodes: _Float, wanted: _Float) -> sparse.csr_array:
 
 
 def _periodic_between(longitude: _Float, wanted: _Float) -> sparse.csr_array:
-    """Linear interpolation between equally spaced longitudes."""
+    """Return the matrix of linear interpolation between equally spaced longitudes."""
     n = len(longitude)
     position = (wanted - longitude[0]) * n / 360
     left = np.floor(position + 1e-9)
@@ -209,7 +210,7 @@ def _periodic_between(longitude: _Float, wanted: _Float) -> sparse.csr_array:
 
 
 def _pole_to_pole(latitude: _Float) -> _Float:
-    """Rows of no known kind, north first, if they reach from pole to pole."""
+    """Return rows north first; raise a ValueError unless they reach from pole to pole."""
     rows = -np.sort(-latitude)
     spacing = np.abs(np.diff(rows)).max(initial=0.0)
     if rows.ndim != 1 or len(rows) < 4 or max(90 - rows[0], rows[-1] + 90) > 1.5 * spacing:

@@ -1,4 +1,4 @@
-"""ERA5-style files into the training store, block by block in bounded memory."""
+"""Ingestion of gridded files into a training store, block by block in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
-_MOUNTAINS = (2000.0, 9000.0)  # m; a global orography's highest point is between them
+_MOUNTAINS = (2000.0, 9000.0)  # plausible maximum of a global orography, m
 
 
 def ingest(
@@ -34,22 +34,23 @@ def ingest(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Make a training store from gridded files.
+    """Write a training store from gridded files.
 
     Args:
-        paths: netCDF, GRIB or zarr; variables and times may be spread over them in any way.
-        config: what to take from them and how.
-        out: where the store will be.
-        progress: called with the numbers of times written and of all times.
+        paths: netCDF, GRIB or zarr files; variables and times may be distributed over them in any
+            way.
+        config: Variables, grid, times and splits.
+        out: Path of the store.
+        progress: Callback with the numbers of times written and of all times.
 
     Returns:
-        The path of the store.
+        Path of the store.
 
     Raises:
-        ValueError: if the files do not hold what the configuration asks for, or hold it with
-            gaps, duplicates, unknown units, undeclared missing values or on no global grid.
+        ValueError: if the files lack a variable, or if a variable has gaps, duplicate times,
+            unknown units, undeclared missing values or no global grid.
         FileNotFoundError: if an input does not exist.
-        FileExistsError: if the output does.
+        FileExistsError: if the output exists.
     """
     out, sources = Path(out), [Path(path) for path in paths]
     check_output(out)
@@ -92,7 +93,7 @@ def ingest(
 
 
 def _check_names(config: FilesData, channels: list[Variable], statics: list[Variable]) -> None:
-    """Refuse channels in the wrong place of the configuration."""
+    """Raise a ValueError for channels in the wrong list of the configuration."""
     for channel in channels:
         if channel.role in ("static", "forcing"):
             raise ValueError(
@@ -102,8 +103,8 @@ def _check_names(config: FilesData, channels: list[Variable], statics: list[Vari
     for static in statics:
         if static.role != "static" or not static.standard_name:
             raise ValueError(
-                f"{static.name} in data.static is no static field of files; expected "
-                "orography or land_fraction (what follows from the grid goes into model.static)"
+                f"{static.name} in data.static is not a static field of files; expected "
+                "orography or land_fraction (fields computed from the grid go into model.static)"
             )
     if strangers := set(config.mask) - set(config.variables):
         raise ValueError(
@@ -115,7 +116,7 @@ def _check_names(config: FilesData, channels: list[Variable], statics: list[Vari
 
 
 def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[np.str_]:
-    """The split of each time."""
+    """Return the name of the split of each time, (n,)."""
     split = np.full(len(time), "", dtype="U10")
     if ranges is None:
         return split
@@ -130,7 +131,7 @@ def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[
         limits = getattr(ranges, name)
         try:
             start, last = np.datetime64(limits.first), np.datetime64(limits.last)
-            end = last + 1  # of its own unit: the end of the year, month, day, ...
+            end = last + 1  # one unit later: the end of the year, month, day, ...
         except ValueError:
             raise ValueError(
                 f"data.splits.{name} from {limits.first!r} to {limits.last!r}: expected dates such "
@@ -154,7 +155,7 @@ def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[
 
 
 def _check_lengths(split: NDArray[np.str_], splits: SplitRanges | SplitFractions) -> None:
-    """Refuse splits that are asked for and empty, or too short for the statistics of one step."""
+    """Raise a ValueError for empty splits, or training times without two in succession."""
     way_out = "give more times, or leave out the splits with data.splits=null"
     for name in layout.SPLITS:
         if getattr(splits, name) and not (split == name).any():
@@ -171,12 +172,12 @@ def _check_lengths(split: NDArray[np.str_], splits: SplitRanges | SplitFractions
 
 
 def _target_grid(series: list[Series], config: FilesData) -> Grid:
-    """The grid of the store: the configuration's, or the one that all files share."""
+    """Return the grid of the store: that of the configuration, or that of all files."""
     found = [field for one in series for field in one.fields]
     first = found[0].grid.grid
     if config.grid is not None:
         wanted = Grid.of(config.grid.kind, config.grid.nlat, config.grid.nlon)
-        # The same points but for a shift in longitude: nothing is gained by interpolating.
+        # The same grid up to a shift in longitude needs no interpolation.
         same = first is not None and (first.kind, first.shape) == (wanted.kind, wanted.shape)
         return first if same and first is not None else wanted
     assert first is not None
@@ -190,7 +191,7 @@ def _target_grid(series: list[Series], config: FilesData) -> Grid:
 
 
 def _mask(first: NDArray[np.float32], config: FilesData) -> NDArray[np.bool_] | None:
-    """Where channels have values at the first time; all of them where no mask is declared."""
+    """Return the mask of the declared channels, from the first time; None if none is declared."""
     if not config.mask:
         return None
     mask = np.ones(first.shape, dtype=bool)
@@ -205,7 +206,7 @@ def _mask(first: NDArray[np.float32], config: FilesData) -> NDArray[np.bool_] | 
 def _check_missing(
     fields: NDArray[np.float32], mask: NDArray[np.bool_] | None, one: Series, times: slice
 ) -> None:
-    """Refuse missing values that no constant mask explains."""
+    """Raise a ValueError for missing values that differ from the mask."""
     valid = np.True_ if mask is None else mask
     wrong = np.isfinite(fields) != valid  # (n, h, w)
     if not wrong.any():
@@ -221,14 +222,14 @@ def _check_missing(
         )
     raise ValueError(
         f"{where} is missing at other points than at the first time ({count} of them); a mask has "
-        "to be constant in time, so fill what comes and goes first"
+        "to be constant in time, so fill values that are missing at some times only"
     )
 
 
 def _static(
     files: Files, sources: list[Path], static: Variable, config: FilesData, to_grid: Regridding
 ) -> NDArray[np.floating]:
-    """A time-independent field on the target grid, (nlat, nlon)."""
+    """Read a time-independent field on the target grid, (nlat, nlon)."""
     for path in sources:
         for field in find_fields(files, path, static, config, exact_grid=False):
             values = field.read(files, np.zeros(1, dtype=np.intp))
@@ -249,13 +250,13 @@ def _static(
 
 
 def _source(files: Files, used: list[Path]) -> str:
-    """What the files say of themselves."""
+    """Return the titles of the files, or their names."""
     titles = [str(ds.attrs.get("title") or path.name) for path in used for ds in files[path]]
     return "; ".join(list(dict.fromkeys(titles))[:3])
 
 
 def _origin(path: Path) -> dict[str, Any]:
-    """Name, size and age of a file, for the provenance."""
+    """Return name, size and modification time of a file."""
     parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
     modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     size = sum(part.stat().st_size for part in parts)

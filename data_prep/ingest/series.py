@@ -1,4 +1,4 @@
-"""A channel over all files: its times in order, read onto one grid."""
+"""Time series of a channel over all files, read onto one grid."""
 
 from __future__ import annotations
 
@@ -25,17 +25,21 @@ _READ_BYTES = 64 * 2**20
 
 
 class Regridding:
-    """The way from every grid that files have to one grid."""
+    """Regridding from the grids of files to one grid, with one cached map for each."""
 
     def __init__(self, target: Grid) -> None:
-        """Know none of the files' grids yet."""
+        """Start without maps.
+
+        Args:
+            target: Grid of the result.
+        """
         self.target = target
         self._known: dict[Any, Regridder | None] = {}
 
     def __call__(
         self, fields: NDArray[np.floating], source: FileGrid, channel: Variable
     ) -> NDArray[np.floating]:
-        """Bring fields (n, nlat, nlon) in the canonical order onto the target grid."""
+        """Regrid fields (n, nlat, nlon) in the canonical order to the target grid."""
         key = (source.latitude.tobytes(), source.nlon, source.first_longitude)
         if key not in self._known:
             same = source.grid == self.target
@@ -48,14 +52,14 @@ class Regridding:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A channel over all files.
+    """Time series of a channel over all files.
 
     Attributes:
-        channel: the channel.
-        fields: where it was found.
-        time: all its times in order, datetime64[s] (n,).
-        field: for each time, which of `fields` has it, (n,).
-        index: for each time, which of that field's times it is, (n,).
+        channel: Channel.
+        fields: Values of the channel in each file.
+        time: All times in ascending order, datetime64[s], (n,).
+        field: Index into `fields` for each time, (n,).
+        index: Index into the times of that field for each time, (n,).
     """
 
     channel: Variable
@@ -68,18 +72,18 @@ class Series:
         """Read some times onto one grid.
 
         Args:
-            files: the open files.
-            times: which.
-            to_grid: the grid of the result.
+            files: Open files.
+            times: Range of indices into `time`.
+            to_grid: Regridding to the grid of the result.
 
         Returns:
-            (n, nlat, nlon) in the channel's units, missing values NaN.
+            Fields (n, nlat, nlon) in the units of the channel, NaN where missing.
         """
         which, index = self.field[times], self.index[times]
         out = np.empty((len(which), *to_grid.target.shape), dtype=np.float32)
         for number in np.unique(which):
             field = self.fields[number]
-            # A file's grid may be far finer than the store's: read what fits, not all at once.
+            # The grid of a file may be much finer than that of the store: read in bounded parts.
             n = max(1, _READ_BYTES // (8 * field.grid.nlat * field.grid.nlon))
             here = np.flatnonzero(which == number)
             for part in np.split(here, range(n, len(here), n)):
@@ -88,10 +92,10 @@ class Series:
 
 
 def find_series(files: Files, sources: list[Path], channel: Variable, config: FilesData) -> Series:
-    """Find a channel in all files and put its times in order.
+    """Find a channel in all files, and sort its times.
 
     Raises:
-        ValueError: if no file holds it, or two hold it at the same time.
+        ValueError: if no file holds the channel, or two files hold it at one time.
     """
     exact = config.grid is None
     fields = [
@@ -110,17 +114,17 @@ def find_series(files: Files, sources: list[Path], channel: Variable, config: Fi
     if len(twice):
         where = sorted({str(fields[which[k]].path) for k in (twice[0], twice[0] + 1)})
         raise ValueError(
-            f"{channel.name} is there twice at {np.datetime_as_string(time[twice[0]], 's')} (in "
+            f"{channel.name} occurs twice at {np.datetime_as_string(time[twice[0]], 's')} (in "
             f"{' and '.join(where)}), a duplicate on the time axis; give each time once"
         )
     return Series(channel, fields, time, which, index)
 
 
 def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueError:
-    """The error that says what the files do hold."""
+    """Return the error of a channel that no file holds; it lists the variables of the files."""
     held: dict[str, set[float]] = {}
     for path in sources:
-        if not files[path]:  # a GRIB file with several kinds of levels, none of them wanted
+        if not files[path]:  # GRIB file without data sets of interest
             held.update({name: set() for name in grib_names(path)})
         for dataset in files[path]:
             for key, array in dataset.data_vars.items():
@@ -144,10 +148,10 @@ def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueErro
 
 
 def common_time(series: list[Series], step: TimeStep) -> Times:
-    """The times of all channels.
+    """Return the times of all channels.
 
     Raises:
-        ValueError: if they differ between channels, or are not a step apart.
+        ValueError: if channels have different times, or times are not one step apart.
     """
     time = series[0].time
     for one in series[1:]:

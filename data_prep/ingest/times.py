@@ -1,4 +1,4 @@
-"""Valid times of files: units, calendars and monthly stamps made one kind of date."""
+"""Valid times of files: decoding of units, calendars and monthly stamps."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from configs.timestep import TimeStep
 Times = NDArray[np.datetime64]
 
 _STANDARD = frozenset({"standard", "gregorian", "proleptic_gregorian"})
-# What xarray can hold in nanoseconds, with a margin for a step beyond the ends.
+# Range of datetime64[ns], with a margin for a step beyond the ends.
 _FIRST, _LAST = np.datetime64("1680-01-01", "s"), np.datetime64("2260-01-01", "s")
 
 
 def find_time(dataset: xr.Dataset, name: str) -> xr.DataArray | None:
-    """The coordinate that holds the valid times of a variable, undecoded.
+    """Return the undecoded coordinate of the valid times of a variable.
 
     Args:
-        dataset: opened without decoding times.
-        name: the variable.
+        dataset: Data set, opened without decoding times.
+        name: Name of the variable.
 
     Returns:
-        A scalar or 1-D array (2-D for a file of several forecasts), or None.
+        Scalar or 1-D array (2-D for a file of several forecasts), or None.
     """
     dims = set(dataset[name].dims)
     keys = [
@@ -37,7 +37,7 @@ def find_time(dataset: xr.Dataset, name: str) -> xr.DataArray | None:
     ]
     if not keys:
         return None
-    # GRIB's `time` is the start of the forecast; `valid_time` is what the fields are valid at.
+    # In GRIB, `time` is the start of the forecast and `valid_time` the time of the fields.
     return dataset[min(keys, key=lambda key: (key != "valid_time", -dataset[key].ndim))]
 
 
@@ -45,13 +45,12 @@ def valid_times(dataset: xr.Dataset, time: xr.DataArray, step: TimeStep) -> Time
     """Decode a time coordinate.
 
     Args:
-        dataset: the file that holds it, for its bounds.
-        time: as `find_time` returns it.
-        step: the interval that the data are read at; monthly stamps, wherever in their month they
-            are, become its first day.
+        dataset: Data set of the coordinate, for its bounds.
+        time: Coordinate from `find_time`.
+        step: Interval of the data. A monthly stamp becomes the first day of its month.
 
     Returns:
-        datetime64[s], shape (n,).
+        Valid times, datetime64[s], (n,).
 
     Raises:
         ValueError: if the units, the calendar or the dates cannot be used.
@@ -61,11 +60,11 @@ def valid_times(dataset: xr.Dataset, time: xr.DataArray, step: TimeStep) -> Time
     if step.is_calendar:
         bounds = dataset.get(time.attrs.get("bounds", ""))
         if bounds is not None and bounds.shape == (*raw.shape, 2):
-            # A stamp at the end of its interval lies in the next month; its middle never does.
+            # A stamp at the end of an interval lies in the next month; the middle does not.
             raw = bounds.values.mean(axis=-1)
     elif calendar.lower() not in _STANDARD:
         raise ValueError(
-            f"calendar {calendar!r} has other days than the real one; only monthly steps "
+            f"calendar {calendar!r} has other days than the standard calendar; only monthly steps "
             "(time_step=1mo) can be read from it"
         )
     times = _decode(raw, units, calendar.lower())
@@ -89,7 +88,7 @@ def _is_time(name: str, array: xr.Variable) -> bool:
 
 
 def _decode(raw: NDArray[Any], units: str, calendar: str) -> Times:
-    """Numbers and their units, or dates, as datetime64[s]."""
+    """Return numbers with units, or dates, as datetime64[s]."""
     if raw.dtype.kind == "M":
         return raw.astype("M8[s]")
     if not np.isfinite(raw).all():
@@ -108,7 +107,7 @@ def _decode(raw: NDArray[Any], units: str, calendar: str) -> Times:
 def _dates(raw: NDArray[Any], units: str, calendar: str) -> Times:
     try:
         dates = cftime.num2date(raw, units, calendar=calendar, only_use_cftime_datetimes=True)
-        # Day 30 of February exists in some calendars; only months are read from those.
+        # Some calendars have 30 February; from those only months are used.
         day = [d.day if calendar in _STANDARD else min(d.day, 28) for d in dates]
         stamps = [f"{d.year:04d}-{d.month:02d}-{k:02d}" for d, k in zip(dates, day, strict=True)]
         days = np.array(stamps, dtype="M8[s]")

@@ -1,4 +1,4 @@
-"""Units of files: recognised by their usual spellings, converted where that is safe."""
+"""Units of files: their usual spellings, and conversions between them."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ _CONVERSIONS = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """value · factor + offset."""
+    """Linear conversion: value · factor + offset."""
 
     factor: float = 1.0
     offset: float = 0.0
 
     @property
     def is_identity(self) -> bool:
-        """Whether it changes nothing."""
+        """True if the conversion changes no value."""
         return self.factor == 1.0 and self.offset == 0.0
 
     def __call__(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Convert values of any shape."""
+        """Return converted values, of any shape."""
         return values if self.is_identity else values * self.factor + self.offset
 
 
 def conversion(units: str, wanted: str) -> Conversion:
-    """How values in a file's units become values in the table's.
+    """Return the conversion from the units of a file to those of the variable table.
 
     Args:
-        units: as the file spells them ("m**2 s**-2", "Deg C", "millibars").
-        wanted: units of the table.
+        units: Units of the file ("m**2 s**-2", "Deg C", "millibars").
+        wanted: Units of the table.
 
     Raises:
-        ValueError: if the units are not known, or do not measure the same thing.
+        ValueError: if the units are unknown or incompatible.
     """
     if _recognise(units) == _recognise(wanted):
         return Conversion()
@@ -82,7 +82,7 @@ def conversion(units: str, wanted: str) -> Conversion:
 
 
 def _recognise(units: str) -> str:
-    """The table's spelling of units, or the normalised text if there is none."""
+    """Return the spelling of units in the table, or the normalised text if it has none."""
     text = re.sub(r"\*\*|\^", "", units.strip().lower()).replace("_", " ")
     text = re.sub(r"\s*/\s*([a-z]+)(\d*)", lambda m: f" {m[1]}-{m[2] or 1}", text)
     text = re.sub(r"\s+", " ", text.replace("*", " ").replace("·", " ").replace(". ", " ")).strip()

@@ -1,5 +1,4 @@
-"""The shallow-water solver as a source of data.
+"""Training data from a shallow-water solver.
 
-Equations, cases, trajectories, diagnostics, generation.
-May import `data_prep.store`, and `data_prep.ingest` to read an orography.
+It may import `data_prep.store`, and `data_prep.ingest` to read an orography.
 """

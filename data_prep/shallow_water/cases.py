@@ -1,7 +1,7 @@
-"""What the solver can be started from: standard tests, random states and a forced climate.
+"""Cases of the solver: standard tests, random states and a forced climate.
 
-A case has constants, which its trajectories share, and parameters of the initial state. A
-parameter p may vary between trajectories: `p_spread: s` draws it from [p − s, p + s].
+A case has constants, which its trajectories share, and parameters of the initial state. A parameter
+p may vary between trajectories: `p_spread: s` draws it from the interval [p − s, p + s].
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of trajectory.
+    """Case of the solver: its physics and its initial states.
 
     Attributes:
-        summary: what it is, in a line.
-        constants: names and defaults of what its trajectories share.
-        parameters: names and defaults of what may vary between them.
-        physics: what acts on the states, from the constants, the truncation and, where there is
-            one, the coefficients of the height of a given surface.
-        state: coefficients of an initial state, from the solver, all values and the generator.
-        random: whether the generator changes the state even with no spread.
-        surface: whether it may stand on a given surface.
+        summary: Description of one line.
+        constants: Defaults of the constants, by name.
+        parameters: Defaults of the parameters of the initial state, by name.
+        physics: Function that makes the physics from the constants, the truncation, and the
+            coefficients of the height of a given surface or None.
+        state: Function that makes the coefficients of an initial state from the solver, all values
+            and a random generator.
+        random: True if the initial state is random without any spread.
+        surface: True if the case accepts a given surface.
     """
 
     summary: str
@@ -50,7 +51,7 @@ class Case:
 
 
 _RANDOM = {"mach": 0.2, "height_amplitude": 120.0, "cutoff": 120.0}
-_STANDARD_WIND = 2 * np.pi * 6.37122e6 / (12 * 86400)  # once round in 12 days, m s-1
+_STANDARD_WIND = 2 * np.pi * 6.37122e6 / (12 * 86400)  # one revolution in 12 days, m s-1
 _MOUNTAIN = {
     "mountain_height": 2000.0, "mountain_radius": 20.0,
     "mountain_latitude": 30.0, "mountain_longitude": 270.0,
@@ -76,7 +77,7 @@ CASES: dict[str, Case] = {
         surface=True,
     ),
     "williamson1": Case(
-        "Williamson 1: a bell of height carried round by a given wind",
+        "Williamson 1: a cosine bell of height, advected by a given wind",
         physics.planet_defaults(alpha=0.0),
         {"wind": _STANDARD_WIND, "bell_height": 1000.0, "bell_radius": np.rad2deg(1 / 3),
          "bell_latitude": 0.0, "bell_longitude": 270.0},
@@ -128,19 +129,18 @@ CASES: dict[str, Case] = {
 
 
 class Experiment:
-    """A case with its values, on a solver: what makes and advances trajectories.
+    """Case with its values and its solver.
 
     Args:
-        name: of the case.
-        values: constants, parameters and spreads that differ from the defaults.
-        lmax: truncation, exclusive.
-        dtype: of the solver.
-        device: of the solver.
-        orography: file with the height of the surface.
+        name: Name of the case.
+        values: Constants, parameters and spreads that differ from the defaults.
+        lmax: Truncation, exclusive.
+        dtype: Real type of the solver.
+        device: Device of the solver.
+        orography: Path of a file with the height of the surface.
 
     Raises:
-        ValueError: for a name that no case or no parameter has, a value that makes no sense, or a
-            surface that cannot be used.
+        ValueError: if a name is unknown, a value is not allowed, or the surface cannot be used.
     """
 
     def __init__(
@@ -173,11 +173,11 @@ class Experiment:
 
     @property
     def varies(self) -> bool:
-        """Whether two seeds make two trajectories."""
+        """True if the initial state depends on the seed."""
         return self.case.random or bool(self.spreads)
 
     def initial_state(self, seed: int) -> Tensor:
-        """Coefficients (3, lmax, lmax) of the initial state of a seed."""
+        """Return the coefficients of the initial state of a seed, (3, lmax, lmax)."""
         generator = np.random.default_rng(seed)
         drawn = {
             key: self.values[key] + spread * generator.uniform(-1, 1)

@@ -1,4 +1,4 @@
-"""Integrals of a state that the equations conserve, and its spectrum."""
+"""Diagnostics of a state: conserved integrals and the kinetic energy spectrum."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ INTEGRALS = {
 
 
 def integrals(solver: ShallowWater, state: Tensor) -> Tensor:
-    """Area means of what inviscid, unforced flow conserves, in the order of INTEGRALS.
+    """Return area means that inviscid, unforced flow conserves, in the order of INTEGRALS.
 
-    With the layer φ, surface Φ_s, wind V and absolute vorticity q = ζ + f: φ;
+    With the layer φ, surface Φ_s, wind V and absolute vorticity q = ζ + f, the integrands are φ;
     φ(V²/2 + Φ_s) + φ²/2; q²/(2φ); and φ a (k × r̂)·(V + Ω a k × r̂).
 
     Args:
-        solver: on whose grid they are taken.
-        state: (..., 3, lmax, lmax).
+        solver: Solver of the state; its grid is used.
+        state: Coefficients, (..., 3, lmax, lmax).
 
     Returns:
-        (..., 4) float64.
+        Means, float64, (..., 4).
     """
     planet, grid = solver.physics.planet, solver.grid
     vorticity, phi, east, north = solver.flow(state).double().unbind(-3)
@@ -42,9 +42,9 @@ def integrals(solver: ShallowWater, state: Tensor) -> Tensor:
         orography = solver.physics.orography.to(state)
         surface = solver.on_grid(orography[None])[0].double()  # type: ignore[assignment]
     turn_east, turn_north = (x.to(phi) for x in planet.around_axis(grid))
-    turning = turn_east**2 + turn_north**2
+    squared = turn_east**2 + turn_north**2
     momentum = planet.radius * (east * turn_east + north * turn_north) + (
-        planet.radius**2 * planet.rotation * turning
+        planet.radius**2 * planet.rotation * squared
     )
     fields = (
         phi,
@@ -53,14 +53,14 @@ def integrals(solver: ShallowWater, state: Tensor) -> Tensor:
         phi * momentum,
     )
     means = torch.stack([area_mean(field, grid) for field in fields], dim=-1)
-    # The mean is a coefficient of the state: free of the rounding of a sum over the grid.
+    # The mean is a coefficient of the state, without the rounding of a sum over the grid.
     mean = state[..., GEOPOTENTIAL, 0, 0].real.double() / math.sqrt(4 * math.pi)
     means[..., 0] = mean + solver.physics.mean_geopotential
     return means
 
 
 def kinetic_energy_spectrum(solver: ShallowWater, state: Tensor) -> Tensor:
-    """Kinetic energy of each degree, (..., lmax), m² s⁻²; their sum is the mean of |V|²/2."""
+    """Return the kinetic energy of each degree, (..., lmax), m² s⁻²; its sum is the mean |V|²/2."""
     degree = torch.arange(solver.lmax, dtype=torch.float64, device=state.device)
     scale = torch.where(
         degree > 0, solver.physics.planet.radius**2 / (degree * (degree + 1)).clamp(min=1), 0.0

@@ -1,4 +1,4 @@
-"""Diagnostics of all trajectories: collected while they are solved, then a group of the store."""
+"""Record of the diagnostics of all trajectories, which becomes a group of the store."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _DEGREE = "degree"
 
 
 class DiagnosticsRecord:
-    """Keeps a small file for each part of a batch, until all of them go into the store.
+    """Diagnostics of trajectories in small files, one for each shard of a batch.
 
     Args:
-        folder: of the files.
-        n_trajectories: in the store.
-        n_times: of each.
-        lmax: degrees of the spectrum.
+        folder: Folder of the files.
+        n_trajectories: Number of trajectories of the store.
+        n_times: Number of times of each trajectory.
+        lmax: Number of degrees of the spectrum.
     """
 
     def __init__(self, folder: Path, n_trajectories: int, n_times: int, lmax: int) -> None:
@@ -39,13 +39,13 @@ class DiagnosticsRecord:
         integrals: NDArray[np.float64],
         spectrum: NDArray[np.float64],
     ) -> None:
-        """Keep some times of some trajectories.
+        """Write the diagnostics of some times of some trajectories.
 
         Args:
-            indices: of the trajectories.
-            start: first of the times.
-            integrals: (trajectory, time, 4).
-            spectrum: (trajectory, time, lmax).
+            indices: Indices of the trajectories.
+            start: Index of the first time.
+            integrals: Integrals, (trajectory, time, 4).
+            spectrum: Kinetic energy by degree, (trajectory, time, lmax).
         """
         path = self._folder / f"{indices[0]}-{start}.npz"
         values = np.concatenate((integrals, spectrum), axis=-1)
@@ -53,7 +53,7 @@ class DiagnosticsRecord:
             np.savez(file, indices=np.asarray(indices), values=values)
 
     def read(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Integrals (trajectory, time, 4) and spectra (trajectory, time, lmax); NaN for none."""
+        """Read integrals (trajectory, time, 4) and spectra (..., lmax); NaN if missing."""
         values = np.full(self._shape, np.nan)
         for path in self._folder.glob("*.npz"):
             start = int(path.stem.split("-")[1])
@@ -63,7 +63,7 @@ class DiagnosticsRecord:
         return values[..., : len(INTEGRALS)], values[..., len(INTEGRALS) :]
 
     def put(self, store: zarr.Group) -> None:
-        """Write all of them into a group of the store; read with xarray by its name."""
+        """Write all diagnostics to the group `diagnostics` of a store."""
         group = store.require_group(GROUP)
         dims = (layout.TRAJECTORY, layout.TIME)
         time = array(store, layout.TIME)

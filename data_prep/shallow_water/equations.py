@@ -1,4 +1,4 @@
-"""The shallow-water equations on a rotating sphere, spectral in space, many states at a time.
+"""Shallow-water equations on a rotating sphere, spectral in space, many states at a time.
 
 In vorticity ζ, divergence δ and layer geopotential φ = Φ̄ + φ', with wind V, surface geopotential
 Φ_s, kinetic energy K = |V|²/2 and the linear operator L of `linear_waves` (gravity waves, rotation,
@@ -10,7 +10,7 @@ damping),
 
 plus a forcing. L is propagated exactly; the rest is integrated by a fourth-order Runge-Kutta method
 in the variables that L and the tendency at the start of the step leave constant (an integrating
-factor with a constant forcing, cf. Krogstad 2005), so that steady states stay exactly steady.
+factor with a constant forcing, cf. Krogstad 2005). Steady states stay exactly steady.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
 
 VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
 
-COURANT_LIMIT = 1.5  # a jet runs at 1.5 and breaks at 1.8, at T42
-# Of the depth's share alone, near which the shortest gravity waves turn by π in a step, so that a
-# deviating depth makes them grow. A mountain runs at 0.52 (T42); at 0.58 (T42, T63) it has noise of
-# twice the wind after 15 days, diffusion or not, and at 0.93 (T170) values that are not finite.
+COURANT_LIMIT = 1.5  # at T42 a jet is stable at 1.5 and unstable at 1.8
+# Limit of the contribution of the depth to the Courant number. Near it, the phase of the shortest
+# gravity waves changes by π in a step, and a deviation of the depth makes them grow. Flow over a
+# mountain is stable at 0.52 (T42). At 0.58 (T42, T63) it has noise of twice the wind after 15 days,
+# with or without diffusion; at 0.93 (T170) it has values that are not finite.
 DEPTH_LIMIT = 0.55
-_COURANT_CHOSEN = 0.7  # error of a step chosen from the flow: below 1e-5 of a balanced flow
+_COURANT_CHOSEN = 0.7  # for automatic steps; relative error of a step of balanced flow below 1e-5
 _DEPTH_CHOSEN = 0.5
-_WAVE_ANGLE_CHOSEN = 4.0  # largest turn of a gravity wave in a step, radians: unbalanced flows
+_WAVE_ANGLE_CHOSEN = 4.0  # largest phase change of a gravity wave in a step, radians
 
 
 class ShallowWater:
-    """The solver: tendencies, steps and the choice of the step.
+    """Solver of the shallow-water equations: tendencies, steps and the choice of the step.
 
-    A state holds the coefficients of ζ, δ and φ − Φ̄, (..., 3, lmax, lmax), complex.
+    A state holds the coefficients of ζ, δ and φ − Φ̄, complex, (..., 3, lmax, lmax).
 
     Args:
-        lmax: triangular truncation, exclusive.
-        physics: what acts on the states.
-        dtype: float64 or float32.
-        device: where it computes.
+        lmax: Triangular truncation, exclusive.
+        physics: Planet, layer, damping and forcing.
+        dtype: Real type, float64 or float32.
+        device: Device of the computation.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ShallowWater:
         self._propagators: dict[float, Propagator] = {}
 
     def tendency(self, state: Tensor, time: float) -> Tensor:
-        """All of ∂/∂t but L, at a time in s: (..., 3, lmax, lmax)."""
+        """Return the tendency without L at a time in s, (..., 3, lmax, lmax)."""
         out = self._transport(state, self._explicit_coriolis)
         if self._surface is not None:
             out[..., DIVERGENCE, :, :] += self._surface
@@ -77,10 +78,10 @@ class ShallowWater:
         return out
 
     def step(self, state: Tensor, time: float, dt: float) -> Tensor:
-        """The state after one step of dt (s) from a time (s).
+        """Return the state after one step of dt (s) from a time (s).
 
-        With S(x) = e^{hL/2} x + ∫₀^{h/2} e^{sL} ds N₀, the flow of L and the tendency N₀ at the
-        start: four stages in the variables that S leaves constant.
+        S(x) = e^{hL/2} x + ∫₀^{h/2} e^{sL} ds N₀ is the flow of L and of the tendency N₀ at the
+        start. The four Runge-Kutta stages use the variables that S leaves constant.
         """
         half = self._propagator(dt / 2)
         start = self.tendency(state, time)
@@ -94,18 +95,21 @@ class ShallowWater:
         return torch.add(end, k4, alpha=dt / 6)
 
     def advance(self, state: Tensor, time: float, duration: float, n_steps: int) -> Tensor:
-        """The state after n_steps equal steps that fill a duration (s) from a time (s)."""
+        """Return the state after n_steps equal steps over a duration (s) from a time (s)."""
         dt = duration / n_steps
         for i in range(n_steps):
             state = self.step(state, time + i * dt, dt)
         return state
 
     def courant_rates(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Courant number of a step of 1 s, and the depth's share of it, (...,) each.
+        """Return the Courant number of a step of 1 s, and the contribution of the depth to it.
 
-        What is not propagated exactly limits a step: the wind, and the change of the speed of
-        gravity waves where the layer is not Φ̄ deep, in shortest resolved wavelengths, and a
-        Coriolis force about a tilted axis.
+        Only terms that are not propagated exactly limit a step: the wind, the change of the speed
+        of gravity waves where the depth is not Φ̄, and the Coriolis force about a tilted axis. The
+        unit of length is the shortest resolved wavelength.
+
+        Returns:
+            Two tensors of shape (...,).
         """
         planet = self.physics.planet
         _, phi, east, north = self.flow(state).unbind(-3)
@@ -119,9 +123,10 @@ class ShallowWater:
         return wind + depth + tilted, depth
 
     def steps_for(self, state: Tensor, duration: float) -> Tensor:
-        """Number of steps in a duration (s) that resolves the flow, (...,) int64.
+        """Return the number of steps in a duration (s) that resolves the flow, int64, (...,).
 
-        Of each state alone, from a short list, so that states of one batch share steps.
+        The number depends on each state alone. It is rounded up to a power of 2, or 1.5 times one,
+        so that many states of a batch have the same number.
         """
         courant, depth = self.courant_rates(state)
         courant = torch.maximum(courant / _COURANT_CHOSEN, depth / _DEPTH_CHOSEN) * duration
@@ -135,15 +140,15 @@ class ShallowWater:
                 1.5, 2.0))).ceil().long()  # fmt: skip
 
     def longest_step(self, state: Tensor) -> float:
-        """The longest step (s) that is stable for these states, as far as they tell."""
+        """Return an estimate of the longest stable step (s) for all of these states."""
         courant, depth = (float(rate.amax()) for rate in self.courant_rates(state))
         return 1 / max(courant / COURANT_LIMIT, depth / DEPTH_LIMIT, 1e-30)
 
     def check_step(self, state: Tensor, dt: float) -> None:
-        """Refuse a step (s) that cannot be stable for these states.
+        """Raise an error if a step (s) is unstable for these states.
 
         Raises:
-            ValueError: with a step that works.
+            ValueError: if the step is too long; the message suggests a stable step.
         """
         longest = self.longest_step(state)
         if dt <= longest:
@@ -154,37 +159,39 @@ class ShallowWater:
         raise ValueError(
             f"a solver step of {dt:g} s has Courant number {courant:.2f} on this flow, {depth:.2f} "
             f"of it for its depth, where {COURANT_LIMIT:g} and {DEPTH_LIMIT:g} are stable; a "
-            f"step of {works:g} s works, or leave solver_dt out and it is chosen"
+            f"step of {works:g} s works, or leave solver_dt out to have a step chosen"
         )
 
     def on_grid(self, coeffs: Tensor) -> Tensor:
-        """Fields of coefficients (..., lmax, lmax) on the solver's grid."""
+        """Return fields (..., nlat, nlon) on the grid of the solver from coefficients."""
         return self._synthesis(torch.nn.functional.pad(coeffs, (0, 0, 0, 1)))
 
     def coefficients(self, fields: Tensor) -> Tensor:
-        """Coefficients (..., lmax, lmax) of fields on the solver's grid."""
+        """Return coefficients (..., lmax, lmax) of fields on the grid of the solver."""
         fields = fields.to(device=self.device, dtype=self.dtype)
         return self._analysis(fields)[..., : self.lmax, :].contiguous()
 
     def layer(self, state: Tensor) -> Tensor:
-        """Geopotential φ of the layer on the solver's grid, m² s⁻², (..., nlat, nlon)."""
+        """Return the geopotential φ of the layer on the grid, m² s⁻², (..., nlat, nlon)."""
         return self.on_grid(state[..., GEOPOTENTIAL, :, :]) + self.physics.mean_geopotential
 
     def wind(self, state: Tensor) -> Tensor:
-        """Eastward and northward wind on the solver's grid, m s⁻¹, (..., 2, nlat, nlon)."""
+        """Return eastward and northward wind on the grid, m s⁻¹, (..., 2, nlat, nlon)."""
         return self._synthesis(self._wind_times_cosine(state)) / self._cosine
 
     def flow(self, state: Tensor) -> Tensor:
-        """Vorticity, φ − Φ̄, eastward and northward wind on the grid, (..., 4, nlat, nlon)."""
+        """Return ζ, φ − Φ̄, eastward and northward wind on the grid, (..., 4, nlat, nlon)."""
         fields = self._flow_times_cosine(state)
         fields[..., 2:, :, :] /= self._cosine
         return fields
 
     def balanced_geopotential(self, state: Tensor) -> Tensor:
-        """Coefficients of φ − Φ̄ at which ∂δ/∂t is 0 but for damping and forcing; mean 0.
+        """Return coefficients of φ − Φ̄, with mean 0, in nonlinear balance with the wind.
+
+        In balance ∂δ/∂t is 0 without damping and forcing.
 
         Args:
-            state: (..., 3, lmax, lmax), of which the geopotential is not used.
+            state: Coefficients, (..., 3, lmax, lmax). The geopotential is not used.
         """
         state = state.clone()
         state[..., GEOPOTENTIAL, :, :] = 0
@@ -195,7 +202,7 @@ class ShallowWater:
         return -rate * torch.where(self._laplacian > 0, 1 / self._laplacian.clamp(min=1e-30), 0.0)
 
     def _transport(self, state: Tensor, planetary: Tensor) -> Tensor:
-        """−∇·(qV), k·∇×(qV) − ∇²K and −∇·(φ'V) with q = ζ + a planetary vorticity."""
+        """Return −∇·(qV), k·∇×(qV) − ∇²K and −∇·(φ'V) with q = ζ + planetary vorticity."""
         n = self.lmax
         zeta, phi, u, v = self._flow_times_cosine(state).unbind(-3)
         q = zeta + planetary
@@ -215,12 +222,12 @@ class ShallowWater:
         return out
 
     def _flow_times_cosine(self, state: Tensor) -> Tensor:
-        """ζ, φ − Φ̄, u cos φ and v cos φ on the grid, (..., 4, nlat, nlon)."""
+        """Return ζ, φ − Φ̄, u cos φ and v cos φ on the grid, (..., 4, nlat, nlon)."""
         scalars = torch.nn.functional.pad(state[..., ::2, :, :], (0, 0, 0, 1))
         return self._synthesis(torch.cat((scalars, self._wind_times_cosine(state)), dim=-3))
 
     def _wind_times_cosine(self, state: Tensor) -> Tensor:
-        """Coefficients of u cos φ and v cos φ, (..., 2, lmax + 1, lmax)."""
+        """Return the coefficients of u cos φ and v cos φ, (..., 2, lmax + 1, lmax)."""
         flow = torch.nn.functional.pad(state[..., :2, :, :], (0, 0, 1, 2))  # l = −1 ... lmax + 1
         along = self._wind_zonal * flow[..., 1:-1, :]
         across = self._wind_above * flow[..., 2:, :] + self._wind_below * flow[..., :-2, :]

@@ -1,10 +1,10 @@
-"""The forced climate: jets that are kept unstable, sunlight, mountains, and drag.
+"""Forced climate: unstable jets, solar heating, mountains and drag.
 
-The zonal means of vorticity and height relax to those of a jet in each hemisphere, in balance,
-whose strength follows the seasons: the jets are barotropically unstable and shed eddies, which feel
-only drag and diffusion. The sun heats the layer where it stands, so that a tide goes round with
-the day. It is the shallow-water counterpart of an atmosphere that sunlight keeps unstable; the
-planetswe set of The Well, with daily and seasonal heating over relief, is the model for it.
+The zonal means of vorticity and height relax towards a balanced jet in each hemisphere. The
+strength of the jets follows the seasons. The jets are barotropically unstable and shed eddies,
+which are damped by drag and diffusion only. Solar heating follows the sun and drives a daily tide.
+The design follows the data set planetswe of The Well, which has daily and seasonal heating over
+orography.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import RealSHT
 from sphere_ops.insolation import SOLAR_CONSTANT, insolation
 
-# Latitude and longitude (degrees), height (m), half widths north and east (degrees) of mountains
-# roughly where the Earth's large ones are; smooth enough for any truncation from T21 on.
+# Mountains: latitude and longitude (degrees), height (m), half widths north and east (degrees).
+# They resemble the large mountains of the Earth, and are smooth enough for truncations from T21 on.
 _MOUNTAINS = (
     (45.0, 250.0, 2000.0, 14.0, 9.0),
     (34.0, 88.0, 3500.0, 8.0, 16.0),
@@ -34,11 +34,11 @@ _MOUNTAINS = (
 )
 _YEAR = 365.2425 * 86400.0
 _SOLSTICE = -10 * 86400.0  # s since 1970: 22 December, when the northern jet is strongest
-_KEPT = 16  # times: the end of a step is the start of the next, and threads are not in step
+_KEPT = 16  # cached times: steps share their ends, and threads are at different times
 
 
 def mountains(grid: Grid) -> Tensor:
-    """Height of the surface, m, (nlat, nlon)."""
+    """Return the height of the built-in mountains, m, (nlat, nlon)."""
     latitude, longitude = grid.latitude[:, None], grid.longitude[None, :]
     height = torch.zeros(grid.shape, dtype=torch.float64)
     for lat, lon, top, north, east in _MOUNTAINS:
@@ -48,20 +48,20 @@ def mountains(grid: Grid) -> Tensor:
 
 
 class Climate:
-    """The forcing of the three fields at a time.
+    """Forcing of the three fields as a function of time.
 
     Args:
-        lmax: truncation, exclusive.
-        planet: the sphere.
-        orography: coefficients of the surface geopotential, m² s⁻².
-        mean_geopotential: of the free surface, m² s⁻².
-        jet_speed: peak of each jet in the mean of the year, m s⁻¹.
-        jet_latitude: degrees north and south.
-        jet_width: e-folding half width, degrees.
-        season: share by which the jets are stronger in winter and weaker in summer.
-        relaxation: rate of the zonal means towards the jets, s⁻¹.
-        heating: tendency of the geopotential where the insolation exceeds its mean over the day
-            by the global mean, m² s⁻³.
+        lmax: Truncation, exclusive.
+        planet: Planet.
+        orography: Coefficients of the surface geopotential, m² s⁻².
+        mean_geopotential: Mean geopotential of the free surface, m² s⁻².
+        jet_speed: Annual mean of the peak wind of each jet, m s⁻¹.
+        jet_latitude: Latitude of the jets, degrees north and south.
+        jet_width: e-folding half width of the jets, degrees.
+        season: Relative change of the jets between the annual mean and winter or summer.
+        relaxation: Relaxation rate of the zonal means towards the jets, s⁻¹.
+        heating: Tendency of the geopotential, m² s⁻³, at points where the insolation exceeds its
+            daily mean by the global mean.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Climate:
         north = self._jet_vorticity(planet, jet_speed, jet_latitude, jet_width)
         south = self._jet_vorticity(planet, jet_speed, -jet_latitude, jet_width)
         still, moving = north + south, season * (north - south)
-        # The balanced height is quadratic in the jets: three of them give it at every season.
+        # The balanced height is quadratic in the jets, so that three states determine it.
         solver = ShallowWater(lmax, Physics(planet, mean_geopotential))
         summer, year, winter = (_balanced(solver, still + c * moving) for c in (-1, 0, 1))
         self._vorticity = still, moving
@@ -93,11 +93,11 @@ class Climate:
         self._tendency_at = lru_cache(maxsize=_KEPT)(self._tendency)
 
     def __call__(self, time: float) -> Tensor:
-        """Tendency (3, lmax, lmax) at a time in s since 1970."""
+        """Return the tendency at a time in s since 1970, (3, lmax, lmax)."""
         return self._tendency_at(time)
 
     def target(self, time: float) -> Tensor:
-        """The state of the jets in balance over the surface, (3, lmax, lmax)."""
+        """Return the balanced state of the jets over the surface at a time, (3, lmax, lmax)."""
         c = math.cos(2 * math.pi * (time - _SOLSTICE) / _YEAR)
         state = torch.zeros(3, self._lmax, self._lmax, dtype=torch.complex128)
         state[VORTICITY] = self._vorticity[0] + c * self._vorticity[1]
@@ -114,20 +114,20 @@ class Climate:
         return out
 
     def _sunlight(self, time: float) -> Tensor:
-        """Insolation less its mean over the day, in global means of it, (nlat, nlon)."""
+        """Return insolation minus its daily mean, in units of its global mean, (nlat, nlon)."""
         moment = np.datetime64("1970-01-01", "ns") + np.timedelta64(round(time * 1e9), "ns")
         now, day = (insolation(np.array([moment]), self._grid, daily) for daily in (False, True))
         return (now - day)[0] / (SOLAR_CONSTANT / 4)
 
     def _jet_vorticity(self, planet: Planet, speed: float, latitude: float, width: float) -> Tensor:
-        """Coefficients of the vorticity of u = U exp(−((φ − φ₀)/w)²)."""
+        """Return the coefficients of the vorticity of u = U exp(−((φ − φ₀)/w)²)."""
         phi = torch.deg2rad(self._grid.latitude)
         distance = (phi - math.radians(latitude)) / math.radians(width)
         wind = speed * torch.exp(-(distance**2))
         # ζ = −(1/(a cos φ)) ∂(u cos φ)/∂φ
         vorticity = wind * (torch.tan(phi) + 2 * distance / math.radians(width)) / planet.radius
         coeffs = self._analysis(vorticity[:, None].expand(self._grid.shape).contiguous())
-        coeffs[0] = 0  # what the grid sees of a sharp jet need not have mean 0
+        coeffs[0] = 0  # the quadrature of a sharp jet need not give mean 0
         return coeffs
 
 

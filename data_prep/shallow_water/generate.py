@@ -1,4 +1,4 @@
-"""Training data from the solver: which trajectories there are, and how they get into a store."""
+"""Generation of a training store: plan of its trajectories, solution and writing."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
-_BATCH_BYTES = 2**29  # of the fields that are being solved; as much may wait to be written
+_BATCH_BYTES = 2**29  # limit of the fields being solved; as many may wait to be written
 _FEWEST_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One trajectory of a store before it is solved.
+    """Plan of one trajectory of a store.
 
     Attributes:
-        index: its place in the store.
-        split: that it belongs to.
-        case: index of its case in the configuration.
-        seed: of its initial state.
+        index: Index of the trajectory in the store.
+        split: Name of its split.
+        case: Index of its case in the configuration.
+        seed: Seed of its initial state.
     """
 
     index: int
@@ -61,32 +61,32 @@ class Plan:
 def generate_shallow_water(
     config: ShallowWaterData, out: Path, progress: Progress | None = None
 ) -> Path:
-    """Solve trajectories and write them to a store; goes on where an earlier call was killed.
+    """Solve trajectories and write them to a store; an unfinished store is resumed.
 
     Args:
-        config: what to solve.
-        out: path of the store.
-        progress: called with (done, total, note) as trajectories are written.
+        config: Cases, grid, times and numbers of trajectories.
+        out: Path of the store.
+        progress: Callback with (done, total, note), called as trajectories are written.
 
     Returns:
-        The path of the store.
+        Path of the store.
 
     Raises:
-        ValueError: for a case, parameter, variable or step that cannot work, or if `out` has
-            unfinished pieces of another configuration.
+        ValueError: if a case, parameter, variable or solver step is invalid, or if `out` has an
+            unfinished store of another configuration.
         FileExistsError: if `out` exists.
     """
     out = check_output(out)
     try:
         return _generate(config, out, progress)
     except KeyboardInterrupt:
-        log.warning("interrupted; trajectories that are complete are kept, and the same command "
-                    "goes on from there")  # fmt: skip
+        log.warning("interrupted; complete trajectories are kept, and the same command resumes "
+                    "the generation")  # fmt: skip
         raise
 
 
 def _generate(config: ShallowWaterData, out: Path, progress: Progress | None) -> Path:
-    seconds(config.spin_up)  # refused now rather than in the first batch
+    seconds(config.spin_up)  # raises an error before any work is done
     experiments, times, plans = _experiments(config), _times(config), plan(config)
     _check_steps(config, experiments, plans)
     writer = StoreWriter(out, _spec(config, experiments, plans, times), resume=True)
@@ -104,7 +104,7 @@ def _generate(config: ShallowWaterData, out: Path, progress: Progress | None) ->
 
 
 class _Run:
-    """Solves trajectories into the store that is being written."""
+    """Solution of trajectories, written to a store as they come."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class _Run:
         self.started, self.simulated = clock.monotonic(), 0.0
 
     def solve(self, experiments: list[Experiment], plans: list[Plan]) -> None:
-        """Solve trajectories in threads, and write those that stay finite as they come."""
+        """Solve trajectories in threads, and write those that stay finite."""
 
         def parts(batch: list[Plan]) -> Iterator[tuple[list[Plan], Block | Failure]]:
             experiment, seeds = experiments[batch[0].case], [p.seed for p in batch]
@@ -133,8 +133,8 @@ class _Run:
 
         stopped = Event()
         batches = _batches(self.config, plans, len(self.times))
-        # Closed here, also after an error: a thread that still computed when the interpreter ends
-        # would abort the process.
+        # Closed here, also after an error: a thread that computes while the interpreter shuts down
+        # aborts the process.
         threads = run_in_threads(map(parts, batches), _n_threads(self.config), stopped)
         with closing(threads) as solved:
             for batch, part in solved:
@@ -145,7 +145,7 @@ class _Run:
                     self._write([batch[position].index for position in part.positions], part)
 
     def _write(self, indices: list[int], part: Block) -> None:
-        """Write some times of some trajectories."""
+        """Write one shard of some trajectories."""
         last = part.start + part.fields.shape[1]
         self.writer.write_part(indices, part.start, part.fields)
         self.record.write(indices, part.start, part.integrals, part.spectrum)
@@ -157,7 +157,7 @@ class _Run:
         self._report()
 
     def check_enough(self, plans: list[Plan]) -> None:
-        """Refuse a store without anything to train on."""
+        """Raise a ValueError if no training trajectory stayed finite."""
         split = np.asarray(array(self.writer.group, SPLIT)[...])
         if not (split == "train").any():
             raise ValueError(
@@ -167,7 +167,7 @@ class _Run:
             )
 
     def _mark_failed(self, experiment: Experiment, plan: Plan, failure: Failure) -> None:
-        """Report a trajectory that failed: a line in the log, and a map beside the store."""
+        """Mark a trajectory as failed, log it, and draw a map of its last finite state."""
         path = self.writer.path
         picture = path.with_name(f"{path.name}.failed-{plan.index}.png")
         when = np.datetime_as_string(failure.time, "m")
@@ -190,10 +190,10 @@ class _Run:
 
 
 def plan(config: ShallowWaterData) -> list[Plan]:
-    """All trajectories of a configuration.
+    """Return the plan of all trajectories of a configuration.
 
-    The seed of a trajectory follows from the configuration's seed, the split and its number there;
-    cases alternate within a split in proportion to their weights.
+    The seed of a trajectory depends on the seed of the configuration, the split and the number of
+    the trajectory in it. Cases alternate within a split in proportion to their weights.
     """
     plans: list[Plan] = []
     weights = np.array([case.weight for case in config.cases])
@@ -210,12 +210,12 @@ def plan(config: ShallowWaterData) -> list[Plan]:
 
 
 def _n_threads(config: ShallowWaterData) -> int:
-    """Threads that share a batch between them."""
+    """Return the number of threads that share a batch."""
     return max(1, min(torch.get_num_threads(), config.batch_size // _FEWEST_PER_THREAD))
 
 
 def _batches(config: ShallowWaterData, plans: list[Plan], n_times: int) -> Iterator[list[Plan]]:
-    """Trajectories of one case that a thread solves together."""
+    """Yield groups of trajectories of one case that one thread solves together."""
     state = 4 * n_times * len(config.variables) * config.grid.nlat * config.grid.nlon
     size = min(config.batch_size, max(1, _BATCH_BYTES // state))
     for case in range(len(config.cases)):
@@ -236,8 +236,8 @@ def _experiments(config: ShallowWaterData) -> list[Experiment]:
         count = sum(p.case == i for p in plans)
         if count > 1 and not experiment.varies:
             raise ValueError(
-                f"case {experiment.name} is the same for every seed, and {count} trajectories are "
-                "asked of it; ask for one, or let a parameter vary: "
+                f"case {experiment.name} is the same for every seed, but {count} trajectories of "
+                "it are requested; request one, or let a parameter vary: "
                 + ", ".join(f"{name}_spread" for name in experiment.case.parameters)
             )
     return experiments
@@ -246,7 +246,7 @@ def _experiments(config: ShallowWaterData) -> list[Experiment]:
 def _check_steps(
     config: ShallowWaterData, experiments: list[Experiment], plans: list[Plan]
 ) -> None:
-    """Refuse a solver step that is too long for some initial state, before anything is written."""
+    """Raise a ValueError if the solver step is too long for an initial state."""
     if config.solver_dt is None:
         return
     for batch in _batches(config, plans, 1):

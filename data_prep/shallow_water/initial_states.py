@@ -1,8 +1,9 @@
 """Initial states of the cases, as coefficients of vorticity, divergence and φ − Φ̄.
 
-Williamson et al. (1992, J. Comput. Phys. 102, 211-224) number the standard tests; the jet is that
-of Galewsky, Scott and Polvani (2004, Tellus A 56, 429-440); the random states are those of the SFNO
-paper (Bonev et al. 2023, arXiv 2306.03838), drawn isotropically and the same at every truncation.
+The numbers of the standard tests are those of Williamson et al. (1992, J. Comput. Phys. 102,
+211-224). The jet is that of Galewsky, Scott and Polvani (2004, Tellus A 56, 429-440). The random
+states are those of the SFNO paper (Bonev et al. 2023, arXiv 2306.03838); they are isotropic, and a
+seed gives the same low degrees at every truncation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NOISE_DEGREES = 12
 
 
 def random(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """Independent Gaussian coefficients of degrees 1 to the cutoff, for all three fields."""
+    """Return independent Gaussian coefficients of degrees 1 to the cutoff for all three fields."""
     planet, phi = solver.physics.planet, solver.physics.mean_geopotential
     state = _gaussian(solver.lmax, values["cutoff"], generator)
     state[:GEOPOTENTIAL] *= values["mach"] * math.sqrt(phi) / planet.radius
@@ -34,14 +35,14 @@ def random(solver: ShallowWater, values: Values, generator: np.random.Generator)
 
 
 def random_balanced(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """The vorticity of `random`, no divergence, and the height in nonlinear balance."""
+    """Return the vorticity of `random`, no divergence, and the height in nonlinear balance."""
     state = random(solver, {**values, "height_amplitude": 0.0}, generator)
     state[DIVERGENCE] = 0
     return _balanced(solver, state)
 
 
 def cosine_bell(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """A bell of height (Williamson 1) in the wind of `solid_rotation`."""
+    """Return a cosine bell of height (Williamson 1) in the wind of `solid_rotation`."""
     latitude, longitude = _coordinates(solver)
     place = math.radians(values["bell_latitude"]), math.radians(values["bell_longitude"])
     cosine = math.sin(place[0]) * torch.sin(latitude) + math.cos(place[0]) * torch.cos(
@@ -55,10 +56,10 @@ def cosine_bell(solver: ShallowWater, values: Values, generator: np.random.Gener
 
 
 def solid_rotation(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """Solid rotation about the planet's axis, and the surface in balance with it.
+    """Return solid rotation about the axis of the planet in balance with the height.
 
-    With wind u₀ at the equator Φ = Φ₀ − (aΩu₀ + u₀²/2) s², s the sine of the latitude about the
-    axis; `mean_height` is Φ₀ / g (Williamson 2 and 5).
+    With the wind u₀ at the equator, Φ = Φ₀ − (aΩu₀ + u₀²/2) s², where s is the sine of the latitude
+    about the axis and `mean_height` is Φ₀ / g (Williamson 2 and 5).
     """
     physics, wind = solver.physics, values["wind"]
     planet, sine = physics.planet, _sine_about_axis(solver)
@@ -70,7 +71,7 @@ def solid_rotation(solver: ShallowWater, values: Values, generator: np.random.Ge
 
 
 def rossby_haurwitz(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """A Rossby-Haurwitz wave of wavenumber R with the geopotential of Williamson 6."""
+    """Return a Rossby-Haurwitz wave of wavenumber R with the geopotential of Williamson 6."""
     planet = solver.physics.planet
     a, omega = planet.radius, planet.rotation
     w, k, r = values["zonal_rate"], values["wave_rate"], values["wavenumber"]
@@ -99,7 +100,7 @@ def rossby_haurwitz(solver: ShallowWater, values: Values, generator: np.random.G
 
 
 def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """A mid-latitude jet in balance, and a bump of height that sets off its instability."""
+    """Return a balanced mid-latitude jet with a bump of height that triggers its instability."""
     latitude, longitude = _coordinates(solver)
     south, north = math.pi / 7, math.pi / 2 - math.pi / 7
     inside = (latitude > south) & (latitude < north)
@@ -125,7 +126,7 @@ def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) ->
 def perturbed_climate(
     solver: ShallowWater, values: Values, generator: np.random.Generator
 ) -> Tensor:
-    """The jets of the forced climate at an equinox, and weak random vorticity."""
+    """Return the jets of the forced climate at an equinox with weak random vorticity."""
     climate = solver.physics.forcing
     assert isinstance(climate, Climate)
     state = climate.target(_EQUINOX)
@@ -135,7 +136,7 @@ def perturbed_climate(
 
 
 def _on_surface(solver: ShallowWater, state: Tensor, mean_too: bool = False) -> Tensor:
-    """Take the surface from a state of the free surface: φ = Φ − Φ_s."""
+    """Subtract the surface from the geopotential of the free surface: φ = Φ − Φ_s."""
     orography = solver.physics.orography
     if orography is not None:
         mean = state[GEOPOTENTIAL, 0, 0].clone()
@@ -146,15 +147,15 @@ def _on_surface(solver: ShallowWater, state: Tensor, mean_too: bool = False) -> 
 
 
 def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tensor:
-    """Three fields of coefficients with variance 4π / (L(L+1)), L the cutoff, (3, lmax, lmax).
+    """Return random coefficients of variance 4π / (L(L+1)), L the cutoff, (3, lmax, lmax).
 
-    Degree by degree, so that a truncation draws the same low degrees as any other.
+    Numbers are drawn degree by degree, so that low degrees do not depend on the truncation.
     """
     if cutoff < 2 or cutoff != int(cutoff):
         raise ValueError(f"cutoff {cutoff:g}; expected a whole number of degrees, at least 2")
     state = np.zeros((3, lmax, lmax), dtype=np.complex128)
     degree, order = (x[1:] for x in np.tril_indices(min(lmax, int(cutoff))))
-    # A degree draws three fields in turn, of 2l + 1 numbers each: real parts, then imaginary ones.
+    # Each degree draws 2l + 1 numbers for each of three fields: real parts, then imaginary parts.
     first = 3 * (degree**2 - 1) + np.arange(3)[:, None] * (2 * degree + 1)
     draw = generator.standard_normal(3 * (degree[-1] + 1) ** 2 - 3)
     half = draw / math.sqrt(2)
@@ -165,13 +166,13 @@ def _gaussian(lmax: int, cutoff: float, generator: np.random.Generator) -> Tenso
 
 def _balanced(solver: ShallowWater, state: Tensor) -> Tensor:
     state = state.to(device=solver.device, dtype=solver.complex_dtype)
-    state[VORTICITY, 0, 0] = 0  # what the grid sees of a sharp jet need not have mean 0
+    state[VORTICITY, 0, 0] = 0  # the quadrature of a sharp jet need not give mean 0
     state[GEOPOTENTIAL] = solver.balanced_geopotential(state)
     return state
 
 
 def _coordinates(solver: ShallowWater) -> tuple[Tensor, Tensor]:
-    """Latitude and longitude of the solver's grid, radians, (nlat, nlon) each."""
+    """Return latitude and longitude of the grid of the solver, radians, (nlat, nlon) each."""
     latitude, longitude = torch.meshgrid(
         torch.deg2rad(solver.grid.latitude), torch.deg2rad(solver.grid.longitude), indexing="ij"
     )
@@ -179,5 +180,5 @@ def _coordinates(solver: ShallowWater) -> tuple[Tensor, Tensor]:
 
 
 def _sine_about_axis(solver: ShallowWater) -> Tensor:
-    """Sine of the latitude about the planet's axis, (nlat, nlon)."""
+    """Return the sine of the latitude about the axis of the planet, (nlat, nlon)."""
     return solver.physics.planet.sine_about_axis(solver.grid)

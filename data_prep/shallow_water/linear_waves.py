@@ -1,4 +1,4 @@
-"""The linear dynamics of a resting, rotating layer, and their exact propagation in time.
+"""Linear dynamics of a resting, rotating layer, and their exact propagation in time.
 
 Linearised about rest and the mean geopotential Φ̄, the equations are, per order m,
 
@@ -6,11 +6,11 @@ Linearised about rest and the mean geopotential Φ̄, the equations are, per ord
     ∂δ/∂t = iωR δ + 2Ω (ε_{l+1} l/(l+1) ζ_{l+1} + ε_l (l+1)/l ζ_{l−1}) + l(l+1)/a² φ − r_δ δ
     ∂φ/∂t = −Φ̄ δ − r_φ φ
 
-with ωR = 2Ωm / (l(l+1)) and ε_l = sqrt((l² − m²) / (4l² − 1)): gravity couples δ and φ of one
-degree, rotation couples ζ and δ of neighbouring ones. Hence an order falls into two parts that
-never meet, the flow that is symmetric about the equator and the antisymmetric one, and e^{hL} is a
-small dense matrix for each. Inertia-gravity and Rossby waves of any speed are exact in it, so they
-do not limit the time step.
+with ωR = 2Ωm / (l(l+1)) and ε_l = sqrt((l² − m²) / (4l² − 1)). Gravity couples δ and φ of one
+degree; rotation couples ζ and δ of neighbouring degrees. Hence each order splits into two uncoupled
+parts, the flow that is symmetric about the equator and the flow that is antisymmetric, and e^{hL}
+is a small dense matrix for each. Inertia-gravity and Rossby waves of any speed are exact and do not
+limit the time step.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_GROUPS = 8  # of orders: matrices are padded to the largest of their group
-_TAYLOR_TERMS = 16  # for a norm of at most 1: rounding of float64
+_GROUPS = 8  # groups of orders; matrices are padded to the largest of their group
+_TAYLOR_TERMS = 16  # accurate to rounding in float64 for a norm of at most 1
 
 
 def coupling(lmax: int, mmax: int) -> Tensor:
-    """ε_lm = sqrt((l² − m²) / (4l² − 1)), 0 outside the triangle, (lmax, mmax) float64."""
+    """Return ε_lm = sqrt((l² − m²) / (4l² − 1)), 0 for m > l, (lmax, mmax) float64."""
     degree = torch.arange(lmax, dtype=torch.float64)[:, None]
     order = torch.arange(mmax, dtype=torch.float64)
     return ((degree**2 - order**2).clamp(min=0) / (4 * degree**2 - 1).clamp(min=1)).sqrt()
@@ -34,7 +34,7 @@ def coupling(lmax: int, mmax: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Damping:
-    """Rates at which the coefficients of the three fields decay, s⁻¹, each (lmax, lmax) float64."""
+    """Decay rates of the coefficients of the three fields, s⁻¹, each (lmax, lmax) float64."""
 
     vorticity: Tensor
     divergence: Tensor
@@ -42,15 +42,15 @@ class Damping:
 
 
 class LinearWaves:
-    """The matrices L of the linear dynamics, and e^{hL} with its integral.
+    """Matrices L of the linear dynamics, and e^{hL} with its integral.
 
     Args:
-        lmax: truncation, exclusive.
-        radius: of the sphere, m.
-        rotation: angular velocity Ω about the axis of the grid, s⁻¹.
-        mean_geopotential: Φ̄ of the resting layer, m² s⁻².
-        damping: decay of each degree and order.
-        gravity: whether the pressure gradient accelerates the flow.
+        lmax: Truncation, exclusive.
+        radius: Radius of the sphere, m.
+        rotation: Angular velocity Ω about the axis of the grid, s⁻¹.
+        mean_geopotential: Geopotential Φ̄ of the resting layer, m² s⁻².
+        damping: Decay rate of each degree and order.
+        gravity: True if the pressure gradient accelerates the flow.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class LinearWaves:
         ]
 
     def propagator(self, duration: float, dtype: torch.dtype, device: torch.device) -> Propagator:
-        """The exact solution after a time, for a state and for a constant tendency.
+        """Return the operators of the exact solution after a time.
 
         Args:
-            duration: s.
-            dtype: complex type of the states.
-            device: of the states.
+            duration: Time, s.
+            dtype: Complex type of the states.
+            device: Device of the states.
         """
         index, states, tendencies = [], [], []
         for where, matrices in self._groups:
@@ -92,7 +92,7 @@ class LinearWaves:
         return Propagator(tuple(index), tuple(states), tuple(tendencies))
 
     def frequencies(self, order: int) -> Tensor:
-        """Frequencies ω of the free waves e^{i(mλ + ωt)} of an order, s⁻¹, sorted, real parts."""
+        """Return the real frequencies ω of the waves e^{i(mλ + ωt)} of an order, s⁻¹, sorted."""
         found = []
         for where, matrices in self._groups:
             for row, matrix in zip(where, matrices, strict=True):
@@ -104,14 +104,13 @@ class LinearWaves:
 
     @property
     def _nowhere(self) -> int:
-        """A coefficient outside the triangle (l = 0, m = lmax − 1), which is always 0."""
+        """Index of a coefficient outside the triangle (l = 0, m = lmax − 1), which is always 0."""
         return self.lmax - 1
 
     def _group(self, orders: range) -> tuple[Tensor, Tensor]:
-        """Places of the coefficients, (2·orders, n), and L, (2·orders, n, n), padded with 0.
+        """Return indices of coefficients, (2·orders, n), and L, (2·orders, n, n), padded with 0.
 
-        L is in the units of `_unit`, in which it is balanced, so that its norm is that of its
-        frequencies.
+        In the units of `_unit` L is balanced: its norm is close to its largest frequency.
         """
         parts = [self._part(m, parity) for m in orders for parity in (0, 1)]
         n = max(len(where) for where, _ in parts)
@@ -124,14 +123,14 @@ class LinearWaves:
         return index, matrices
 
     def _unit(self, where: Tensor) -> Tensor:
-        """Of each coefficient: a sqrt(Φ̄ / (l(l+1))) for those of the geopotential, 1 for others."""
+        """Return the unit of each coefficient: a sqrt(Φ̄ / (l(l+1))) for φ, 1 for ζ and δ."""
         degree = where % self.lmax**2 // self.lmax
         depth = max(self.mean_geopotential, 1.0)
         unit = self.radius * (depth / (degree * (degree + 1)).clamp(min=1).double()).sqrt()
         return torch.where(where >= 2 * self.lmax**2, unit, 1.0)
 
     def _part(self, m: int, parity: int) -> tuple[Tensor, Tensor]:
-        """L of one order and symmetry: δ, φ with l − m of the parity, ζ with the other one."""
+        """Return indices and L of one order and symmetry; `parity` is that of l − m of δ and φ."""
         degree = torch.arange(m, self.lmax)
         divergence_degrees, vorticity_degrees = degree[parity::2], degree[1 - parity :: 2]
         where = (
@@ -170,7 +169,7 @@ class LinearWaves:
         return where, matrix
 
     def _coriolis(self, to: Tensor, of: Tensor, m: int) -> Tensor:
-        """2Ω (ε_{l+1} l/(l+1) where `of` is l + 1, ε_l (l+1)/l where it is l − 1), l of `to`."""
+        """Return 2Ω ε_{l+1} l/(l+1) where `of` is l + 1, and 2Ω ε_l (l+1)/l where it is l − 1."""
         eps = coupling(self.lmax + 1, m + 1)[:, m]
         degree, other = to[:, None], of[None, :]
         above = eps[degree + 1] * degree / (degree + 1) * (other == degree + 1)
@@ -184,9 +183,9 @@ class Propagator:
     """e^{hL} and ∫₀ʰ e^{sL} ds, by groups of orders.
 
     Attributes:
-        index: places of a group's coefficients in a flat state, (2·orders, n).
-        states: e^{hL}, (2·orders, n, n).
-        tendencies: ∫₀ʰ e^{sL} ds, (2·orders, n, n).
+        index: Indices of the coefficients of a group in a flat state, (2·orders, n).
+        states: Matrices e^{hL}, (2·orders, n, n).
+        tendencies: Matrices ∫₀ʰ e^{sL} ds, (2·orders, n, n).
     """
 
     index: tuple[Tensor, ...]
@@ -194,11 +193,11 @@ class Propagator:
     tendencies: tuple[Tensor, ...]
 
     def propagate(self, state: Tensor) -> Tensor:
-        """e^{hL} x for x of shape (..., 3, lmax, mmax)."""
+        """Return e^{hL} x for x of shape (..., 3, lmax, mmax)."""
         return self._apply(self.states, state)
 
     def accumulate(self, tendency: Tensor) -> Tensor:
-        """∫₀ʰ e^{sL} ds y for a constant tendency y of shape (..., 3, lmax, mmax)."""
+        """Return ∫₀ʰ e^{sL} ds y for a constant tendency y of shape (..., 3, lmax, mmax)."""
         return self._apply(self.tendencies, tendency)
 
     def _apply(self, matrices: tuple[Tensor, ...], x: Tensor) -> Tensor:
@@ -210,12 +209,12 @@ class Propagator:
 
 
 def _inverse_eigenvalue(degree: Tensor) -> Tensor:
-    """1 / (l(l+1)), and 0 for l = 0."""
+    """Return 1 / (l(l+1)), and 0 for l = 0."""
     return torch.where(degree > 0, 1 / (degree * (degree + 1)).clamp(min=1).double(), 0.0)
 
 
 def _exponential_and_integral(z: Tensor) -> tuple[Tensor, Tensor]:
-    """e^z and φ₁(z) = (e^z − 1)/z of matrices (..., n, n), by Taylor series and doubling."""
+    """Return e^z and φ₁(z) = (e^z − 1)/z of matrices (..., n, n), by Taylor series and doubling."""
     norm = float(z.abs().sum(dim=-2).amax()) if z.numel() else 0.0
     doublings = max(0, math.ceil(math.log2(max(norm, 1e-300))))
     z = z / 2**doublings

@@ -1,4 +1,4 @@
-"""The height of the surface from a file, as the solver wants it."""
+"""Height of the surface from a file, for the solver."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from data_prep.shallow_water.planet import quadratic_grid
 
 
 def read_surface(path: Path, lmax: int) -> Tensor:
-    """Coefficients of the height of the surface in a file, m, (lmax, lmax); the sea counts as 0.
+    """Return the coefficients of the height of the surface in a file, m, (lmax, lmax).
+
+    Negative heights are set to 0.
 
     Args:
-        path: file of any format that `forecast data ingest` reads, on any global grid.
-        lmax: truncation, exclusive.
+        path: File of any format that `forecast data ingest` reads, on any global grid.
+        lmax: Truncation, exclusive.
 
     Raises:
-        ValueError: if the file has no orography, or not on a global grid, or with missing values.
-        FileNotFoundError: if there is no such file.
+        ValueError: if the file has no orography, missing values, or no global grid.
+        FileNotFoundError: if the file does not exist.
     """
     if not path.exists():
         raise FileNotFoundError(f"orography file {path} does not exist")
@@ -36,8 +38,8 @@ def read_surface(path: Path, lmax: int) -> Tensor:
             found = find_fields(files, path, orography, config, exact_grid=False)
         except AmbiguousField as error:
             raise ValueError(
-                f"{error.reason}; the solver reads one field of heights in m: put it in a file of "
-                "its own, with units 'm'"
+                f"{error.reason}; the solver reads one field of heights: give a file that holds "
+                "only this field, with units 'm'"
             ) from None
         if not found:
             names = ", ".join((orography.name, *orography.aliases))

@@ -1,4 +1,4 @@
-"""What acts on the states of each case: planet, layer, orography and damping, from numbers."""
+"""Physics of each case from its constants: planet, layer, orography, damping and forcing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values = Mapping[str, float]
 
 
 def planet_defaults(**constants: float) -> dict[str, float]:
-    """Constants of a planet, and others."""
+    """Return the constants of the Earth, with others added or replaced."""
     earth = Planet()
     return {
         "radius": earth.radius,
@@ -29,7 +29,7 @@ def planet_defaults(**constants: float) -> dict[str, float]:
 
 
 def layer_defaults(*, mean_height: float, hyperdiffusion_hours: float) -> dict[str, float]:
-    """Constants of a planet with a layer and what diffuses in it."""
+    """Return the constants of a planet with a layer and its diffusion."""
     return planet_defaults(
         mean_height=mean_height,
         hyperdiffusion_hours=hyperdiffusion_hours,
@@ -69,24 +69,24 @@ def make_physics(values: Values, lmax: int, surface: Tensor | None, **more: obje
 
 
 def mountain(values: Values, lmax: int, surface: Tensor | None) -> Physics:
-    """A layer over one conical mountain: height in m, place and radius in degrees."""
+    """Return the physics of a layer over one conical mountain."""
     return make_physics(values, lmax, analysed(cone(quadratic_grid(lmax), values), lmax))
 
 
 def tilted(values: Values, lmax: int, surface: Tensor | None) -> Physics:
-    """A layer on a planet whose axis is at an angle α (degrees) to that of the grid."""
+    """Return the physics of a planet whose axis is tilted by α (degrees) against the grid."""
     return Physics(_planet(values), values["gravity"] * values["mean_height"])
 
 
 def advection(values: Values, lmax: int, surface: Tensor | None) -> Physics:
-    """A given wind that carries the height."""
+    """Return the physics of advection of the height by a given wind."""
     return Physics(_planet(values), mean_geopotential=0.0, frozen_wind=True)
 
 
 def forced(values: Values, lmax: int, surface: Tensor | None) -> Physics:
-    """A climate: jets and sunlight that force the layer over mountains, and drag.
+    """Return the physics of the forced climate, see `Climate`, with drag.
 
-    The mountains are ours, times `mountain_scale`, unless a surface is given.
+    Without a given surface it has the mountains of `forced_climate`, times `mountain_scale`.
     """
     if surface is None:
         height = values["mountain_scale"] * mountains(quadratic_grid(lmax)).numpy()
@@ -113,7 +113,7 @@ def forced(values: Values, lmax: int, surface: Tensor | None) -> Physics:
 
 
 def cone(grid: Grid, values: Values) -> np.ndarray:
-    """Height of a mountain (1 − r/R), r in degrees of latitude and longitude, m (nlat, nlon)."""
+    """Return the height of a conical mountain, m, (nlat, nlon), linear in degrees of distance."""
     latitude = grid.latitude.numpy()[:, None] - values["mountain_latitude"]
     longitude = (grid.longitude.numpy()[None, :] - values["mountain_longitude"] + 180) % 360 - 180
     distance = np.minimum(np.hypot(latitude, longitude), values["mountain_radius"])
@@ -121,7 +121,7 @@ def cone(grid: Grid, values: Values) -> np.ndarray:
 
 
 def analysed(height: np.ndarray, lmax: int) -> Tensor:
-    """Coefficients (lmax, lmax) of a field on the solver's grid."""
+    """Return the coefficients (lmax, lmax) of a field on the grid of the solver."""
     transform = RealSHT(quadratic_grid(lmax), lmax=lmax, mmax=lmax)
     return transform(torch.from_numpy(np.ascontiguousarray(height, dtype=np.float64)))
 
@@ -147,7 +147,7 @@ def _hyperdiffusion(values: Values) -> Hyperdiffusion | None:
 
 
 def _rate(values: Values, key: str) -> float:
-    """1 / a time in days, s⁻¹."""
+    """Return the rate of a time in days, s⁻¹."""
     if values[key] <= 0:
         raise ValueError(f"{key} is {values[key]:g}; expected a positive number of days")
     return 1 / (86400 * values[key])

@@ -1,4 +1,4 @@
-"""The sphere, the layer on it and what acts on the flow: all that trajectories of a case share."""
+"""Physics that the trajectories of a case share: planet, layer, damping and forcing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sphere_ops.grid import Grid
 
 @dataclass(frozen=True)
 class Planet:
-    """The sphere.
+    """Rotating sphere with gravity.
 
     Attributes:
-        radius: m.
-        rotation: angular velocity Ω, s⁻¹.
-        gravity: m s⁻².
-        axis_tilt: angle α from the axis of the grid to the axis of rotation, radians.
+        radius: Radius, m.
+        rotation: Angular velocity Ω, s⁻¹.
+        gravity: Gravitational acceleration, m s⁻².
+        axis_tilt: Angle α from the axis of the grid to the axis of rotation, radians.
     """
 
     radius: float = 6.37122e6
@@ -29,9 +29,9 @@ class Planet:
     axis_tilt: float = 0.0
 
     def sine_about_axis(self, grid: Grid) -> Tensor:
-        """Sine of the latitude about the axis of rotation, (nlat, nlon) float64.
+        """Return the sine of the latitude about the axis of rotation, (nlat, nlon) float64.
 
-        sin φ cos α − cos λ cos φ sin α, after Williamson et al. (1992).
+        It is sin φ cos α − cos λ cos φ sin α (Williamson et al. 1992).
         """
         latitude = torch.deg2rad(grid.latitude)[:, None]
         longitude = torch.deg2rad(grid.longitude)[None, :]
@@ -40,7 +40,7 @@ class Planet:
         )
 
     def around_axis(self, grid: Grid) -> tuple[Tensor, Tensor]:
-        """East and north components of k × r̂, k along the axis of rotation, (nlat, nlon) each."""
+        """Return the east and north components of k × r̂, k the axis of rotation, (nlat, nlon)."""
         latitude = torch.deg2rad(grid.latitude)[:, None]
         longitude = torch.deg2rad(grid.longitude)[None, :]
         cosine, sine = math.cos(self.axis_tilt), math.sin(self.axis_tilt)
@@ -48,7 +48,7 @@ class Planet:
         return east, (-torch.sin(longitude) * sine).expand(grid.shape)
 
     def coriolis(self, grid: Grid) -> Tensor:
-        """Coriolis parameter f, s⁻¹, (nlat, nlon) float64."""
+        """Return the Coriolis parameter f, s⁻¹, (nlat, nlon) float64."""
         return 2 * self.rotation * self.sine_about_axis(grid)
 
 
@@ -56,18 +56,18 @@ class Planet:
 class Hyperdiffusion:
     """Diffusion of vorticity and divergence by a power of the Laplacian.
 
-    Mass and the rotation as a whole (degrees 0 and 1) are exempt.
+    Degrees 0 and 1, mass and solid rotation, are exempt.
 
     Attributes:
-        hours: e-folding time of the smallest scale kept.
-        power: of ∇, 4 or 8.
+        hours: e-folding time of the highest degree, h.
+        power: Power of ∇, 4 or 8.
     """
 
     hours: float = 4.0
     power: int = 8
 
     def rate(self, lmax: int) -> Tensor:
-        """Decay of each degree, s⁻¹, (lmax,) float64."""
+        """Return the decay rate of each degree, s⁻¹, (lmax,) float64."""
         degree = torch.arange(lmax, dtype=torch.float64)
         eigenvalue = degree * (degree + 1) / (lmax * (lmax - 1))
         return torch.where(degree > 1, eigenvalue ** (self.power // 2), 0.0) / (3600 * self.hours)
@@ -75,19 +75,22 @@ class Hyperdiffusion:
 
 @dataclass(frozen=True)
 class Physics:
-    """All that acts on a state, and does not differ between the trajectories of a case.
+    """Planet, layer, damping and forcing, the same for all trajectories of a case.
 
     Attributes:
-        planet: the sphere.
-        mean_geopotential: Φ̄ about which φ is linearised, m² s⁻²; near the mean of the layer.
-        hyperdiffusion: at small scales; None for none.
-        orography: coefficients of the surface geopotential Φ_s, m² s⁻², (lmax, lmax).
-        viscosity: ν of ν∇² on all three fields, m² s⁻¹; mass and solid rotation are exempt.
-        drag: rate at which vorticity and divergence decay, s⁻¹.
-        zonal_relaxation: rate at which the zonal means of all fields decay, but for that of mass,
-            s⁻¹; with a forcing they relax to what it says.
-        forcing: tendency of the three fields, (3, lmax, lmax), at a time in s.
-        frozen_wind: keep vorticity and divergence; φ is then advected by a given wind.
+        planet: Planet.
+        mean_geopotential: Geopotential Φ̄ about which φ is linearised, m² s⁻², near the mean of φ.
+        hyperdiffusion: Diffusion at small scales; None for no diffusion.
+        orography: Coefficients of the surface geopotential Φ_s, m² s⁻², (lmax, lmax); None for a
+            flat surface.
+        viscosity: Coefficient ν of ν∇² on all three fields, m² s⁻¹. Mass and solid rotation are
+            exempt.
+        drag: Decay rate of vorticity and divergence, s⁻¹.
+        zonal_relaxation: Decay rate of the zonal means of all fields except mass, s⁻¹. With a
+            forcing, they relax towards its target.
+        forcing: Function of the time in s; tendency of the three fields, (3, lmax, lmax).
+        frozen_wind: True if vorticity and divergence are constant, so that φ is advected by a
+            given wind.
     """
 
     planet: Planet
@@ -102,7 +105,7 @@ class Physics:
 
 
 def quadratic_grid(lmax: int) -> Grid:
-    """The smallest convenient Gaussian grid on which products of two fields are alias-free."""
+    """Return the smallest Gaussian grid, with a fast FFT, without aliasing of quadratic terms."""
     nlon = 3 * (lmax - 1) + 1
     while nlon % 4 or _largest_prime_factor(nlon) > 5:
         nlon += 1

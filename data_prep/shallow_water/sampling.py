@@ -1,4 +1,4 @@
-"""States of the solver as fields on any grid."""
+"""Sampling of states of the solver as fields on any grid."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sphere_ops.harmonics.transforms import (
 )
 
 CHANNELS = ("geopotential", "vorticity", "divergence", "eastward_wind", "northward_wind")
-"""What a state can be sampled as."""
+"""Variables that a state can be sampled as."""
 
 
 class Sampler:
-    """Samples states spectrally: no interpolation, whatever the grid.
+    """Spectral sampling of states on any grid, without interpolation.
 
-    Degrees and orders that the grid cannot hold are left out.
+    Degrees and orders that the grid cannot resolve are left out.
 
     Args:
-        grid: where.
-        lmax: truncation of the states, exclusive.
-        variables: what, of CHANNELS.
+        grid: Grid of the fields.
+        lmax: Truncation of the states, exclusive.
+        variables: Names of the variables, from CHANNELS.
     """
 
     def __init__(self, grid: Grid, lmax: int, variables: Sequence[str]) -> None:
@@ -39,11 +39,11 @@ class Sampler:
         self._inverse_vector = InverseRealVectorSHT(grid, lmax=self._lmax, mmax=self._mmax)
 
     def scalar(self, coeffs: Tensor) -> Tensor:
-        """Field (..., nlat, nlon) of coefficients (..., lmax, lmax)."""
+        """Return the field (..., nlat, nlon) of coefficients (..., lmax, lmax)."""
         return self._inverse(self._kept(coeffs))
 
     def __call__(self, state: Tensor, physics: Physics) -> Tensor:
-        """Fields of states (..., 3, lmax, lmax) in physical units, (..., channel, nlat, nlon)."""
+        """Return fields (..., channel, nlat, nlon), in SI units, of states (..., 3, lmax, lmax)."""
         vorticity, divergence, layer = (
             state[..., i, :, :] for i in (VORTICITY, DIVERGENCE, GEOPOTENTIAL)
         )

@@ -1,4 +1,4 @@
-"""Pictures of solver runs: what a trajectory looked like before it failed, and diagnostics."""
+"""Pictures of solver runs: the last state of a failed trajectory, and diagnostics."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _ROUNDING = float(np.finfo(np.float64).eps)  # range of an axis on which nothing
 
 @picture_style()
 def draw_failure(path: Path, vorticity: NDArray[np.floating], title: str) -> None:
-    """Map of the vorticity of the last state that was finite.
+    """Draw a map of the vorticity of the last finite state.
 
     Args:
-        path: of the picture.
-        vorticity: s⁻¹, (nlat, nlon), north first.
-        title: case, seed and time.
+        path: Path of the picture.
+        vorticity: Vorticity, s⁻¹, (nlat, nlon), north first.
+        title: Case, seed and time.
     """
     figure = new_figure(8, 4.2)
     axes = figure.add_subplot()
@@ -64,14 +64,14 @@ def draw_diagnostics(
     spectrum: NDArray[np.float64],
     title: str,
 ) -> None:
-    """Course of each integral, relative to its start, and the spectrum at the start and the end.
+    """Draw the change of each integral over time, and the spectrum at the start and the end.
 
     Args:
-        path: of the picture.
-        days: since the first time, (time,).
-        values: (trajectory, time, 4), see `diagnostics.INTEGRALS`; NaN where there is none.
-        spectrum: kinetic energy by degree, m² s⁻², (trajectory, time, lmax).
-        title: what was solved.
+        path: Path of the picture.
+        days: Days since the first time, (time,).
+        values: Integrals, (trajectory, time, 4), see `diagnostics.INTEGRALS`; NaN if missing.
+        spectrum: Kinetic energy by degree, m² s⁻², (trajectory, time, lmax).
+        title: Title of the picture.
     """
     figure = new_figure(11, 6.6)
     figure.suptitle(title)
@@ -92,12 +92,12 @@ def draw_diagnostics(
 
 
 def _draw_change(axes: Axes, days: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Change of an integral since the start of each trajectory, (trajectory, time), relative."""
+    """Draw the relative change of an integral, (trajectory, time), since the first time."""
     start = values[:, :1]
     change = (values - start) / np.where(start == 0, 1.0, np.abs(start))
     shown = change[np.isfinite(change).any(axis=1)]
     curves = np.stack((np.broadcast_to(days, shown.shape), shown), axis=-1)
-    # One artist for all: a thousand lines of their own would take seconds to lay out.
+    # One artist for all lines: a thousand artists take seconds to lay out.
     lines = LineCollection(list(curves), colors=BLUE, alpha=max(0.1, 1 / len(values)), linewidths=1)
     axes.add_collection(lines)
     axes.autoscale()

@@ -1,4 +1,4 @@
-"""Iterators that threads work off side by side, as one."""
+"""Iterators that run in threads, merged into one iterator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Ended:
-    """A thread has ended, with or without an error."""
+    """End of a thread, with or without an error."""
 
     error: BaseException | None = None
 
@@ -23,22 +23,22 @@ class _Ended:
 def run_in_threads(
     jobs: Iterable[Iterable[T]], n: int, stopped: threading.Event | None = None
 ) -> Generator[T]:
-    """What some iterables yield, n of them at a time, each in a thread with its share of torch's.
+    """Run iterables in n threads, and yield their items as they come.
 
-    Small tensors give torch's own threads little to share, while the code between its calls, and
-    whoever takes what comes out of here, leave cores idle.
+    Each thread gets an equal share of torch's intra-op threads, which do not scale for small
+    tensors and leave cores idle between operations.
 
     Args:
-        jobs: iterables; each is worked off by one thread, in its order.
-        n: number of threads.
-        stopped: set when no more items are wanted; a job that takes long to its next item looks at
-            it, and ends.
+        jobs: Iterables. One thread runs an iterable, in its order.
+        n: Number of threads.
+        stopped: Event that is set when no more items are wanted. A job that computes long between
+            items should check it and end.
 
     Yields:
-        What they yield, as it comes; little is made in advance of what is taken.
+        Items of all jobs. Threads wait until their items are taken.
 
     Raises:
-        BaseException: the first error of a job, after the others have come to their next item.
+        BaseException: the first error of a job, after the other threads have ended.
     """
     waiting, taking = iter(jobs), threading.Lock()
     stopped = stopped or threading.Event()
@@ -78,4 +78,4 @@ def run_in_threads(
         stopped.set()
         while running:
             running -= isinstance(ready.get(), _Ended)
-        torch.set_num_threads(all_threads)  # of threads that are yet to come, too
+        torch.set_num_threads(all_threads)  # also for threads that start later

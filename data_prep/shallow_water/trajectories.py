@@ -1,4 +1,4 @@
-"""Trajectories of one case, solved together and sampled at the times of a store."""
+"""Solution of trajectories of one case, sampled at the times of a store."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _EPOCH = np.datetime64("1970-01-01", "ns")
 
 @dataclass(frozen=True)
 class Block:
-    """What was solved between two times, for each trajectory that is still going.
+    """Samples of all unfailed trajectories of a batch over a range of times.
 
     Attributes:
-        start: index of the first time.
-        positions: positions of the trajectories in the batch.
-        fields: (position, time, channel, nlat, nlon) float32.
-        integrals: (position, time, 4), see `diagnostics.INTEGRALS`.
-        spectrum: kinetic energy of each degree, (position, time, lmax).
+        start: Index of the first time.
+        positions: Positions of the trajectories in the batch.
+        fields: Fields, float32, (trajectory, time, channel, nlat, nlon).
+        integrals: Integrals, (trajectory, time, 4), see `diagnostics.INTEGRALS`.
+        spectrum: Kinetic energy of each degree, (trajectory, time, lmax).
     """
 
     start: int
@@ -44,12 +44,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Failure:
-    """A trajectory that stopped because a value was not finite.
+    """Failure of a trajectory: a value that is not finite.
 
     Attributes:
-        position: its position in the batch.
-        time: at which it was found.
-        last: its last finite state, (3, lmax, lmax).
+        position: Position of the trajectory in the batch.
+        time: Time at which the failure was found.
+        last: Last finite state, (3, lmax, lmax).
     """
 
     position: int
@@ -70,17 +70,17 @@ def solve(
     """Solve the trajectories of some seeds.
 
     Args:
-        experiment: the case.
-        seeds: of the trajectories.
-        times: at which they are sampled; the first is the end of the spin-up.
-        config: spin-up and solver step.
-        sampler: what is sampled, and where.
-        block: number of times after which what is solved is handed out.
-        stopped: once it is set, nothing more is solved.
+        experiment: Case and solver.
+        seeds: Seeds of the initial states.
+        times: Times of the samples; the first time is the end of the spin-up.
+        config: Spin-up and solver step.
+        sampler: Sampler of the fields.
+        block: Number of times of a block.
+        stopped: Event that ends the solution when it is set.
 
     Yields:
-        Blocks in the order of time, and failures as they occur; a trajectory that has failed is in
-        no later block, and not in that of its failure.
+        Blocks in the order of time, and failures as they occur. The block of a failure and later
+        blocks lack the failed trajectory.
     """
     batch, stopped = _Batch(experiment, seeds, config), stopped or Event()
     moments = (times - _EPOCH) / np.timedelta64(1, "s")
@@ -101,7 +101,7 @@ def solve(
 
 
 class _Batch:
-    """The trajectories that are still going."""
+    """Unfailed trajectories of a batch."""
 
     def __init__(self, experiment: Experiment, seeds: list[int], config: ShallowWaterData) -> None:
         self.solver, self.solver_dt = experiment.solver, config.solver_dt
@@ -109,7 +109,7 @@ class _Batch:
         self.state = torch.stack([experiment.initial_state(seed) for seed in seeds])
 
     def advance(self, start: float, end: float, time: np.datetime64) -> Iterator[Failure]:
-        """Go on to a time, and drop the trajectories that do not get there."""
+        """Advance all trajectories to a time, and drop those that fail."""
         before = self.state
         after = advance(self.solver, before, float(start), float(end - start), self.solver_dt)
         good = after.isfinite().flatten(1).all(dim=1)
@@ -119,7 +119,7 @@ class _Batch:
         self.positions, self.state = [self.positions[row] for row in kept], after[good]
 
     def sample(self, index: int, sampler: Sampler) -> Block:
-        """The present state as a block of one time."""
+        """Return the present state as a block of one time."""
         return Block(
             index,
             tuple(self.positions),
@@ -130,7 +130,7 @@ class _Batch:
 
 
 def _joined(blocks: list[Block], positions: tuple[int, ...]) -> Block:
-    """Blocks of one time after the other as one, of the positions that are in all."""
+    """Join blocks of consecutive times, for the positions that all blocks hold."""
     rows = [[block.positions.index(position) for position in positions] for block in blocks]
     return Block(
         blocks[0].start,
@@ -145,7 +145,7 @@ def _joined(blocks: list[Block], positions: tuple[int, ...]) -> Block:
 
 
 def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
-    """An interval in pieces of at most an hour, so that the step follows the flow."""
+    """Split an interval into pieces of at most an hour, for each of which a step is chosen."""
     edges = np.linspace(start, end, math.ceil((end - start) / 3600) + 1)
     yield from zip(edges[:-1], edges[1:], strict=True)
 
@@ -153,7 +153,7 @@ def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
 def advance(
     solver: ShallowWater, state: Tensor, time: float, duration: float, dt: float | None
 ) -> Tensor:
-    """States after a duration (s), with steps of at most dt (s) or chosen from each one's flow."""
+    """Return states after a duration (s), with steps of at most dt (s) or automatic steps."""
     if dt is not None:
         return solver.advance(state, time, duration, math.ceil(duration / dt * (1 - 1e-12)))
     steps = solver.steps_for(state, duration)
@@ -165,14 +165,14 @@ def advance(
 
 
 def seconds(text: str) -> int:
-    """A duration such as "0h", "12h" or "30d" in s.
+    """Return the length of a duration such as "0h", "12h" or "30d" in s.
 
     Raises:
-        ValueError: if it is neither 0 nor a number of a unit of fixed length.
+        ValueError: if the text is neither 0 nor a number with a unit of fixed length.
     """
     if re.fullmatch(r"0+\s*(s|min|h|d)?", text.strip()):
         return 0
     length = TimeStep.parse(text).seconds
     if length is None:
-        raise ValueError(f"duration {text!r} is in calendar months; write it in days, as in 30d")
+        raise ValueError(f"duration {text!r} is in calendar months; give it in days, as in 30d")
     return length

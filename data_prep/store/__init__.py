@@ -1,4 +1,4 @@
-"""The training store: layout, writing, reading, statistics, climatology, export.
+"""Training store: layout, writing, reading, statistics, climatology, export.
 
-Imports nothing else of `data_prep`; `forecast` reads stores through it.
+It imports no other sub-package of `data_prep`. `forecast` reads stores through it.
 """

@@ -1,4 +1,4 @@
-"""A store's arrays: opened, read, and written with their names."""
+"""Arrays of a store: opening, reading, and writing with dimension names."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from configs import layout
 from data_prep.store.damage import damage_named, refuse_missing_chunks
 
 CHECKSUM = Crc32cCodec()
-"""Last codec of every array: without one, most damaged chunks are read without an error."""
+"""Last codec of every array. Without a checksum, most damaged chunks are read without an error."""
 
 
 def open_store(path: str | Path) -> zarr.Group:
     """Open a store for reading.
 
     Raises:
-        FileNotFoundError: if there is nothing at the path.
-        ValueError: if it is no store, one of another format version, or damaged.
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the path is not a store, has another format version, or is damaged.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"store {path} does not exist; make one with `forecast data`")
+        raise FileNotFoundError(
+            f"no store at {path}; make one with `forecast data swe` or `forecast data ingest`"
+        )
     with damage_named(path):
         group = _opened(path)
         refuse_missing_chunks(path)
@@ -40,11 +42,13 @@ def _opened(path: Path) -> zarr.Group:
         group = None
     version = None if group is None else group.attrs.get(layout.FORMAT_VERSION)
     if group is None or layout.FIELDS not in group or version is None:
-        raise ValueError(f"{path} is no store; make one with `forecast data`")
+        raise ValueError(
+            f"{path} is not a training store; make one with `forecast data swe` or `ingest`"
+        )
     if version != layout.STORE_VERSION:
         raise ValueError(
-            f"store {path} has format version {version}, expected {layout.STORE_VERSION}; make it "
-            "again with `forecast data`"
+            f"store {path} has format version {version}, this program reads "
+            f"{layout.STORE_VERSION}; make the store again"
         )
     return group
 
@@ -52,7 +56,7 @@ def _opened(path: Path) -> zarr.Group:
 def put(
     group: zarr.Group, name: str, dims: tuple[str, ...], values: Any, **attributes: Any
 ) -> None:
-    """Write a small array with its dimension names and attributes, over an older one."""
+    """Write a small array with its dimension names and attributes; an older one is replaced."""
     values = np.asarray(values)
     text = values.dtype.kind in "UT"
     array = group.create_array(
@@ -69,29 +73,29 @@ def put(
 
 
 def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """An array of a store."""
+    """Return an array of a store, without reading it."""
     found = group[name]
     assert isinstance(found, zarr.Array)
     return found
 
 
 def strings(group: zarr.Group, name: str) -> list[str]:
-    """A text array of a store."""
+    """Return a text array of a store as a list."""
     return [str(value) for value in np.asarray(array(group, name)[...])]
 
 
 def times(group: zarr.Group) -> NDArray[np.datetime64]:
-    """The valid times of a store, datetime64[s] (n,)."""
+    """Return the valid times of a store, datetime64[s], shape (n,)."""
     return np.asarray(array(group, layout.TIME)[...]).astype("datetime64[s]")
 
 
 def channel_attributes(group: zarr.Group, dim: str, index: int) -> dict[str, Any]:
-    """CF attributes of a channel, or of a static field; empty ones are left out.
+    """Return the CF attributes of a channel or static field, without the empty ones.
 
     Args:
-        group: the store.
+        group: Store.
         dim: `layout.CHANNEL` or `layout.CHANNEL_STATIC`.
-        index: which one.
+        index: Index of the channel or static field.
     """
     values = {key: strings(group, f"{dim}_{key}")[index] for key in layout.STATIC_ATTRIBUTES}
     return {key: value for key, value in values.items() if value}

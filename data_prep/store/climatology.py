@@ -1,6 +1,8 @@
-"""Monthly climatology of a store's training split, and the size of departures from it."""
+"""Monthly climatology of the training split of a store, and the statistics of anomalies."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,20 +12,59 @@ from torch import Tensor
 from zarr.codecs import ZstdCodec
 
 from configs import layout
+from configs.timestep import TimeStep
 from data_prep.store.arrays import CHECKSUM, array, put
 from data_prep.store.statistics import Moments, point_weights, train_series
 from sphere_ops.grid import Grid
 
 
+@dataclass(frozen=True)
+class Climatology:
+    """Monthly climatology as a function of time.
+
+    Attributes:
+        monthly: Mean by calendar month, (12, c, nlat, nlon).
+        time_step: Interval of the data. Monthly data have the mean of their month. For finer data
+            the means are interpolated between the middles of the months, without a jump at the
+            turn of a month.
+    """
+
+    monthly: Tensor
+    time_step: TimeStep
+
+    def at(self, time: NDArray[np.datetime64]) -> Tensor:
+        """Return the climatology at valid times (b,), (b, c, nlat, nlon)."""
+        month, weight = self._months(time)
+        device = self.monthly.device
+        first = self.monthly[torch.from_numpy(month).to(device)]
+        if not weight.any():
+            return first
+        second = self.monthly[torch.from_numpy((month + 1) % 12).to(device)]
+        return torch.lerp(first, second, torch.from_numpy(weight).to(first)[:, None, None, None])
+
+    def _months(
+        self, time: NDArray[np.datetime64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return a month (0 to 11) for each time, and the weight of the month after it."""
+        time = np.asarray(time, dtype="datetime64[ns]")
+        number = _month(time)
+        if self.time_step.is_calendar:
+            return number, np.zeros(len(number))
+        month = time.astype("datetime64[M]")
+        length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
+        fraction = (time - month) / length - 0.5
+        return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
+
+
 def write_climatology(group: zarr.Group, grid: Grid) -> None:
     """Write the mean by calendar month, and the standard deviations of the anomaly and its step.
 
-    Memory holds one month's mean at a time. A training split that does not hold every calendar
-    month of at least two years gets no climatology: a single year's anomalies are all zero.
+    Memory holds the mean of one month at a time. The training split needs every calendar month of
+    at least two years, since anomalies from a single year are zero; otherwise nothing is written.
 
     Args:
-        group: a store of one series of times whose fields are complete.
-        grid: its grid.
+        group: Store of one time series whose fields are complete.
+        grid: Grid of the store.
     """
     fields = array(group, layout.FIELDS)
     seconds = np.asarray(array(group, layout.TIME)[...]).astype("datetime64[s]")
@@ -72,44 +113,6 @@ def write_climatology(group: zarr.Group, grid: Grid) -> None:
         long_name=f"Standard deviation of the anomaly's one-step difference {over}")  # fmt: skip
 
 
-def at_times(climatology: Tensor, time: NDArray[np.datetime64], interpolate: bool) -> Tensor:
-    """Return a monthly climatology at given times.
-
-    Args:
-        climatology: mean by calendar month, (12, c, nlat, nlon).
-        time: valid times (b,).
-        interpolate: between the middles of the months; else take the month itself.
-
-    Returns:
-        (b, c, nlat, nlon).
-    """
-    month, share = _months(time, interpolate)
-    device = climatology.device
-    first = climatology[torch.from_numpy(month).to(device)]
-    if not share.any():
-        return first
-    second = climatology[torch.from_numpy((month + 1) % 12).to(device)]
-    return torch.lerp(first, second, torch.from_numpy(share).to(first)[:, None, None, None])
-
-
-def _months(
-    time: NDArray[np.datetime64], interpolate: bool
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the month (0 to 11) and the share of the month after it.
-
-    Data finer than a month run from the middle of one month to the middle of the next, so that
-    nothing jumps at midnight of the first; monthly means are the month itself.
-    """
-    time = np.asarray(time, dtype="datetime64[ns]")
-    month = time.astype("datetime64[M]")
-    number = month.astype(np.int64) % 12
-    if not interpolate:
-        return number, np.zeros(len(number))
-    length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
-    fraction = (time - month) / length - 0.5
-    return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
-
-
 def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    """Calendar month of each time, 0 to 11."""
+    """Return the calendar month of each time, 0 to 11."""
     return times.astype("M8[M]").astype(np.int64) % 12

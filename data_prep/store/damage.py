@@ -1,7 +1,7 @@
-"""Damage to a store on disk: missing chunks are refused, and a read that fails names the file.
+"""Damage to a store on disk: errors for missing chunks, and errors that name a damaged file.
 
-zarr reads a missing chunk as its fill value, and of the errors that it and its codecs raise for a
-damaged one none names the file.
+zarr reads a missing chunk as its fill value. The errors of zarr and its codecs do not name a
+damaged file.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _NEVER_EMPTY = frozenset(
         layout.CLIMATOLOGY_LARGEST_POWER,
     }
 )
-"""Arrays beside the fields that have a file for every chunk: zarr leaves out a chunk that holds
-nothing but the fill value, and these hold more."""
+"""Arrays, other than the fields, that have a file for every chunk. zarr writes no file for a chunk
+that holds only the fill value; these arrays hold other values."""
 
 
 @contextmanager
 def damage_named(store: Path, fields: Where | None = None) -> Iterator[None]:
-    """Name the damaged file in place of an error that was raised while a store was read.
+    """Replace an error raised while reading a store by one that names the damaged file.
 
     Args:
-        store: path of the store.
-        fields: the part of the fields that is read; None if only the other arrays are.
+        store: Path of the store.
+        fields: Index of the fields that are read; None if only other arrays are read.
 
     Raises:
-        ValueError: if a file is damaged; an error with another cause stays as it is.
+        ValueError: if a file is damaged. Errors with another cause are not replaced.
     """
     try:
         yield
@@ -62,10 +62,10 @@ def damage_named(store: Path, fields: Where | None = None) -> Iterator[None]:
 
 
 def refuse_missing_chunks(store: Path) -> None:
-    """Check that no chunk of a store is missing.
+    """Raise an error if a chunk of a store is missing.
 
     Raises:
-        ValueError: if one is; its file is named.
+        ValueError: if the file of a chunk is missing or empty; the message names it.
     """
     import zarr
 
@@ -79,7 +79,7 @@ def refuse_missing_chunks(store: Path) -> None:
 
 
 def _solved(group: zarr.Group) -> Where:
-    """The part of the fields that has values: a trajectory that failed belongs to no split."""
+    """Return the index of the fields with values; failed trajectories belong to no split."""
     if layout.TRAJECTORY not in group:
         return ()
     split: Any = group[layout.SPLIT]
@@ -87,11 +87,11 @@ def _solved(group: zarr.Group) -> Where:
 
 
 def _chunks(array: zarr.Array[Any], where: Where) -> Iterator[tuple[Path, tuple[slice, ...]]]:
-    """Files of an array, and the part of the array that each holds.
+    """Yield the files of an array, and the part of the array that each file holds.
 
     Args:
-        array: in a local folder.
-        where: only files that hold a part of this are wanted.
+        array: Array in a local folder.
+        where: Index of the wanted part; files outside it are left out.
     """
     store: Any = array.store
     sizes = array.shards or array.chunks
@@ -108,7 +108,7 @@ def _chunks(array: zarr.Array[Any], where: Where) -> Iterator[tuple[Path, tuple[
 
 
 def _damaged_file(store: Path, fields: Where | None) -> Path | None:
-    """The first file of a store that cannot be read; None if there is none."""
+    """Return the first file of a store that cannot be read; None if all can be read."""
     import zarr
 
     root = store / "zarr.json"
@@ -131,7 +131,7 @@ def _damaged_file(store: Path, fields: Where | None) -> Path | None:
 
 
 def _fails(read: Callable[[], object]) -> bool:
-    """Whether a read raises an error that is neither of the memory nor of the system."""
+    """Return True if a read raises an error other than one of memory or of the system."""
     try:
         read()
     except (MemoryError, OSError):

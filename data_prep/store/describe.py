@@ -1,4 +1,4 @@
-"""A store in words."""
+"""Text summary of a store."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from data_prep.store.damage import damage_named
 
 
 def describe(path: str | Path) -> str:
-    """Say what a store holds: grid, channels and their statistics, times, splits, origin.
+    """Return a summary of a store: grid, channels and their statistics, times, splits, origin.
 
     Args:
-        path: the store.
+        path: Path of the store.
 
     Returns:
-        Lines of text.
+        Text of several lines.
 
     Raises:
-        FileNotFoundError: if there is nothing at the path.
-        ValueError: if it is no store, or a damaged one.
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the path is not a store, or the store is damaged.
     """
     group = open_store(path)
     with damage_named(Path(path)):
@@ -66,7 +66,7 @@ def _described(path: Path, group: zarr.Group) -> str:
 
 
 def _channel_table(group: zarr.Group) -> list[str]:
-    """A line per channel: what it is, and its statistics where there are some."""
+    """Return a table with a line for each channel: name, units, statistics, description."""
     names, shown = strings(group, layout.CHANNEL), (layout.MEAN, layout.STD, layout.STD_STEP)
     present = [name for name in shown if name in group]
     masked = [False] * len(names)

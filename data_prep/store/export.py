@@ -1,4 +1,4 @@
-"""A store as a CF netCDF file, for other tools."""
+"""Export of a store to a CF netCDF file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ def export_netcdf(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Write a store as CF-1.8 netCDF4, one variable per channel, time by time.
+    """Write a store as CF-1.8 netCDF4, with one variable for each channel.
+
+    States are copied one at a time.
 
     Args:
-        path: the store.
-        out: the file; conventionally `*.nc`.
-        progress: called with the numbers of states written and of all states.
+        path: Path of the store.
+        out: Path of the file, by convention `*.nc`.
+        progress: Callback with the numbers of states written and of all states.
 
     Returns:
-        The path of the file.
+        Path of the file.
 
     Raises:
         FileExistsError: if `out` exists.
@@ -54,14 +56,14 @@ def export_netcdf(
 def _write(
     file: netCDF4.Dataset, group: zarr.Group, path: Path, progress: Callable[[int, int], None]
 ) -> None:
-    """All of the file, in one pass over the fields."""
+    """Write the whole file in one pass over the fields."""
     keys = ("Conventions", "title", "source", "history", layout.TIME_STEP, layout.PROVENANCE)
     file.setncatts({key: group.attrs[key] for key in keys})
     fields = array(group, layout.FIELDS)
     dims = [layout.TIME, layout.LATITUDE, layout.LONGITUDE]
     sizes = [fields.shape[-4], *fields.shape[-2:]]
     if layout.TRAJECTORY in group:
-        # Time stays first, which other tools insist on.
+        # Other tools require time as the first dimension.
         dims.insert(1, layout.TRAJECTORY)
         sizes.insert(1, fields.shape[0])
     for dim, size in zip(dims, sizes, strict=True):
@@ -109,7 +111,7 @@ def _write_coordinates(file: netCDF4.Dataset, group: zarr.Group) -> None:
         source = array(group, name)
         put(name, "f8", (name,), source[...], **dict(source.attrs))
     seconds = times(group).astype(np.int64)
-    # Numbers of 64 bits are no integers of CF-1.8; a double holds these exactly.
+    # CF-1.8 has no 64-bit integers; float64 holds these numbers exactly.
     unit, length = ("hours", 3600) if (seconds % 3600 == 0).all() else ("seconds", 1)
     put(layout.TIME, "f8", (layout.TIME,), seconds / length, standard_name="time", axis="T",
         long_name="Valid time", units=f"{unit} since 1970-01-01 00:00:00",
@@ -129,7 +131,7 @@ def _write_coordinates(file: netCDF4.Dataset, group: zarr.Group) -> None:
 
 
 def _write_level(file: netCDF4.Dataset, level: int) -> str:
-    """A scalar coordinate for a pressure level; returns its name."""
+    """Write a scalar coordinate for a pressure level, hPa, and return its name."""
     name = f"pressure_{level}"
     if name not in file.variables:
         variable = file.createVariable(name, "f8", ())
@@ -140,6 +142,6 @@ def _write_level(file: netCDF4.Dataset, level: int) -> str:
 
 
 def _level(attributes: dict[str, Any], name: str) -> int | None:
-    """The pressure of a levelled channel, hPa."""
+    """Return the pressure of a channel on a pressure level, hPa; None for other channels."""
     digits = name.lstrip("abcdefghijklmnopqrstuvwxyz")
     return int(digits) if attributes["long_name"].endswith(f" at {digits} hPa") else None

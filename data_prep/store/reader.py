@@ -1,4 +1,4 @@
-"""The read side of the store."""
+"""Read access to a training store."""
 
 from __future__ import annotations
 
@@ -16,47 +16,54 @@ from torch import Tensor
 from configs import layout
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.store.damage import damage_named, refuse_missing_chunks
+from data_prep.store.arrays import open_store
+from data_prep.store.damage import damage_named
 from sphere_ops.grid import Grid
 from sphere_ops.memory import available_memory
 from sphere_ops.parallel.fields import own_rows
 
 _IN_MEMORY_BYTES = 2 * 1024**3
 _IN_MEMORY_SHARE = 0.25
-"""Stores up to this size, and this share of the memory that there is, are read once; larger ones
-state by state, by worker processes."""
+"""Fields up to this size, and up to this share of the available memory, are kept in memory. Larger
+fields are read state by state, by worker processes."""
 
 
 class Store:
-    """A training store: fields on a grid at regular times, their statistics and splits.
+    """Training store: fields on a grid at regular times, their statistics and splits.
+
+    In a mesh, each rank reads its own rows of all fields.
 
     Attributes:
-        path: where it is.
-        grid: the grid of all fields.
-        rows: the rows that this process reads of all fields: all, unless it is in a mesh.
-        channels: what the channels are, in the order of the fields.
-        time: valid times, datetime64[ns] (n,); of trajectories, the times that they share.
-        time_step: interval of the times.
-        split: the split of each trajectory, or of each time of a series, str (n,).
-        has_trajectories: whether the store holds many trajectories instead of one series.
-        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere. In a
-            mesh own rows.
-        static: time-independent fields by name, float32 (nlat, nlon); in a mesh own rows.
-        static_variables: what they are.
-        statistics: by name (`mean`, `std`, `std_step`, `climatology`, ...), as the store has them.
-        attributes: the attributes of the store.
+        path: Path of the store.
+        grid: Grid of all fields.
+        rows: Rows that this rank reads; all rows without a mesh.
+        channels: Variables of the channels, in the order of the fields.
+        time: Valid times, datetime64[ns], shape (n,). All trajectories have the same times.
+        time_step: Interval of the times.
+        split: Split of each trajectory, or of each time of a series, str, shape (n,).
+        has_trajectories: True for a store of trajectories, False for one time series.
+        mask: True where channels have values, (c, own rows, nlon); None if all channels have
+            values everywhere.
+        static: Time-independent fields by name, float32, (own rows, nlon).
+        static_variables: Variables of the time-independent fields.
+        statistics: Statistics by name (`mean`, `std`, `std_step`, `climatology`, ...). Those that
+            the store lacks are absent.
+        attributes: Attributes of the store.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open a store; fields are read when they are asked for.
+        """Open a store. Fields are not read yet.
 
         Raises:
-            FileNotFoundError: if there is nothing at the path.
-            ValueError: if it is no store, one of another format version, or damaged.
+            FileNotFoundError: if the path does not exist.
+            ValueError: if the path is not a store, has another format version, or is damaged.
         """
         self.path = Path(path)
-        with damage_named(self.path), _open(self.path) as store:
-            refuse_missing_chunks(self.path)
+        open_store(self.path)
+        with (
+            damage_named(self.path),
+            xr.open_zarr(self.path, consolidated=False, chunks=None) as store,
+        ):
             self.attributes: dict[str, Any] = dict(store.attrs)
             self.grid = Grid.from_coordinates(store.latitude.values, store.longitude.values)
             _check_order(self.path, store, self.grid)
@@ -92,14 +99,14 @@ class Store:
 
     @property
     def provenance(self) -> str:
-        """JSON: what the store was made from."""
+        """Origin of the store, JSON text."""
         return str(self.attributes.get(layout.PROVENANCE, "{}"))
 
     def split_indices(self, split: str) -> NDArray[np.int64]:
-        """Indices of a split: trajectories, or times of a series.
+        """Return the indices of a split: trajectories, or times of a series.
 
         Raises:
-            ValueError: if the store has nothing in that split.
+            ValueError: if the split is empty.
         """
         indices = np.flatnonzero(self.split == split)
         if not len(indices):
@@ -111,21 +118,19 @@ class Store:
         return indices
 
     def state(self, index: int, step: int = 0) -> Tensor:
-        """One state, float32 (c, nlat, nlon), physical units, NaN outside the mask.
-
-        In a mesh its own rows.
+        """Return one state, float32, (c, own rows, nlon), physical units, NaN outside the mask.
 
         Args:
-            index: a trajectory, or a time of a series (see `split_indices`).
-            step: steps after the trajectory's first state, or after that time.
+            index: Index of a trajectory, or of a time of a series (see `split_indices`).
+            step: Number of steps after the first state of the trajectory, or after that time.
         """
         return self.states(index, step, 1)[0]
 
     def states(self, index: int, step: int, count: int) -> Tensor:
-        """Consecutive states, float32 (count, c, nlat, nlon), in a mesh own rows; see `state`.
+        """Return consecutive states, float32, (count, c, own rows, nlon); see `state`.
 
         Raises:
-            ValueError: if the file that holds them is damaged.
+            ValueError: if a file of the fields is damaged.
         """
         first = step if self.has_trajectories else index + step
         trajectory = (int(index),) if self.has_trajectories else ()
@@ -138,17 +143,19 @@ class Store:
         return torch.from_numpy(np.ascontiguousarray(fields))
 
     def valid_time(self, index: int, step: int = 0) -> np.datetime64:
-        """Valid time of `state(index, step)`."""
+        """Return the valid time of `state(index, step)`."""
         return self.time[step if self.has_trajectories else index + step]
 
     def windows(self, split: str, n_steps: int, n_history: int = 0) -> NDArray[np.int64]:
-        """Where `n_steps + 1` consecutive states of a split start, with so many before them.
+        """Return the starts of all windows of consecutive states inside a split.
+
+        A window holds `n_history` states, the start, and `n_steps` states after it.
 
         Returns:
-            (n, 2): the arguments `index` and `step` of `state`.
+            Arguments `index` and `step` of `state` for each start, shape (n, 2).
 
         Raises:
-            ValueError: if no part of the split is that long.
+            ValueError: if no part of the split is long enough.
         """
         indices, count = self.split_indices(split), n_history + n_steps + 1
         if self.has_trajectories:
@@ -168,13 +175,13 @@ class Store:
         return starts
 
     def describe(self, index: int, step: int = 0) -> str:
-        """A state in words, for reports."""
+        """Return a name of a state for reports: its valid time, and its trajectory if any."""
         time = np.datetime_as_string(self.valid_time(index, step), unit="s")
         return f"trajectory {index}, {time}" if self.has_trajectories else str(time)
 
     @cached_property
     def in_memory(self) -> bool:
-        """Whether the fields are small enough to be read once."""
+        """True if the fields are small enough to be kept in memory."""
         return self.n_bytes <= min(_IN_MEMORY_BYTES, _IN_MEMORY_SHARE * available_memory())
 
     @cached_property
@@ -184,7 +191,7 @@ class Store:
             return array[..., self.rows, :] if self.in_memory else array
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a worker process gets: it opens the fields itself."""
+        """Return the state to pickle, without the fields: a worker process opens them itself."""
         return {k: v for k, v in self.__dict__.items() if k != "_fields"}
 
 
@@ -201,29 +208,8 @@ _STATISTICS = (
 )
 
 
-def _open(path: Path) -> xr.Dataset:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no store at {path}; make one with `forecast data swe` or `forecast data ingest`"
-        )
-    wrong = f"{path} is not a training store; make one with `forecast data swe` or `ingest`"
-    try:
-        store = xr.open_zarr(path, consolidated=False, chunks=None)
-    except Exception as error:  # zarr and xarray raise many kinds for a folder that is not theirs
-        raise ValueError(wrong) from error
-    if layout.FIELDS not in store:
-        raise ValueError(wrong)
-    version = store.attrs.get(layout.FORMAT_VERSION)
-    if version != layout.STORE_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, this program reads {layout.STORE_VERSION}; "
-            "make the store again"
-        )
-    return store
-
-
 def _check_order(path: Path, store: xr.Dataset, grid: Grid) -> None:
-    """Refuse fields that are not in the order of their grid, which are read as they lie."""
+    """Raise a ValueError if rows or columns are not in the order of the grid."""
     for name, expected in ((layout.LATITUDE, grid.latitude), (layout.LONGITUDE, grid.longitude)):
         found, wanted = store[name].values, expected.numpy()
         if np.abs(found - wanted).max() > 0.5 * np.abs(np.diff(wanted)).min():

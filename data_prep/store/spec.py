@@ -1,4 +1,4 @@
-"""What a store holds, and an empty store of it on disk."""
+"""Specification of a store, and the creation of an empty store on disk."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What tells the trajectories of a store apart.
+    """Seeds and cases that identify the trajectories of a store.
 
     Attributes:
-        seed: seed of each initial state, int64 (n,).
-        case: name of each one's case, n of them.
+        seed: Seed of each initial state, int64, shape (n,).
+        case: Name of the case of each trajectory, length n.
     """
 
     seed: NDArray[np.int64]
@@ -43,22 +43,24 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class StoreSpec:
-    """What a store will hold, known before its fields are.
+    """Everything about a store except the values of its fields.
 
     Attributes:
-        grid: the grid of all fields.
-        channels: the channels, in the order of the fields.
-        time: valid times, datetime64 (n,); of trajectories, the times that all of them share.
-        time_step: interval of the times as written in the configuration ("6h", "1mo").
-        split: "train", "validation", "test" or "" for each trajectory, or for each time.
-        title: what the store is, in a few words.
-        source: where its values come from, in a few words (CF `source`).
-        configuration: YAML text of the configuration's data section.
-        sources: files or settings that it is made from; anything that JSON can hold.
-        trajectories: seeds and cases; None for a store of one series of times.
-        static: name to field (nlat, nlon) of what does not change in time.
-        mask: True where a channel has values, (channel, nlat, nlon); None if all have everywhere.
-        radius: of the sphere in m, where a length means something.
+        grid: Grid of all fields.
+        channels: Channels, in the order of the fields.
+        time: Valid times, datetime64, shape (n,). All trajectories have the same times.
+        time_step: Interval of the times as in the configuration ("6h", "1mo").
+        split: "train", "validation", "test" or "" for each trajectory, or for each time of a
+            series.
+        title: Short title of the store (CF `title`).
+        source: Short description of the origin of its values (CF `source`).
+        configuration: YAML text of the data section of the configuration.
+        sources: JSON-serialisable descriptions of the input files or settings.
+        trajectories: Seeds and cases; None for a store of one time series.
+        static: Time-independent fields (nlat, nlon) by variable.
+        mask: True where a channel has values, shape (channel, nlat, nlon); None if all channels
+            have values everywhere.
+        radius: Radius of the sphere, m; None if lengths have no meaning.
     """
 
     grid: Grid
@@ -89,13 +91,21 @@ class StoreSpec:
 
     @property
     def times_per_shard(self) -> int:
-        """Times in one file of the store; a writer owns whole ones."""
+        """Number of times in one shard. A shard is written at once."""
         state = 4 * len(self.channels) * self.grid.nlat * self.grid.nlon
         return min(len(self.time), max(1, _SHARD_BYTES // state))
 
 
 def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
-    """An empty store: everything but the fields and what is computed over them."""
+    """Create a store without values of the fields and without statistics.
+
+    Args:
+        path: Path of the store, which must not exist.
+        spec: Specification of the store.
+
+    Returns:
+        The zarr group of the store.
+    """
     grid, channels, dims = spec.grid, spec.channels, spec.dims
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -123,7 +133,7 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
     lead = (1,) * (len(dims) - 4)
     state = (len(channels), *grid.shape)
     file = (*lead, spec.times_per_shard, *state)
-    # Both states of a pair are always read together: one piece, which costs half as much to write.
+    # Both states of a pair are always read together: one chunk for both halves the cost of writing.
     pairs = bool(lead) and len(spec.time) == 2
     group.create_array(
         layout.FIELDS,
@@ -131,11 +141,11 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
         chunks=file if pairs else (*lead, 1, *state),
         shards=None if pairs else file,
         dtype="float32",
-        # Of the codecs tried, the one that costs training the least: 0.79 ms to read a state
-        # that takes 0.66 ms uncompressed, at about half the size.
+        # The fastest to read of the codecs tried: 0.79 ms per state, against 0.66 ms uncompressed,
+        # at about half the size.
         compressors=(BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), CHECKSUM),
         fill_value=float("nan"),
-        # One file for each piece, and not four folders around it.
+        # File names with dots: no folders inside the array.
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=dims,
         attributes={"long_name": "Fields of all channels", "coordinates": " ".join(about)},
@@ -180,7 +190,7 @@ def _put_axes(group: zarr.Group, spec: StoreSpec) -> None:
 def _put_table(
     group: zarr.Group, dim: str, attributes: tuple[str, ...], variables: Sequence[Variable]
 ) -> None:
-    """The names of channels, and what the table says of each."""
+    """Write the names of channels and their entries in the variable table."""
     put(group, dim, (dim,), np.array([v.name for v in variables]), long_name="Short name")
     for attribute in attributes:
         values = np.array([getattr(v, attribute) for v in variables])
@@ -188,14 +198,7 @@ def _put_table(
 
 
 def _provenance(sources: Sequence[dict[str, Any]]) -> str:
-    """Describe the origin of a data set as JSON text.
-
-    Args:
-        sources: one dictionary per file or generator; anything that JSON can hold.
-
-    Returns:
-        A JSON object with `sources`, `packages` (name to version) and `python`.
-    """
+    """Return the origin of a store as a JSON object: `sources`, `packages` and `python`."""
     packages = {}
     for name in _PACKAGES:
         try:

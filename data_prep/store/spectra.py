@@ -1,4 +1,4 @@
-"""Largest power of each degree in a store's training split, which rollouts are held to."""
+"""Largest power of each degree in the training split of a store, the limit of rollouts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor
 from configs import layout
 from configs.timestep import TimeStep
 from data_prep.store.arrays import array, put, times
-from data_prep.store.climatology import at_times
+from data_prep.store.climatology import Climatology
 from data_prep.store.statistics import train_series
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT, power_spectrum
 from sphere_ops.parallel.fields import area_mean
 
 _MOST_STATES, _FEWEST_STATES = 1024, 32
-_VALUES = 1 << 27  # that are read at most, unless these are fewer states than the fewest
+_VALUES = 1 << 27  # maximum number of values to read, for more than the fewest states
 _BATCH = 8
 
 
 def write_largest_power(group: zarr.Group, grid: Grid) -> None:
-    """Write the largest power of each degree, of departures from the mean and the climatology.
+    """Write the largest power of each degree of departures from the mean and the climatology.
 
-    The unit is the standard deviation of the departures, squared. A store without a training split
-    gets none, one without a climatology only that about the mean.
+    The unit is the squared standard deviation of the departures. Without a mean or a climatology in
+    the store, the power of departures from it is not written.
 
     Args:
-        group: a store whose fields and other statistics are complete.
-        grid: its grid.
+        group: Store whose fields and other statistics are complete.
+        grid: Grid of the store.
     """
     fields, time, indices = array(group, layout.FIELDS), times(group), list(train_series(group))
     step = TimeStep.parse(str(group.attrs[layout.TIME_STEP]))
@@ -51,23 +51,22 @@ def write_largest_power(group: zarr.Group, grid: Grid) -> None:
         mean = _float(group, layout.MEAN)[:, None, None]
         write(layout.LARGEST_POWER, layout.STD, "departure from the mean", lambda t: mean)
     if layout.CLIMATOLOGY in group:
-        monthly = _float(group, layout.CLIMATOLOGY).nan_to_num()
+        climatology = Climatology(_float(group, layout.CLIMATOLOGY).nan_to_num(), step)
         name, std = layout.CLIMATOLOGY_LARGEST_POWER, layout.CLIMATOLOGY_STD
-        interpolate = not step.is_calendar
-        write(name, std, "anomaly", lambda t: at_times(monthly, time[t : t + 1], interpolate)[0])
+        write(name, std, "anomaly", lambda t: climatology.at(time[t : t + 1])[0])
 
 
 def largest_power(read: Callable[[int], Tensor], count: int, grid: Grid) -> Tensor:
-    """Compute the largest power of each degree among states, evenly spread over all.
+    """Return the largest power of each degree in a sample of evenly spaced states.
 
     Args:
-        read: returns state i in normalised units, (c, nlat, nlon), NaN where there are no values;
-            in a mesh own rows.
-        count: number of states.
-        grid: grid of the states.
+        read: Function that returns state i in normalised units, (c, own rows, nlon), NaN where
+            missing.
+        count: Number of states.
+        grid: Grid of the states.
 
     Returns:
-        Power of each degree that the grid resolves, and of what is beyond them, (c, lmax + 1).
+        Power of each degree that the grid resolves, then of the rest of the field, (c, lmax + 1).
     """
     to_degrees, to_field = transforms(grid, grid.exact_lmax)
     affordable = _VALUES // (len(read(0)) * grid.nlat * grid.nlon)
@@ -86,12 +85,12 @@ def degree_power(coeffs: Tensor, rest: Tensor, grid: Grid) -> Tensor:
     """Return the power of each degree of coefficients, and of the rest of the field.
 
     Args:
-        coeffs: spherical harmonic coefficients (..., lmax, mmax) of a field.
-        rest: the field less the synthesis of the coefficients, (..., nlat, nlon).
-        grid: grid of the field.
+        coeffs: Spherical-harmonic coefficients (..., lmax, mmax) of a field.
+        rest: Field minus the synthesis of the coefficients, (..., nlat, nlon).
+        grid: Grid of the field.
 
     Returns:
-        (..., lmax + 1).
+        Power, (..., lmax + 1).
     """
     return torch.cat([power_spectrum(coeffs), area_mean(rest.square(), grid)[..., None]], -1)
 

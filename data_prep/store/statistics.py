@@ -1,4 +1,4 @@
-"""Statistics of a store's training split, streamed in bounded memory."""
+"""Statistics of the training split of a store, computed in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from configs import layout
 from data_prep.store.arrays import array, put
 from sphere_ops.grid import Grid
 
-_SLAB_BYTES = 2**25  # of the states that are read in one call
+_SLAB_BYTES = 2**25  # size of the states that one call reads
 
 
 class Moments:
     """Running area-weighted mean and standard deviation of each channel.
 
-    Blocks are merged by Chan's formula, so that a mean far from 0 costs no digits.
+    Blocks are merged by Chan's formula, which stays accurate if the mean is far from 0.
     """
 
     def __init__(self, weights: NDArray[np.float64]) -> None:
-        """Start with nothing.
+        """Start without any fields.
 
         Args:
-            weights: weight of each point, (channel, nlat, nlon); 0 where there is no value.
+            weights: Weight of each point, (channel, nlat, nlon); 0 where there is no value.
         """
         self._weights, self._outside = weights, weights == 0
         self._total = weights.sum(axis=(-2, -1))
@@ -34,7 +34,7 @@ class Moments:
         self._count, self._mean, self._square = 0, np.zeros(n), np.zeros(n)
 
     def add(self, fields: NDArray[np.floating]) -> None:
-        """Take in the fields of one time, (channel, nlat, nlon)."""
+        """Add the fields of one time, (channel, nlat, nlon)."""
         values = fields.astype(np.float64)
         np.copyto(values, 0.0, where=self._outside)
         mean = np.einsum("chw,chw->c", values, self._weights) / self._total
@@ -59,7 +59,7 @@ class Moments:
 
 
 def point_weights(group: zarr.Group, grid: Grid) -> NDArray[np.float64]:
-    """Weight of each point in a mean, (channel, nlat, nlon): its area, or 0 outside the mask."""
+    """Return the weight of each point, (channel, nlat, nlon): its area, or 0 outside the mask."""
     area = np.broadcast_to(grid.area_weights.numpy(), grid.shape)
     n = array(group, layout.FIELDS).shape[-3]
     if layout.MASK in group:
@@ -68,10 +68,10 @@ def point_weights(group: zarr.Group, grid: Grid) -> NDArray[np.float64]:
 
 
 def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:
-    """Walk over the training split in the order of time.
+    """Iterate over the training split in the order of time.
 
     Yields:
-        The index of each state of the fields: (trajectory, time) or (time,).
+        Index of a state in the fields: (trajectory, time) or (time,).
     """
     fields = array(group, layout.FIELDS)
     train = np.flatnonzero(np.asarray(array(group, layout.SPLIT)[...]) == "train").tolist()
@@ -82,10 +82,10 @@ def train_series(group: zarr.Group) -> Iterator[tuple[int, ...]]:
 
 
 def train_states(group: zarr.Group) -> Iterator[tuple[tuple[int, ...], NDArray[np.floating]]]:
-    """The states of `train_series`, read in slabs: a call for each would cost more than its bytes.
+    """Iterate over the states of `train_series`; many states are read in one call for speed.
 
     Yields:
-        The index of a state, and its fields (channel, nlat, nlon).
+        Index of a state, and its fields (channel, nlat, nlon).
     """
     fields = array(group, layout.FIELDS)
     lead, state = fields.shape[:-3], fields.shape[-3:]
@@ -102,21 +102,21 @@ def train_states(group: zarr.Group) -> Iterator[tuple[tuple[int, ...], NDArray[n
 
 
 def _runs(numbers: NDArray[np.integer], longest: int) -> Iterator[NDArray[np.integer]]:
-    """Runs of neighbours in ascending numbers, each of at most so many."""
+    """Split ascending numbers into runs of consecutive numbers, each of at most `longest`."""
     for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
         yield from (run[i : i + longest] for i in range(0, len(run), longest))
 
 
 def write_statistics(group: zarr.Group, grid: Grid) -> None:
-    """Write the mean state, and three numbers of each channel.
+    """Write the mean state, and the mean and standard deviations of each channel.
 
-    These are the mean, the standard deviation and that of the one-step difference: area-weighted
-    and taken inside the mask. All are over the training split only. A store without a training
-    split gets none.
+    The standard deviations are those of the fields and of their one-step differences. Statistics
+    are weighted by area, inside the mask, and over the training split only. A store without a
+    training split gets no statistics.
 
     Args:
-        group: a store whose fields are complete.
-        grid: its grid.
+        group: Store whose fields are complete.
+        grid: Grid of the store.
     """
     weights = point_weights(group, grid)
     state, step = Moments(weights), Moments(weights)

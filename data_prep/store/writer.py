@@ -1,8 +1,9 @@
-"""The training store: how it is written piece by piece and put in its place.
+"""Writing of a training store, piece by piece.
 
-A store grows in a work folder beside its final path (`.NAME.partial`). Every piece that is complete
-leaves a marker there, so that a killed generation goes on where it was; the folder becomes the
-store by one rename, when all pieces and the statistics are in it.
+A store is written in a work folder beside its final path (`.NAME.partial`). A piece is a
+trajectory, or a block of times of a series. Each complete piece has a marker file in the work
+folder, so that a killed generation can be resumed. When all pieces and the statistics are written,
+one rename moves the store to its path.
 """
 
 from __future__ import annotations
@@ -28,26 +29,25 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StoreWriter:
-    """A store that is being written.
+    """Writer of a store, a context manager.
 
-    Use as a context manager: it holds a lock on the work folder, which the end of the process
-    releases. An error leaves a resumable writer's work folder for the next run, and removes any
-    other's.
+    The writer holds the lock of its work folder. After an error the work folder is kept if the
+    writer was created with `resume`, and removed otherwise.
     """
 
     def __init__(self, path: str | Path, spec: StoreSpec, *, resume: bool = False) -> None:
-        """Create the work folder, or with `resume` take up one that was left.
+        """Create the work folder, or continue an unfinished one.
 
         Args:
-            path: where the store will be.
-            spec: what it will hold.
-            resume: keep the pieces that an earlier writer of the same spec completed.
+            path: Path of the store.
+            spec: Specification of the store.
+            resume: True to keep the pieces of an unfinished store of the same configuration.
 
         Raises:
-            FileExistsError: if `path` exists, or another process is writing it.
-            FileNotFoundError: if the folder that should hold it does not exist.
-            OSError: if there is no space for an empty store; nothing is left then.
-            ValueError: if `resume` meets pieces that another configuration made.
+            FileExistsError: if `path` exists, or another process is writing the store.
+            FileNotFoundError: if the folder of `path` does not exist.
+            OSError: if the disk is full. No files are left then.
+            ValueError: if the unfinished store has pieces of another configuration.
         """
         self.path, self.spec, self.resume = Path(path), spec, resume
         check_output(self.path)
@@ -65,16 +65,16 @@ class StoreWriter:
             raise
 
     def __enter__(self) -> StoreWriter:
-        """The writer itself."""
+        """Return the writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, *_: object
     ) -> None:
-        """Release the lock; without `resume` remove what is not finished.
+        """Release the lock; without `resume`, remove an unfinished store.
 
         Raises:
-            OSError: in place of one that says that the disk is full, with the way on.
+            OSError: if the disk is full, in place of the original error.
         """
         if self.work.exists():
             self._leave(keep=self.resume)
@@ -83,12 +83,12 @@ class StoreWriter:
 
     @property
     def done(self) -> frozenset[int]:
-        """Trajectories (of a store of one series: first times of blocks) that are complete."""
+        """Complete pieces: indices of trajectories, or of the first times of blocks."""
         return frozenset(int(marker.name) for marker in (self.work / "done").iterdir())
 
     @property
     def missing(self) -> list[int]:
-        """Trajectories (or first times of blocks) that are still to be written, in order."""
+        """Incomplete pieces in ascending order; see `done`."""
         step = self.spec.times_per_shard
         whole = (
             range(0, len(self.spec.time), step)
@@ -99,30 +99,30 @@ class StoreWriter:
         return [index for index in whole if index not in done]
 
     def blocks(self) -> Iterator[slice]:
-        """Ranges of time that `write_times` takes, those that are still to be written."""
+        """Yield the incomplete blocks of times, arguments of `write_times`."""
         n = self.spec.times_per_shard
         for start in self.missing:
             yield slice(start, min(start + n, len(self.spec.time)))
 
     @property
     def scratch(self) -> Path:
-        """A folder for what is collected until the store is finished, and is kept as the pieces."""
-        return self.work / "beside"
+        """Folder for files that are needed until the store is complete; kept with the pieces."""
+        return self.work / "beside"  # the name in unfinished stores of earlier versions
 
     @property
     def group(self) -> zarr.Group:
-        """The zarr group that is being written, for what belongs beside the fields."""
+        """Zarr group of the store, for arrays other than the fields."""
         return self._group
 
     def write_trajectory(self, index: int, fields: NDArray[np.floating]) -> None:
-        """Write one trajectory and mark it done.
+        """Write one trajectory and mark it as complete.
 
         Args:
-            index: which one.
-            fields: (time, channel, nlat, nlon), in the units of the channels.
+            index: Index of the trajectory.
+            fields: Fields, (time, channel, nlat, nlon), in the units of the channels.
 
         Raises:
-            ValueError: if the shape is not the store's or a value is not finite.
+            ValueError: if the shape is wrong or a value is not finite.
         """
         fields = self._checked(fields, self.spec.time)
         n = self.spec.times_per_shard
@@ -131,25 +131,25 @@ class StoreWriter:
         self._mark(index)
 
     def write_part(self, indices: Sequence[int], start: int, fields: NDArray[np.floating]) -> None:
-        """Write some times of trajectories that are not done yet.
+        """Write one shard of some incomplete trajectories.
 
         Args:
-            indices: which ones.
-            start: first of the times; a multiple of `spec.times_per_shard`.
-            fields: (trajectory, k, channel, nlat, nlon), k that number or what is left.
+            indices: Indices of the trajectories.
+            start: Index of the first time, a multiple of `spec.times_per_shard`.
+            fields: Fields, (trajectory, time, channel, nlat, nlon), for all times of the shard.
 
         Raises:
-            ValueError: if the shape is not the part's or a value is not finite.
+            ValueError: if the shape is wrong or a value is not finite.
         """
         time = self.spec.time[start : start + self.spec.times_per_shard]
         self._put(indices, start, np.stack([self._checked(each, time) for each in fields]))
 
     def complete(self, index: int) -> None:
-        """Mark a trajectory done, whose parts are all written."""
+        """Mark a trajectory as complete, after all of its shards are written."""
         self._mark(index)
 
     def mark_failed(self, index: int) -> None:
-        """Mark a trajectory done that could not be solved: it belongs to no split, and is NaN."""
+        """Mark a trajectory as failed: it is complete, belongs to no split, and is NaN."""
         n = self.spec.times_per_shard
         for start in range(0, len(self.spec.time), n):
             self._fields[index, start : start + n] = np.nan
@@ -159,15 +159,15 @@ class StoreWriter:
         self._mark(index)
 
     def write_times(self, times: slice, fields: NDArray[np.floating]) -> None:
-        """Write one of `blocks()` and mark it done.
+        """Write one of `blocks()` and mark it as complete.
 
         Args:
-            times: the block.
-            fields: (time, channel, nlat, nlon), in the units of the channels; outside the mask
-                anything.
+            times: Block of times.
+            fields: Fields, (time, channel, nlat, nlon), in the units of the channels. Values
+                outside the mask are ignored.
 
         Raises:
-            ValueError: if the shape is not the block's or a value inside the mask is not finite.
+            ValueError: if the shape is wrong or a value inside the mask is not finite.
         """
         self._fields[times] = self._checked(fields, self.spec.time[times])
         self._mark(times.start)
@@ -176,11 +176,11 @@ class StoreWriter:
         """Compute the statistics and move the store to its path.
 
         Returns:
-            The path.
+            Path of the store.
 
         Raises:
             ValueError: if pieces are missing.
-            FileExistsError: if the path has come into being meanwhile.
+            FileExistsError: if another process has written to the path meanwhile.
         """
         if missing := self.missing:
             raise ValueError(f"{self.path}: {len(missing)} pieces are not written yet: {missing}")
@@ -195,11 +195,11 @@ class StoreWriter:
 
     @property
     def _created(self) -> Path:
-        """Is there once an empty store is."""
+        """Marker of a work folder whose empty store is complete."""
         return self.work / "created"
 
     def _explain_if_full(self, error: OSError, *, kept: bool) -> None:
-        """Raise an error in place of one that says that the disk is full, with the way on."""
+        """Raise an error with a way out if `error` reports a full disk."""
         if error.errno in _FULL:
             what = "what is written is kept; " if kept else ""
             raise OSError(
@@ -223,7 +223,7 @@ class StoreWriter:
         self._fields = array
 
     def _take_up(self, store: Path) -> bool:
-        """Open what an earlier writer left, unless it left nothing that this one can use."""
+        """Open an unfinished store; return False if it has no pieces that can be kept."""
         self._group = zarr.open_group(store, mode="r+")
         if self._group.attrs[layout.CONFIGURATION] == self.spec.configuration:
             return True
@@ -235,7 +235,7 @@ class StoreWriter:
         return False
 
     def _checked(self, fields: NDArray[np.floating], time: NDArray[Any]) -> NDArray[np.float32]:
-        """The fields as float32 with NaN outside the mask."""
+        """Return the fields as float32, NaN outside the mask."""
         expected = (len(time), *self.spec.shape[-3:])
         if fields.shape != expected:
             raise ValueError(f"fields of shape {fields.shape}; expected {expected}")
@@ -252,11 +252,11 @@ class StoreWriter:
         return values if self.spec.mask is None else np.where(valid, values, np.float32(np.nan))
 
     def _put(self, indices: Sequence[int], start: int, fields: NDArray[np.float32]) -> None:
-        """Write a shard of each of some trajectories, (trajectory, time, channel, nlat, nlon)."""
+        """Write one shard of some trajectories, (trajectory, time, channel, nlat, nlon)."""
         stop = start + fields.shape[1]
         gaps = np.flatnonzero(np.diff(indices) != 1) + 1
         edges = [0, *gaps.tolist(), len(indices)]
-        for first, last in zip(edges[:-1], edges[1:], strict=True):  # neighbours in one call
+        for first, last in zip(edges[:-1], edges[1:], strict=True):  # consecutive ones in one call
             place = slice(indices[first], indices[first] + last - first)
             self._fields[place, start:stop] = fields[first:last]
 

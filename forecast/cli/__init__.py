@@ -1,4 +1,4 @@
 """The command `forecast`: one file per group of commands.
 
-May import everything.
+May import all packages.
 """

@@ -1,4 +1,4 @@
-"""What a person sees of a command that runs: a bar on a terminal, plain log lines elsewhere."""
+"""Output of a running command: a progress bar on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import typer
 
 OUR_PACKAGES = ("forecast", "data_prep", "sphere_ops", "configs")
 _LINE_EVERY = 10.0
-"""Least interval of log lines that stand for a bar, in s."""
+"""Minimum interval of progress lines, s."""
 
 
 class Update(Protocol):
-    """What a long loop calls as it goes."""
+    """Function that a long loop calls after each step."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Take the steps that are done, those there are, and a few words."""
+        """Show the number of steps done, their total number, and a short note."""
 
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 def configure(level: int) -> None:
     """Send the log to stderr.
 
-    Other packages log from WARNING on. Their Python warnings are shown with DEBUG only: they
-    address programmers, and nothing of ours warns in that way.
+    Other packages log from WARNING on. Python warnings are shown with DEBUG only, because they
+    address programmers and this project issues none.
 
     Args:
-        level: Level of our own packages: logging.WARNING (quiet), INFO or DEBUG (verbose).
+        level: Level of this project's packages: logging.WARNING (quiet), INFO or DEBUG (verbose).
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -42,7 +42,7 @@ def configure(level: int) -> None:
         from rich.console import Console
         from rich.logging import RichHandler
 
-        # A rich handler, since a plain one would write into the bar.
+        # A plain handler would write into the progress bar.
         handler = RichHandler(
             console=Console(stderr=True), show_path=False, show_level=False, markup=False
         )
@@ -63,13 +63,13 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress(label: str) -> Iterator[Update]:
-    """Show how far a loop is.
+    """Show the progress of a loop.
 
     Args:
-        label: what is being done, in a word or two.
+        label: Name of the steps, in a word or two.
 
     Yields:
-        The function that the loop calls with (done, total[, note]).
+        Function for the loop to call with (done, total[, note]).
     """
     if not log.isEnabledFor(logging.INFO):
         yield lambda done, total, note="": None
@@ -82,7 +82,7 @@ def progress(label: str) -> Iterator[Update]:
 
 @contextmanager
 def _bar(label: str) -> Iterator[Update]:
-    """A bar with the time that is left."""
+    """Show a progress bar with the remaining time."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -111,7 +111,7 @@ def _bar(label: str) -> Iterator[Update]:
 
 
 def _lines(label: str) -> Update:
-    """A log line every few seconds, and one at the end."""
+    """Return a function that logs a line every few seconds, and one at the end."""
     start = last = time.monotonic()
 
     def update(done: int, total: int, note: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The commands that make a store, and that show or export one."""
+"""Commands that make, describe or export a store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from forecast.cli.console import progress
 from forecast.cli.options import Overrides, Preset
 
-app = typer.Typer(help="Make a training store, or look into one.", no_args_is_help=True)
+app = typer.Typer(help="Make, describe or export a training store.", no_args_is_help=True)
 
 
 @app.command("swe")
@@ -28,7 +28,7 @@ def swe(
             f"the data of {preset} come from {config.source}, not from the solver; "
             "use `forecast data ingest`, or a preset such as swe"
         )
-    # After the check of the configuration, whose answer then takes no seconds.
+    # Imported after the check of the configuration, which then answers at once.
     from data_prep.shallow_water.generate import generate_shallow_water
     from sphere_ops.memory import keep_freed_memory
 
@@ -45,7 +45,7 @@ def ingest(
         list[str],
         typer.Argument(
             metavar="FILE... [KEY=VALUE]...",
-            help="netCDF, GRIB or zarr files, and overrides, as data.splits=null.",
+            help="netCDF, GRIB or zarr files, and overrides such as data.splits=null.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
@@ -74,7 +74,7 @@ def ingest(
 def info(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to describe.")],
 ) -> None:
-    """Say what a store holds: grid, channels, times, splits, statistics, provenance."""
+    """Describe a store: grid, channels, times, splits, statistics, provenance."""
     from data_prep.store.describe import describe
 
     typer.echo(describe(store))

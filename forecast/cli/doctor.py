@@ -1,4 +1,4 @@
-"""What is installed and what works on this machine."""
+"""Report of the installation and of what works on this machine."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PACKAGES = (
 
 
 def doctor() -> None:
-    """Show what is installed and what works here: devices, kernels, tracking, coastlines."""
+    """Report versions, devices, kernels, tracking and coastlines."""
     typer.echo(report())
 
 
 def report() -> str:
-    """All sections as text; a part that fails says why and does not stop the others."""
+    """Return all sections as text; a section that fails has its error in its place."""
     sections: dict[str, Callable[[], Lines]] = {
         "versions": _versions,
         "machine": _machine,
@@ -47,7 +47,7 @@ def report() -> str:
     for title, section in sections.items():
         try:
             lines = section()
-        except Exception as error:  # a broken installation is what this command is for
+        except Exception as error:  # the command reports broken installations
             lines = {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
         width = max(map(len, lines))
         rows = (f"  {name:<{width}}  {text}" for name, text in lines.items())
@@ -93,7 +93,7 @@ def _kernels() -> Lines:
     lines = {}
     try:
         lines["torch-harmonics (compiled)"] = _torch_harmonics()
-    except Exception as error:  # a wheel for another torch fails at import, in many ways
+    except Exception as error:  # the error of a wheel for another torch varies
         lines["torch-harmonics (compiled)"] = (
             f"cannot be loaded with torch {torch.__version__} ({' '.join(str(error).split())}); "
             "install the two together: pip install --upgrade torch torch-harmonics"
@@ -115,7 +115,7 @@ def _kernels() -> Lines:
 
 
 def _torch_harmonics() -> str:
-    """Whether the compiled kernels run, found by running the layer that has one."""
+    """Return the state of the compiled kernels, tried with a layer that uses one."""
     import torch
     from torch_harmonics import DiscreteContinuousConvS2
 

@@ -1,4 +1,4 @@
-"""The command that scores a forecast."""
+"""Command that scores a forecast."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def evaluate(
     out: Annotated[Path, typer.Option(metavar="SCORES", help="Scores to write: .nc.")],
     baseline: Annotated[
         list[str] | None,
-        typer.Option(help="persistence or climatology; may be repeated; default: both."),
+        typer.Option(help="persistence or climatology; may be repeated; default: all possible."),
     ] = None,
     climatology: Annotated[
         Path | None,
         typer.Option(
             metavar="PACKAGE|STORE",
-            help="Take climatology and means from here; default: from the store.",
+            help="Source of climatology and means; default: the store.",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The command `forecast`: reads arguments, calls one function, and turns errors into one line."""
+"""Command `forecast`: parses arguments, calls one function, and prints errors as one line."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ app.command("runs")(runs.runs)
 app.command("doctor")(doctor.doctor)
 
 _GLOBAL_FLAGS = ("--debug", "--quiet", "-q", "--verbose", "-v")
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-# typer names only this one of the errors that a wrong command line raises.
+_INTERRUPTED = 130  # 128 + SIGINT, the exit code of shells
+# Base class of errors in the command line; typer exports only its subclass BadParameter.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
@@ -60,8 +60,10 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Log only warnings and errors.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
@@ -74,12 +76,12 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit.
 
-    Exit codes: 0 done, 2 an error that the user can mend (one line on stderr), 3 a rollout that is
-    written and in which forecasts ended early, being no longer finite (one line for each), 130
-    interrupted.
+    Exit codes: 0 success; 2 an error of the user (one line on stderr); 3 a rollout that is written
+    but has forecasts that ended early because of values that are not finite (one line each);
+    130 interrupted.
 
     Args:
-        arguments: the words after `forecast`; those of the process if not given.
+        arguments: Words after `forecast`; those of the process if None.
     """
     try:
         _main(arguments)
@@ -92,8 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _leave(code: int) -> None:
     """End the process after a failure, without waiting for the threads of libraries.
 
-    They may still compute or write what nobody wants any more: the interpreter would wait for some
-    of them, or abort because of others.
+    The interpreter would wait for some of these threads, and abort because of others.
     """
     for child in multiprocessing.active_children():
         child.terminate()
@@ -106,17 +107,17 @@ def _leave(code: int) -> None:
 
 def _main(arguments: Sequence[str] | None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # Wherever a global flag stands, it means the same.
+    # Global flags may stand anywhere.
     flags = [word for word in words if word in _GLOBAL_FLAGS]
     words = flags + [word for word in words if word not in _GLOBAL_FLAGS]
     try:
         code = app(words, prog_name="forecast", standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # which typer makes of a KeyboardInterrupt
+        if code == _INTERRUPTED:  # the result of typer for a KeyboardInterrupt
             raise KeyboardInterrupt
         sys.exit(code)
     except _UsageError as error:
         message = error.format_message()  # type: ignore[attr-defined]
-        if not message:  # no command was given: the help is on the screen
+        if not message:  # no command was given, and typer has printed the help
             sys.exit(2)
         if getattr(error, "option_name", None) == "--set":
             message = "overrides are written as KEY=VALUE, without --set"
@@ -143,7 +144,7 @@ def _main(arguments: Sequence[str] | None) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error without its line breaks."""
+    """Return the message of an error without line breaks."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{error.strerror}: {error.filename}"
@@ -152,7 +153,7 @@ def _one_line(error: Exception) -> str:
 
 def _fail(message: str) -> None:
     said: str | None = message
-    if "RANK" in os.environ:  # one of several processes, which all may have met the same error
+    if "RANK" in os.environ:  # one of several processes, which may have the same error
         from sphere_ops.parallel.launch import failure_message
 
         said = failure_message(message)

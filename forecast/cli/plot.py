@@ -1,4 +1,4 @@
-"""The commands that draw."""
+"""Commands that draw a forecast or its scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ app = typer.Typer(help="Draw a forecast or its scores.", no_args_is_help=True)
 Variables = Annotated[
     list[str] | None,
     typer.Option(
-        "--variable", metavar="NAME", help="Draw this one; may be repeated; default: six."
+        "--variable",
+        metavar="NAME",
+        help="Variable to draw; may be repeated; default: the first six.",
     ),
 ]
 Picture = Annotated[Path, typer.Option("--out", metavar="PNG", help="Picture to write.")]
@@ -33,27 +35,29 @@ def plot_map(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(
-            metavar="INIT", help="Start: a date, a trajectory or an index; default: the first."
-        ),
+        typer.Option(metavar="INIT", help="Initial time, trajectory or index; default: the first."),
     ] = None,
     projection: Annotated[
         Literal["robinson", "orthographic", "plate-carree"], typer.Option(help="Map projection.")
     ] = "robinson",
     truth: Annotated[
-        Path | None, typer.Option(metavar="STORE", help="Draw the truth and the error beside it.")
+        Path | None,
+        typer.Option(
+            metavar="STORE", help="Store with the truth, drawn with the error beside the forecast."
+        ),
     ] = None,
     anomaly: Annotated[
-        bool, typer.Option("--anomaly", help="Departures from the climatology of the STORE.")
+        bool, typer.Option("--anomaly", help="Draw anomalies from the climatology of the truth.")
     ] = False,
     centre: Annotated[
         tuple[float, float] | None,
         typer.Option(
-            metavar="LAT LON", help="Middle of the map, degrees; LAT is for orthographic maps."
+            metavar="LAT LON", help="Middle of the map, degrees; LAT is used by orthographic maps."
         ),
     ] = None,
     coastlines: Annotated[
-        bool | None, typer.Option(help="Draw coastlines; default: where the data are of the Earth.")
+        bool | None,
+        typer.Option(help="Draw coastlines; default: unless the data are solver trajectories."),
     ] = None,
 ) -> None:
     """Draw one variable at one lead time on a map."""

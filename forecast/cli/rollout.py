@@ -1,4 +1,4 @@
-"""The command that forecasts with a trained model."""
+"""Command that forecasts with a trained model."""
 
 from __future__ import annotations
 
@@ -16,43 +16,47 @@ ENDED_EARLY = 3
 
 def rollout(
     package: Annotated[
-        Path, typer.Argument(metavar="PACKAGE", help="Package of a trained model, as RUN/best.")
+        Path,
+        typer.Argument(metavar="PACKAGE", help="Package of a trained model, such as RUN/best."),
     ],
     data: StoreOption,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
     split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(help="Start from all of a split.")
-    ] = "test",
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="Split whose initial states to start from; default: the package's."),
+    ] = None,
     init_time: Annotated[
         list[str] | None,
-        typer.Option(metavar="TIME", help="Start here instead of from a split; may be repeated."),
+        typer.Option(metavar="TIME", help="Initial time, in place of a split; may be repeated."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Time steps; default: as the run was configured.")
+        int | None, typer.Option(min=1, help="Number of time steps; default: the package's.")
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Write each n-th step.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Interval of written steps.")] = 1,
     transfer: Annotated[
         Literal["fields", "operators"],
         typer.Option(
-            help="On another grid than that of training: take the fields to the training grid "
-            "and back, or discretise the operators there."
+            help="Method on a grid other than that of training: interpolate the fields to the "
+            "training grid and back, or discretise the operators on the new grid."
         ),
     ] = "fields",
     fill: Annotated[
         Literal["nearest"] | None,
         typer.Option(
-            help="Fill points of the initial states that the model needs and the store's mask "
-            "leaves out."
+            help="Method to fill points of the initial states that the model needs and the mask "
+            "of the store leaves out."
         ),
     ] = None,
     latitude: Annotated[
         int | None,
-        typer.Option(min=1, help="Of several processes: that share the rows of a forecast; all."),
+        typer.Option(
+            min=1, help="Number of processes that share the rows of a forecast; default: all."
+        ),
     ] = None,
 ) -> None:
     """Forecast with a trained model and write a CF file.
 
-    Exit code 3: the file is there, and some of its forecasts ended early.
+    Exit code 3: the file is written, but some of its forecasts ended early.
     """
     from forecast.inference.forecast import run_rollout
     from forecast.training.processes import all_processes

@@ -1,4 +1,4 @@
-"""The command that lists and compares training runs."""
+"""Command that lists and compares training runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 def runs(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="Compare these, by name or id: what differs."),
+        typer.Argument(metavar="RUN", help="Runs to compare, by name or id."),
     ] = None,
-    experiment: Annotated[str | None, typer.Option(help="Only runs of this experiment.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Experiment whose runs to list; default: all.")
+    ] = None,
     uri: Annotated[
-        str | None, typer.Option(help="MLflow's store; default sqlite:///mlflow.db.")
+        str | None, typer.Option(help="Tracking URI of MLflow; default: sqlite:///mlflow.db.")
     ] = None,
 ) -> None:
-    """List the training runs that MLflow holds, the newest first, or compare some."""
+    """List the training runs in MLflow, newest first, or compare some of them."""
     from forecast.training.tracking.comparison import compare, find_runs
     from forecast.training.tracking.mlflow_tracker import list_runs, page_hint
 

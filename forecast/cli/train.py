@@ -1,4 +1,4 @@
-"""The command that trains a model."""
+"""Command that trains a model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def train(
     preset: Preset,
     data: StoreOption,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that stopped.")] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Build all, take one step, say what it costs; write nothing."
+            "--dry-run", help="Build the model, take one step and report its cost; write nothing."
         ),
     ] = False,
     overrides: Overrides = None,
@@ -35,6 +35,6 @@ def train(
     keep_freed_memory()
     result = run(config, data, out, resume=resume, dry_run=dry_run)
     if result.stopped_by is not None:
-        raise typer.Exit(128 + result.stopped_by)  # as shells have it
+        raise typer.Exit(128 + result.stopped_by)  # the exit code of shells for a signal
     if not dry_run:
         say(f"package: {out / BEST}")

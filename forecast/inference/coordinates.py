@@ -1,4 +1,4 @@
-"""What the dims of a forecast file stand for, and how the file says so, by CF-1.8."""
+"""Coordinates of a forecast file, by CF-1.8."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CALENDAR = "proleptic_gregorian"
 
 @dataclass(frozen=True)
 class ForecastAxes:
-    """What the rows of a forecast file stand for.
+    """Coordinates of the forecasts in a file.
 
     Attributes:
         grid: grid of the fields.

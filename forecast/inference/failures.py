@@ -1,4 +1,4 @@
-"""Forecasts that are no longer finite: which ones, since when, and at what place."""
+"""Detection of forecasts that are no longer finite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sphere_ops.parallel.mesh import current
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """A forecast that stopped early because it was no longer finite.
+    """Early end of a forecast because it was no longer finite.
 
     Attributes:
         start: its initial state, in words.

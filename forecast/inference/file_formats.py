@@ -1,4 +1,4 @@
-"""The file formats of a forecast, each written piece by piece."""
+"""File formats of a forecast, each written piece by piece."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHECKED = ZstdCodec(level=0, checksum=True)  # what zarr takes anyway, but for 
 
 
 class FileFormat(Protocol):
-    """What the writer asks of a file format."""
+    """Interface of a file format for the writer."""
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """Set attributes of the file."""

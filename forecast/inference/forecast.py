@@ -42,7 +42,7 @@ def run_rollout(
     data: str | Path,
     out: str | Path,
     *,
-    split: str = "test",
+    split: str | None = None,
     init_times: Sequence[str] | None = None,
     n_steps: int | None = None,
     every: int = 1,
@@ -62,7 +62,8 @@ def run_rollout(
         package: folder of a trained model's package, or a forecaster.
         data: store with the initial states.
         out: forecast file: `.nc` or `.zarr`.
-        split: start from every time of this split, or from the first state of its trajectories.
+        split: start from every time of this split, or from the first state of its trajectories; if
+            not given, the package's default.
         init_times: start at these valid times instead (of trajectories: in all of the split's).
         n_steps: model steps; if not given, the package's default.
         every: write each `every`-th step.
@@ -94,7 +95,7 @@ def run_rollout(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained, source = _load(package, device)
     forecaster = _fitted(trained, store, transfer)
-    states = InitialStates(store, forecaster, split, init_times, fill=fill)
+    states = InitialStates(store, forecaster, split or settings.split, init_times, fill=fill)
     parts = current().data.ranks
     batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
@@ -201,7 +202,7 @@ def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> N
 
 
 def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str]:
-    """The forecaster, and what the file says about it."""
+    """Load the forecaster, and describe it for the file."""
     tool = f"sphere-forecast {version('sphere-forecast')}"
     if not isinstance(package, str | Path):
         return package.eval().to(device), tool
@@ -212,7 +213,7 @@ def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, st
 
 
 def _package_folder(path: Path) -> Path:
-    """A package's own folder where the run that holds it was given."""
+    """Return the folder of a package, also where the run that holds it was given."""
     inside = path / layout.PACKAGE
     return inside if (inside / layout.PACKAGE_FILE).is_file() else path
 
@@ -227,7 +228,7 @@ def _settings(package: str | Path | Forecaster) -> RolloutConfig:
 def _fitted(
     forecaster: Forecaster, store: Store, transfer: Transfer
 ) -> Forecaster | ResamplingForecaster:
-    """The forecaster on the store's grid; refuses a store with other channels or time step."""
+    """Take the forecaster to the store's grid; refuse a store with other channels or time step."""
     absent = [name for name in forecaster.channel_names if name not in store.channel_names]
     if absent:
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.store.reader import Store
 
 InitialTime = tuple[int, int]
-"""The arguments `index` and `step` of `Store.state`."""
+"""Arguments `index` and `step` of `Store.state`."""
 
 
 def find_initial_times(

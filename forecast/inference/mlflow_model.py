@@ -21,7 +21,7 @@ _MOST_STEPS = 10_000
 
 
 class MLflowModel:
-    """A forecaster that takes and gives arrays."""
+    """Forecaster with arrays as inputs and outputs."""
 
     def __init__(self, forecaster: Forecaster) -> None:
         """Hold the forecaster."""
@@ -65,5 +65,5 @@ class MLflowModel:
 
 
 def _load_pyfunc(path: str) -> MLflowModel:
-    """What MLflow calls with the folder of the package."""
+    """Load a package, for MLflow."""
     return MLflowModel(load_package(path))

@@ -1,4 +1,4 @@
-"""From a configuration to a network."""
+"""Construction of a network from its configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNRESOLVED_LMAX = 32
 def build_network(
     config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
 ) -> LocalSFNO:
-    """The network of a configuration."""
+    """Build the network of a configuration."""
     inner = config.grid
     return LocalSFNO(
         in_channels,
@@ -31,7 +31,7 @@ def build_network(
 
 
 def branch_settings(branches: BranchesConfig) -> dict[str, dict[str, Any]]:
-    """The branches that exist, by name, with their settings."""
+    """Return the settings of the branches that exist, by name."""
     settings: dict[str, dict[str, Any]] = branches.model_dump(exclude_none=True)
     if "differential" in settings:
         lmax = branches.spectral.lmax if branches.spectral is not None else _UNRESOLVED_LMAX

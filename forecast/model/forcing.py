@@ -69,12 +69,12 @@ def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
 
 
 def is_positional(name: str) -> bool:
-    """Whether a static field follows from the grid alone."""
+    """Return True for a static field that follows from the grid alone."""
     return name in _PLACE
 
 
 def positional_field(name: str, grid: Grid) -> Tensor:
-    """A static field that follows from the grid alone, (nlat, nlon) float64, of order one.
+    """Return a static field that follows from the grid alone, (nlat, nlon) float64, of order one.
 
     In a mesh own rows.
     """

@@ -1,4 +1,4 @@
-"""One physical time step: everything around the network that has units and a date."""
+"""Forecaster: one physical time step, with all that has units and dates around the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
 BY_ROWS = ("static", "mask", "normalizer.climatology")
-"""The tensors of a package of which a process of a mesh has its own rows."""
+"""Tensors of a package of which each rank holds its own rows."""
 
 
 class Forecaster(nn.Module):
@@ -121,7 +121,7 @@ class Forecaster(nn.Module):
 
     @classmethod
     def from_store(cls, config: ModelConfig, store: Store) -> Forecaster:
-        """An untrained forecaster for the channels, grid and time step of a store.
+        """Build an untrained forecaster for the channels, grid and time step of a store.
 
         Raises:
             ValueError: if the configuration asks for something that the store does not have.
@@ -195,7 +195,7 @@ class Forecaster(nn.Module):
         return self._inside_mask(self.normalizer.normalise(fields, time), 0.0)
 
     def on_grid(self, grid: Grid) -> Forecaster:
-        """The same forecaster on another grid; it shares the weights of this one.
+        """Return the same forecaster on another grid; it shares the weights of this one.
 
         Positional inputs are computed there; other static fields and the climatology are
         resampled, masks taken from the nearest point. With masks the climatology is interpolated.
@@ -230,7 +230,7 @@ class Forecaster(nn.Module):
         return other.to(self.static.device).train(self.training)
 
     def whole_tensors(self) -> dict[str, Tensor]:
-        """The state of the module as a package holds it, on the first process of a mesh.
+        """Return the tensors of the module as a package holds them, on the first process of a mesh.
 
         All processes have to ask for it.
         """

@@ -76,4 +76,4 @@ MIGRATIONS: dict[int, Migration] = {
     2: _no_spectral_limit,
     3: _built_in_defaults,
 }
-"""What leads from each earlier version to the next."""
+"""Migration from each earlier version to the next."""

@@ -17,7 +17,7 @@ Branches = Mapping[str, Mapping[str, Any]]
 MLPName = Literal["gelu", "products"]
 
 _RESIDUAL_SCALE = 0.2
-"""What the skips go around starts this much smaller than the skips."""
+"""Initial scale of the residual branches."""
 
 
 class Pointwise(nn.Module):

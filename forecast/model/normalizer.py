@@ -1,4 +1,4 @@
-"""The scaling of the fields: what the network sees is of order one."""
+"""Scaling of fields to order one, for the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs import layout
 from configs.timestep import TimeStep
-from data_prep.store.climatology import at_times
+from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from sphere_ops.parallel.mesh import current
 
@@ -53,7 +53,7 @@ class Normalizer(nn.Module):
 
     @classmethod
     def from_store(cls, store: Store, baseline: Baseline) -> Normalizer:
-        """The statistics of a store's training split.
+        """Read the statistics of a store's training split.
 
         Raises:
             ValueError: if the baseline is the climatology and the store has none, or if a channel
@@ -92,19 +92,19 @@ class Normalizer(nn.Module):
         return cls(mean, std, std_step, store.time_step, climatology)
 
     def baseline(self, time: Times) -> Tensor:
-        """What is subtracted at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
+        """Return the mean or climatology at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
         if self.climatology is None:
             return self.mean[None, :, None, None]
-        return at_times(self.climatology, time, interpolate=not self.time_step.is_calendar)
+        return Climatology(self.climatology, self.time_step).at(time)
 
     def baseline_of_order_one(self, time: Times) -> Tensor:
-        """The climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
+        """Return the climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
         assert self.climatology is not None
         std, mean = current().std_mean(self.climatology, dim=(0, 2, 3))
         return (self.baseline(time) - mean) / std
 
     def normalise(self, state: Tensor, time: Times) -> Tensor:
-        """Physical units to order one; NaN stays NaN.
+        """Scale fields to order one; NaN stays NaN.
 
         Args:
             state: (b, c, nlat, nlon), physical units.
@@ -113,7 +113,7 @@ class Normalizer(nn.Module):
         return (state - self.baseline(time)) / self.std[:, None, None]
 
     def denormalise(self, state: Tensor, time: Times) -> Tensor:
-        """Order one to physical units, the inverse of `normalise`."""
+        """Scale fields to physical units, the inverse of `normalise`."""
         return state * self.std[:, None, None] + self.baseline(time)
 
     @property

@@ -64,7 +64,7 @@ def save_package(
 
 
 def load_package(path: str | Path, device: torch.device | str = "cpu") -> Forecaster:
-    """A forecaster from its package.
+    """Load a forecaster from its package.
 
     Args:
         path: folder of a package, or of a run that holds one.
@@ -122,7 +122,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """The JSON part of a package.
+    """Read the JSON part of a package.
 
     Raises:
         FileNotFoundError: if there is no package.
@@ -147,7 +147,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 
 def rollout_defaults(path: str | Path) -> RolloutConfig:
-    """Defaults of the forecasts of a package; the built-in ones for a package of before version 4.
+    """Read the defaults of a package's forecasts; before version 4 they are the built-in ones.
 
     Raises:
         FileNotFoundError: if there is no package.
@@ -164,7 +164,7 @@ def rollout_defaults(path: str | Path) -> RolloutConfig:
 
 
 def weights_digest(path: str | Path) -> str:
-    """SHA-256 of the weights of a package, in hexadecimal."""
+    """Return the SHA-256 of the weights of a package, in hexadecimal."""
     return file_digest(Path(path) / layout.WEIGHTS_FILE)
 
 

@@ -1,4 +1,4 @@
-"""A forecaster on its own grid for states on another one."""
+"""Forecaster on its own grid for states on another one."""
 
 from __future__ import annotations
 

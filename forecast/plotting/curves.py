@@ -66,8 +66,8 @@ def plot_scores(
         rows: Scores to draw, one row each; rmse and acc if not given.
 
     Raises:
-        ValueError: If it is no scores file, or a variable or score is not in it.
-        FileNotFoundError: If there is none.
+        ValueError: If the file is no scores file, or a variable or score is not in it.
+        FileNotFoundError: If the scores file does not exist.
         FileExistsError: If the output exists.
     """
     check_output(out, SUFFIXES)
@@ -110,7 +110,7 @@ def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -
     if of_channel[score.name].isnull().all():
         reason = "no climatology and no mean state\nto depart from"
         axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
-    # Zero is in sight, as is a perfect score of 1; the margin is below negative values only.
+    # The axis includes 0, and 1 if that is a perfect score. Only negative values get a margin.
     negative = bool((of_channel[score.name] < 0).any())
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if negative else 0.0)
     if score.perfect == 1:
@@ -135,20 +135,20 @@ def plot_spectrum(
 ) -> None:
     """Draw the mean power spectra of forecast and truth at the same lead times, and their ratio.
 
-    A lead time that the store does not have is drawn without truth and ratio.
-    Fields that are missing somewhere are drawn as anomalies, zero where they are missing.
+    A lead time whose valid time is not in the store is drawn without truth and ratio. The spectra
+    of fields with missing points are those of their anomalies, set to zero at these points.
 
     Args:
-        forecast: forecast file.
-        data: store with the truth.
-        out: picture: `.png`, `.pdf` or `.svg`.
-        variables: which to draw; the first six if not given.
-        leads: lead times to draw; four of them if not given.
+        forecast: Forecast file.
+        data: Store with the truth.
+        out: Picture: `.png`, `.pdf` or `.svg`.
+        variables: Variables to draw, one column each; the first six if not given.
+        leads: Lead times to draw; four of them if not given.
 
     Raises:
-        ValueError: if file and store do not fit, or a variable or lead time is not there.
-        FileNotFoundError: if a file is not there.
-        FileExistsError: if the output is.
+        ValueError: If file and store do not fit, or a variable or lead time is not in the file.
+        FileNotFoundError: If an input does not exist.
+        FileExistsError: If the output exists.
     """
     check_output(out, SUFFIXES)
     file = ForecastFile(forecast)
@@ -183,7 +183,7 @@ def plot_spectrum(
 
 
 def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None:
-    """Spectra of a channel, the truth as a broad pale line below the forecast, and their ratio."""
+    """Draw the spectra of a channel, the truth as a broad pale line, and their ratio."""
     degree = np.arange(1, spectra.truth.shape[-1])
     ratio = spectra.ratio[:, c, 1:]
     for k, colour in enumerate(_lead_colours(len(ratio))):
@@ -193,7 +193,7 @@ def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None
         top.loglog(degree, spectra.forecast[k, c, 1:], color=colour)
     bottom.axhline(1, color=INK, linewidth=0.8)
     powers = np.concatenate([spectra.truth[:, c, 1:], spectra.forecast[:, c, 1:]])
-    # Rounding noise below the spectrum, and a wild ratio, would fill the picture.
+    # The limits leave out rounding errors below the spectrum, and ratios far from 1.
     powers = powers[powers > spectra.negligible[c]]
     if len(powers):
         top.set_ylim(powers.min() / 3, powers.max() * 3)
@@ -206,7 +206,7 @@ def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None
 def _legend_of_spectra(
     file: ForecastFile, positions: Sequence[int], spectra: MeanSpectra
 ) -> dict[str, Any]:
-    """Lead times by colour, with what they lack, and the truth's line."""
+    """Return the legend: the colour of each lead time, and the line of the truth."""
     most, handles = spectra.n_forecasts.max(), []
     for k, colour in enumerate(_lead_colours(len(positions))):
         label, n = file.lead_label(positions[k]), int(spectra.n_forecasts[k])
@@ -218,10 +218,12 @@ def _legend_of_spectra(
 
 
 def _lead_colours(n: int) -> Array:
+    """Return one colour per lead time."""
     return colormaps[SEQUENCE](np.linspace(0.0, 0.85, n))
 
 
 def _lead_positions(file: ForecastFile, leads: Sequence[str | int] | None) -> list[int]:
+    """Return the positions of the given lead times, or of four of the file."""
     if leads:
         return [file.find_lead(lead) for lead in leads]
     last = len(file.steps) - 1
@@ -244,7 +246,7 @@ def _choose(kind: str, known: Sequence[str], wanted: Sequence[str] | None, path:
 
 
 def _axis(data: xr.Dataset) -> tuple[Array, str]:
-    """Lead times as numbers, and their unit."""
+    """Return the lead times as numbers, and their unit."""
     time_step = TimeStep.parse(data.attrs[TIME_STEP])
     steps = steps_of(data.lead_time, time_step)
     if time_step.months is not None:
@@ -257,10 +259,10 @@ def _axis(data: xr.Dataset) -> tuple[Array, str]:
 
 
 def _interval(squared_error: Array) -> tuple[Array, Array]:
-    """Where 95 % of the rmse lie if other starts of the same kind had been drawn.
+    """Return the bounds (k,) of the central 95 % of the rmse of resampled forecasts (bootstrap).
 
     Args:
-        squared_error: of each forecast (n, k).
+        squared_error: Mean squared error of each forecast, (n, k).
     """
     n = len(squared_error)
     if n < 5:
@@ -279,7 +281,8 @@ def _interval(squared_error: Array) -> tuple[Array, Array]:
 
 
 def _style(label: str) -> dict[str, Any]:
+    """Return the line style of the model or of a baseline."""
     if label == MODEL:
         return {"color": COLOURS[label], "linewidth": _MODEL_WIDTH}
-    # Dashes on top: where the two agree, both are seen.
+    # Dashes are drawn on top, so that both lines are visible where they agree.
     return {"color": COLOURS.get(label, INK), "linestyle": "--", "zorder": 3}

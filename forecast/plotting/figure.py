@@ -1,4 +1,4 @@
-"""How pictures of forecasts are saved, and the range of their colours."""
+"""Saving of pictures, and ranges of their colours."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def save(figure: Figure, out: str | Path) -> None:
     """Write a picture beside its path and rename it.
 
     Raises:
-        ValueError: for a suffix that is no picture's.
-        FileExistsError: if it is there.
-        FileNotFoundError: if its folder is not.
+        ValueError: For a suffix that is no picture's.
+        FileExistsError: If it is there.
+        FileNotFoundError: If its folder is not.
     """
     path = check_output(out, SUFFIXES)
     with written_beside(path) as scratch:
@@ -29,11 +29,11 @@ def save(figure: Figure, out: str | Path) -> None:
 
 
 def is_signed(standard_name: str, values: NDArray[np.floating]) -> bool:
-    """Whether zero is the middle of a field's colours.
+    """Return True if zero is in the middle of the colours of a field.
 
     Args:
-        standard_name: of the variable; decides where it is known.
-        values: of the field; decide otherwise, by how much of both signs there is.
+        standard_name: CF standard name of the variable, which decides if it is not empty.
+        values: Field that decides otherwise, by its range on both sides of zero.
     """
     if standard_name:
         return any(word in standard_name for word in _SIGNED)
@@ -42,15 +42,15 @@ def is_signed(standard_name: str, values: NDArray[np.floating]) -> bool:
 
 
 def colour_range(values: list[NDArray[np.floating]], signed: bool) -> tuple[float, float, str]:
-    """Limits that leave out the farthest half per cent at each end of the last field.
+    """Return limits of the colours that leave out 0.5 % of the last field at each end.
 
     Args:
-        values: the fields that share the colours, that which sets the limits last.
-        signed: whether zero is in the middle.
+        values: Fields that share the colours; the last one sets the limits.
+        signed: True if zero is in the middle.
 
     Returns:
-        Lower and upper limit, and at which ends values lie beyond ("neither", "min", "max",
-        "both").
+        Lower limit, upper limit, and the limits that values exceed: "neither", "min", "max" or
+        "both".
     """
     finite = values[-1][np.isfinite(values[-1])]
     if not len(finite):

@@ -1,4 +1,4 @@
-"""Maps of a forecast, beside the truth and the error; the only importer of cartopy."""
+"""Maps of a forecast, its truth and its error; the only importer of cartopy."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from sphere_ops.grid import Grid
 Array = NDArray[np.floating[Any]]
 Projection = Literal["robinson", "orthographic", "plate-carree"]
 
-_PIXELS = 900  # of the wider side of a map
-_CENTRE = (35.0, 0.0)  # of an orthographic map: a pole and the equator are in sight
+_PIXELS = 900  # along the longer side of a map
+_CENTRE = (35.0, 0.0)  # degrees; an orthographic map then shows a pole and the equator
 _NATURAL_EARTH = "shapefiles/natural_earth/physical/ne_{}_coastline.shp"
 
 
@@ -47,27 +47,29 @@ def plot_map(
     centre: tuple[float, float] | None = None,
     coastlines: bool | None = None,
 ) -> None:
-    """Draw one variable at one lead time, and with a store the truth and the error beside it.
+    """Draw one variable at one lead time, with the truth and the error beside it if given.
 
     Args:
-        forecast: forecast file.
-        variable: short name of the variable.
-        out: picture: `.png`, `.pdf` or `.svg`.
-        lead: lead time, as "12h", "3mo" or a number in the file's unit; the last if not given.
-        init: start of the forecast, as a date, a trajectory's number or an index; the first if
-            not given.
-        projection: of the map.
-        truth: store with the truth.
-        anomaly: draw departures from the store's climatology, or from its mean if it has none.
-        centre: latitude and longitude of the middle of the map, degrees; the latitude counts for
-            an orthographic map.
-        coastlines: whether to draw them; if not given, where the data are of the Earth.
+        forecast: Forecast file.
+        variable: Short name of the variable.
+        out: Picture: `.png`, `.pdf` or `.svg`.
+        lead: Lead time, as "12h", "3mo" or a number in the unit of the file; the last if None.
+        init: Start of the forecast: a date, the number of a trajectory or an index; the first if
+            None.
+        projection: Map projection.
+        truth: Store with the truth.
+        anomaly: True to draw departures from the climatology of the store, or from its mean if it
+            has no climatology.
+        centre: Latitude and longitude of the middle of the map, degrees. Only an orthographic map
+            uses the latitude.
+        coastlines: True to draw coastlines; if None, they are drawn unless the data are
+            trajectories of a solver.
 
     Raises:
-        ValueError: if variable, lead time or start are not in the file, the centre is not on the
+        ValueError: If variable, lead time or start are not in the file, the centre is not on the
             sphere, or file and store do not fit.
-        FileNotFoundError: if a file is not there.
-        FileExistsError: if the output is.
+        FileNotFoundError: If an input does not exist.
+        FileExistsError: If the output exists.
     """
     check_output(out, SUFFIXES)
     crs = _crs(projection, centre)
@@ -109,9 +111,9 @@ def plot_map(
 
 
 def coastline() -> list[Array]:
-    """Coastlines of the Earth: those in `CARTOPY_DATA_DIR`, or those that come with the package.
+    """Return the coastlines of the Earth, from `CARTOPY_DATA_DIR` or from this package.
 
-    Nothing is ever downloaded.
+    Nothing is downloaded.
 
     Returns:
         Lines of (longitude, latitude), degrees, each (n, 2).
@@ -127,7 +129,7 @@ def coastline() -> list[Array]:
 
 
 def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection:
-    """The map's projection; only an orthographic one can be centred off the equator."""
+    """Return the projection; only an orthographic one can be centred off the equator."""
     if centre and not (abs(centre[0]) <= 90 and abs(centre[1]) <= 360):
         raise ValueError(
             f"centre {centre[0]:g} {centre[1]:g} is not on the sphere; expected a latitude of -90 "
@@ -147,13 +149,14 @@ def _crs(projection: str, centre: tuple[float, float] | None) -> ccrs.Projection
 
 
 def _size(projection: str, npanels: int) -> tuple[float, float]:
-    """Width and height of the figure, inches."""
+    """Return width and height of the figure, inches."""
     if projection == "orthographic":
         return (5.2, 6.0) if npanels == 1 else (4.4 * npanels, 5.8)
     return (8.0, 5.4) if npanels == 1 else (5.4 * npanels, 4.3)
 
 
 def _draw(axes: GeoAxes, grid: Grid, panel: Panel, crs: ccrs.Projection, coastlines: bool) -> None:
+    """Draw one panel."""
     axes.set_facecolor(MISSING)
     (x0, x1), (y0, y1) = crs.x_limits, crs.y_limits
     axes.imshow(
@@ -181,6 +184,7 @@ def _draw(axes: GeoAxes, grid: Grid, panel: Panel, crs: ccrs.Projection, coastli
 
 
 def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: Panel, crs: Any) -> None:
+    """Draw the colour bar of a panel below the given axes."""
     bar = figure.colorbar(
         ScalarMappable(Normalize(panel.low, panel.high), panel.style.colours),
         ax=axes,
@@ -196,14 +200,14 @@ def _colour_bar(figure: Figure, axes: list[GeoAxes], panel: Panel, crs: Any) -> 
 
 
 def _coastline_on_map(crs: ccrs.Projection) -> Array:
-    """Coastlines in the coordinates of a map, (2, n), with NaN where the pen is lifted."""
+    """Return the coastlines in the coordinates of a map, (2, n), with NaN between lines."""
     gap = np.full((1, 2), np.nan)
     points = np.concatenate([piece for line in coastline() for piece in (line, gap)])
     known = np.isfinite(points[:, 0])
     on_map = np.full_like(points, np.nan, dtype=np.float64)
     on_map[known] = crs.transform_points(ccrs.PlateCarree(), *points[known].T)[:, :2]
     on_map[~np.isfinite(on_map).all(1)] = np.nan  # behind the horizon
-    # Points are close: a long stroke leaves the map at one side and enters at the other.
+    # Points are close, so a long segment joins the two sides of the map and is removed.
     width = crs.x_limits[1] - crs.x_limits[0]
     with np.errstate(invalid="ignore"):
         leaps = np.flatnonzero(np.hypot(*np.diff(on_map, axis=0).T) > width / 4)
@@ -211,19 +215,20 @@ def _coastline_on_map(crs: ccrs.Projection) -> Array:
 
 
 def on_map(field: Array, grid: Grid, crs: ccrs.Projection, pixels: int = _PIXELS) -> Array:
-    """A field at the pixels of a map, interpolated on the sphere.
+    """Interpolate a field on the sphere to the pixels of a map.
 
-    Interpolating where the pixels are, instead of drawing the grid's cells, leaves no seam where
-    the columns close and no hole at the poles.
+    A map of the cells of the grid would have a seam between the last column and the first, and
+    holes at the poles. Interpolation at the pixels has neither.
 
     Args:
-        field: (nlat, nlon), NaN where missing.
-        grid: where it is sampled.
-        crs: the map.
-        pixels: of the wider side of the map.
+        field: Field (nlat, nlon), NaN where missing.
+        grid: Grid of the field.
+        crs: Projection of the map.
+        pixels: Number of pixels along the longer side of the map.
 
     Returns:
-        (height, width), top row first; NaN off the sphere and where the nearest point is missing.
+        Pixels (height, width), top row first; NaN off the sphere and where the nearest grid point
+        is missing.
     """
     (x0, x1), (y0, y1) = crs.x_limits, crs.y_limits
     scale = pixels / max(x1 - x0, y1 - y0)

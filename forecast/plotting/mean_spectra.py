@@ -15,21 +15,21 @@ from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]
 
-_MOST_FORECASTS = 32  # a mean spectrum does not change much beyond
-_NOISE = 1e-10  # power, relative to the peak, that rounding in single precision may be behind
+_MOST_FORECASTS = 32  # more forecasts hardly change a mean spectrum
+_NOISE = 1e-10  # power relative to the peak that may be rounding errors of float32
 
 
 @dataclass(frozen=True)
 class MeanSpectra:
     """Mean power per degree of forecast and truth at several lead times.
 
-    Both are means over the same forecasts at every lead time that the store has; the forecasts at
-    other lead times have no truth.
+    At a lead time with truth, both are means over the same forecasts: those whose valid time is in
+    the store. Other lead times have the mean over all forecasts that have not ended.
 
     Attributes:
-        forecast: (k, c, l), NaN where every forecast had ended.
-        truth: (k, c, l), NaN where there is none.
-        n_forecasts: forecasts in each mean (k,).
+        forecast: Power (k, c, l), NaN where all forecasts had ended.
+        truth: Power (k, c, l), NaN where there is no truth.
+        n_forecasts: Number of forecasts in each mean, (k,).
     """
 
     forecast: Array
@@ -38,12 +38,12 @@ class MeanSpectra:
 
     @property
     def negligible(self) -> Array:
-        """Power of each channel that rounding may be behind, (c, 1); the mean does not count."""
+        """Power (c, 1) of each channel below which there may be rounding errors alone."""
         return _NOISE * np.nanmax(self.truth[..., 1:], axis=(0, 2))[:, None]
 
     @property
     def ratio(self) -> Array:
-        """Forecast / truth (k, c, l), NaN where there is no truth, or nothing but rounding."""
+        """Forecast / truth (k, c, l), NaN where the truth is missing or negligible."""
         known = self.truth > self.negligible
         return np.where(known, self.forecast / np.where(known, self.truth, 1.0), np.nan)
 
@@ -52,12 +52,12 @@ def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> 
     """Average the spectra over at most 32 forecasts of a file.
 
     Args:
-        file: the forecasts. One that has ended is left out of both means from then on.
-        truth: the truth of the file.
-        positions: the lead times (k,).
+        file: Forecast file. A forecast that has ended is left out of both means from then on.
+        truth: Truth of the file.
+        positions: Positions of the lead times, (k,).
 
     Raises:
-        ValueError: if the store has no truth at any of these lead times.
+        ValueError: If the store has no truth at any of these lead times.
     """
     n = len(file.init_time)
     forecast_indices = np.unique(np.linspace(0, n - 1, min(n, _MOST_FORECASTS)).round().astype(int))
@@ -90,7 +90,7 @@ def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> 
 def _spectra(
     states: Array, truth: Truth, forecast_index: int, positions: NDArray[np.int64]
 ) -> Array:
-    """Spectra (k, c, l) of states (k, c, nlat, nlon), masked channels as anomalies."""
+    """Return spectra (k, c, l) of states (k, c, nlat, nlon), or of anomalies where masked."""
     complete = np.array([truth.complete(c) for c in range(states.shape[1])])[:, None, None]
     anomaly = np.nan_to_num(states - truth.reference(forecast_index, positions))
     return metrics.spectrum(np.where(complete, states, anomaly), truth.file.grid)

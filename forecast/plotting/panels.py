@@ -1,4 +1,4 @@
-"""What a map shows: the fields, their names and their colours."""
+"""Panels of a map: their fields, names and colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Panel:
-    """One map: a field and its colours, `extend` saying at which ends values lie beyond."""
+    """Field of one map, and its colours; `extend` names the limits that values exceed."""
 
     title: str
     field: Array
@@ -41,7 +41,7 @@ class Panel:
 def make_panels(
     file: ForecastFile, variable: str, fields: dict[str, Array], anomaly: bool
 ) -> list[Panel]:
-    """The forecast alone, or forecast and truth in the same colours and the error in its own."""
+    """Return a panel for each field; forecast and truth share colours, and the error follows."""
     attributes = file.dataset[variable].attrs
     units, name = attributes.get("units", "1"), long_name(file, variable, anomaly)
     *_, last = fields.values()
@@ -64,7 +64,7 @@ def make_panels(
 def true_field(
     file: ForecastFile, store: str | Path, variable: str, forecast_index: int, position: int
 ) -> tuple[Array, Array]:
-    """The true field, and what its anomaly is a departure from."""
+    """Return the true field and the reference of its anomaly."""
     source = Store(store)
     file.check_fits(source)
     truth = Truth(file, source)
@@ -82,13 +82,13 @@ def true_field(
 
 
 def long_name(file: ForecastFile, variable: str, anomaly: bool) -> str:
-    """A variable in words, for titles and colour bars."""
+    """Return the name of a variable for titles and colour bars."""
     name = str(file.dataset[variable].attrs.get("long_name", variable))
     return f"{name}, anomaly" if anomaly else name
 
 
 def map_title(file: ForecastFile, name: str, forecast_index: int, position: int) -> str:
-    """The title of a figure of one lead time of one forecast."""
+    """Return the title of a figure of one forecast at one lead time."""
     start = time_label(file.init_time[forecast_index], file.time_step)
     valid = time_label(file.valid_time[forecast_index, position], file.time_step)
     of = "" if file.trajectory is None else f"trajectory {file.trajectory[forecast_index]}, "

@@ -1,4 +1,4 @@
-"""The batches that training takes from a store, in an order of seed and epoch alone."""
+"""Training batches of a store, in an order that depends on seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class Windows(Dataset[Batch]):
 
 
 def order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """A permutation of n windows that depends on seed and epoch alone."""
+    """Return a permutation of n windows that depends on seed and epoch alone."""
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
 def batch_indices(
     n: int, batch_size: int, seed: int, first: int, last: int, *, part: int = 0, parts: int = 1
 ) -> Iterator[NDArray[np.int64]]:
-    """The windows of batches `first` to `last` (exclusive), counted over all epochs.
+    """Yield the windows of batches `first` to `last` (exclusive), counted over all epochs.
 
     An epoch leaves out the windows that do not fill its last batch; which ones changes with the
     epoch.

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a live table on a terminal, plain log lines elsewhere."""
+"""Display of a training run: a live table on a terminal, plain log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def display(steps: int, first: int) -> Iterator[Display]:
 
 
 def dry_run_report(counts: Mapping[str, int], seconds: float, facts: Mapping[str, Any]) -> str:
-    """What `--dry-run` prints.
+    """Report of `--dry-run`.
 
     Args:
         counts: parameters by kind of branch.

@@ -1,4 +1,4 @@
-"""Training losses: how far a prediction is from its target, relative to the target."""
+"""Training losses: distances of a prediction from its target, relative to the target."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Loss(nn.Module):
             self.sht = RealSHT(grid, lmax=lmax, mmax=lmax)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss, a scalar; in a mesh of the whole fields, on every process.
+        """Return the loss, a scalar; in a mesh of the whole fields, on every process.
 
         Args:
             prediction: (b, c, nlat, nlon), normalised; outside the mask anything finite; in a mesh

@@ -15,7 +15,7 @@ _ALLOCATION_FAILED = ("allocate memory", "bad_alloc", "MemoryError")
 
 @contextmanager
 def explain_out_of_memory(config: TrainingConfig, device: torch.device) -> Iterator[None]:
-    """Turn a failed allocation inside the block into words.
+    """Re-raise an out-of-memory error of the block with a suggestion.
 
     Raises:
         ValueError: if a batch does not fit in memory; it says what would.
@@ -26,7 +26,7 @@ def explain_out_of_memory(config: TrainingConfig, device: torch.device) -> Itera
 
 @contextmanager
 def model_that_fits(config: ModelConfig, device: torch.device) -> Iterator[None]:
-    """Turn a failed allocation inside the block, which builds a model, into words.
+    """Re-raise an out-of-memory error of a block that builds a model with a suggestion.
 
     Raises:
         ValueError: if the model does not fit in memory; it says what decides on its size.
@@ -50,7 +50,7 @@ def _out_of_memory(message: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error is that of a failed allocation."""
+    """Return True for the error of a failed allocation."""
     # The CPU's allocator raises a plain RuntimeError, and so does a failed reader.
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or any(words in str(error) for words in _ALLOCATION_FAILED)

@@ -12,7 +12,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: PrecisionName, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which the network runs; transforms stay in float32 by themselves.
+    """Return the context in which the network runs; transforms stay in float32 by themselves.
 
     Args:
         precision: what the matrix products compute in.
@@ -24,5 +24,5 @@ def autocast(precision: PrecisionName, device: torch.device) -> AbstractContextM
 
 
 def grad_scaler(precision: PrecisionName, device: torch.device) -> torch.amp.GradScaler:
-    """A scaler that keeps fp16 gradients in range; it does nothing for the other precisions."""
+    """Return a scaler that keeps fp16 gradients in range, and does nothing for the others."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

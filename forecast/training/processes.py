@@ -23,7 +23,7 @@ _PACKAGES = ("sphere-forecast", "torch", "torch-harmonics")
 
 @contextmanager
 def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
-    """The mesh of a training run, as configured, while the block lasts."""
+    """Start the mesh of a training run, as configured, for the block."""
     digest = hashlib.sha256(dump_config(config).encode()).hexdigest()[:16]
     with started(
         config.mesh.data,
@@ -39,7 +39,7 @@ def training_mesh(config: Config, device: torch.device) -> Iterator[Mesh]:
 
 @contextmanager
 def all_processes(latitude: int | None = None) -> Iterator[Mesh]:
-    """A mesh of all processes, while the block lasts.
+    """Start a mesh of all processes for the block.
 
     Args:
         latitude: processes that share the rows of a forecast, all if not given; the others share
@@ -89,6 +89,6 @@ def _versions() -> dict[str, str]:
 
 
 def _quiet_unless_first(mesh: Mesh) -> None:
-    """What all would say, the first process says."""
+    """Silence the log of all processes but the first."""
     if not mesh.is_first:
         logging.getLogger("forecast").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The loop of a training run: steps, validations, what is saved, and who is told."""
+"""Loop of a training run: steps, validations, checkpoints and reports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CURVES_FILE = "curves.png"
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """Result of a run.
 
     Attributes:
         run: its folder.
@@ -55,9 +55,9 @@ class RunResult:
 
 
 class Run:
-    """The loop of one process, from the first step or the last saved one to the end.
+    """Loop of one process, from the first step or the last checkpoint to the end.
 
-    In a mesh all do the same, and the first one writes and speaks.
+    In a mesh all do the same; the first one writes files and logs.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Run:
                     return
 
     def _batches(self, phase: Phase) -> Iterator[list[Batch]]:
-        """The batches of each step that a phase still has to do."""
+        """Yield the batches of each step that is left of a phase."""
         accumulate, t = self.training.accumulate, self.training
         begin = max(self.step, phase.first)
         if begin >= phase.last:
@@ -170,7 +170,7 @@ class Run:
             yield [part.first_steps(phase.n_steps + pushed) for part in parts]
 
     def _check(self, result: StepResult, parts: list[Batch]) -> None:
-        """Keep the books of skipped steps, and stop at too many."""
+        """Log a skipped step, and stop at too many."""
         if result.taken:
             return
         self.skipped += 1

@@ -1,4 +1,4 @@
-"""How many autoregressive steps the loss of each optimiser step sees."""
+"""Schedule of the rollout steps of the loss over a training run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Phase:
 
 
 def phases(steps: int, rollout_steps: int, rollout_from: float) -> list[Phase]:
-    """One step up to `rollout_from`, then evenly growing numbers up to `rollout_steps`.
+    """Plan one step up to `rollout_from`, then evenly growing numbers up to `rollout_steps`.
 
     Args:
         steps: optimiser steps of the run.

@@ -1,4 +1,4 @@
-"""A training run: from a configuration and a store to a package."""
+"""Training run: from a configuration and a store to a package."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _train(
     tracker: Tracker | None,
     device: torch.device,
 ) -> RunResult:
-    """The part of one process."""
+    """Train in one process."""
     store = Store(data)
     _check_fits(config, store)
     check_bounds(config, store.grid, device)
@@ -88,7 +88,7 @@ def _train(
 
 @contextlib.contextmanager
 def locked_run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
-    """The run folder, which the first process holds for all."""
+    """Lock the run folder, which the first process does for all."""
     with contextlib.ExitStack() as stack:
         if current().is_first:
             stack.enter_context(run_folder(config, out, resume))

@@ -1,4 +1,4 @@
-"""One optimiser step and one validation: what a training run repeats."""
+"""Trainer: one optimiser step and one validation, which a training run repeats."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from forecast.training.precision import autocast, grad_scaler
 from sphere_ops.parallel.mesh import current
 
 _EXPLODED = 1e6
-"""A loss above this is as good as infinite: the target has norm one."""
+"""Loss above which a step counts as not finite: the target has norm one."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimiser step did.
+    """Result of one optimiser step.
 
     Attributes:
         loss: mean over its batches and rollout steps.
@@ -55,7 +55,7 @@ class StepResult:
 
 
 class Trainer:
-    """A forecaster and what changes it."""
+    """Forecaster in training, with its loss, optimiser and weight average."""
 
     def __init__(self, forecaster: Forecaster, config: TrainingConfig) -> None:
         """Make the loss, the optimiser and the weight average.
@@ -87,7 +87,7 @@ class Trainer:
             forecaster.network.compile()
 
     def step(self, batches: Sequence[Batch], n_steps: int) -> StepResult:
-        """One optimiser step over `accumulate` batches.
+        """Take one optimiser step over `accumulate` batches.
 
         Args:
             batches: windows of at least `n_steps + 1` states; what is longer is pushed forward.
@@ -132,7 +132,7 @@ class Trainer:
         return StepResult(value, norm_value, rate, taken or overflow, seconds)
 
     def rollout_loss(self, batch: Batch, n_steps: int) -> Tensor:
-        """Mean loss over the last `n_steps` of a batch's windows, a scalar with a gradient."""
+        """Return the mean loss over the last `n_steps` of the windows, with its gradient."""
         batch = batch.to(self.device)
         state, targets = batch.initial, batch.targets.unbind(1)
         pushed = len(targets) - n_steps
@@ -149,7 +149,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, windows: Windows, indices: Sequence[int]) -> dict[str, float]:
-        """Errors of rollouts from some states, relative to the size of the truth.
+        """Compute errors of rollouts from some states, relative to the size of the truth.
 
         Args:
             windows: of the validation split; their length is that of the rollout.
@@ -185,7 +185,7 @@ class Trainer:
         return values
 
     def averaged(self) -> Forecaster:
-        """The forecaster with the weights that a package gets."""
+        """Return the forecaster with the weights that a package gets."""
         if self.average is None:
             return self.forecaster
         module = self.average.applied_to(self.forecaster)
@@ -236,7 +236,7 @@ class Trainer:
 
 
 class _Recomputed:
-    """A forecaster whose steps keep nothing for the backward pass and are computed again there."""
+    """Forecaster whose steps are computed again in the backward pass, which saves memory."""
 
     def __init__(self, forecaster: Forecaster) -> None:
         self.forecaster = forecaster

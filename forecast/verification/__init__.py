@@ -1,4 +1,4 @@
-"""Verification: scores, baselines, evaluation, report.
+"""Verification: score table, baselines, evaluation, report.
 
 May import `forecast.inference` and `forecast.model`.
 """

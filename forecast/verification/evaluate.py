@@ -1,4 +1,4 @@
-"""Scores of a forecast file against the store's truth, beside those of the baselines."""
+"""Scores of a forecast file and of its baselines against the truth of a store."""
 
 from __future__ import annotations
 
@@ -41,36 +41,36 @@ def evaluate(
     climatology: str | Path | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
-    """Score a forecast, write the scores as CF netCDF and a summary in Markdown beside them.
+    """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
 
-    Anomalies are departures from the monthly climatology of the store's training years, where it
-    has one; else from the mean state of its training split. Without either there is no anomaly
-    correlation, unless `climatology` names a package or another store that has one. Persistence
-    keeps the anomaly of the initial state where there is a climatology, else the state. Lead
-    times whose valid time the store does not have are left out; one at which a forecast had ended
-    early has no score. The processes of a mesh share the forecasts, along its data axis.
+    Anomalies are departures from the monthly climatology of the store's training years. A store
+    without a climatology gives departures from the mean state of its training split. A store
+    without either gives no anomaly correlation, unless `climatology` names another source.
+    Persistence keeps the anomaly of the initial state if there is a climatology, else the state.
+    Lead times whose valid time is not in the store are left out. A lead time at which a forecast
+    had ended early has no score. Several processes share the forecasts along the axis `data`.
 
     Args:
-        forecast: forecast file.
-        data: store with the truth: the one that the forecast started from.
-        out: scores file, `.nc`; the summary has the suffix `.md`.
-        baselines: `persistence`, `climatology`; those that there are if not given.
-        climatology: package or store with climatology and means, in place of the store's own.
-        progress: called with (done, total, note) as the forecasts are scored.
+        forecast: Forecast file.
+        data: Store with the truth, from which the forecast started.
+        out: Scores file, `.nc`. The summary has the suffix `.md`.
+        baselines: Names out of `persistence` and `climatology`; all that are possible if None.
+        climatology: Package or store whose climatology and means replace those of the store.
+        progress: Function that is called with (done, total, note) after each forecast.
 
     Returns:
         Scores of the table `SCORES` over (forecast, channel, lead_time), `skill` over (baseline,
         channel, lead_time), and more.
 
     Raises:
-        ValueError: if forecast and store do not fit, or one is damaged.
-        FileNotFoundError: if one is not there.
-        FileExistsError: if an output is.
+        ValueError: If forecast and store do not fit, or one is damaged.
+        FileNotFoundError: If an input does not exist.
+        FileExistsError: If an output exists.
     """
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     file, store = ForecastFile(forecast), Store(data)
-    store.in_memory = False  # a forecast needs few of the states, each of them once
+    store.in_memory = False  # few states are needed, each of them once
     file.check_fits(store)
     scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
     if current().is_first:
@@ -88,7 +88,7 @@ def score(
     climatology: str | Path | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
-    """The scores of an open forecast file; see `evaluate`."""
+    """Score an open forecast file; see `evaluate`."""
     if climatology is None:
         references = References.of_store(store, file)
     else:
@@ -127,13 +127,13 @@ def score(
 
 
 def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:
-    """States of a forecast at the lead times that the store has, the initial state first.
+    """Read the states of a forecast at the lead times that are in the store, in their order.
 
     Yields:
-        Position of the lead time, and the state (c, nlat, nlon).
+        Position of the lead time, and state (c, nlat, nlon).
 
     Raises:
-        ValueError: if the forecast did not start from the store, or the file is damaged.
+        ValueError: If the forecast did not start from the store, or the file is damaged.
     """
     file = truth.file
     n_positions, n_channels = len(file.steps), len(file.channel_names)
@@ -152,13 +152,14 @@ def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:
 
 
 def _values(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Values:
-    """Values of the scores for the model's state, or for a baseline."""
+    """Score the state of the model, or of a baseline."""
     if name == MODEL:
         return scorer.model(state, true)
     return scorer.persistence(start, true) if name == PERSISTENCE else scorer.climatology(true)
 
 
 def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[str, ...]:
+    """Return the baselines to score, after a check that they are possible."""
     if baselines is None:
         return BASELINES if references.climatology is not None else (PERSISTENCE,)
     for name in baselines:
@@ -166,7 +167,7 @@ def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[s
             raise ValueError(f"unknown baseline {name!r}; expected {' or '.join(BASELINES)}")
     if CLIMATOLOGY in baselines and references.climatology is None:
         raise ValueError(
-            f"{references.name} has no climatology (it takes gridded files with at least two years "
-            "in the training split); compare with persistence alone"
+            f"{references.name} has no climatology, which needs gridded files with at least two "
+            "years in the training split; give persistence as the only baseline"
         )
     return tuple(baselines)

@@ -25,12 +25,12 @@ def spatial_mean(x: ArrayLike, valid: ArrayLike, area_weights: ArrayLike) -> Arr
     """Area-weighted mean over the valid points.
 
     Args:
-        x: field (..., nlat, nlon).
-        valid: which points count, bool, broadcast against x.
-        area_weights: (nlat, 1).
+        x: Field (..., nlat, nlon).
+        valid: Mask, True at points to include, broadcast against x.
+        area_weights: Weights of the rows, (nlat, 1).
 
     Returns:
-        (...), in the unit of x; NaN where no point counts.
+        Mean (...), in the unit of x; NaN if there is no valid point.
     """
     x = np.asarray(x, dtype=np.float64)
     weights = np.where(np.broadcast_to(valid, x.shape), np.asarray(area_weights), 0.0)
@@ -58,9 +58,9 @@ def mean_error(forecast: ArrayLike, truth: ArrayLike, area_weights: ArrayLike) -
 def anomaly_correlation(
     forecast: ArrayLike, truth: ArrayLike, climatology: ArrayLike, area_weights: ArrayLike
 ) -> Array:
-    """Correlation of the anomalies of each field, uncentred as WeatherBench has it, (...).
+    """Correlation of the anomalies of each field, (...), without removal of their means.
 
-    Missing (0/0) where one of the two has no anomaly.
+    This is the definition of WeatherBench. The result is NaN if one of the anomalies is zero.
     """
     f, t = _difference(forecast, climatology), _difference(truth, climatology)
     both = _mean_of(f * t, truth, area_weights)
@@ -74,8 +74,8 @@ def relative_error(
 ) -> Array:
     """‖forecast − truth‖ / ‖truth − reference‖ of each field, (...).
 
-    The reference is what a forecast without knowledge of the state would be: with it, 1 means
-    no better than that. 0 gives the plain relative L2 norm.
+    The reference is a forecast without knowledge of the state, and 1 means no better than it.
+    A reference of 0 gives the relative L2 norm.
     """
     size = squared_error(reference, truth, area_weights)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -96,7 +96,7 @@ def anomaly_variance(
 
 
 def skill(score: ArrayLike, baseline: ArrayLike) -> Array:
-    """1 − score/baseline of two errors: 1 is perfect, 0 as good as the baseline."""
+    """1 − score/baseline of two errors: 1 for a perfect score, 0 for that of the baseline."""
     score, baseline = np.asarray(score, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(baseline > 0, 1 - score / baseline, np.nan)
@@ -106,11 +106,11 @@ def spectrum(field: ArrayLike, grid: Grid) -> Array:
     """Power per spherical-harmonic degree; its sum is the area mean of the squared field.
 
     Args:
-        field: (..., nlat, nlon), complete.
-        grid: where it is sampled; degrees go as far as its quadrature is exact.
+        field: Field (..., nlat, nlon) without missing values.
+        grid: Grid of the field. Its quadrature is exact for the degrees below `exact_lmax`.
 
     Returns:
-        (..., grid.exact_lmax), in the unit squared.
+        Power (..., grid.exact_lmax), in the unit squared.
     """
     x = torch.from_numpy(np.array(field, dtype=np.float64))
     return power_spectrum(_analysis(grid)(x)).numpy()

@@ -1,4 +1,4 @@
-"""Fields that anomalies are departures from: a climatology, or the mean state."""
+"""References of anomalies and norms: climatology, mean state and mean value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.climatology import at_times
+from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.model.package import load_package
@@ -25,13 +25,13 @@ Times = NDArray[np.datetime64]
 
 
 class References:
-    """Monthly climatology, mean state and mean value of a training split, as far as there are any.
+    """Monthly climatology, mean state and mean value of a training split, if they exist.
 
     Attributes:
-        name: store or package that they come from, for messages.
-        mean: mean of each channel over area and time, (c,); None without a training split.
-        climatology: mean by calendar month, (12, c, nlat, nlon), NaN where a channel has no
-            values; None if there is none.
+        name: Store or package of the references, for messages.
+        mean: Mean of each channel over area and time, (c,); None without a training split.
+        climatology: Monthly climatology, NaN where a channel has no values; None if there is
+            none.
     """
 
     def __init__(
@@ -42,17 +42,18 @@ class References:
         statistics: Mapping[str, Tensor],
         store: Store | None = None,
     ) -> None:
-        """Take the channels of a forecast file from statistics.
+        """Select the channels of a forecast file from statistics.
 
         Args:
-            name: see the attributes.
-            file: forecast file whose channels are needed.
-            channel_names: channels of the statistics.
-            statistics: by their names in a store.
-            store: store whose training split has the mean state, where the statistics lack it.
+            name: Store or package of the statistics, for messages.
+            file: Forecast file with the channels to select.
+            channel_names: Channels of the statistics.
+            statistics: Statistics by their names in a store.
+            store: Store from whose training split to compute a mean state that is not in the
+                statistics.
 
         Raises:
-            ValueError: if a channel is not there.
+            ValueError: If a channel is not in the statistics.
         """
         absent = [c for c in file.channel_names if c not in channel_names]
         if absent:
@@ -62,23 +63,23 @@ class References:
             )
         self.name, self._statistics, self._store = name, statistics, store
         self._channels = [channel_names.index(c) for c in file.channel_names]
-        self._interpolate = not file.time_step.is_calendar
         self.mean = self._of_file(layout.MEAN)
-        self.climatology = self._of_file(layout.CLIMATOLOGY)
+        monthly = self._of_file(layout.CLIMATOLOGY)
+        self.climatology = None if monthly is None else Climatology(monthly, file.time_step)
 
     @classmethod
     def of_store(cls, store: Store, file: ForecastFile) -> References:
-        """Those of a store's training split."""
+        """Return the references of a store's training split."""
         name = f"store {store.path}"
         return cls(name, file, store.channel_names, store.statistics, store)
 
     @classmethod
     def open(cls, path: str | Path, file: ForecastFile) -> References:
-        """Those of a package or a store.
+        """Return the references of a package or a store.
 
         Raises:
-            FileNotFoundError: if there is neither.
-            ValueError: if its grid, time step or channels are not those of the forecast file.
+            FileNotFoundError: If the path does not exist.
+            ValueError: If its grid or its channels are not those of the forecast file.
         """
         path = Path(path)
         if not path.exists():
@@ -104,7 +105,7 @@ class References:
 
     @cached_property
     def time_mean(self) -> Tensor | None:
-        """The mean state, (c, nlat, nlon); of a store that lacks it taken from its fields."""
+        """Mean state (c, nlat, nlon), from the statistics, else from the fields of the store."""
         found = self._of_file(layout.TIME_MEAN)
         if found is None and self._store is not None and "train" in self._store.split:
             found = _mean_state(self._store)[self._channels]
@@ -112,34 +113,34 @@ class References:
 
     @property
     def kind(self) -> str | None:
-        """The reference of anomalies in words; None if there is none."""
+        """Description of the reference of anomalies; None if there is none."""
         if self.climatology is not None:
             return f"the monthly climatology of {self.name} (training years)"
         return None if self.time_mean is None else f"the mean training state of {self.name}"
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Where there is a reference of anomalies, broadcast against (c, nlat, nlon)."""
+        """Mask of the points with a reference of anomalies, broadcast against (c, nlat, nlon)."""
         if self.climatology is not None:
-            return self.climatology.isfinite().all(0).numpy()
+            return self.climatology.monthly.isfinite().all(0).numpy()
         if self.time_mean is None:
             return np.ones((), dtype=bool)
         return self.time_mean.isfinite().numpy()
 
     def of_anomalies(self, time: Times) -> Array | None:
-        """The climatology at given times, else the mean state, (b or 1, c, nlat, nlon)."""
+        """Return the climatology at given times, else the mean state: (b or 1, c, nlat, nlon)."""
         if self.climatology is not None:
-            return at_times(self.climatology, time, self._interpolate).numpy()
+            return self.climatology.at(time).numpy()
         return None if self.time_mean is None else self.time_mean[None].numpy()
 
     def of_norms(self, time: Times) -> Array | None:
-        """The climatology at given times, else the mean value of each channel: (b, c, ...)."""
+        """Return the climatology at given times, else the mean value: (b or 1, c, ...)."""
         if self.climatology is not None:
-            return at_times(self.climatology, time, self._interpolate).numpy()
+            return self.climatology.at(time).numpy()
         return None if self.mean is None else self.mean[None, :, None, None].numpy()
 
     def _of_file(self, name: str) -> Tensor | None:
-        """A statistic for the channels of the file, which are its last dim but two, or all."""
+        """Return a statistic for the channels of the file; None if there is none."""
         if name not in self._statistics:
             return None
         values = self._statistics[name].float()
@@ -155,7 +156,7 @@ def _check_grid(name: str, grid: object, file: ForecastFile) -> None:
 
 
 def _mean_state(store: Store) -> Tensor:
-    """Mean over the training split, (c, nlat, nlon), read in slabs."""
+    """Compute the mean over the training split, (c, nlat, nlon), in blocks of times."""
     train = store.split_indices("train")
     if store.has_trajectories:
         runs = [(int(i), len(store.time)) for i in train]

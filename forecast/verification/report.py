@@ -1,4 +1,4 @@
-"""Scores in words: a table for the terminal and a summary in Markdown."""
+"""Reports of scores: a table for the terminal and a summary in Markdown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from forecast.verification.score_table import SCORES, Score
 from forecast.verification.scores_file import NOTES
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
-"""Lead times that a table shows, in steps: of any interval, and of months."""
+"""Lead times that a table shows, in steps, by whether the steps are months."""
 _ROWS = 7
 _ROUNDING = 1e-4  # relative to the rmse: a bias below is shown as 0
 
 
 def table(scores: xr.Dataset) -> str:
-    """The skill of a forecast at a few lead times, as text with aligned columns."""
+    """Return the scores at a few lead times as text with aligned columns."""
     header, rows = _cells(scores)
     lines = [*headline(scores), ""]
     upper = tuple(title.split("|")[0] if "|" in title else "" for title in header)
@@ -34,7 +34,7 @@ def table(scores: xr.Dataset) -> str:
 
 
 def markdown(scores: xr.Dataset) -> str:
-    """A summary of the scores that a person can paste into a report."""
+    """Return a summary of the scores in Markdown."""
     header, rows = _cells(scores)
     lines = [f"# {scores.attrs['title']}", "", *(f"- {line}" for line in headline(scores)), ""]
     lines.append("| " + " | ".join(title.replace("|", " ") for title in header) + " |")
@@ -45,7 +45,7 @@ def markdown(scores: xr.Dataset) -> str:
 
 
 def headline(scores: xr.Dataset) -> list[str]:
-    """Up to which lead time the model beats each baseline in each channel, and notes."""
+    """Return sentences on the lead times at which the model beats each baseline, and notes."""
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
     sentences = []
@@ -55,7 +55,7 @@ def headline(scores: xr.Dataset) -> list[str]:
             scored = np.flatnonzero((steps > 0) & (scores.n_forecasts.values > 0))
             if not len(scored):
                 continue
-            better = skill[scored] > 0  # missing where a forecast had ended: not better
+            better = skill[scored] > 0  # False for NaN, where a forecast had ended
             lead = [lead_label(time_step, int(s)) for s in steps[scored]]
             if better.all():
                 says = f"better than {baseline} at all lead times, to {lead[-1]}"
@@ -74,7 +74,7 @@ def headline(scores: xr.Dataset) -> list[str]:
 
 
 def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the table; a bar is where a title may be broken."""
+    """Return header and rows of the table; a bar marks a line break in a title."""
     scores = scores.isel(lead_time=np.flatnonzero(scores.n_forecasts.values > 0))
     names = [str(name) for name in scores.forecast.values]
     header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
@@ -100,7 +100,7 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
-    """Positions of the lead times that the table shows."""
+    """Return the positions of the lead times that the table shows."""
     known = [int(s) for s in steps]
     nice = [s for s in _NICE[months] if s in known]
     nice += [s for s in (100 * 10**i * j for i in range(6) for j in (1, 2, 5)) if s in known]
@@ -108,13 +108,13 @@ def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
     if len(nice) < min(3, len(positive)):
         nice = positive[:: max(1, len(positive) // _ROWS)]
     chosen = sorted({*nice, *positive[-1:]})
-    while len(chosen) > _ROWS:  # first and last stay
+    while len(chosen) > _ROWS:  # keep the first and the last
         del chosen[len(chosen) // 2]
     return [known.index(s) for s in chosen]
 
 
 def _cell(score: Score, value: float, rmse: float) -> str:
-    """Text of a score; 0 where a conserved quantity has nothing but rounding."""
+    """Format a score; a bias of the size of rounding errors is 0."""
     if score.perfect == 1:
         return _fraction(value)
     rounding = not score.dimensionless and abs(value) < _ROUNDING * rmse

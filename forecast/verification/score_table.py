@@ -133,7 +133,7 @@ def register(score: Score) -> None:
     """Add a score to the table.
 
     Raises:
-        ValueError: if the scores file has a variable of this name.
+        ValueError: If the scores file has a variable of this name.
     """
     if score.name in (*SCORES, *_TAKEN):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The scores file: what is in it, and how it is written."""
+"""Contents of the scores file, and its writing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forecast.verification.score_table import RMSE, SCORES, Score
 from forecast.verification.truth import Truth
 
 NOTES = "notes"
-"""Attribute with what a reader of the scores has to know, one sentence a line; there if any."""
+"""Attribute with notes on the scores, one sentence per line; absent if there are none."""
 
 Array = NDArray[np.floating[Any]]
 
@@ -32,15 +32,15 @@ def make_dataset(
     activity_of_truth: Array,
     count: NDArray[np.int32],
 ) -> xr.Dataset:
-    """Scores with their coordinates and meanings.
+    """Return a dataset of scores with coordinates and attributes.
 
     Args:
-        truth: what the forecasts were compared with.
-        names: the model and the baselines.
-        means: scores by the names of `SCORES`, (name, c, k).
-        squared_error: mean squared error of each forecast, (n, name, c, k).
-        activity_of_truth: (c, k).
-        count: number of forecasts scored at each lead time (k,).
+        truth: Truth that the forecasts were compared with.
+        names: Names of the model and the baselines.
+        means: Scores (name, c, k) by the names of `SCORES`.
+        squared_error: Mean squared error of each forecast, (n, name, c, k).
+        activity_of_truth: Activity of the truth, (c, k).
+        count: Number of forecasts scored at each lead time, (k,).
     """
     file, dims = truth.file, ("forecast", CHANNEL, LEAD_TIME)
     scores = xr.Dataset({s.name: (dims, means[s.name], _meaning(s)) for s in SCORES.values()})
@@ -95,22 +95,24 @@ def write(scores: xr.Dataset, path: Path) -> None:
 
 
 def _labels(dim: str, values: Any, long_name: str) -> tuple[str, NDArray[Any], dict[str, str]]:
+    """Return a coordinate of strings."""
     return dim, np.array(values, dtype=object), {"long_name": long_name}
 
 
 def _meaning(score: Score) -> dict[str, str]:
-    """Attributes of the variable of a score."""
+    """Return the attributes of the variable of a score."""
     units = {"units": "1"} if score.dimensionless else {}
     return {"long_name": score.long_name} | units
 
 
 def _names(attribute: str, value: bool) -> str:
-    """Names of the scores that have a value of an attribute, as words of a sentence."""
+    """Join the names of the scores that have a given value of an attribute."""
     *names, last = [s.name for s in SCORES.values() if getattr(s, attribute) is value]
     return f"{', '.join(names)} and {last}"
 
 
 def _attributes(truth: Truth) -> dict[str, str]:
+    """Return the global attributes of the scores file."""
     file, references = truth.file, truth.references
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     held, of_norms = "the state", "from the mean of the channel over area and training times"
@@ -139,7 +141,7 @@ def _attributes(truth: Truth) -> dict[str, str]:
         "comment": f"Means over the sphere are area-weighted; the root of {_names('root', True)} "
         f"comes after the mean over the forecasts. {anomalies}; relative_l2 is the norm of the "
         f"error over that of the truth's departure {of_norms}; persistence keeps {held}. A lead "
-        "time at which a forecast had ended early, being no longer finite, has no score.",
+        "time at which a forecast had ended, since its values were not finite, has no score.",
         TIME_STEP: file.time_step.label,
     }
     return attributes | ({NOTES: "\n".join(notes)} if notes else {})

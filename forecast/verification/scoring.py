@@ -29,7 +29,7 @@ Values = dict[str, Array]
 
 @dataclass(frozen=True)
 class TrueState:
-    """The truth at one time, as scores need it.
+    """Truth at one time, with the means that scores need.
 
     Attributes:
         time: Time, (1,).
@@ -88,13 +88,13 @@ FROM_MEANS: dict[str, Callable[[Means], Array]] = {
 
 
 class Scorer:
-    """Scores of states over the points that count."""
+    """Scorer of states, over the points that model, store and reference have in common."""
 
     def __init__(self, truth: Truth) -> None:
         """Prepare the weights.
 
         Raises:
-            ValueError: if no point of a channel counts.
+            ValueError: If a channel has no such point.
         """
         self._truth, valid = truth, truth.valid
         weights = np.where(valid, truth.file.grid.area_weights.numpy(), 0.0).reshape(len(valid), -1)
@@ -115,10 +115,10 @@ class Scorer:
         self._true = keep(self._true_state)
 
     def true(self, forecast_index: int, position: int) -> TrueState:
-        """The truth of a forecast at a lead time; the last ones are kept.
+        """Return the truth of a forecast at a lead time, from a cache of recent ones.
 
         Raises:
-            ValueError: if it is missing where the store's mask has values.
+            ValueError: If a value is missing inside the mask of the store.
         """
         return self._true(*self._truth.key(forecast_index, position))
 
@@ -199,7 +199,7 @@ class Scorer:
         return np.zeros((len(self._root), 1, 1)) if found is None else found[0]
 
     def _true_state(self, trajectory: int, place: int) -> TrueState:
-        """Read the truth at a time of the store; see `Truth.key`."""
+        """Read the truth at a time of the store; see `Truth.key` for the arguments."""
         truth, references = self._truth, self._truth.references
         field = truth.state(trajectory, place).reshape(self._root.shape)
         time = truth.store.time[place : place + 1]
@@ -210,8 +210,8 @@ class Scorer:
         if missing.any():
             raise ValueError(
                 f"{truth.store.path} has no complete {truth.file.channel_names[missing.argmax()]} "
-                f"at {truth.store.describe(trajectory, place)} where its mask says so; it is "
-                "damaged: make it again"
+                f"at {truth.store.describe(trajectory, place)}: values are missing inside the "
+                "mask, so the store is damaged; make it again"
             )
         size = np.full(len(field), np.nan)
         if of_norms is not None:
@@ -220,11 +220,11 @@ class Scorer:
         return TrueState(time, field, anomaly, variance, size, _spread(variance, mean))
 
     def _flat(self, reference: Array) -> Array:
-        """A reference (1, c, ...) as (c, p), or (c, 1) where it is one value per channel."""
+        """Reshape a reference (1, c, ...) to (c, p), or to (c, 1) if it is constant in space."""
         return reference.reshape(len(self._root), -1)
 
     def _weighted(self, x: Array, y: Array | float) -> Array:
-        """(x − y)·√w in float64, 0 where points do not count, in a buffer."""
+        """Return (x − y)·√w in float64, 0 at points to leave out, in a buffer that is reused."""
         difference = np.subtract(x, y, out=self._error, dtype=np.float64)
         difference *= self._root
         if self._outside is not None:
@@ -233,5 +233,5 @@ class Scorer:
 
 
 def _spread(square: Array, mean: Array) -> Array:
-    """Variance from the mean square; rounding does not make it negative."""
+    """Return the variance from mean square and mean; at least 0 in spite of rounding."""
     return np.maximum(square - mean**2, 0.0)

@@ -1,4 +1,4 @@
-"""What a store knows at the valid times of a forecast: the truth, and the baselines."""
+"""Truth and references of a store at the valid times of a forecast."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.verification.references import References
 
-_SAME_STATE = 1e-3  # relative; float32 rounding and a file's packing are far below
+_SAME_STATE = 1e-3  # relative; errors by float32 and by packing in files are far below
 
 Array = NDArray[np.floating[Any]]
 
 
 class Truth:
-    """What the store knows at the valid times of a forecast file.
+    """Truth and references at the valid times of a forecast file.
 
     Attributes:
-        file: the forecast file.
-        store: the store.
-        references: fields that anomalies are departures from, of the store unless given.
+        file: Forecast file.
+        store: Store with the truth.
+        references: References of anomalies and norms; those of the store unless given.
     """
 
     def __init__(
@@ -39,83 +39,83 @@ class Truth:
         self._channels = [store.channel_names.index(name) for name in file.channel_names]
 
     def known(self, forecast_index: int, span: slice) -> NDArray[np.int64]:
-        """The lead times, as positions, at which the store has a state."""
+        """Return the positions of the lead times at which the store has a state."""
         positions = np.arange(len(self.file.steps))[span]
         return positions[self._place[forecast_index, positions] >= 0]
 
     def states(self, forecast_index: int, positions: NDArray[np.int64]) -> Array:
-        """True states (k, c, nlat, nlon)."""
+        """Read true states (k, c, nlat, nlon)."""
         return np.stack([self.state(*self.key(forecast_index, int(p))) for p in positions])
 
     def key(self, forecast_index: int, position: int) -> tuple[int, int]:
-        """The arguments of `state`: forecasts that overlap share them; the second is the time."""
+        """Return the arguments of `state`; forecasts that overlap have the same ones."""
         trajectory = self.file.trajectory
         place = int(self._place[forecast_index, position])
         return 0 if trajectory is None else int(trajectory[forecast_index]), place
 
     def state(self, trajectory: int, place: int) -> Array:
-        """True state (c, nlat, nlon) at a time of the store."""
+        """Read the true state (c, nlat, nlon) at a time of the store, given by its index."""
         where = (trajectory, place) if self.store.has_trajectories else (place,)
         return self.store.state(*where).numpy()[self._channels]
 
     def reference(self, forecast_index: int, positions: NDArray[np.int64]) -> Array:
-        """The climatology, else the mean of each channel, (k, c, nlat, nlon) or (1, c, 1, 1).
+        """Return the climatology, else the mean: (k, c, nlat, nlon) or (1, c, 1, 1).
 
         Raises:
-            ValueError: if there is neither, and channels have a mask, so that one is needed.
+            ValueError: If there is neither although channels have a mask.
         """
         found = self.references.of_norms(self.file.valid_time[forecast_index, positions])
         if found is None and self.store.mask is not None:
             raise ValueError(
-                f"{self.references.name} has no training split, and so no mean to depart from; "
-                "ingest the files again with data.splits"
+                f"{self.references.name} has no training split and therefore no mean, which fields "
+                "with missing points need; ingest the files again with data.splits"
             )
-        nothing = np.zeros((1, len(self._channels), 1, 1), dtype=np.float32)
-        return nothing if found is None else found
+        zero = np.zeros((1, len(self._channels), 1, 1), dtype=np.float32)
+        return zero if found is None else found
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """Where the store has values, (c, nlat, nlon)."""
+        """Mask of the points with values in the store, (c, nlat, nlon)."""
         if self.store.mask is None:
             return np.ones((len(self._channels), *self.file.grid.shape), dtype=bool)
         return self.store.mask.numpy()[self._channels]
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
-        """Where model, store and reference of the anomalies have values, (c, nlat, nlon).
+        """Mask of the points with values in model, store and reference, (c, nlat, nlon).
 
         Raises:
-            ValueError: if there is no such point of a channel.
+            ValueError: If a channel has no such point.
         """
         valid = self.file.mask & self.mask & self.references.valid
         for name, of_channel in zip(self.file.channel_names, valid, strict=True):
             if not of_channel.any():
                 raise ValueError(
-                    f"{self.file.path}, store {self.store.path} and the climatology of "
-                    f"{self.references.name} have {name} at no common point; give the store that "
+                    f"{name} has no point that {self.file.path}, store {self.store.path} and the "
+                    f"climatology of {self.references.name} have in common; give the store that "
                     "the forecast started from"
                 )
         return valid
 
     def complete(self, channel: int) -> bool:
-        """Return True if a channel of the forecast has values at all points."""
+        """Return True if a channel of the store has values at all points."""
         return bool(self.mask[channel].all())
 
     def check_start(self, forecast_index: int, initial: Array | None = None) -> None:
-        """Refuse a forecast that did not start from this store.
+        """Raise an error if a forecast did not start from this store.
 
         Args:
-            forecast_index: which forecast.
-            initial: its first state (c, nlat, nlon); read if not given.
+            forecast_index: Index of the forecast.
+            initial: First state of the forecast (c, nlat, nlon); read from the file if None.
 
         Raises:
-            ValueError: if the store lacks the time of the start, or has another state there.
+            ValueError: If the store lacks the initial time, or has another state there.
         """
         file = self.file
         if self._place[forecast_index, 0] < 0:
             raise ValueError(
                 f"store {self.store.path} has no state at {file.forecast_label(forecast_index)}, "
-                f"where a forecast of {file.path} starts; give the store that it started from"
+                f"the start of a forecast of {file.path}; give the store that it started from"
             )
         if file.steps[0] > 0:
             return

@@ -102,7 +102,7 @@ class MetricsUploader(threading.Thread):
 
     @property
     def run_id(self) -> str | None:
-        """What the tracker calls the run; None until it has answered."""
+        """Identifier of the run in the tracker; None until it has answered."""
         return self._sent.get("run_id")
 
     def end(
@@ -184,7 +184,7 @@ class MetricsUploader(threading.Thread):
 
 
 def _read_sent(run: Path) -> dict[str, Any]:
-    """What an earlier process of this run has sent."""
+    """Read the record of what an earlier process of this run has sent."""
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         return dict(json.loads((run / _SENT_FILE).read_text(encoding="utf-8")))
     return {}

@@ -1,4 +1,4 @@
-"""What a training run asks of the service that records it.
+"""Interface of the service that records a training run.
 
 Every back end is one class with the methods of `Tracker`; MLflow's is in `mlflow_tracker.py`.
 """
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a tracker is told of a run when it starts.
+    """Description of a run for a tracker.
 
     Attributes:
         experiment: name of the experiment.

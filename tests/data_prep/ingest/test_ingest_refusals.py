@@ -139,7 +139,7 @@ def test_gap_in_time(refused: Refused, gridded: Gridded, save: Save) -> None:
 def test_duplicate_time_names_both_files(refused: Refused, gridded: Gridded, save: Save) -> None:
     paths = [save(gridded(GRID), "a.nc"), save(gridded(GRID).isel(time=[7]), "b.nc")]
     text = refused(paths)
-    assert "t2m is there twice at 2001-01-02T18:00:00" in text
+    assert "t2m occurs twice at 2001-01-02T18:00:00" in text
     assert "a.nc" in text and "b.nc" in text
 
 
@@ -259,7 +259,7 @@ def test_orography_whose_units_are_wrong(refused: Refused, gridded: Gridded, sav
     [
         ({"variables": ("orography",)}, "name it in data.static instead"),
         ({"variables": ("insolation",)}, "name it in model.forcing instead"),
-        ({"variables": ("t2m",), "static": ("sin_latitude",)}, "no static field of files"),
+        ({"variables": ("t2m",), "static": ("sin_latitude",)}, "not a static field of files"),
         ({"variables": ("t2m",), "mask": ("sst",)}, "data.mask names sst"),
         ({"variables": ("t2m", "t2m")}, "names one twice"),
     ],

@@ -219,5 +219,5 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         describe(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ValueError, match="is no store"):
+    with pytest.raises(ValueError, match="is not a training store"):
         describe(tmp_path / "folder")

@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 import zarr
 
+from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.model.normalizer import at_times
 from forecast.verification.evaluate import evaluate
 from forecast.verification.score_table import SCORES
 from tests.forecast.stand_in import Turning
@@ -42,9 +42,9 @@ def test_scores_of_forecast_and_baselines_are_those_of_the_definitions(series, t
     store = Store(series)
     starts = store.split_indices("train")
     truth = np.stack([store.states(int(i), 0, N_STEPS + 1).numpy() for i in starts])
-    monthly = store.statistics["climatology"].double()
+    monthly = Climatology(store.statistics["climatology"].double(), store.time_step)
     times = [store.time[i : i + N_STEPS + 1] for i in starts]
-    climatology = np.stack([at_times(monthly, t, interpolate=False).numpy() for t in times])
+    climatology = np.stack([monthly.at(t).numpy() for t in times])
     with xr.open_dataset(tmp_path / "f.nc") as file:
         forecast = np.stack([file[name].values for name in store.channel_names], 2)
     of_persistence = truth[:, :1] - climatology[:, :1] + climatology
