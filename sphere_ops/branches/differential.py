@@ -21,7 +21,8 @@ class DifferentialConv(Branch):
         in_channels: number of input channels, c.
         out_channels: number of output channels, o.
         grid: grid of input and output.
-        order: 1 for the gradient, 2 for the second derivatives too.
+        order: 1 for the gradient, 2 for the second derivatives too; 2 by default, as in the
+            configuration of a model.
         length_scale: radians; derivatives are taken per this length, so that those of fields with
             this scale are of order one. It belongs to the model and stays when the grid changes.
         grid_out: must be the grid of the input.
@@ -40,7 +41,7 @@ class DifferentialConv(Branch):
         out_channels: int,
         grid: Grid,
         *,
-        order: Literal[1, 2] = 1,
+        order: Literal[1, 2] = 2,
         length_scale: float = 1.0,
         grid_out: Grid | None = None,
         device: torch.device | str | None = None,
