@@ -1,4 +1,4 @@
-"""Global grids: where the points are, and how much of the sphere each one stands for."""
+"""Global grids: coordinates and area weights of their points."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds diffe
 
 @dataclass(frozen=True)
 class Grid:
-    """A global grid of nlat rows of nlon equally spaced points, north first.
+    """Global grid of nlat rows of nlon equally spaced points, north first.
 
     Attributes:
         kind: `equiangular` (rows at both poles), `cell-centred` (rows half a spacing off the
             poles) or `legendre-gauss` (rows at the Gaussian latitudes).
-        nlat: number of rows.
-        nlon: number of points in a row.
-        first_longitude: longitude of the first column, degrees east. It moves the points on the
-            Earth and changes no operator, since all of them commute with a shift in longitude.
+        nlat: Number of rows.
+        nlon: Number of points in a row.
+        first_longitude: Longitude of the first column, degrees east. It changes no operator:
+            all of them commute with a shift in longitude.
     """
 
     kind: GridKind
@@ -36,7 +36,7 @@ class Grid:
     first_longitude: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a grid that cannot be."""
+        """Check the settings, and convert them to plain Python numbers."""
         if self.kind not in get_args(GridKind):
             kinds = ", ".join(get_args(GridKind))
             raise ValueError(f"unknown kind of grid {self.kind!r}; expected one of {kinds}")
@@ -45,7 +45,7 @@ class Grid:
             ("nlon", whole_number("nlon", self.nlon)),
             ("first_longitude", float(self.first_longitude)),
         ):
-            object.__setattr__(self, name, value)  # plain numbers, whatever library made them
+            object.__setattr__(self, name, value)  # plain numbers instead of NumPy's or torch's
         if self.nlat < 2 or self.nlon < 2:
             raise ValueError(f"a grid needs 2 rows and 2 columns, got {self.nlat}×{self.nlon}")
         if not 0 <= self.first_longitude < 360 / self.nlon:
@@ -56,22 +56,28 @@ class Grid:
 
     @staticmethod
     def equiangular(nlat: int, nlon: int) -> Grid:
-        """Equally spaced rows, the first and last at the poles; Clenshaw-Curtis weights."""
+        """Return a grid of equally spaced rows, the first and last at the poles.
+
+        Its weights are those of Clenshaw-Curtis quadrature.
+        """
         return Grid("equiangular", nlat, nlon)
 
     @staticmethod
     def cell_centred(nlat: int, nlon: int) -> Grid:
-        """Equally spaced rows at the centres of their cells; weights of Fejér's first rule."""
+        """Return a grid of equally spaced rows at the centres of their cells.
+
+        Its weights are those of Fejér's first rule.
+        """
         return Grid("cell-centred", nlat, nlon)
 
     @staticmethod
     def legendre_gauss(nlat: int, nlon: int) -> Grid:
-        """Rows at the Gaussian latitudes."""
+        """Return a grid with rows at the Gaussian latitudes."""
         return Grid("legendre-gauss", nlat, nlon)
 
     @staticmethod
     def of(kind: GridKind, nlat: int, nlon: int) -> Grid:
-        """A grid of a kind given by name."""
+        """Return a grid of a kind given by name."""
         return Grid(kind, nlat, nlon)
 
     @staticmethod
@@ -79,18 +85,18 @@ class Grid:
         """Recognise the grid of a file by its coordinates.
 
         Rows may run from north to south or from south to north, columns over any full turn
-        (0..360, -180..180); the grid returned is north first and starts at the smallest longitude
-        in [0, 360), so that the caller flips and rolls the data accordingly.
+        (0..360, -180..180). The grid returned is north first and starts at the smallest longitude
+        in [0, 360): the caller has to flip and roll the data accordingly.
 
         Args:
-            latitude: rows in degrees north, 1-D; numpy, torch, xarray or a sequence.
-            longitude: columns in degrees east, 1-D.
+            latitude: Rows in degrees north, 1-D; numpy, torch, xarray or a sequence.
+            longitude: Columns in degrees east, 1-D.
 
         Returns:
-            The grid, of the kind whose rows are those of the file.
+            Grid of the kind whose rows match those of the file.
 
         Raises:
-            ValueError: if the coordinates are not those of a global regular grid of a known kind.
+            ValueError: If the coordinates are not those of a global regular grid of a known kind.
         """
         lat, lon = _degrees(latitude, "latitude"), _degrees(longitude, "longitude")
         first_longitude = _first_longitude(lon)
@@ -110,12 +116,12 @@ class Grid:
         raise ValueError(
             f"{len(lat)} latitudes from {lat[0]:g} to {lat[-1]:g} are not those of a global grid: "
             "expected, in degrees, equally spaced rows with or without the poles, or Gaussian "
-            "latitudes; a regional or unequally spaced file has to be regridded first"
+            "latitudes; regrid a regional or unequally spaced file first"
         )
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(nlat, nlon)."""
+        """Shape of a field, (nlat, nlon)."""
         return self.nlat, self.nlon
 
     @property
@@ -125,18 +131,18 @@ class Grid:
 
     @property
     def latitude(self) -> Tensor:
-        """Degrees north, 90 to -90, (nlat,) float64."""
+        """Latitudes, degrees north, 90 to -90, (nlat,) float64."""
         return 90 - torch.rad2deg(self.colatitude)
 
     @property
     def longitude(self) -> Tensor:
-        """Degrees east in [0, 360), (nlon,) float64."""
+        """Longitudes, degrees east in [0, 360), (nlon,) float64."""
         columns = torch.arange(self.nlon, dtype=torch.float64)
         return self.first_longitude + columns * (360 / self.nlon)
 
     @property
     def area_weights(self) -> Tensor:
-        """Share of the sphere of each point, (nlat, 1) float64; the whole grid sums to 1.
+        """Fraction of the sphere's area of each point, (nlat, 1) float64; the grid sums to 1.
 
         They integrate spherical harmonics exactly up to degree 2·nlat − 1 (`legendre-gauss`) or
         nlat − 1 (the other two), and orders below nlon.
@@ -145,27 +151,27 @@ class Grid:
 
     @property
     def exact_lmax(self) -> int:
-        """Largest lmax (exclusive) for which analysis after synthesis is the identity."""
+        """Largest lmax (exclusive) for which synthesis followed by analysis is the identity."""
         degrees = self.nlat if self.kind == "legendre-gauss" else (self.nlat + 1) // 2
         return min(degrees, (self.nlon + 1) // 2)
 
     def is_rotation_of(self, other: Grid) -> bool:
-        """Return True if the points are those of another grid, rotated about the Earth's axis."""
+        """Return True if the grids differ at most by a rotation about the Earth's axis."""
         return replace(other, first_longitude=self.first_longitude) == self
 
     def place(self, row: int, column: int) -> str:
-        """A point in words: "45 N 3 E"."""
+        """Return the coordinates of a point as text, such as "45 N 3 E"."""
         latitude, longitude = float(self.latitude[row]), float(self.longitude[column])
         return f"{abs(latitude):.4g} {'N' if latitude >= 0 else 'S'} {longitude:.5g} E"
 
     def __str__(self) -> str:
-        """The kind and size, and the first longitude unless it is 0, for messages."""
+        """Return the kind and size, and the first longitude unless it is 0, for messages."""
         first = f" from {self.first_longitude:g} E" if self.first_longitude else ""
         return f"{self.kind} {self.nlat}×{self.nlon}{first}"
 
 
 def whole_number(name: str, value: int) -> int:
-    """The value as an int, or a ValueError that names it."""
+    """Return the value as an int, or raise a ValueError with its name."""
     try:
         return index(value)
     except TypeError as error:
@@ -174,7 +180,7 @@ def whole_number(name: str, value: int) -> int:
 
 @cache
 def _rows(kind: GridKind, nlat: int) -> tuple[Tensor, Tensor]:
-    """Colatitudes and the share of the sphere of each row, north first, both (nlat,) float64."""
+    """Return colatitudes and area fractions of the rows, north first, both (nlat,) float64."""
     match kind:
         case "legendre-gauss":
             nodes, weights = np.polynomial.legendre.leggauss(nlat)
@@ -185,14 +191,14 @@ def _rows(kind: GridKind, nlat: int) -> tuple[Tensor, Tensor]:
         case "cell-centred":
             colatitude = (np.arange(nlat) + 0.5) * (np.pi / nlat)
             weights = _fejer(colatitude)
-    # Rounding must not break the mirror symmetry on which hemispheric sums rely.
+    # Sums over hemispheres rely on exact mirror symmetry, which rounding would break.
     colatitude = (colatitude + (np.pi - colatitude[::-1])) / 2
     weights = (weights + weights[::-1]) / 2
     return torch.from_numpy(colatitude), torch.from_numpy(weights / weights.sum())
 
 
 def _clenshaw_curtis(n: int) -> np.ndarray:
-    """Weights at θ_j = π j / (n − 1) for ∫ f(cos θ) sin θ dθ; exact for degrees below n."""
+    """Return weights at θ_j = π j / (n − 1) for ∫ f(cos θ) sin θ dθ, exact for degrees below n."""
     intervals = n - 1
     theta = np.pi * np.arange(n) / intervals
     k = np.arange(1, intervals // 2 + 1)
@@ -204,14 +210,14 @@ def _clenshaw_curtis(n: int) -> np.ndarray:
 
 
 def _fejer(theta: np.ndarray) -> np.ndarray:
-    """Fejér's first rule: weights at θ_j = π (j + ½) / n; exact for degrees below n."""
+    """Return weights of Fejér's first rule at θ_j = π (j + ½) / n, exact for degrees below n."""
     n = len(theta)
     k = np.arange(1, n // 2 + 1)
     return 2 / n * (1 - 2 * (np.cos(2 * np.outer(theta, k)) / (4 * k**2 - 1)).sum(axis=1))
 
 
 def _degrees(values: Any, name: str) -> np.ndarray:
-    """A coordinate as a 1-D float64 array."""
+    """Return a coordinate as a 1-D float64 array."""
     if not isinstance(values, np.ndarray | Tensor | Sequence):
         values = getattr(values, "values", values)  # of an xarray or pandas object
     if not isinstance(values, np.ndarray | Tensor | Sequence):
@@ -223,7 +229,7 @@ def _degrees(values: Any, name: str) -> np.ndarray:
     if array.ndim != 1 or len(array) < 2:
         raise ValueError(
             f"{name} of shape {array.shape}; expected 1-D coordinates of a regular grid with at "
-            "least 2 points (a curvilinear or reduced grid has to be regridded first)"
+            "least 2 points; regrid a curvilinear or reduced grid first"
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds missing or infinite values; expected degrees")
@@ -231,19 +237,19 @@ def _degrees(values: Any, name: str) -> np.ndarray:
 
 
 def _first_longitude(lon: np.ndarray) -> float:
-    """The smallest longitude in [0, 360) of columns that go once round the sphere."""
+    """Return the smallest longitude in [0, 360) of columns that cover the full circle."""
     n, spacing = len(lon), 360 / len(lon)
     tolerance = max(_NODE_TOLERANCE * spacing, 1e-4)
-    # By position, not by step: the steps of a file that repeats its first column are right but for
-    # a part in n.
+    # Positions are compared, not steps: where a file repeats its first column, each step differs
+    # from the expected one by 1/n only.
     if not np.allclose(lon, lon[0] + spacing * np.arange(n), rtol=0, atol=tolerance):
         raise ValueError(
             f"{n} longitudes from {lon[0]:g} to {lon[-1]:g} do not go once round the sphere in "
-            f"equal steps: expected steps of {spacing:g} degrees; a regional file, or one that "
-            "repeats its first column, has to be cut or regridded to a global grid first"
+            f"equal steps: expected steps of {spacing:g} degrees; a file that repeats its "
+            "first column must be cut, and a regional one regridded to a global grid"
         )
     first = float(np.mod(lon[0], spacing))
-    for exact in (0.0, spacing / 2, spacing):  # whatever rounding the file brought
+    for exact in (0.0, spacing / 2, spacing):  # files hold rounded coordinates
         if abs(first - exact) < tolerance:
             return exact % spacing
     return first

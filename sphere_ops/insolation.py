@@ -1,4 +1,4 @@
-"""Sunlight at the top of the atmosphere, from the time alone."""
+"""Insolation at the top of the atmosphere as a function of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from sphere_ops.grid import Grid
 
 SOLAR_CONSTANT: Final = 1361.0
-"""W m-2 at the mean distance from the Sun."""
+"""Solar constant, W m-2 at the mean distance from the Sun."""
 
 
 def insolation(
@@ -22,7 +22,7 @@ def insolation(
     daily_mean: bool = False,
     rows: slice = slice(None),
 ) -> Tensor:
-    """Insolation at the top of the atmosphere.
+    """Return the insolation at the top of the atmosphere.
 
     With declination δ, hour angle H and distance r of the Sun,
     Q = S₀ (r₀/r)² max(0, sin φ sin δ + cos φ cos δ cos H);
@@ -30,13 +30,14 @@ def insolation(
     cos H₀ = −tan φ tan δ.
 
     Args:
-        time: UTC, datetime64 (t,).
-        grid: where.
-        daily_mean: average over the 24 hours around each time, with the Sun held where it is then.
+        time: Times in UTC, datetime64 (t,).
+        grid: Grid of the output.
+        daily_mean: True for the mean over the 24 hours around each time, with the declination and
+            the distance of the Sun at that time.
         rows: Rows of the grid to compute; all by default.
 
     Returns:
-        W m-2, (t, rows, nlon) float64.
+        Insolation, W m-2, (t, rows, nlon) float64.
     """
     time = np.atleast_1d(np.asarray(time, dtype="datetime64[ns]"))
     declination, distance, equation_of_time = _sun(time)
@@ -55,9 +56,10 @@ def insolation(
 
 
 def _sun(time: NDArray[np.datetime64]) -> tuple[Tensor, Tensor, Tensor]:
-    """Declination (rad), distance (mean distances) and equation of time (rad), each (t,) float64.
+    """Return declination (rad), relative distance and equation of time (rad), each (t,) float64.
 
-    The Fourier series of Spencer (1971), good to 0.0006 rad, 0.01 % and 0.5 minutes.
+    Fourier series of Spencer (1971), with errors up to 0.0006 rad, 0.01 % and 0.5 minutes. The
+    distance is relative to its mean.
     """
     year = time.astype("datetime64[Y]")
     fraction = (time - year) / ((year + 1).astype(time.dtype) - year)

@@ -1,4 +1,4 @@
-"""Memory of this process: available, peak, and the allocator's setting for large tensors."""
+"""Memory of this process: available memory, peak memory, and settings of the allocator."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # of torch, which reads it at its first al
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep freed memory instead of giving it back to the system after every tensor.
+    """Make glibc reuse freed memory instead of returning it to the system after every tensor.
 
-    By default glibc maps blocks above 32 MiB afresh and unmaps them when freed, so that every large
-    tensor pays its page faults again: whole transforms took twice as long. With the thresholds
-    raised, freed blocks are used again; the process keeps its peak memory until it ends, and no
-    result changes. torch is also asked for huge pages (THP_MEM_ALLOC_ENABLE=1, unless that variable
-    is set), as long as it has not allocated: transposing copies then miss no page table entries,
-    a transform at 128×256 took 12 ms instead of 12 to 17. Set the environment variable
-    SPHERE_OPS_KEEP_MEMORY=0 to leave all of it alone.
+    By default glibc maps blocks above 32 MiB anew and unmaps them when they are freed, so that
+    every large tensor causes its page faults again: whole transforms took twice as long. With
+    raised thresholds, freed blocks are reused. The process then keeps its peak memory until it
+    ends. No result changes.
+
+    The function also enables huge pages in torch (THP_MEM_ALLOC_ENABLE=1, unless that variable is
+    set), which takes effect before torch's first allocation. They avoid TLB misses in transposing
+    copies: a transform at 128×256 took 12 ms instead of 12 to 17.
+
+    The environment variable SPHERE_OPS_KEEP_MEMORY=0 switches both settings off.
 
     Returns:
-        Whether the setting is active: False on other systems, or if switched off.
+        True if the setting is active; False on other systems, or if it is switched off.
     """
     if os.environ.get(_SWITCH, "1") == "0" or not sys.platform.startswith("linux"):
         return False
@@ -43,10 +46,10 @@ def keep_freed_memory() -> bool:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: what the machine has, and what its limits leave."""
+    """Return the bytes that this process can still allocate on this machine and in its limits."""
     process = psutil.Process().memory_info()
     left = [psutil.virtual_memory().available, *_left_to_the_control_group()]
-    # Only Linux accounts for both, and tells the second.
+    # Only Linux enforces both limits and reports the memory that counts towards the second.
     for limit, taken in (
         (resource.RLIMIT_AS, process.vms),
         (resource.RLIMIT_DATA, getattr(process, "data", None)),
@@ -58,7 +61,7 @@ def available_memory() -> int:
 
 
 def peak_memory() -> float:
-    """Largest memory of this process so far in bytes: of the GPU where there is one."""
+    """Return the peak memory of this process in bytes: that of the GPU if it uses one."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return float(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
@@ -66,9 +69,9 @@ def peak_memory() -> float:
 
 
 def _left_to_the_control_group() -> list[int]:
-    """What a container may still take, where it has a limit.
+    """Return the bytes left below a container's memory limit; an empty list without a limit.
 
-    The cache of files that were read counts as taken, though it is given back when it is wanted.
+    The file cache counts as available, because the kernel releases it under memory pressure.
     """
     try:
         most = (_CONTROL_GROUPS / "memory.max").read_text().strip()

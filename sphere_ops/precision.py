@@ -1,4 +1,4 @@
-"""The one setting for the precision of matrix products; Fourier transforms stay in float32."""
+"""Global setting of the precision of matrix products; Fourier transforms stay in float32."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _setting: ProductPrecision = "float32"
 
 
 def set_product_precision(precision: ProductPrecision) -> None:
-    """Choose the precision of the branches' products for float32 fields.
+    """Set the precision of the branches' products for float32 fields.
 
-    Relative to float32 the result of a layer differs by about 1e-7 (float32), 3e-4 (tf32, on GPUs
-    that have it; float32 elsewhere) or 4e-3 (bf16). Fields in float64 are computed in float64. On a
-    CPU without bfloat16 instructions, bf16 is several times slower than float32.
+    The relative error of a layer is about 1e-7 (float32), 3e-4 (tf32, on GPUs that support it;
+    float32 elsewhere) or 4e-3 (bf16). Fields in float64 are computed in float64. On a CPU without
+    bfloat16 instructions, bf16 is several times slower than float32.
 
     Args:
         precision: "float32", "tf32" or "bf16".
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: If the precision is none of these.
     """
     global _setting
     if precision not in get_args(ProductPrecision):
@@ -36,22 +36,22 @@ def set_product_precision(precision: ProductPrecision) -> None:
 
 
 def get_product_precision() -> ProductPrecision:
-    """The current setting."""
+    """Return the current setting."""
     return _setting
 
 
 def product_dtype(dtype: torch.dtype, precision: str) -> torch.dtype:
-    """Type in which fields of `dtype` are multiplied."""
+    """Return the type in which fields of `dtype` are multiplied."""
     return torch.bfloat16 if precision == "bf16" and dtype == torch.float32 else dtype
 
 
 @contextmanager
 def products(precision: str, device: torch.device) -> Iterator[None]:
-    """Products of float32 matrices on a GPU use tf32 inside, if that is the setting."""
+    """Use tf32 for products of float32 matrices on a GPU in a context, if that is the setting."""
     if device.type != "cuda":
         yield
         return
-    # Not `allow_tf32`: reading that one fails once anybody has set this one.
+    # Not `allow_tf32`: reading it fails once `fp32_precision` has been set.
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try:

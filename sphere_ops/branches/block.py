@@ -1,4 +1,4 @@
-"""The branches of a block in parallel, through one Fourier transform."""
+"""Block: the sum of parallel branches, computed through one pair of Fourier transforms."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BRANCHES: dict[str, type[Branch]] = {
     "integral": IntegralConv,
     "differential": DifferentialConv,
 }
-"""All branches by name, in the order in which a block draws their weights."""
+"""Classes of branches by name, in the order in which a block draws their weights."""
 
 _NOT_SETTINGS = ("grid_out", "device", "dtype")
-"""Keyword arguments of a branch that the block gives."""
+"""Keyword arguments of a branch that the block passes itself."""
 
 
 class LocalSphericalConv(Layer):
@@ -33,19 +33,19 @@ class LocalSphericalConv(Layer):
     Maps (b, c, nlat, nlon) to (b, o, nlat_out, nlon_out).
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        branches: settings of each branch by its name in `BRANCHES`: the keyword arguments of its
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        branches: Settings of each branch by its name in `BRANCHES`: the keyword arguments of its
             class. A branch that is not named does not exist.
-        grid_out: grid of the output; the input's if not given. The differential branch cannot
-            change it. Columns are matched from the first of each grid on, wherever on the Earth
-            that is.
-        device: device of the weights.
-        dtype: type of the weights.
+        grid_out: Grid of the output; that of the input if not given. The differential branch cannot
+            change the grid. The first columns of both grids are taken as one longitude, whatever
+            their `first_longitude`.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Raises:
-        ValueError: if no branch is named, or one that does not exist, or its settings are wrong.
+        ValueError: If no branch is named, a name is unknown, or settings are wrong.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LocalSphericalConv(Layer):
         return cast(Iterable[Branch], self.branches.values())
 
     def reset_parameters(self) -> None:
-        """Draw new weights of all branches, whose sum has the variance of one."""
+        """Draw new weights of all branches; their sum has the variance of a single one."""
         for branch in self.summands():
             branch.reset_parameters()
         self._share_variance()
@@ -90,7 +90,7 @@ class LocalSphericalConv(Layer):
 
 
 def _check_branches(branches: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise a ValueError unless every branch exists and has the settings that it needs."""
+    """Raise a ValueError unless every branch is known and its settings are complete."""
     expected = f"expected one or more of {', '.join(BRANCHES)}"
     if not isinstance(branches, Mapping) or not branches or set(branches) - set(BRANCHES):
         names = sorted(map(str, branches)) if isinstance(branches, Mapping) else repr(branches)

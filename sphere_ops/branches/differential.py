@@ -1,4 +1,4 @@
-"""The differential branch: a learned combination of derivatives on the sphere."""
+"""Differential branch: a learned combination of derivatives on the sphere."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sphere_ops.parallel.fields import check_on_grid
 
 
 class DifferentialConv(Branch):
-    """The local differential branch: a learned combination of covariant derivatives.
+    """Local differential branch: a learned combination of covariant derivatives.
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of input and output.
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of input and output.
         order: 1 for the gradient, 2 for the second derivatives too; 2 by default, as in the
             configuration of a model.
-        length_scale: radians; derivatives are taken per this length, so that those of fields with
-            this scale are of order one. It belongs to the model and stays when the grid changes.
-        grid_out: must be the grid of the input.
-        device: device of the weights.
-        dtype: type of the weights.
+        length_scale: Unit of length of the derivatives, radians. Fields of this scale then have
+            derivatives of order one. It does not change with the grid.
+        grid_out: Grid of the output; must be that of the input.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Attributes:
         weight: (o, c, k), k = east, north[, east-east, east-north, north-north].
@@ -61,16 +61,16 @@ class DifferentialConv(Branch):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw weights, with which fields of the length scale keep about their variance."""
+        """Draw weights with which fields of the length scale keep about their variance."""
         self.weight.normal_().div_(math.sqrt(self.in_channels * self.k))
 
     def filter_weights(self, dtype: torch.dtype) -> Tensor:
-        """Weights of the filters, (o, c, k), in derivatives per radian."""
+        """Return the weights of the filters, (o, c, k), for derivatives per radian."""
         first, second = self.weight.to(dtype).tensor_split([2], dim=2)
         return torch.cat((first * self.length_scale, second * self.length_scale**2), dim=2)
 
     def derivatives(self, x: Tensor) -> Tensor:
-        """Derivatives of x (b, c, nlat, nlon) per radian: (b, c, k, nlat, nlon)."""
+        """Return the derivatives of x (b, c, nlat, nlon) per radian, (b, c, k, nlat, nlon)."""
         check_on_grid(x, self.grid)
         unit = torch.eye(self.k, dtype=working_dtype(x), device=x.device)[:, None]  # (k, 1, k)
         fields = x.reshape(-1, 1, *x.shape[-2:])  # (b c, 1, h, w)

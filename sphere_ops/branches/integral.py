@@ -1,4 +1,4 @@
-"""The integral branch: a local convolution whose kernel keeps its size when the grid changes."""
+"""Integral branch: a local convolution with a kernel of fixed angular radius on every grid."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sphere_ops.kernels.disco import IntegralFilter, Normalization, check_settin
 
 
 class IntegralConv(Branch):
-    """The local integral branch (DISCO): a kernel on a disc of fixed angular radius.
+    """Local integral branch (DISCO): a kernel on a disc of fixed angular radius.
 
     y(x) = ∫ κ(x, x') u(x') dx' over the disc, κ = Σ_k W_k ψ_k, with the filter bases and the
     normalisation of torch-harmonics' `DiscreteContinuousConvS2`.
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        theta_cutoff: radius of the disc, radians; it stays when the grid changes.
-        kernel_shape: radial (and angular) number of basis functions; of "zernike" one number.
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        theta_cutoff: Radius of the disc, radians; it does not change with the grid.
+        kernel_shape: Radial (and angular) number of basis functions; one number for "zernike".
         basis_type: "piecewise linear", "harmonic", "zernike" or "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
-        grid_out: grid of the output; the input's if not given.
-        device: device of the weights.
-        dtype: type of the weights.
+        grid_out: Grid of the output; that of the input if not given.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Attributes:
         weight: (o, c, k), basis functions in the order of torch-harmonics.
@@ -63,11 +63,11 @@ class IntegralConv(Branch):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw weights, with which the output has about the variance of the input."""
+        """Draw weights with which the output has about the variance of the input."""
         self.weight.normal_().div_(math.sqrt(self.in_channels * self.k))
 
     def filter_weights(self, dtype: torch.dtype) -> Tensor:
-        """Weights of the filters, (o, c, k)."""
+        """Return the weights of the filters, (o, c, k)."""
         return self.weight.to(dtype)
 
     def extra_repr(self) -> str:

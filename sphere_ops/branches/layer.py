@@ -1,4 +1,4 @@
-"""Base classes of the layers: a convolution prepared before `torch.compile`, and its branches."""
+"""Base classes of layers and branches, whose tables are made before `torch.compile` traces."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from sphere_ops.precision import get_product_precision
 
 
 class Layer(nn.Module):
-    """A sum of branches on one pair of grids, through one pair of Fourier transforms.
+    """Sum of branches on one pair of grids, through one pair of Fourier transforms.
 
-    Its tables must exist before `torch.compile` traces it: they are made with the layer.
+    Tables must exist before `torch.compile` traces the layer. The constructor makes them.
 
     Attributes:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        grid_out: grid of the output.
-        spec: description of the convolution.
-        combine_real: filter weights to those of the real symbols, (k', k).
-        combine_imag: filter weights to those of the imaginary symbols, (k', k).
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        grid_out: Grid of the output.
+        spec: Description of the convolution.
+        combine_real: Matrix from filter weights to those of the real symbols, (k', k).
+        combine_imag: Matrix from filter weights to those of the imaginary symbols, (k', k).
     """
 
     combine_real: Tensor
@@ -52,7 +52,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply to x of shape (b, c, nlat, nlon), any floating-point type."""
+        """Apply the layer to x of shape (b, c, nlat, nlon), any floating-point type."""
         check_on_grid(x, self.grid)
         if x.dim() != 4:
             raise ValueError(
@@ -60,7 +60,8 @@ class Layer(nn.Module):
             )
         if x.shape[1] != self.in_channels:
             raise ValueError(
-                f"input of {x.shape[1]} channels; the layer was built for {self.in_channels}"
+                f"input of {x.shape[1]} channels; expected {self.in_channels}, the in_channels of "
+                "the layer"
             )
         dtype = working_dtype(x)
         branches = list(self.summands())
@@ -74,7 +75,7 @@ class Layer(nn.Module):
         return f"{self.in_channels}, {self.out_channels}, {grids}"
 
     def _prepare(self, lmax: int, filters: Iterable[Filter]) -> None:
-        """Describe the convolution, and make what tracing may not make."""
+        """Set the spec, and make the tables that must exist before tracing."""
         self.spec = ConvolutionSpec(self.grid, self.grid_out, lmax, tuple(filters))
         self._tables = table_set(self.spec.name)
         layouts(self.spec, current().latitude)
@@ -82,17 +83,17 @@ class Layer(nn.Module):
         if self.spec.filters:
             s = local_symbols(self.spec, current().latitude)
             combine_real, combine_imag = s.combine_real, s.combine_imag
-        # Of numbers 1, 0 and −1: exact in every type, and on the device of the weights.
+        # Entries are 1, 0 and −1, exact in every type; buffers follow the device of the weights.
         self.register_buffer("combine_real", combine_real, persistent=False)
         self.register_buffer("combine_imag", combine_imag, persistent=False)
 
     def _convolve(self, x: Tensor, kappa: Tensor | None, weights: list[Tensor]) -> Tensor:
-        """Sum of the branches on x (b, c, nlat, nlon), in the type of x.
+        """Return the sum of the branches on x (b, c, nlat, nlon), in the type of x.
 
         Args:
-            x: input of any floating-point type.
-            kappa: matrices of all degrees, (lmax, c, o); None without any.
-            weights: weights of the filters of every branch that has some, (o, c, k).
+            x: Input of any floating-point type.
+            kappa: Matrices of all degrees, (lmax, c, o); None if no branch has any.
+            weights: Filter weights of every branch with filters, (o, c, k).
         """
         dtype = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -104,7 +105,7 @@ class Layer(nn.Module):
             y, *_ = convolve(
                 x.to(dtype),
                 (x.new_empty(0) if kappa is None else kappa).to(dtype).contiguous(),
-                w_real.to(dtype),  # of no branch: the type of x still
+                w_real.to(dtype),  # without local branches it still has the type of x
                 w_imag.to(dtype),
                 self.spec.name,
                 get_product_precision(),
@@ -112,22 +113,22 @@ class Layer(nn.Module):
         return y.to(x.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Drop the tables made for the device and dtype that the layer leaves."""
+        """Drop the tables of the previous device and dtype when the layer is moved."""
         super()._apply(fn, recurse)
         self._tables.follow(fn)
         return self
 
 
 class Branch(Layer):
-    """One linear operator of a block: matrices of degrees, local filters, or both.
+    """Linear operator of a block: a matrix per degree, local filters, or both.
 
-    A subclass sets its weights, and returns what it consists of from `degree_matrices`,
-    `filter_weights` or both. See the docstring of `sphere_ops.branches`.
+    A subclass creates its weights, and implements `degree_matrices`, `filter_weights` or both. See
+    the docstring of `sphere_ops.branches`.
 
     Attributes:
-        lmax: degrees that have matrices, exclusive; 0 without any.
-        filter: settings that identify the local filters; None without any.
-        k: number of the filters.
+        lmax: Degrees with a matrix, exclusive; 0 if there are none.
+        filter: Settings that identify the local filters; None if there are none.
+        k: Number of filters.
         changes_grid: True if the output may be on another grid.
     """
 
@@ -146,8 +147,8 @@ class Branch(Layer):
         super().__init__(in_channels, out_channels, grid, grid_out)
         if not self.changes_grid and self.grid_out != grid:
             raise ValueError(
-                f"a {type(self).__name__} from {grid} to {grid_out}: its output stays on the grid "
-                "of the input; use the spectral or the integral branch to change it"
+                f"{type(self).__name__} from {grid} to {grid_out}; expected an output on the grid "
+                "of the input: use the spectral or the integral branch to change the grid"
             )
         self.lmax, self.filter = lmax, filter
         self._prepare(lmax, [] if filter is None else [filter])
@@ -158,44 +159,47 @@ class Branch(Layer):
         return [self]
 
     def degree_matrices(self) -> Tensor:
-        """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""
+        """Return the matrices of all degrees, (lmax, c, o).
+
+        Complex matrices have the shape (lmax, 2c, 2o), of real and imaginary parts.
+        """
         raise NotImplementedError
 
     def filter_weights(self, dtype: torch.dtype) -> Tensor:
-        """Weights of the filters in a type, (o, c, k)."""
+        """Return the weights of the filters in a type, (o, c, k)."""
         raise NotImplementedError
 
     def reset_parameters(self) -> None:
-        """Draw new weights, with which the output has about the variance of the input."""
+        """Draw new weights with which the output has about the variance of the input."""
         raise NotImplementedError
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
-    """In what x is computed: float64 for float64, float32 for all others."""
+    """Return the type of computation: float64 if x has that type, else float32."""
     if not x.is_floating_point():
         raise ValueError(f"input of type {x.dtype}; expected a real floating-point type")
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _sum_of_matrices(matrices: list[Tensor], channels: int) -> Tensor | None:
-    """Sum of the degree matrices of several branches, whose lmax may differ."""
+    """Return the sum of the degree matrices of several branches, whose lmax may differ."""
     if len(matrices) < 2:
         return matrices[0] if matrices else None
-    if any(m.shape[1] != channels for m in matrices):  # of real and imaginary parts
+    if any(m.shape[1] != channels for m in matrices):  # some have real and imaginary parts
         matrices = [m if m.shape[1] != channels else _doubled(m) for m in matrices]
     lmax = max(len(m) for m in matrices)
     return torch.stack([pad(m, (0, 0, 0, 0, 0, lmax - len(m))) for m in matrices]).sum(dim=0)
 
 
 def _doubled(matrices: Tensor) -> Tensor:
-    """Real matrices (lmax, c, o) as those of real and imaginary parts, (lmax, 2c, 2o)."""
+    """Convert real matrices (lmax, c, o) to those of real and imaginary parts, (lmax, 2c, 2o)."""
     zero = torch.zeros_like(matrices)
     rows = torch.cat((matrices, zero), dim=2), torch.cat((zero, matrices), dim=2)
     return torch.cat(rows, dim=1)
 
 
 def _symbol_weights(weight: Tensor, combine: Tensor) -> Tensor:
-    """Weights of the symbols from those of the filters: (o, c, k) to (k'·o, c)."""
-    # No matrix product: autocast would round it, in a backward pass inside its context.
+    """Return the weights (k'·o, c) of the symbols from those of the filters, (o, c, k)."""
+    # Not a matrix product: in a backward pass inside its context, autocast would round it.
     mixed = (combine.to(weight)[:, None, None] * weight).sum(dim=-1)  # (k', o, c)
     return mixed.flatten(0, 1)

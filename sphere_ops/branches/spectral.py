@@ -1,4 +1,4 @@
-"""The spectral branch: a global convolution, one matrix for every degree."""
+"""Spectral branch: a global convolution with one channel matrix per degree."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from sphere_ops.grid import Grid, whole_number
 
 
 class SpectralConv(Branch):
-    """The global branch: every degree's coefficients mixed by a matrix of their own.
+    """Global branch: the coefficients of each degree are multiplied by a channel matrix.
 
     Args:
-        in_channels: number of input channels, c.
-        out_channels: number of output channels, o.
-        grid: grid of the input.
-        lmax: degrees kept, exclusive.
-        complex: complex weights; the layer then commutes with rotations about the axis only.
-        grid_out: grid of the output; the input's if not given.
-        device: device of the weights.
-        dtype: type of the weights.
+        in_channels: Number of input channels, c.
+        out_channels: Number of output channels, o.
+        grid: Grid of the input.
+        lmax: Degrees kept, exclusive.
+        complex: True for complex weights; the layer then commutes only with rotations about the
+            axis.
+        grid_out: Grid of the output; that of the input if not given.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Attributes:
-        weight: (o, c, lmax), or (o, c, lmax, 2) if complex. It starts real either way.
+        weight: Weights, (o, c, lmax), or (o, c, lmax, 2) if complex. Initial values are real.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class SpectralConv(Branch):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw real weights, with which the output has about the variance of the input."""
+        """Draw real weights with which the output has about the variance of the input."""
         weight = torch.randn_like(self.weight[..., 0] if self.complex else self.weight)
         weight /= math.sqrt(self.in_channels)
         if self.complex:
@@ -61,8 +62,8 @@ class SpectralConv(Branch):
         self.weight.copy_(weight)
 
     def degree_matrices(self) -> Tensor:
-        """Matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) of real and imaginary parts."""
-        # A layer on a coarser grid may share a weight that has degrees beyond its own.
+        """Return the matrices of all degrees, (lmax, c, o), or (lmax, 2c, 2o) if complex."""
+        # A layer on a coarser grid may share a weight with more degrees than its lmax.
         weight = self.weight[:, :, : self.lmax]
         if not self.complex:
             return weight.permute(2, 1, 0)

@@ -1,4 +1,4 @@
-"""Products on zonal wavenumbers.
+"""Matrix products on zonal wavenumbers.
 
 Layout, Legendre and banded products, plan, and the custom operation.
 May import `sphere_ops.kernels` and what that imports.

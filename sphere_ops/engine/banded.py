@@ -1,4 +1,4 @@
-"""Banded matrices over latitude, one per wavenumber, as batched products of their blocks."""
+"""Banded matrices over latitude, one per wavenumber, applied as batched products of blocks."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BLOCK = 8  # output rows of a block: measured best of 8, 16 and 32 for bands of 5 to 9 rows
-_TINY = 1e-30  # relative to order one; below it products would be denormal
+_BLOCK = 8  # output rows of a block: measured fastest of 8, 16 and 32 for bands of 5 to 9 rows
+_TINY = 1e-30  # values are of order 1; products of smaller ones would be denormal
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How the rows of both grids are cut in the same number of blocks.
+    """Partition of the rows of both grids into the same number of blocks.
 
     Attributes:
-        count: blocks of a wavenumber.
-        rows_in: input rows from one block to the next.
-        rows_out: output rows of a block.
-        offset: input rows that a block reads before its own.
-        window: input rows that a block reads.
-        offset_t: output rows that a block of input rows reads before its own, transposed.
-        window_t: output rows that a block of input rows reads, transposed.
+        count: Number of blocks per wavenumber.
+        rows_in: Input rows per block.
+        rows_out: Output rows per block.
+        offset: Number of input rows that a block reads before its own.
+        window: Number of input rows that a block reads.
+        offset_t: Number of output rows that a block reads before its own in the transposed product.
+        window_t: Number of output rows that a block reads in the transposed product.
     """
 
     count: int
@@ -36,7 +36,7 @@ class Blocks:
 
     @staticmethod
     def of(first_row: Tensor, band: int, nlat_in: int) -> Blocks:
-        """Cut bands that start at first_row (nlat_out,) and are `band` rows wide."""
+        """Return the blocks for bands that start at first_row (nlat_out,), `band` rows wide."""
         nlat_out = len(first_row)
         count = max(1, round(nlat_out / _BLOCK))
         common = [d for d in range(1, count + 4) if nlat_in % d == 0 and nlat_out % d == 0]
@@ -46,7 +46,7 @@ class Blocks:
         block_out = torch.arange(nlat_out) // rows_out
         offset = int((block_out * rows_in - first_row).max())
         window = int((first_row + band - block_out * rows_in).max()) + offset
-        # Transposed: input row r is read by the output rows whose band holds it.
+        # Transposed product: input row r is read by the output rows whose band contains it.
         row = (first_row[:, None] + torch.arange(band)).flatten()
         reader = torch.arange(nlat_out)[:, None].expand(-1, band).flatten()
         start = (row // rows_in) * rows_out
@@ -56,24 +56,26 @@ class Blocks:
 
     @property
     def halo_in(self) -> int:
-        """Rows that windows reach beyond the input rows of the first or last wavenumber."""
+        """Number of rows by which windows exceed the input rows of the outer wavenumbers."""
         return max(0, self.offset, self.window - self.rows_in - self.offset)
 
     @property
     def halo_out(self) -> int:
-        """Rows that transposed windows reach beyond the output rows of the first or last one."""
+        """Number of rows by which transposed windows exceed the output rows."""
         return max(0, self.offset_t, self.window_t - self.rows_out - self.offset_t)
 
 
 @dataclass(frozen=True)
 class Banded:
-    """K banded matrices per wavenumber, that act on rows of the layout of `ZonalLayout`.
+    """Banded matrices of K filters per wavenumber, which act on rows of a `ZonalLayout`.
 
     Attributes:
-        matrix: (orders·count, rows_out, window·K), column r·K + j for input row r, filter j.
-        transposed: (orders·count, rows_in·K, window_t), row r·K + j.
-        blocks: the cut.
-        k: filters.
+        matrix: Blocks, (orders·count, rows_out, window·K); column r·K + j for input row r, filter
+            j.
+        transposed: Blocks of the transposed product, (orders·count, rows_in·K, window_t); row
+            r·K + j.
+        blocks: Partition of the rows into blocks.
+        k: Number of filters.
     """
 
     matrix: Tensor
@@ -85,7 +87,7 @@ class Banded:
     def of(
         values: Tensor, first_row: Tensor, blocks: Blocks, dtype: torch.dtype, device: torch.device
     ) -> Banded | None:
-        """Arrange symbols (K, nlat_out, band, orders) in blocks; None where there are none."""
+        """Arrange symbols (K, nlat_out, band, orders) in blocks; return None if K is 0."""
         k, nlat_out, band, orders = values.shape
         if k == 0:
             return None
@@ -113,13 +115,13 @@ class Banded:
         )
 
     def apply(self, v: Tensor, first: int, out: Tensor, add: bool, sign: float) -> None:
-        """Out (+)= sign · Σ_j A_j v_j for the wavenumbers from `first` on.
+        """Compute out (+)= sign · Σ_j A_j v_j for the wavenumbers from `first` on.
 
         Args:
-            v: (rows, k·o) contiguous; its row 0 is `offset` rows before those of order `first`.
-            first: the first wavenumber.
-            out: (orders', padded_out, o) contiguous.
-            add: add to out instead of overwriting it.
+            v: Input, (rows, k·o) contiguous; row 0 is `offset` rows before those of order `first`.
+            first: First wavenumber.
+            out: Output, (orders', padded_out, o) contiguous.
+            add: True to add to out instead of overwriting it.
             sign: 1 or −1.
         """
         b = self.blocks
@@ -128,12 +130,12 @@ class Banded:
         )
 
     def apply_transposed(self, y: Tensor, first: int, out: Tensor, sign: float) -> None:
-        """Out = sign · A_jᵀ y for the wavenumbers from `first` on.
+        """Compute out = sign · A_jᵀ y for the wavenumbers from `first` on.
 
         Args:
-            y: (rows, o) contiguous; its row 0 is `offset_t` rows before those of order `first`.
-            first: the first wavenumber.
-            out: (orders', padded_in, k·o) contiguous.
+            y: Input, (rows, o) contiguous; row 0 is `offset_t` rows before those of order `first`.
+            first: First wavenumber.
+            out: Output, (orders', padded_in, k·o) contiguous.
             sign: 1 or −1.
         """
         b = self.blocks
@@ -154,7 +156,7 @@ def _windowed_product(
     add: bool,
     sign: float,
 ) -> None:
-    """Products of blocks with overlapping windows of v, which are views of it."""
+    """Multiply blocks by overlapping windows of v, which are views of it."""
     o = out.shape[-1]
     target = out.view(-1, matrix.shape[1], o)
     batch = len(target)

@@ -1,8 +1,8 @@
-"""The sum of all branches as one differentiable operation between two Fourier transforms.
+"""Sum of all branches as one differentiable operation between two Fourier transforms.
 
     x --rfft--> Z;  Y[m] = P_mᵀ κ P_m q Z[m] + Σ_k a_k[m] Z[m] W_k;  Y --irfft--> y
 
-Everything between the transforms is a batched matrix product per wavenumber. The transforms are
+Between the transforms there are only batched matrix products per wavenumber. The transforms are
 unitary, so that the backward pass is the same pipeline with transposed tables.
 """
 
@@ -30,19 +30,22 @@ from sphere_ops.precision import product_dtype, products
 def convolve(
     x: Tensor, kappa: Tensor, w_real: Tensor, w_imag: Tensor, name: str, precision: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum of all branches.
+    """Compute the sum of all branches.
 
     Args:
-        x: (b, c, nlat, nlon), float32 or float64.
-        kappa: spectral weights (lmax, c, o) or, complex, (lmax, 2c, 2o); empty without the branch.
-        w_real: weights of the real symbols, (k·o, c); empty without any.
-        w_imag: weights of the imaginary symbols, (k·o, c); empty without any.
-        name: of the spec.
-        precision: of the products, from `sphere_ops.precision`; the transforms keep that of x.
+        x: Input, (b, c, nlat, nlon), float32 or float64.
+        kappa: Spectral weights, (lmax, c, o), or (lmax, 2c, 2o) if complex; empty without a
+            spectral branch.
+        w_real: Weights of the real symbols, (k·o, c); empty if there are none.
+        w_imag: Weights of the imaginary symbols, (k·o, c); empty if there are none.
+        name: Name of the spec.
+        precision: Precision of the products, from `sphere_ops.precision`; the transforms keep that
+            of x.
 
     Returns:
-        y (b, o, nlat_out, nlon_out), and what the backward pass needs of the input: with local
-        branches its wavenumbers, with a spectral one its coefficients; empty without.
+        Output y (b, o, nlat_out, nlon_out), and two tensors for the backward pass: the wavenumbers
+        of the input, empty without local branches, and its spherical harmonic coefficients, empty
+        without a spectral branch.
     """
     dtype = product_dtype(x.dtype, precision)
     spec = spec_from_json(name)
@@ -90,14 +93,25 @@ def convolve_backward(
     name: str,
     precision: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `convolve` by x, kappa, w_real and w_imag, from its results but the first."""
+    """Return the gradients of `convolve` with respect to x, kappa, w_real and w_imag.
+
+    Args:
+        dy: Gradient of the output y.
+        z: Second result of `convolve`.
+        coeffs: Third result of `convolve`.
+        kappa: Argument of `convolve`.
+        w_real: Argument of `convolve`.
+        w_imag: Argument of `convolve`.
+        name: Argument of `convolve`.
+        precision: Argument of `convolve`.
+    """
     spec = spec_from_json(name)
     t = tables(spec, z.dtype, dy.device, current().latitude)
     kappa_z, w_real_z, w_imag_z = kappa.to(z.dtype), w_real.to(z.dtype), w_imag.to(z.dtype)
     dyz = to_wavenumbers(dy, t.layout_out, z.dtype)
     channels = max(z.shape[-1], coeffs.shape[-1])  # one of them may be empty, (0,)
     dz = z.new_empty(2, len(dy), t.layout_in.total, channels)
-    dkappa = torch.empty_like(kappa)  # it is empty without a spectral branch
+    dkappa = torch.empty_like(kappa)  # empty without a spectral branch
     with products(precision, dy.device):
         if spec.lmax:
             spectral = spectral_products(spec, z.dtype, dy.device, current().latitude)
@@ -128,7 +142,7 @@ def _(
 def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
     _, kappa, w_real, w_imag, ctx.name, ctx.precision = inputs
     ctx.save_for_backward(*output[1:], kappa, w_real, w_imag)
-    ctx.set_materialize_grads(False)  # of z and coeffs nobody asks for one
+    ctx.set_materialize_grads(False)  # z and coeffs never have a gradient
 
 
 def _backward(ctx, dy: Tensor | None, *_):  # type: ignore[no-untyped-def]
@@ -141,7 +155,7 @@ def _backward(ctx, dy: Tensor | None, *_):  # type: ignore[no-untyped-def]
 
 convolve.register_autograd(_backward, setup_context=_setup_context)
 
-for _device_type in ("cpu", "cuda"):  # precision is set by `precision` alone, backward too
+for _device_type in ("cpu", "cuda"):  # only `precision` sets the precision, forward and backward
     convolve.register_autocast(_device_type, torch.float32)
     convolve_backward.register_autocast(_device_type, torch.float32)
 

@@ -1,11 +1,13 @@
-"""The layout in which every branch is a batched matrix product, and those products.
+"""Layout of wavenumbers in which every branch is a batched matrix product, and its transforms.
 
-A field (b, c, h, w) becomes Z (2, b, rows, c): real and imaginary part first, then for each
-wavenumber its nlat rows one after another, channels innermost. Mixing channels is then one large
-matrix product, and the rows of a wavenumber are a matrix for the products over latitude. Rows are
-padded per wavenumber to a multiple of the row block, and `halo` rows stand before the first and
-after the last wavenumber, so that the overlapping windows of a banded product are a view with one
-stride: what they reach beyond their wavenumber meets zeros of the table.
+A field (b, c, h, w) becomes Z (2, b, rows, c). The first dimension is real and imaginary part. The
+rows are the nlat rows of each wavenumber, one wavenumber after the other. Channels are innermost.
+Mixing channels is then one large matrix product, and the rows of a wavenumber are a matrix for the
+products over latitude.
+
+Rows are padded per wavenumber to a multiple of the row block, and there are `halo` rows before the
+first and after the last wavenumber. The overlapping windows of a banded product are then a view
+with one stride. Rows of a window beyond its wavenumber are multiplied by zeros of the table.
 """
 
 from __future__ import annotations
@@ -23,15 +25,15 @@ from sphere_ops.parallel.partition import Orders, Shard
 
 @dataclass(frozen=True)
 class ZonalLayout:
-    """Where the rows of each wavenumber lie in the layout.
+    """Positions of the rows of each wavenumber in the layout.
 
     Attributes:
-        nlat: rows of the grid.
-        nlon: columns of the grid.
-        per_rank: wavenumbers of every rank.
-        shard: this rank.
-        padded: rows per wavenumber, at least nlat; those beyond nlat are zero.
-        halo: rows before the first and after the last wavenumber.
+        nlat: Number of rows of the grid.
+        nlon: Number of columns of the grid.
+        per_rank: Wavenumbers of every rank.
+        shard: This rank.
+        padded: Number of rows per wavenumber, at least nlat; those beyond nlat are zero.
+        halo: Number of rows before the first and after the last wavenumber.
     """
 
     nlat: int
@@ -43,7 +45,7 @@ class ZonalLayout:
 
     @property
     def own(self) -> Orders:
-        """Wavenumbers of this rank: those that the layout holds."""
+        """Wavenumbers of this rank, which the layout holds."""
         return self.per_rank[self.shard.rank]
 
     @property
@@ -58,41 +60,45 @@ class ZonalLayout:
 
     @property
     def north(self) -> int:
-        """Rows of the northern hemisphere, the equator included."""
+        """Number of rows of the northern hemisphere, including the equator."""
         return (self.nlat + 1) // 2
 
     @property
     def own_rows(self) -> int:
-        """Number of rows of the grid that this rank has between layers."""
+        """Number of rows of the grid that this rank holds between layers."""
         return self.shard.n_rows(self.nlat)
 
     @property
     def mirrored(self) -> bool:
-        """Whether this rank has the mirror image of each of its rows."""
+        """True if this rank holds the mirror image of each of its rows."""
         return self.own_rows == self.nlat
 
     @property
     def total(self) -> int:
-        """Rows of all wavenumbers and both halos."""
+        """Number of rows of all wavenumbers and both halos."""
         return self.orders * self.padded + 2 * self.halo
 
     def body(self, z: Tensor) -> Tensor:
-        """The rows of the grid in z (..., total, c), as a view (..., orders, nlat, c)."""
+        """Return the rows of the grid in z (..., total, c), as a view (..., orders, nlat, c)."""
         inner = z[..., self.halo : self.total - self.halo, :]
         return inner.unflatten(-2, (self.orders, self.padded))[..., : self.nlat, :]
 
 
-# Complex numbers of a slab of rows that are transformed and transposed together: while they are in
-# a core's cache. Three to four times as fast at 256×512 as two passes over the whole field.
+# Complex numbers of a slab of rows that fits in a core's cache. Each slab is transformed and
+# transposed together: 3 to 4 times as fast at 256×512 as two passes over the whole field.
 _SLAB = 1 << 18
 _PAD = 8
 
 
 def to_wavenumbers(x: Tensor, layout: ZonalLayout, dtype: torch.dtype | None = None) -> Tensor:
-    """Fourier transform of the rows of x (b, c, h, w), unitary, in the layout (2, b, rows, c).
+    """Return the unitary Fourier transform of the rows of x (b, c, h, w), (2, b, rows, c).
 
-    The transform runs in the precision of x, its result is kept in `dtype` if that is given. In a
-    mesh x has own rows of all wavenumbers, the result all rows of own ones.
+    In a mesh, x has this rank's rows, and the result has all rows of this rank's wavenumbers.
+
+    Args:
+        x: Field, (b, c, h, w); the transform has its precision.
+        layout: Layout of the result.
+        dtype: Type of the result; that of x if not given.
     """
     b, c = x.shape[:2]
     z = x.new_empty(2, b, layout.total, c, dtype=dtype)
@@ -114,14 +120,14 @@ def to_wavenumbers(x: Tensor, layout: ZonalLayout, dtype: torch.dtype | None = N
 
 
 def to_rows(y: Tensor, layout: ZonalLayout) -> Tensor:
-    """Inverse of `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
+    """Invert `to_wavenumbers`: y (2, b, rows, c) to a field (b, c, h, w), at least float32."""
     b, c, m = y.shape[1], y.shape[3], layout.all_orders
     sources = wavenumbers_to_rows(layout.body(y), layout.nlat, layout.per_rank, layout.shard)
     dtype = torch.promote_types(y.dtype, torch.float32)
     x = y.new_empty(b, c, layout.own_rows, layout.nlon, dtype=dtype)
     for bs, hs in _slabs(y.device, b, c, layout):
         shape = (bs.stop - bs.start, m, hs.stop - hs.start, c)
-        # Some numbers more in each row: lines of a power of two apart would share cache sets.
+        # Padding in each row: lines at a stride of a power of two would share cache sets.
         padded = torch.empty(
             *shape[:2], shape[2] * c + _PAD, dtype=dtype.to_complex(), device=y.device
         )
@@ -136,12 +142,12 @@ def to_rows(y: Tensor, layout: ZonalLayout) -> Tensor:
 
 
 def slab_lines(device: torch.device, line: int) -> int:
-    """Lines of so many complex numbers each to transform or transpose together."""
+    """Return the number of lines, of `line` complex numbers each, to process together."""
     return max(1, _SLAB // max(1, line)) if prefers_small_blocks(device) else sys.maxsize
 
 
 def _slabs(device: torch.device, b: int, c: int, layout: ZonalLayout) -> list[tuple[slice, slice]]:
-    """Ranges of fields and of rows to transform together."""
+    """Return the ranges of fields and of rows to transform together."""
     if not prefers_small_blocks(device):
         return [(slice(0, b), slice(0, layout.own_rows))]
     row = max(1, c * layout.all_orders)

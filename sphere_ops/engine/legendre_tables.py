@@ -1,9 +1,9 @@
-"""Tables of Legendre functions, cut by parity and in blocks of orders, and the products with them.
+"""Tables of Legendre functions by parity and block of orders, and products with them.
 
-P_lm is even about the equator where l − m is even and odd where it is odd, so that sums and
-differences of the hemispheres serve half the degrees each. A `fold` holds them by the parity of
-the degrees that they contribute to: [l mod 2, order, northern row, ...]. Orders are taken in
-blocks, so that the degrees below a block's first order are never touched.
+P_lm is even about the equator if l − m is even, and odd if l − m is odd. The sum of the hemispheres
+thus contributes to half the degrees, their difference to the other half. A `fold` holds both,
+sorted by the parity of these degrees: [l mod 2, order, northern row, ...]. Orders are grouped in
+blocks, so that degrees below the first order of a block are skipped.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sphere_ops.kernels.legendre import Function, legendre
 from sphere_ops.parallel.partition import Orders, split_evenly
 
 _ORDERS_PER_BLOCK, _MOST_LARGE_BLOCKS = 32, 4
-_TINY = 1e-30  # below it products would be denormal
+_TINY = 1e-30  # products of smaller values would be denormal
 
 
 @dataclass(frozen=True)
 class Part:
-    """Legendre functions of a block of orders, of the degrees of one parity.
+    """Legendre functions of a block of orders and of the degrees of one parity.
 
     Attributes:
-        degrees: slice of the degrees, step 2.
-        index: first index of a fold that these functions act on.
-        table: (orders, degrees, northern rows).
+        degrees: Slice of the degrees, step 2.
+        index: Index along the first dimension of a fold on which these functions act.
+        table: Values, (orders, degrees, northern rows).
     """
 
     degrees: slice
@@ -43,9 +43,9 @@ class Part:
         """Compute c_lm = Σ_h P_lm(h) w_h z_m(h).
 
         Args:
-            folded: (2, orders, northern rows, n).
-            coeffs: (degrees, orders, n), is overwritten.
-            weights: (northern rows,); 1 if not given.
+            folded: Fold, (2, orders, northern rows, n).
+            coeffs: Output, (degrees, orders, n), overwritten.
+            weights: Weights w, (northern rows,); 1 if not given.
         """
         bmm_into(self._weighted(weights), folded[self.index], coeffs.transpose(0, 1))
 
@@ -55,10 +55,10 @@ class Part:
         """Compute z_m(h) = w_h Σ_l P_lm(h) c_lm.
 
         Args:
-            coeffs: (degrees, orders, n).
-            folded: (2, orders, northern rows, n); these degrees' part is overwritten.
-            weights: (northern rows,); 1 if not given.
-            add: add to what is there instead.
+            coeffs: Coefficients, (degrees, orders, n).
+            folded: Output, (2, orders, northern rows, n); the part of these degrees is overwritten.
+            weights: Weights w, (northern rows,); 1 if not given.
+            add: True to add to the output instead of overwriting it.
         """
         table = self._weighted(weights).mT
         bmm_into(table, coeffs.transpose(0, 1), folded[self.index], add=add)
@@ -69,12 +69,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive orders, and their degrees from the first of the orders on.
+    """Tables of consecutive orders, for all degrees from the lowest order on.
 
     Attributes:
-        slots: positions of the orders among those kept.
-        lowest: the first order.
-        parts: the degrees of each parity.
+        slots: Positions of the orders among those of this rank.
+        lowest: Lowest order of the block.
+        parts: Tables of each parity.
     """
 
     slots: slice
@@ -87,9 +87,10 @@ class LegendreTables:
     """Legendre functions on a grid.
 
     Attributes:
-        blocks: blocks of the orders kept.
-        quadrature: 2π q of the northern rows, (north,).
-        equator: (north,): ½ on an equator row, which is its own mirror image, 1 elsewhere.
+        blocks: Blocks of the orders of this rank.
+        quadrature: Quadrature weights 2π q of the northern rows, (north,).
+        equator: Factors of the northern rows, (north,): ½ on an equator row, which is its own
+            mirror image, 1 elsewhere.
     """
 
     blocks: tuple[Block, ...]
@@ -98,14 +99,14 @@ class LegendreTables:
 
 
 def fold(rows: Tensor, lowest: int) -> Tensor:
-    """Sums and differences of rows and their mirror images.
+    """Return sums and differences of rows and their mirror images.
 
     Args:
-        rows: (orders, nlat, ...), consecutive orders.
-        lowest: the first order.
+        rows: Rows of consecutive orders, (orders, nlat, ...).
+        lowest: Lowest order.
 
     Returns:
-        (2, orders, northern rows, ...). A row on the equator is counted twice.
+        Fold, (2, orders, northern rows, ...). A row on the equator is counted twice.
     """
     north = (rows.shape[1] + 1) // 2
     top, bottom = rows[:, :north], rows[:, rows.shape[1] - north :].flip(1)
@@ -118,12 +119,12 @@ def fold(rows: Tensor, lowest: int) -> Tensor:
 
 
 def unfold(folded: Tensor, lowest: int, rows: Tensor) -> None:
-    """Write the rows whose even and odd parts are given.
+    """Compute rows from their even and odd parts.
 
     Args:
-        folded: (2, orders, northern rows, ...), consecutive orders.
-        lowest: the first order.
-        rows: (orders, nlat, ...), is overwritten.
+        folded: Fold of consecutive orders, (2, orders, northern rows, ...).
+        lowest: Lowest order.
+        rows: Output, (orders, nlat, ...), overwritten.
     """
     north = folded.shape[2]
     south = rows.shape[1] - north
@@ -135,7 +136,7 @@ def unfold(folded: Tensor, lowest: int, rows: Tensor) -> None:
 
 
 def order_blocks(orders: Orders, device: torch.device) -> list[tuple[slice, int]]:
-    """Blocks of consecutive orders: their slots among `orders`, and the first order of each."""
+    """Return blocks of consecutive orders: slots among `orders`, and the lowest order of each."""
     blocks = []
     for there, here in orders.slots():
         count = max(1, round((there.stop - there.start) / _ORDERS_PER_BLOCK))
@@ -155,7 +156,7 @@ def legendre_tables(
     device: torch.device,
     function: Function,
 ) -> LegendreTables:
-    """Tables of a grid, built in float64 and kept in dtype on the device."""
+    """Build tables of a grid in float64, and store them in dtype on the device."""
     north = (grid.nlat + 1) // 2
     blocks = []
     for slots, lowest in order_blocks(orders, device):

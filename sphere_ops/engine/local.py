@@ -1,4 +1,4 @@
-"""The local branches on wavenumbers: channels mixed for every symbol, then a banded product."""
+"""Local branches on wavenumbers: a channel product for every symbol, then a banded product."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from sphere_ops.engine.products import (
     split_to_size,
 )
 
-# Elements of a mixed chunk, which exists once: what a core's cache holds, or 1 GiB of a GPU.
+# Elements of a chunk after the channel product, of which one exists at a time: a CPU core's cache,
+# or 1 GiB of a GPU.
 _CHUNK, _LARGE_CHUNK = 1 << 20, 1 << 28
 
 
 def _chunks(
     t: Tables, columns: int, out: Tensor, layout: ZonalLayout
 ) -> list[tuple[int, int, bool]]:
-    """Ranges of orders to mix together, and whether the output is there already.
+    """Return ranges of orders to process together, and True where to add to existing output.
 
-    Few orders without a spectral branch do not get a range of their own: their output
-    (2, b, total, o) is set to zero, to be added to like the others.
+    If the orders beyond the spectral branch are fewer than a chunk, they do not get a range of
+    their own. Their output (2, b, total, o) is set to zero, and added to like that of the others.
     """
     orders = t.layout_in.orders
     spectral = t.spectral
@@ -40,10 +41,10 @@ def _chunks(
 
 
 def add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) -> None:
-    """Add the local branches to y where the spectral branch wrote, and write y elsewhere.
+    """Add the local branches to y for orders of the spectral branch, and overwrite y elsewhere.
 
-    A real symbol maps real to real and imaginary to imaginary part; an imaginary one maps real to
-    imaginary, and imaginary to minus real.
+    A real symbol maps the real part to the real and the imaginary to the imaginary part. An
+    imaginary symbol maps the real part to the imaginary, and the imaginary to minus the real part.
     """
     if t.blocks is None:
         return
@@ -73,7 +74,7 @@ def add_local(t: Tables, z: Tensor, w_real: Tensor, w_imag: Tensor, y: Tensor) -
 def local_backward(
     t: Tables, z: Tensor, dy: Tensor, w_real: Tensor, w_imag: Tensor, dz: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the local branches: dz is added to, those of the weights are returned."""
+    """Add the gradient of the local branches to dz, and return those of w_real and w_imag."""
     wide = torch.promote_types(z.dtype, torch.float32)  # sums over all rows and wavenumbers
     dw_real, dw_imag = torch.zeros_like(w_real, dtype=wide), torch.zeros_like(w_imag, dtype=wide)
     if t.blocks is None:
@@ -103,7 +104,7 @@ def local_backward(
                     flat = dv.view(-1, w.shape[0])
                     torch.addmm(target, flat, w, beta=float(written), out=target)
                     written = True
-                    # An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
+                    # An order m > 0 represents −m too; 0 and the Nyquist order are self-conjugate.
                     for order in single:
                         dv[order].mul_(0.5)
                     dw += channel_matmul_weight_gradient(flat, z[part, b, inner])

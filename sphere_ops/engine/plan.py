@@ -1,4 +1,4 @@
-"""What a convolution consists of: its branches, and the tables that follow from their settings."""
+"""Description of a convolution, and the tables that follow from it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sphere_ops.parallel.partition import Orders, Shard
 
 @dataclass(frozen=True)
 class ConvolutionSpec(Spec):
-    """Description of a convolution, but for its weights and channels.
+    """Description of a convolution without its weights and channels.
 
     Attributes:
-        grid: of the input.
-        grid_out: of the output.
-        lmax: degrees of the spectral branch, exclusive; 0 without one.
-        filters: of the local branches, in the order of their weights.
+        grid: Grid of the input.
+        grid_out: Grid of the output.
+        lmax: Degrees of the spectral branch, exclusive; 0 without a spectral branch.
+        filters: Filters of the local branches, in the order of their weights.
     """
 
     grid: Grid
@@ -35,14 +35,14 @@ class ConvolutionSpec(Spec):
 
     @property
     def orders(self) -> int:
-        """Wavenumbers that either grid needs; on different grids those that both can hold."""
+        """Number of wavenumbers: with local branches those of both grids, else `mmax`."""
         nlon, nlon_out = self.grid.nlon, self.grid_out.nlon
         held = nlon // 2 + 1 if nlon == nlon_out else (min(nlon, nlon_out) + 1) // 2
         return held if self.filters else self.mmax
 
     @property
     def mmax(self) -> int:
-        """Orders of the spectral branch, exclusive; those below the Nyquist order."""
+        """Number of orders of the spectral branch, which are below the Nyquist order."""
         return min(self.lmax, (min(self.grid.nlon, self.grid_out.nlon) + 1) // 2)
 
     @property
@@ -51,22 +51,22 @@ class ConvolutionSpec(Spec):
         return (self.grid_out.nlon / self.grid.nlon) ** 0.5
 
     def own_orders(self, shard: Shard) -> Orders:
-        """The wavenumbers of one rank."""
+        """Return the wavenumbers of one rank."""
         return shard.orders(self.orders, self.mmax)
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """All constants of a convolution in one dtype on one device, for the wavenumbers of one rank.
+    """Constants of a convolution in one dtype on one device, for the wavenumbers of one rank.
 
     Attributes:
-        layout_in: layout of the input.
-        layout_out: layout of the output.
-        self_conjugate: slots of the wavenumbers 0 and nlon / 2, which have no complex conjugate.
-        spectral: number of the wavenumbers, the first, that a spectral branch writes.
-        real: the real symbols of the local branches.
-        imag: the imaginary ones.
-        blocks: how their bands are cut.
+        layout_in: Layout of the input.
+        layout_out: Layout of the output.
+        self_conjugate: Slots of the wavenumbers 0 and nlon / 2, which are their own conjugates.
+        spectral: Number of leading wavenumbers to which the spectral branch contributes.
+        real: Real symbols of the local branches; None if there are none.
+        imag: Imaginary symbols of the local branches; None if there are none.
+        blocks: Blocks of the banded matrices; None without local branches.
     """
 
     layout_in: ZonalLayout
@@ -80,23 +80,23 @@ class Tables:
 
 @in_table_set
 def local_symbols(spec: ConvolutionSpec, shard: Shard) -> Symbols:
-    """Symbols of all local branches of a convolution side by side, of one rank, float64."""
+    """Return the symbols of all local branches, concatenated, for one rank, float64."""
     of = spec.grid, spec.grid_out, spec.own_orders(shard)
     return stack([_filter_symbols(f, *of) for f in spec.filters])
 
 
 @shared
 def _filter_symbols(f: Filter, grid: Grid, grid_out: Grid, orders: Orders) -> Symbols:
-    """Symbols of one branch; the filters, which are whole on every rank, are not kept."""
+    """Return the symbols of one branch; its filters, for all orders on every rank, are freed."""
     return symbols(f.sample(grid, grid_out), orders)
 
 
 @in_table_set
 def layouts(spec: ConvolutionSpec, shard: Shard) -> tuple[ZonalLayout, ZonalLayout, Blocks | None]:
-    """Rows of input and output, and how the bands of the local branches are cut."""
+    """Return the layouts of input and output, and the blocks of the local branches."""
     grid, grid_out = spec.grid, spec.grid_out
     for of in (grid, grid_out):
-        shard.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
+        shard.rows(of.nlat)  # raises early if there are fewer rows than ranks
     per_rank = tuple(spec.own_orders(other) for other in shard.all())
     if not spec.filters:
         layout_in = ZonalLayout(grid.nlat, grid.nlon, per_rank, shard, grid.nlat, 0)
@@ -119,7 +119,7 @@ def layouts(spec: ConvolutionSpec, shard: Shard) -> tuple[ZonalLayout, ZonalLayo
 def spectral_products(
     spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard
 ) -> SpectralProducts:
-    """The spectral branch, shared by all layers with the same spec."""
+    """Return the products of the spectral branch, shared by all layers with the same spec."""
     of = spec.lmax, spec.own_orders(shard).below(spec.mmax), dtype, device
     tables_in, tables_out = (legendre_tables(grid, *of, "P") for grid in (spec.grid, spec.grid_out))
     return SpectralProducts(tables_in, tables_out, spec.scale)
@@ -127,7 +127,7 @@ def spectral_products(
 
 @in_table_set
 def tables(spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard) -> Tables:
-    """Constants of a convolution, shared by all layers with the same spec."""
+    """Return the constants of a convolution, shared by all layers with the same spec."""
     grid, orders = spec.grid, spec.own_orders(shard)
     layout_in, layout_out, blocks = layouts(spec, shard)
     alone = [0] + [grid.nlon // 2] * (grid.nlon % 2 == 0)

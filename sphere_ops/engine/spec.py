@@ -1,4 +1,4 @@
-"""Descriptions of what an operation computes, as text that means the same in another process."""
+"""Descriptions of operations as JSON text, valid in every process."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from sphere_ops.kernels.filters import Filter
 
 
 class Spec:
-    """Base of the frozen dataclasses that describe operations.
+    """Base class of the frozen dataclasses that describe operations.
 
     Attributes:
-        name: JSON text of the whole description, the argument of the operation.
+        kinds: Subclasses by name.
+        name: JSON text of the description, an argument of the operation.
     """
 
     kinds: ClassVar[dict[str, type]] = {}
     name: str
 
     def __init_subclass__(cls) -> None:
-        """Make the subclass known to `spec_from_json`."""
+        """Register the subclass for `spec_from_json`."""
         Spec.kinds[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        """Write the name."""
+        """Set the name."""
         object.__setattr__(self, "name", json.dumps(_encoded(self)))
 
 
@@ -37,7 +38,7 @@ def spec_from_json(name: str) -> Any:
 
 
 def _encoded(value: Any) -> Any:
-    """A data class or tuple as [kind, values]; numbers, text and None as they are."""
+    """Convert a dataclass or tuple to [kind, values]; keep numbers, text and None."""
     if isinstance(value, tuple):
         return ["tuple", [_encoded(v) for v in value]]
     if is_dataclass(value):

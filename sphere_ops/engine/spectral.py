@@ -1,4 +1,4 @@
-"""The spectral branch on wavenumbers: Legendre products around a channel matrix per degree."""
+"""Spectral branch on wavenumbers: Legendre products around a channel matrix per degree."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sphere_ops.parallel.partition import Orders
 
 @dataclass(frozen=True)
 class SpectralProducts:
-    """Legendre functions of input and output grid, and the products with them.
+    """Legendre tables of input and output grid, and the products with them.
 
     Attributes:
-        analysis: tables of the input grid.
-        synthesis: tables of the output grid.
-        scale: factor applied to the output when nlon changes.
+        analysis: Tables of the input grid.
+        synthesis: Tables of the output grid.
+        scale: Factor applied to the output when nlon changes.
     """
 
     analysis: LegendreTables
@@ -39,12 +39,13 @@ class SpectralProducts:
         """Apply the branch.
 
         Args:
-            z: (2, b, orders, nlat, c), in a `ZonalLayout` whose first orders are those kept.
-            kappa: weights (lmax, c, o) or, complex, (lmax, 2c, 2o).
-            y: (2, b, orders, nlat_out, o); its rows of the orders kept are overwritten.
+            z: Input, (2, b, orders, nlat, c), in a `ZonalLayout` whose first orders are those of
+                the tables.
+            kappa: Weights, (lmax, c, o), or (lmax, 2c, 2o) if complex.
+            y: Output, (2, b, orders, nlat_out, o); rows of the tables' orders are overwritten.
 
         Returns:
-            Coefficients of all blocks one after another, (rows, c), for `backward`.
+            Coefficients of all blocks, concatenated, (rows, c), for `backward`.
         """
         b, c = z.shape[1], z.shape[4]
         pairs = sum(math.prod(p.table.shape[:2]) for x in self.analysis.blocks for p in x.parts)
@@ -60,13 +61,14 @@ class SpectralProducts:
         return coeffs
 
     def backward(self, coeffs: Tensor, dy: Tensor, kappa: Tensor, dz: Tensor) -> Tensor:
-        """Write the gradient by z to dz, and return that by kappa in at least float32.
+        """Write the gradient of z to dz, and return that of kappa in at least float32.
 
         Args:
-            coeffs: result of `forward`.
-            dy: (2, b, orders, nlat_out, o).
-            kappa: weights of `forward`.
-            dz: (2, b, orders, nlat, c); its rows of the orders kept are overwritten.
+            coeffs: Result of `forward`.
+            dy: Gradient of the output, (2, b, orders, nlat_out, o).
+            kappa: Weights of `forward`.
+            dz: Gradient of the input, (2, b, orders, nlat, c); rows of the tables' orders are
+                overwritten.
         """
         dkappa = torch.zeros_like(kappa, dtype=torch.promote_types(kappa.dtype, torch.float32))
         weights = self.analysis.quadrature * self.scale
@@ -85,7 +87,7 @@ class SpectralProducts:
     def _blocks(
         self, coeffs: Tensor, b: int
     ) -> Iterator[tuple[Block, list[tuple[Part, Part, Tensor]]]]:
-        """Blocks, with the parts of both grids and their coefficients, (l, m, b, 2, c)."""
+        """Yield blocks, with the parts of both grids and their coefficients, (l, m, b, 2, c)."""
         first, c = 0, coeffs.shape[1]
         for here, there in zip(self.analysis.blocks, self.synthesis.blocks, strict=True):
             parts = []
@@ -98,25 +100,25 @@ class SpectralProducts:
 
 
 def coefficient_rows(orders: Orders, lmax: int, b: int, device: torch.device) -> int:
-    """Rows of the coefficients that `SpectralProducts.forward` returns."""
+    """Return the number of rows of the coefficients that `SpectralProducts.forward` returns."""
     blocks = order_blocks(orders, device)
     return 2 * b * sum((slots.stop - slots.start) * (lmax - low) for slots, low in blocks)
 
 
 def _rows(z: Tensor, block: Block) -> Tensor:
-    """Rows of the orders of a block in z (2, b, orders, h, c), as a view (m, h, b, 2, c)."""
+    """Return the rows of a block in z (2, b, orders, h, c), as a view (m, h, b, 2, c)."""
     return z[:, :, block.slots].permute(2, 3, 1, 0, 4)
 
 
 def _mix(coeffs: Tensor, kappa: Tensor) -> Tensor:
-    """Mix the channels of every degree: (l, m, b, 2, c) to (l, m, b, 2, o)."""
+    """Multiply the channels of every degree by kappa: (l, m, b, 2, c) to (l, m, b, 2, o)."""
     l, m, b, _, c = coeffs.shape
     mixed = channel_matmul(_by_degree(coeffs, kappa.shape[1]), kappa)
     return mixed.view(l, m, b, 2, kappa.shape[2] * c // kappa.shape[1])
 
 
 def _mix_weight_gradient(a: Tensor, d: Tensor, kappa: Tensor, from_zero: bool) -> Tensor:
-    """Gradient of `_mix` by kappa. An order m > 0 stands for −m too, order 0 for itself."""
+    """Return the gradient of kappa in `_mix`. An order m > 0 represents −m too."""
     x, dy = _by_degree(a, kappa.shape[1]), _by_degree(d, kappa.shape[2])
     gradient = 2 * channel_matmul_weight_gradient(x, dy)
     if from_zero:

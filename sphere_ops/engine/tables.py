@@ -1,9 +1,9 @@
-"""Tables that live as long as a layer that needs them.
+"""Cache of tables, freed with the last layer that uses them.
 
-An operation names its tables by a spec, so that a graph that holds it means the same in another
-process, and by dtype and device of its input, which need not be those of a layer's weights. So
-tables cannot be buffers. Layers of one spec hold one `TableSet` instead: deleting the last of them
-frees it, and moving one drops what was made for where it was.
+An operation refers to its tables by a spec, so that a graph is valid in another process, and by the
+dtype and device of its input, which may differ from those of the layer's weights. Tables therefore
+cannot be buffers. Layers with the same spec share one `TableSet` instead. It is freed with the last
+of these layers. Moving a layer drops the tables of its previous device and dtype.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ T = TypeVar("T")
 
 
 class TableSet:
-    """Tables of one spec, made when they are asked for.
+    """Tables of one spec, made at their first use.
 
     Attributes:
-        name: name of the spec.
-        made: tables by the function that made them and its arguments.
+        name: Name of the spec.
+        made: Tables by the function that made them and its arguments.
     """
 
     def __init__(self, name: str) -> None:
-        """Start without tables."""
+        """Create an empty set."""
         self.name = name
         self.made: dict[tuple[Callable[..., Any], tuple[Hashable, ...]], Any] = {}
 
     def follow(self, move: Callable[[Tensor], Tensor]) -> None:
-        """Drop what a layer leaves that moves to another device or converts to another dtype.
+        """Drop the tables that a layer no longer uses after a change of device or dtype.
 
-        What it needs there is made at its next call.
+        The next call of the layer makes the new tables.
 
         Args:
-            move: function that the layer applies to its tensors.
+            move: Function that the layer applies to its tensors.
         """
         probe = torch.empty(0, dtype=torch.float32)
         moved = move(probe)
@@ -57,7 +57,7 @@ class TableSet:
                     self.made.pop(key, None)
 
     def __reduce__(self) -> tuple[Callable[[str], TableSet], tuple[str]]:
-        """Copies and pickles of a layer share the tables of their process."""
+        """Reduce to the name, so that copies and unpickled layers share tables in a process."""
         return table_set, (self.name,)
 
 
@@ -65,19 +65,19 @@ _sets: WeakValueDictionary[str, TableSet] = WeakValueDictionary()
 
 
 def table_set(name: str) -> TableSet:
-    """Return the tables of a spec, for a layer to hold."""
+    """Return the table set of a spec, for a layer to keep alive."""
     found = _sets.get(name)
     if found is None:
         found = _sets[name] = TableSet(name)
     return found
 
 
-# A backward pass or a graph may outlive its layers, or a graph may be loaded without them.
+# A backward pass or a graph may outlive its layers, and a graph may be loaded without layers.
 _without_layer = lru_cache(maxsize=4)(table_set)
 
 
 def in_table_set(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Keep the results of a function of a spec, and of hashable arguments, in its `TableSet`."""
+    """Cache a function of a spec and of hashable arguments in the `TableSet` of the spec."""
 
     @wraps(function)
     def call(spec: S, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -92,7 +92,7 @@ def in_table_set(function: Callable[Concatenate[S, P], T]) -> Callable[Concatena
 
 
 def shared(function: Callable[P, T]) -> Callable[P, T]:
-    """Return the object that an earlier call with the same arguments made, while it lives."""
+    """Cache results of a function by its arguments, as long as they are referenced elsewhere."""
     alive: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""Spherical harmonic transforms of scalars and vectors, vector calculus, spectra.
+"""Spherical harmonic transforms of scalars and vectors, vector calculus, power spectra.
 
 May import `sphere_ops.engine` and what that imports.
 """

@@ -1,8 +1,8 @@
 """Fourier transforms of scalar fields to and from folds of their hemispheres.
 
-Without local branches the rows of each hemisphere need not be kept: they are folded before the
-Fourier transform and unfolded after it, slab by slab while a cache holds a slab. A rank that lacks
-the mirror images of its rows takes the exchange of a layer instead, and folds after it.
+Without local branches the rows of each hemisphere need not be kept. They are folded before the
+Fourier transform and unfolded after it, in slabs that fit in a cache. A rank without the mirror
+images of its rows uses the exchange of a layer instead, and folds after it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _PAD = 8
 
 
 def to_fold(x: Tensor, layout: ZonalLayout, weights: Tensor, norm: Norm) -> Tensor:
-    """Fourier coefficients of weighted fields, folded as `legendre_tables.fold` does.
+    """Return Fourier coefficients of weighted fields, folded as by `legendre_tables.fold`.
 
     Args:
-        x: (n, nlat, nlon), at least one field; in a mesh own rows.
-        layout: layout of the grid.
-        weights: weights of northern rows and their mirror images, (north,).
+        x: Fields, (n, nlat, nlon), at least one; in a mesh this rank's rows.
+        layout: Layout of the grid.
+        weights: Weights of northern rows and their mirror images, (north,).
         norm: "forward" divides by nlon.
 
     Returns:
-        (2, orders, north, n) complex; in a mesh own orders of all rows.
+        (2, orders, north, n) complex; in a mesh this rank's orders of all rows.
     """
     n, nlat, nlon = x.shape
     shape = 2, layout.orders, layout.north, n
@@ -59,16 +59,19 @@ def to_fold(x: Tensor, layout: ZonalLayout, weights: Tensor, norm: Norm) -> Tens
 
 
 def from_fold(folded: Tensor, layout: ZonalLayout, weights: Tensor | None, norm: Norm) -> Tensor:
-    """Fields of folded Fourier coefficients; adjoint of `to_fold` but for its weights and norm.
+    """Return fields of folded Fourier coefficients.
+
+    Adjoint of `to_fold`, except for its weights and its norm.
 
     Args:
-        folded: (2, orders, north, n) complex; in a mesh own orders of all rows.
-        layout: layout of the grid.
-        weights: weights of northern rows and their mirror images, (north,); 1 if not given.
+        folded: Coefficients, (2, orders, north, n) complex; in a mesh this rank's orders of all
+            rows.
+        layout: Layout of the grid.
+        weights: Weights of northern rows and their mirror images, (north,); 1 if not given.
         norm: "backward" divides by nlon.
 
     Returns:
-        (n, nlat, nlon); in a mesh own rows.
+        (n, nlat, nlon); in a mesh this rank's rows.
     """
     _, orders, north, n = folded.shape
     nlat, nlon = layout.nlat, layout.nlon
@@ -98,9 +101,10 @@ def contract_latitude(tables: Sequence[LegendreTables], folded: Tensor, out: Ten
     """Compute the Legendre coefficients of each function, c_lm = Σ_h P_lm(h) z_m(h).
 
     Args:
-        tables: tables of the functions of latitude.
-        folded: (2, orders, north, n) complex, from `to_fold`.
-        out: (functions, n, lmax, orders) complex, is overwritten; 0 for degrees below the order.
+        tables: Tables of the functions of latitude.
+        folded: Coefficients from `to_fold`, (2, orders, north, n) complex.
+        out: Output, (functions, n, lmax, orders) complex, overwritten; 0 for degrees below the
+            order.
     """
     real = torch.view_as_real(folded).flatten(3)  # (2, m, h, 2n)
     for of, coeffs in zip(tables, out, strict=True):
@@ -119,9 +123,10 @@ def contract_degrees(tables: Sequence[LegendreTables], coeffs: Tensor, folded: T
     """Sum over the functions: z_m(h) = Σ_l P_lm(h) c_lm.
 
     Args:
-        tables: tables of the functions of latitude.
-        coeffs: (functions, n, lmax, orders) complex; degrees below the order do not count.
-        folded: (2, orders, north, n) complex, is overwritten.
+        tables: Tables of the functions of latitude.
+        coeffs: Coefficients, (functions, n, lmax, orders) complex; degrees below the order are
+            ignored.
+        folded: Output, (2, orders, north, n) complex, overwritten.
     """
     real = torch.view_as_real(folded).flatten(3)  # (2, m, h, 2n)
     for f, (of, values) in enumerate(zip(tables, coeffs, strict=True)):
@@ -139,12 +144,12 @@ def contract_degrees(tables: Sequence[LegendreTables], coeffs: Tensor, folded: T
 
 
 def _mirrored(lines: slice, nlat: int) -> slice:
-    """Rows that mirror northern ones, from north to south."""
+    """Return the rows that mirror the given northern ones, from north to south."""
     return slice(nlat - lines.stop, nlat - lines.start)
 
 
 def _inverse(spectrum: Tensor, nlon: int, norm: Norm) -> Tensor:
-    """Rows (..., nlon) of their Fourier coefficients (..., orders); missing ones are 0."""
+    """Return rows (..., nlon) of Fourier coefficients (..., orders); missing orders are 0."""
     orders = spectrum.shape[-1]
     full = spectrum.new_empty(*spectrum.shape[:-1], nlon // 2 + 1)
     full[..., :orders] = spectrum
@@ -155,7 +160,7 @@ def _inverse(spectrum: Tensor, nlon: int, norm: Norm) -> Tensor:
 def _padded(like: Tensor, kept: int, *shape: int) -> Tensor:
     """Allocate a tensor whose first `kept` dimensions have padding between their elements.
 
-    Lines that lie a power of two apart would share cache sets.
+    Lines at a stride of a power of two would share cache sets.
     """
     inner = torch.Size(shape[kept:]).numel()
     return like.new_empty(*shape[:kept], inner + _PAD)[..., :inner].unflatten(-1, shape[kept:])

@@ -1,7 +1,7 @@
-"""Analysis and synthesis as differentiable operations; mutual adjoints but for weights.
+"""Analysis and synthesis as differentiable operations, adjoint to each other up to weights.
 
-Both are opaque to `torch.compile`: one call in its graph, and inside it the batched products of
-`legendre_tables` between two Fourier transforms.
+Each is a Fourier transform and the batched products of `legendre_tables`. `torch.compile` treats
+it as one opaque call in its graph.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TransformSpec(Spec):
 
     @property
     def layout(self) -> ZonalLayout:
-        """Layout of the grid's rows for these orders."""
+        """Layout of the rows of the grid for these orders."""
         return _layout(self, current().latitude)
 
 
@@ -50,14 +50,14 @@ def _layout(spec: TransformSpec, shard: Shard) -> ZonalLayout:
 
 
 def analyse(x: Tensor, spec: TransformSpec) -> Tensor:
-    """Coefficients of fields by each function of latitude.
+    """Return the coefficients of fields for each function of latitude.
 
     Args:
-        x: (..., nlat, nlon), float32 or float64; in a mesh own rows.
-        spec: of the transform.
+        x: Fields, (..., nlat, nlon), float32 or float64; in a mesh this rank's rows.
+        spec: Description of the transform.
 
     Returns:
-        (functions, ..., lmax, mmax) complex; in a mesh own orders.
+        (functions, ..., lmax, mmax) complex; in a mesh this rank's orders.
     """
     flat = x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
     coeffs = _analyse(flat, spec.name, False)
@@ -66,14 +66,14 @@ def analyse(x: Tensor, spec: TransformSpec) -> Tensor:
 
 
 def synthesise(coeffs: Tensor, spec: TransformSpec) -> Tensor:
-    """Fields of coefficients, summed over the functions of latitude.
+    """Return the fields of coefficients, summed over the functions of latitude.
 
     Args:
-        coeffs: (functions, ..., lmax, mmax) complex; in a mesh own orders.
-        spec: of the transform.
+        coeffs: Coefficients, (functions, ..., lmax, mmax) complex; in a mesh this rank's orders.
+        spec: Description of the transform.
 
     Returns:
-        (..., nlat, nlon) real; in a mesh own rows.
+        (..., nlat, nlon) real; in a mesh this rank's rows.
     """
     n = math.prod(coeffs.shape[1:-2])
     flat = coeffs.reshape(len(spec.functions), n, *coeffs.shape[-2:])
@@ -83,11 +83,11 @@ def synthesise(coeffs: Tensor, spec: TransformSpec) -> Tensor:
 
 @torch.library.custom_op("sphere_ops::analyse", mutates_args=())
 def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
-    """Analysis of x (n, nlat, nlon), or the adjoint of synthesis: (f, n, lmax, mmax, 2)."""
+    """Apply analysis or the adjoint of synthesis to x (n, nlat, nlon): (f, n, lmax, mmax, 2)."""
     spec = spec_from_json(name)
     layout, orders = spec.layout, spec.layout.own
     out = x.new_empty(len(spec.functions), len(x), spec.lmax, orders.count, 2)
-    if not len(x):  # torch refuses the Fourier transform of nothing
+    if not len(x):  # torch refuses the Fourier transform of an empty tensor
         return out
     tables = _tables(spec, orders, x.dtype, x.device)
     weights = tables[0].equator if adjoint else tables[0].equator * tables[0].quadrature
@@ -100,7 +100,7 @@ def _analyse(x: Tensor, name: str, adjoint: bool) -> Tensor:
 
 @torch.library.custom_op("sphere_ops::synthesise", mutates_args=())
 def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
-    """Synthesis of coeffs (f, n, lmax, mmax, 2), or the adjoint of analysis: (n, nlat, nlon)."""
+    """Apply synthesis or the adjoint of analysis to (f, n, lmax, mmax, 2): (n, nlat, nlon)."""
     spec = spec_from_json(name)
     layout, orders, n = spec.layout, spec.layout.own, coeffs.shape[1]
     if not n:
@@ -118,15 +118,15 @@ def _synthesise(coeffs: Tensor, name: str, adjoint: bool) -> Tensor:
 def _tables(
     spec: TransformSpec, orders: Orders, dtype: torch.dtype, device: torch.device
 ) -> list[LegendreTables]:
-    """Tables of the functions of latitude, for some orders."""
+    """Return the tables of the functions of latitude for some orders."""
     of = spec.grid, spec.lmax, orders, dtype, device
     return [legendre_tables(*of, function) for function in spec.functions]
 
 
 def _counted(spec: TransformSpec, like: Tensor) -> Tensor:
-    """How often each own order counts in the real inner product, (orders, 1, 1).
+    """Return the factor of each of this rank's orders in the real inner product, (orders, 1, 1).
 
-    An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
+    It is 2 for an order m > 0, which represents −m too, and 1 for 0 and the Nyquist order.
     """
     nlon, orders = spec.grid.nlon, spec.layout.own
     count = like.new_full((orders.count, 1, 1), 2.0)
@@ -164,6 +164,6 @@ def _synthesise_backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
 _analyse.register_autograd(_analyse_backward, setup_context=_setup_context)
 _synthesise.register_autograd(_synthesise_backward, setup_context=_setup_context)
 
-for _device_type in ("cpu", "cuda"):  # transforms stay in float32, their gradients too
+for _device_type in ("cpu", "cuda"):  # under autocast, transforms and gradients stay in float32
     _analyse.register_autocast(_device_type, torch.float32)
     _synthesise.register_autocast(_device_type, torch.float32)

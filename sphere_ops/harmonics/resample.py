@@ -1,4 +1,4 @@
-"""Fields from one grid to another: spherical harmonics, or a phase shift along the rows."""
+"""Resampling of fields to another grid, by spherical harmonics or by a phase shift along rows."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from sphere_ops.parallel.fields import check_on_grid
 def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) -> Tensor:
     """Sample a field on another grid by its spherical harmonics.
 
-    Exact for fields that both grids can hold; finer structure is dropped, so that nothing aliases.
-    A grid that differs only in its first longitude is a rotation about the axis: the rows are
-    shifted in phase, which is exact for all wavenumbers below nlon / 2 and drops no degree.
+    Exact for fields that both grids resolve. Finer structure is dropped, so that nothing aliases.
+    Grids that differ only in their first longitude are rotations of each other about the axis. The
+    rows are then shifted in phase, which is exact for all wavenumbers below nlon / 2 and drops no
+    degree.
 
     Args:
-        x: (..., nlat, nlon) on `grid`, any unit.
-        grid: of x.
-        grid_out: where x is wanted.
-        lmax: degrees kept, exclusive; by default all that both grids hold exactly, and
-            everything where the grids differ only in their first longitude.
+        x: Field, (..., nlat, nlon) on `grid`, any unit.
+        grid: Grid of x.
+        grid_out: Grid of the output.
+        lmax: Degrees kept, exclusive. By default all that both grids hold exactly, or all degrees
+            if the grids differ only in their first longitude.
 
     Returns:
-        (..., nlat_out, nlon_out), in the unit of x.
+        Field on `grid_out`, (..., nlat_out, nlon_out), in the unit of x.
 
     Raises:
-        ValueError: if x is not on its grid, or one of the grids cannot hold lmax degrees.
+        ValueError: If x is not on its grid, or one of the grids cannot hold lmax degrees.
     """
     shift = grid_out.first_longitude - grid.first_longitude
     if lmax is None and grid_out.is_rotation_of(grid):
@@ -50,14 +51,14 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
 
 @lru_cache(maxsize=8)
 def _transforms(grid: Grid, grid_out: Grid, lmax: int) -> tuple[RealSHT, InverseRealSHT]:
-    """Transforms of the last pairs of grids, which own their tables."""
+    """Return the transforms of a pair of grids; cached, because they own their tables."""
     return RealSHT(grid, lmax, lmax), InverseRealSHT(grid_out, lmax, lmax)
 
 
 def _shifted(x: Tensor, degrees: float) -> Tensor:
-    """Sample the rows of a field so many degrees further east.
+    """Sample the rows of a field at longitudes shifted eastward by some degrees.
 
-    At the wavenumber nlon / 2, of which a row holds the cosine alone, that part is sampled.
+    At the wavenumber nlon / 2 a row holds the cosine only, and only the cosine is sampled.
     """
     spectrum = torch.fft.rfft(x)  # (..., h, m)
     angle = torch.arange(spectrum.shape[-1], dtype=torch.float64) * math.radians(degrees)

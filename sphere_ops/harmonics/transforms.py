@@ -1,8 +1,8 @@
-"""Spherical harmonic transforms of scalars and of tangential vectors, and what follows from them.
+"""Spherical harmonic transforms of scalars and of tangential vectors, and vector calculus.
 
-Coefficients are orthonormal with the Condon-Shortley phase, as in torch-harmonics: a real field is
-f(θ, λ) = Σ_m Σ_{l ≥ m} c_lm P_lm(cos θ) e^{imλ} over both signs of m, of which only m ≥ 0 is kept.
-In a mesh a rank has its own rows of fields, and of coefficients its own orders, in `orders`.
+Coefficients are orthonormal with the Condon-Shortley phase, as in torch-harmonics. A real field is
+f(θ, λ) = Σ_m Σ_{l ≥ |m|} c_lm P_lm(cos θ) e^{imλ} over both signs of m; only m ≥ 0 is stored.
+In a mesh a rank holds its own rows of fields, and its own orders (`orders`) of coefficients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sphere_ops.parallel.partition import Orders
 
 
 class _Transform(nn.Module):
-    """The grid, the truncation and the check of both that all transforms share."""
+    """Base class of the transforms: grid, truncation, and the checks of both."""
 
     functions: tuple[Function, ...] = ("P",)
 
@@ -35,7 +35,7 @@ class _Transform(nn.Module):
         if not 1 <= lmax <= grid.nlat:
             raise ValueError(
                 f"lmax {lmax} on the grid {grid}; expected 1 to {grid.nlat} (exclusive degrees; "
-                "more cannot be told apart on its rows)"
+                "its rows resolve no more)"
             )
         if not 1 <= mmax <= min(lmax, grid.nlon // 2 + 1):
             raise ValueError(
@@ -48,15 +48,15 @@ class _Transform(nn.Module):
 
     @property
     def orders(self) -> Orders:
-        """The orders of the coefficients that this process has: all, unless it is in a mesh."""
+        """Orders of the coefficients on this rank; all of them without a mesh."""
         return current().latitude.orders(self.mmax)
 
     def _analyse(self, x: Tensor) -> Tensor:
-        """In float64 for float64, else in float32, under autocast too."""
+        """Analyse x in float64 if it has that type, else in float32; autocast has no effect."""
         check_on_grid(x, self.grid)
         if not x.is_floating_point():
             raise ValueError(
-                f"a field of type {x.dtype}; expected a real floating-point one: convert it first"
+                f"field of type {x.dtype}; expected a real floating-point type: convert it first"
             )
         return transform.analyse(x if x.dtype == torch.float64 else x.float(), self._spec)
 
@@ -76,7 +76,7 @@ class _Transform(nn.Module):
             )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Drop the tables made for the device and dtype that the transform leaves."""
+        """Drop the tables of the previous device and dtype when the transform is moved."""
         super()._apply(fn, recurse)
         self._tables.follow(fn)
         return self
@@ -89,17 +89,17 @@ class _Transform(nn.Module):
 class RealSHT(_Transform):
     """Analysis of a real field: (..., nlat, nlon) -> (..., lmax, mmax) complex.
 
-    c_lm = 2π Σ_h q_h P_lm(h) X_m(h), with X the Fourier coefficients of each row. Exact where the
-    field is band-limited and the grid's quadrature exact: see `Grid.exact_lmax`.
+    c_lm = 2π Σ_h q_h P_lm(h) X_m(h), with X the Fourier coefficients of each row. Exact if the
+    field is band-limited and the quadrature of the grid is exact: see `Grid.exact_lmax`.
 
     Args:
-        grid: grid of the field.
-        lmax: degrees kept, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders kept, exclusive; those of lmax below the Nyquist order if not given.
+        grid: Grid of the field.
+        lmax: Degrees kept, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders kept, exclusive; those of lmax below the Nyquist order if not given.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform x of shape (..., nlat, nlon), float64 in float64, all others in float32."""
+        """Transform x (..., nlat, nlon), in float64 if it has that type, else in float32."""
         return self._analyse(x)[0]
 
 
@@ -107,9 +107,9 @@ class InverseRealSHT(_Transform):
     """Synthesis of a real field: (..., lmax, mmax) complex -> (..., nlat, nlon).
 
     Args:
-        grid: grid of the field.
-        lmax: degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
+        grid: Grid of the field.
+        lmax: Degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
             given.
     """
 
@@ -126,9 +126,9 @@ class RealVectorSHT(_Transform):
     components (v_θ, v_λ), southward and eastward; coefficients (s, t).
 
     Args:
-        grid: grid of the field.
-        lmax: degrees kept, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders kept, exclusive; those of lmax below the Nyquist order if not given.
+        grid: Grid of the field.
+        lmax: Degrees kept, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders kept, exclusive; those of lmax below the Nyquist order if not given.
     """
 
     functions = ("dP/dθ", "mP/sinθ")
@@ -147,9 +147,9 @@ class InverseRealVectorSHT(_Transform):
     """Synthesis of a tangential vector field: the inverse of `RealVectorSHT`.
 
     Args:
-        grid: grid of the field.
-        lmax: degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
-        mmax: orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
+        grid: Grid of the field.
+        lmax: Degrees of the coefficients, exclusive; `grid.exact_lmax` if not given.
+        mmax: Orders of the coefficients, exclusive; those of lmax below the Nyquist order if not
             given.
     """
 
@@ -181,16 +181,16 @@ def inverse_laplacian(coeffs: Tensor, radius: float = 1.0) -> Tensor:
 def wind_from_vorticity_divergence(
     inverse: InverseRealVectorSHT, vorticity: Tensor, divergence: Tensor, radius: float
 ) -> Tensor:
-    """Wind of given vorticity and divergence: Helmholtz's theorem.
+    """Return the wind of given vorticity and divergence, by Helmholtz's theorem.
 
     Args:
-        inverse: the transform, on the grid where the wind is wanted.
-        vorticity: coefficients (..., lmax, mmax), s⁻¹.
-        divergence: coefficients (..., lmax, mmax), s⁻¹.
-        radius: of the sphere, m.
+        inverse: Transform on the grid of the wind.
+        vorticity: Coefficients (..., lmax, mmax), s⁻¹.
+        divergence: Coefficients (..., lmax, mmax), s⁻¹.
+        radius: Radius of the sphere, m.
 
     Returns:
-        (..., 2, nlat, nlon): eastward and northward wind, m s⁻¹.
+        Eastward and northward wind, (..., 2, nlat, nlon), m s⁻¹.
     """
     potentials = torch.stack((divergence, -vorticity), dim=-3)
     south, east = inverse(inverse_laplacian(potentials) * radius).unbind(-3)
@@ -200,12 +200,12 @@ def wind_from_vorticity_divergence(
 def vorticity_divergence_from_wind(
     analysis: RealVectorSHT, wind: Tensor, radius: float
 ) -> tuple[Tensor, Tensor]:
-    """Vorticity and divergence of a wind.
+    """Return the vorticity and divergence of a wind.
 
     Args:
-        analysis: the transform, on the grid of the wind.
-        wind: (..., 2, nlat, nlon), eastward and northward, m s⁻¹.
-        radius: of the sphere, m.
+        analysis: Transform on the grid of the wind.
+        wind: Eastward and northward wind, (..., 2, nlat, nlon), m s⁻¹.
+        radius: Radius of the sphere, m.
 
     Returns:
         Coefficients of vorticity and of divergence, both (..., lmax, mmax), s⁻¹.
@@ -217,15 +217,15 @@ def vorticity_divergence_from_wind(
 
 
 def gradient(inverse: InverseRealVectorSHT, coeffs: Tensor, radius: float = 1.0) -> Tensor:
-    """Gradient of a scalar given by its coefficients.
+    """Return the gradient of a scalar given by its coefficients.
 
     Args:
-        inverse: the transform, on the grid where the gradient is wanted.
-        coeffs: (..., lmax, mmax).
-        radius: of the sphere; the result is per unit of it.
+        inverse: Transform on the grid of the gradient.
+        coeffs: Coefficients, (..., lmax, mmax).
+        radius: Radius of the sphere; derivatives are per unit of it.
 
     Returns:
-        (..., 2, nlat, nlon): eastward and northward derivative.
+        Eastward and northward derivative, (..., 2, nlat, nlon).
     """
     potentials = torch.stack((coeffs, torch.zeros_like(coeffs)), dim=-3)
     south, east = inverse(potentials / radius).unbind(-3)
@@ -233,21 +233,21 @@ def gradient(inverse: InverseRealVectorSHT, coeffs: Tensor, radius: float = 1.0)
 
 
 def power_spectrum(coeffs: Tensor) -> Tensor:
-    """Power per degree, Σ_m |c_lm|² over both signs of m, divided by 4π.
+    """Return the power per degree, Σ_m |c_lm|² over both signs of m, divided by 4π.
 
     The sum over degrees is the area mean of the squared field (Parseval).
 
     Args:
-        coeffs: (..., lmax, mmax), any unit; in a mesh own orders.
+        coeffs: Coefficients, (..., lmax, mmax), any unit; in a mesh this rank's orders.
 
     Returns:
-        (..., lmax), in the unit of the field squared; in a mesh of all orders.
+        Power, (..., lmax), in the unit of the field squared; in a mesh the sum over all orders.
     """
     return sum_orders(coeffs.real.square() + coeffs.imag.square()) / (4 * math.pi)
 
 
 def sum_orders(x: Tensor) -> Tensor:
-    """Sum over the orders of both signs of what is the same for m and −m: (..., m) -> (...)."""
+    """Sum values that are equal for m and −m over orders of both signs: (..., m) -> (...)."""
     mesh = current()
     zero = mesh.latitude.orders(1).count  # the first order is 0 on one rank only
     return mesh.sum_rows(2 * x.sum(dim=-1) - x[..., :zero].sum(dim=-1))

@@ -1,4 +1,4 @@
-"""The integral branch: a kernel on a geodesic disc of fixed angular radius (DISCO)."""
+"""Filters of the integral branch: kernels on a geodesic disc of fixed angular radius (DISCO)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sphere_ops.grid import Grid, whole_number
 from sphere_ops.kernels.filters import BandedFilters, Filter, band_rows
 
 Normalization = Literal["nodal", "modal", "mean", "support", "geometric", "none"]
-# The bases, and of how many numbers their kernel shape may consist.
+# Filter bases, and the allowed lengths of their kernel shape.
 _BASES = {"piecewise linear": (1, 2), "harmonic": (2,), "zernike": (1,), "fourier-bessel": (1, 2)}
 
-# torch-harmonics widens the support by this fraction, against aliasing with the rows' spacing.
+# torch-harmonics widens the support by this fraction, to avoid aliasing with the row spacing.
 _CUTOFF_MARGIN = 1e-3
 
 
@@ -30,7 +30,7 @@ class IntegralFilter(Filter):
     normalization: Normalization
 
     def sample(self, grid: Grid, grid_out: Grid) -> BandedFilters:
-        """See `integral_filters`."""
+        """Return `integral_filters` of these settings."""
         return integral_filters(
             grid,
             grid_out,
@@ -49,17 +49,17 @@ def integral_filters(
     basis_type: str,
     normalization: Normalization = "nodal",
 ) -> BandedFilters:
-    """Filter basis of torch-harmonics, sampled and normalised as its `DiscreteContinuousConvS2`.
+    """Sample and normalise a filter basis as torch-harmonics' `DiscreteContinuousConvS2` does.
 
     The value of filter k at an input point is ψ_k(r, φ) q, with (r, φ) the polar coordinates of
     that point about the output point and q its quadrature weight.
 
     Args:
-        grid: of the input.
-        grid_out: of the output.
-        theta_cutoff: radius of the kernel, radians.
-        kernel_shape: radial (and angular) number of basis functions.
-        basis_type: filter basis of torch-harmonics: "piecewise linear", "harmonic", "zernike" or
+        grid: Grid of the input.
+        grid_out: Grid of the output.
+        theta_cutoff: Radius of the kernel, radians.
+        kernel_shape: Radial (and angular) number of basis functions.
+        basis_type: Filter basis of torch-harmonics: "piecewise linear", "harmonic", "zernike" or
             "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
     """
@@ -88,7 +88,7 @@ def integral_filters(
 
 
 def basis_size(kernel_shape: tuple[int, ...], basis_type: str) -> int:
-    """Number of functions of a filter basis."""
+    """Return the number of functions of a filter basis."""
     from torch_harmonics.filter_basis import get_filter_basis
 
     check_settings(kernel_shape, basis_type, "nodal")
@@ -98,13 +98,16 @@ def basis_size(kernel_shape: tuple[int, ...], basis_type: str) -> int:
 def has_empty_filter(
     grid: Grid, theta_cutoff: float, kernel_shape: tuple[int, ...], basis_type: str
 ) -> bool:
-    """Whether some basis function has no grid point; the settings are as in `integral_filters`."""
+    """Return True if some basis function has no grid point in its support.
+
+    The settings are those of `integral_filters`.
+    """
     from torch_harmonics.filter_basis import get_filter_basis
 
     if basis_size(kernel_shape, basis_type) > grid.nlat * grid.nlon:
         return True
     basis = get_filter_basis(kernel_shape=kernel_shape, basis_type=basis_type)
-    # Points are farthest apart at the equator.
+    # Grid points are farthest apart at the equator.
     row = int((grid.colatitude - math.pi / 2).abs().argmin())
     longitude = 2 * math.pi / grid.nlon * torch.arange(grid.nlon, dtype=torch.float64)
     r, phi = _polar_coordinates(grid.colatitude[row], grid.colatitude[:, None], longitude)
@@ -117,16 +120,16 @@ def has_empty_filter(
 def smallest_cutoff(
     grid: Grid, kernel_shape: tuple[int, ...], basis_type: str, growth: float = 1.02
 ) -> float:
-    """Least radius at which every basis function has a grid point, radians.
+    """Return the smallest radius at which every basis function has a grid point in its support.
 
     Args:
-        grid: of the input.
-        kernel_shape: see `integral_filters`.
-        basis_type: see `integral_filters`.
-        growth: ratio of one radius that is tried to the one before.
+        grid: Grid of the input.
+        kernel_shape: Kernel shape, as in `integral_filters`.
+        basis_type: Filter basis, as in `integral_filters`.
+        growth: Ratio of successive trial radii.
 
     Returns:
-        The radius, to a factor of `growth`; infinity if there is none.
+        Radius in radians, to a factor of `growth`; infinity if there is none.
     """
     cutoff = math.pi / max(grid.nlat, grid.nlon)
     while has_empty_filter(grid, cutoff, kernel_shape, basis_type):
@@ -139,7 +142,7 @@ def smallest_cutoff(
 def check_settings(
     kernel_shape: int | Sequence[int], basis_type: str, normalization: str
 ) -> tuple[int, ...]:
-    """The kernel shape as a tuple, or a ValueError if no filters are named by the settings."""
+    """Return the kernel shape as a tuple, or raise a ValueError if the settings are invalid."""
     if basis_type not in _BASES:
         raise ValueError(f"basis_type {basis_type!r}; expected one of {', '.join(_BASES)}")
     if normalization not in get_args(Normalization):
@@ -163,7 +166,7 @@ def check_settings(
 def _polar_coordinates(
     theta_out: torch.Tensor, theta: torch.Tensor, longitude: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Geodesic distance from (θ_out, 0) and bearing from south over east, in [0, 2π)."""
+    """Return geodesic distance from (θ_out, 0) and bearing from south over east, in [0, 2π)."""
     cos_out, sin_out = torch.cos(theta_out), torch.sin(theta_out)
     cos_in, sin_in = torch.cos(theta), torch.sin(theta)
     x = cos_out * torch.cos(longitude) * sin_in - cos_in * sin_out
@@ -183,7 +186,7 @@ def _normalize(
     isotropic: list[bool],
     eps: float = 1e-9,
 ) -> torch.Tensor:
-    """Scale each filter on each output row by its own discrete integral (or another measure)."""
+    """Scale each filter on each output row by its discrete integral, or as `mode` says."""
     weight = inside * quadrature  # (k, h', band, w)
     if mode == "none":
         return values

@@ -1,10 +1,11 @@
 """Local filters on the rows of a grid, and their symbols: one banded matrix per wavenumber.
 
-A filter gives, for every output row, the weights of the input points around the point of that row
-at longitude 0; the points of the other columns see the same weights, shifted. So a filter is
+For every output row, a filter holds the weights of the input points around the point of that row
+at longitude 0. Points of other columns have the same weights, shifted. A filter is therefore
 diagonal in the wavenumber, Y[h', m] = Σ_h a_m[h', h] X[h, m], with a_m the conjugate Fourier
 transform of its weights over longitude. A filter that is even in longitude has a real symbol, an
-odd one an imaginary symbol; mirror images are combined in pairs so that each symbol is one of both.
+odd one an imaginary symbol. Mirror images are combined in pairs, so that every symbol is purely
+real or purely imaginary.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class BandedFilters:
     """Weights of K filters on the rows near each output row.
 
     Attributes:
-        first_row: first input row of each output row's band, (nlat_out,) int64.
-        values: (K, nlat_out, band, nlon_in) float64; rows beyond the grid hold zeros.
+        first_row: First input row of each output row's band, (nlat_out,) int64.
+        values: Weights, (K, nlat_out, band, nlon_in) float64; rows beyond the grid hold zeros.
     """
 
     first_row: Tensor
@@ -37,15 +38,15 @@ class BandedFilters:
 
 @dataclass(frozen=True)
 class Filter(ABC):
-    """Settings that identify the filters of a local branch; hashable, and numbers and text only.
+    """Settings that identify the filters of a local branch; hashable, with numbers and text only.
 
-    A subclass is known by its name in the specs of operations.
+    Specs of operations refer to a subclass by its name.
     """
 
     kinds: ClassVar[dict[str, type[Filter]]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Make the subclass known."""
+        """Register the subclass."""
         Filter.kinds[cls.__name__] = cls
 
     @abstractmethod
@@ -55,14 +56,14 @@ class Filter(ABC):
 
 @dataclass(frozen=True)
 class Symbols:
-    """Symbols that are purely real or purely imaginary, and how filters combine into them.
+    """Purely real and purely imaginary symbols of K filters.
 
     Attributes:
-        first_row: first input row of each output row's band, (nlat_out,) int64.
-        real: the real symbols, (K_real, nlat_out, band, orders) float64.
-        imag: the imaginary parts of the imaginary ones, (K_imag, nlat_out, band, orders) float64.
-        combine_real: filter weights to real-symbol weights, (K_real, K) float64.
-        combine_imag: filter weights to imaginary-symbol weights, (K_imag, K) float64.
+        first_row: First input row of each output row's band, (nlat_out,) int64.
+        real: Real symbols, (K_real, nlat_out, band, orders) float64.
+        imag: Imaginary parts of the imaginary symbols, (K_imag, nlat_out, band, orders) float64.
+        combine_real: Matrix from filter weights to real-symbol weights, (K_real, K) float64.
+        combine_imag: Matrix from filter weights to imaginary-symbol weights, (K_imag, K) float64.
     """
 
     first_row: Tensor
@@ -73,12 +74,13 @@ class Symbols:
 
 
 def band_rows(grid: Grid, grid_out: Grid, radius: float) -> tuple[Tensor, int]:
-    """Input rows within `radius` (radians) of each output row.
+    """Return the band of input rows within `radius` (radians) of each output row.
+
+    The difference in colatitude never exceeds the geodesic distance, so that points beyond a pole
+    are in the band too.
 
     Returns:
-        The first row of each band, (nlat_out,), and the common number of rows of the bands. A
-        difference in colatitude never exceeds the geodesic distance, so that points beyond a
-        pole are within the band too.
+        First row of each band, (nlat_out,), and the common number of rows of the bands.
     """
     distance = (grid.colatitude[None, :] - grid_out.colatitude[:, None]).abs()
     inside = distance <= radius
@@ -90,24 +92,24 @@ def band_rows(grid: Grid, grid_out: Grid, radius: float) -> tuple[Tensor, int]:
 
 
 def symbols(filters: BandedFilters, orders: Orders) -> Symbols:
-    """Symbols of filters for some wavenumbers.
+    """Return the symbols of filters for some wavenumbers.
 
     Args:
         filters: K filters.
-        orders: wavenumbers below nlon_in // 2 + 1.
+        orders: Wavenumbers, below nlon_in // 2 + 1.
     """
     even, odd, combine_even, combine_odd = _mirror_pairs(filters.values)
     return Symbols(
         filters.first_row,
         _transform(even, orders.index).real.contiguous(),
-        -_transform(odd, orders.index).imag,  # the conjugate's
+        -_transform(odd, orders.index).imag,  # imaginary part of the conjugate
         combine_even,
         combine_odd,
     )
 
 
 def _transform(values: Tensor, orders: Tensor) -> Tensor:
-    """Some orders of the Fourier transform over longitude, row by row; perhaps of no filter."""
+    """Return some orders of the Fourier transform over longitude, row by row; K may be 0."""
     out = values.new_zeros(*values.shape[:-1], len(orders), dtype=torch.complex128)
     for row in range(values.shape[1] if len(values) else 0):
         out[:, row] = torch.fft.rfft(values[:, row], dim=-1)[..., orders]
@@ -115,10 +117,14 @@ def _transform(values: Tensor, orders: Tensor) -> Tensor:
 
 
 def _mirror_pairs(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split filters in even and odd ones, with as few of both as there were filters.
+    """Split filters into even and odd ones; K in all if each has a mirror image among them.
 
-    Where two filters are mirror images of each other, w₁ f₁ + w₂ f₂ is (w₁ + w₂) times their even
-    part plus (w₁ − w₂) times the odd one. A filter without a partner contributes both its parts.
+    For two filters that are mirror images of each other, w₁ f₁ + w₂ f₂ is (w₁ + w₂) times their
+    even part plus (w₁ − w₂) times their odd part. A filter without a partner contributes both of
+    its parts.
+
+    Returns:
+        Even filters, odd filters, and the matrices from filter weights to their weights.
     """
     k = len(values)
     mirrored = values.flip(-1).roll(1, dims=-1)  # λ -> −λ
@@ -165,7 +171,7 @@ def _mirror_pairs(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def stack(parts: list[Symbols]) -> Symbols:
-    """Symbols of several sets of filters side by side, on the union of their bands."""
+    """Concatenate the symbols of several sets of filters, on the union of their bands."""
     if len(parts) == 1:
         return parts[0]
     first = torch.stack([s.first_row for s in parts]).amin(dim=0)

@@ -13,7 +13,7 @@ Function = Literal["P", "dP/dθ", "mP/sinθ"]
 
 
 _CHUNK = 1 << 24
-"""Values that are computed together and not all kept."""
+"""Number of values that are computed at once when lower orders are dropped."""
 
 
 def legendre(
@@ -24,17 +24,20 @@ def legendre(
     rows: int = 0,
     first: int = 0,
 ) -> Tensor:
-    """P_lm(cos θ_h), its derivative or its quotient by sin θ: (mmax − first, lmax, rows) float64.
+    """Return P_lm(cos θ_h), dP_lm/dθ or m P_lm / sin θ on the rows of a grid.
 
     Orthonormal, with the Condon-Shortley phase.
 
     Args:
-        grid: whose rows are meant.
-        lmax: degrees, exclusive.
-        mmax: orders, exclusive.
+        grid: Grid that has the rows.
+        lmax: Degrees, exclusive.
+        mmax: Orders, exclusive.
         function: P, dP/dθ or m P / sin θ.
-        rows: only so many, from the north pole on; 0 means all.
-        first: the first order; those before it are computed, a few rows at a time, and dropped.
+        rows: Number of rows, from the north pole on; 0 means all.
+        first: First order. Lower orders are computed, a few rows at a time, and dropped.
+
+    Returns:
+        Values, (mmax − first, lmax, rows) float64.
     """
     from torch_harmonics.legendre import dlegpoly, legpoly
 

@@ -1,4 +1,4 @@
-"""The differential branch: stencils that converge to covariant derivatives on the sphere."""
+"""Filters of the differential branch: stencils that converge to covariant derivatives."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.filters import BandedFilters, Filter, band_rows
 
-# Chosen together, by error and by the growth of what a stencil cannot resolve. Degree 4 is the
-# highest that two rows to each side determine, and makes every derivative of fourth order; the
-# taper takes the largest real part of the Laplacian's eigenvalues from 0.7 to 0.24 over the spacing
-# squared, so that grid-scale noise is hardly amplified where it ought to be damped.
+# These three were chosen together, for a small error and little growth of unresolved scales.
+# Degree 4 is the highest that two rows on each side determine; every derivative is then of fourth
+# order. The taper reduces the largest real part of the Laplacian's eigenvalues from 0.7 to 0.24
+# over the spacing squared, so that grid-scale noise is hardly amplified where it should be damped.
 _RADIUS = 2.5  # grid spacings
 _DEGREE = 4
 _TAPER = 4
@@ -30,22 +30,22 @@ class DifferentialFilter(Filter):
     order: Literal[1, 2]
 
     def sample(self, grid: Grid, grid_out: Grid) -> BandedFilters:
-        """See `differential_filters`; the grids are the same."""
+        """Return `differential_filters` of this order; the grids are the same."""
         return differential_filters(grid, self.order)
 
 
 def differential_filters(grid: Grid, order: Literal[1, 2]) -> BandedFilters:
-    """Stencils of ∂_east and ∂_north, for order 2 also of ∂_ee, ∂_en and ∂_nn, per radian.
+    """Return stencils of ∂_east and ∂_north, for order 2 also of ∂_ee, ∂_en and ∂_nn, per radian.
 
     Around each point a polynomial of degree 4 in the geodesic normal coordinates of the point is
-    fitted by weighted least squares to the points within 2.5 grid spacings; its coefficients are
-    the derivatives, and in normal coordinates second derivatives are the covariant ones. Points
-    beyond a pole take part like any others. Constants are annihilated exactly. On a pole row east
+    fitted by weighted least squares to the points within 2.5 grid spacings. Its coefficients are
+    the derivatives. In normal coordinates, second derivatives are the covariant ones. Points beyond
+    a pole are treated like all others. Derivatives of a constant are exactly 0. On a pole row, east
     and north are those of the meridian of the point.
 
     Args:
-        grid: of input and output.
-        order: highest order of the derivatives.
+        grid: Grid of input and output.
+        order: Highest order of the derivatives.
 
     Returns:
         2 or 5 filters, in the order east, north[, east-east, east-north, north-north].
@@ -68,8 +68,8 @@ def differential_filters(grid: Grid, order: Literal[1, 2]) -> BandedFilters:
         )
         near = distance <= radius
         x, y = east[near] / radius, north[near] / radius
-        # The share of the sphere keeps the crowd of points round a pole from dominating; the
-        # taper makes the stencil fade out towards its edge.
+        # Area weights keep the dense points around a pole from dominating the fit. The taper
+        # decreases the weights towards the edge of the stencil.
         taper = (1.05 - (distance[near] / radius) ** 2) ** _TAPER
         share = np.broadcast_to(area[rows, None] * grid.nlon * grid.nlat, near.shape)[near]
         weight = np.sqrt(taper * share)
@@ -80,7 +80,7 @@ def differential_filters(grid: Grid, order: Literal[1, 2]) -> BandedFilters:
             stencil[near] = fit[terms.index((i, j))] * (factor / radius ** (i + j))
             stencil -= near * (stencil.sum() / near.sum())
             values[k, row] = stencil
-            # The southern hemisphere mirrors the northern one; north changes sign.
+            # The southern hemisphere mirrors the northern one; northward derivatives change sign.
             mirror = grid.nlat - 1 - row
             mirror_first = grid.nlat - int(first[row]) - band
             if mirror != row:
@@ -93,7 +93,7 @@ def differential_filters(grid: Grid, order: Literal[1, 2]) -> BandedFilters:
 def _normal_coordinates(
     theta_out: float, theta: np.ndarray, longitude: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """East and north components of the geodesic from (θ_out, 0), and its length, radians."""
+    """Return east and north components of the geodesic from (θ_out, 0), and its length, radians."""
     cos_out, sin_out = np.cos(theta_out), np.sin(theta_out)
     cos_in, sin_in = np.cos(theta), np.sin(theta)
     east = sin_in * np.sin(longitude)

@@ -1,5 +1,5 @@
-"""Processes that compute together.
+"""Parallel computation in a mesh of processes.
 
 Mesh, partition of rows and wavenumbers, exchanges, heartbeat.
-Imports nothing else of this project; the only importer of torch.distributed.
+Imports only `sphere_ops.grid` of this project; the only importer of torch.distributed.
 """

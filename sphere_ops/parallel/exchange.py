@@ -1,10 +1,13 @@
 """Exchange of rows for wavenumbers between the ranks of the latitude axis.
 
 Between layers a rank holds its rows of all wavenumbers, inside a layer its wavenumbers of all rows.
-Its own rows of its own wavenumbers are never packed: on a single rank the layout is written and
-read in place. A layout is (p, b, own orders, nlat, c), with real and imaginary part along its
-first or its last dimension. A rank with h of nlat rows and k of m wavenumbers sends p b c h (m − k)
-numbers of the wire dtype towards wavenumbers, and p b c k (nlat − h) towards rows.
+To wavenumbers, each rank sends each peer its rows of the peer's wavenumbers. To rows, it sends each
+peer the peer's rows of its own wavenumbers. Its own rows of its own wavenumbers are never packed:
+on a single rank the layout is written and read in place.
+
+A layout is (p, b, own orders, nlat, c), with real and imaginary part along its first or its last
+dimension. A rank with h of nlat rows and k of m wavenumbers sends p b c h (m − k) numbers of the
+wire dtype to wavenumbers, and p b c k (nlat − h) to rows.
 """
 
 from __future__ import annotations
@@ -15,24 +18,25 @@ from sphere_ops.parallel.mesh import current
 from sphere_ops.parallel.partition import Orders, Shard
 
 Ranges = list[tuple[slice, Tensor]]
-"""Ranges of wavenumbers, each with its own rows (p, b, m, h, c)."""
+"""Ranges of wavenumbers, each with this rank's rows of them, (p, b, m, h, c)."""
 
 
 class ToWavenumbers:
     """Exchange from own rows of all wavenumbers to all rows of own wavenumbers.
 
     Attributes:
-        targets: ranges of wavenumbers and the tensors to fill with their own rows before `finish`.
+        targets: Ranges of wavenumbers, each with the tensor (p, b, m, h, c) to fill with this
+            rank's rows before `finish`.
     """
 
     def __init__(self, body: Tensor, nlat: int, per_rank: tuple[Orders, ...], shard: Shard) -> None:
-        """Allocate what is sent.
+        """Allocate the send buffer.
 
         Args:
-            body: (p, b, own orders, nlat, c), to be filled.
-            nlat: number of rows of the grid.
-            per_rank: wavenumbers of every rank.
-            shard: this rank.
+            body: Layout to fill, (p, b, own orders, nlat, c).
+            nlat: Number of rows of the grid.
+            per_rank: Wavenumbers of every rank.
+            shard: This rank.
         """
         self._body, self._shard, self._nlat = body, shard, nlat
         p, b, own, _, c = body.shape
@@ -46,7 +50,7 @@ class ToWavenumbers:
         self.targets = _ranges(self._send, self._sizes_out, (p, b, h, c), own_part, per_rank, shard)
 
     def finish(self) -> None:
-        """Exchange, and fill the rows of the other ranks."""
+        """Exchange, and fill the rows that come from the other ranks."""
         p, b, own, _, c = self._body.shape
         received = current().exchange(
             self._send, self._sizes_out, self._sizes_in, "all-to-all, rows to wavenumbers"
@@ -63,10 +67,13 @@ def wavenumbers_to_rows(
     """Exchange all rows of own wavenumbers for own rows of all wavenumbers.
 
     Args:
-        body: (p, b, own orders, nlat, c).
-        nlat: number of rows of the grid.
-        per_rank: wavenumbers of every rank.
-        shard: this rank.
+        body: Layout, (p, b, own orders, nlat, c).
+        nlat: Number of rows of the grid.
+        per_rank: Wavenumbers of every rank.
+        shard: This rank.
+
+    Returns:
+        Ranges of wavenumbers, each with this rank's rows of them.
     """
     p, b, own, _, c = body.shape
     h = shard.n_rows(nlat)
@@ -91,7 +98,7 @@ def _ranges(
     per_rank: tuple[Orders, ...],
     shard: Shard,
 ) -> Ranges:
-    """Views of the packed parts of every rank, and of this rank's own part, by range of orders."""
+    """Return views of each rank's packed part, and of this rank's own part, by range of orders."""
     p, b, h, c = shape
     ranges: Ranges = []
     for rank, (orders, part) in enumerate(zip(per_rank, packed.split(sizes), strict=True)):

@@ -23,14 +23,14 @@ def area_mean(x: Tensor, grid: Grid) -> Tensor:
     """Average over the sphere, weighted by cell area.
 
     Args:
-        x: field of shape (..., nlat, nlon), any unit; in a mesh its own rows of it.
-        grid: the grid on which x is sampled.
+        x: Field of shape (..., nlat, nlon), any unit; in a mesh this rank's rows.
+        grid: Grid of the whole field.
 
     Returns:
-        Mean of shape (...), in the unit of x; in a mesh of the whole field.
+        Mean of shape (...), in the unit of x; in a mesh that of the whole field.
 
     Raises:
-        ValueError: if the last two dimensions of x are not those of the grid.
+        ValueError: If the last two dimensions of x are not those of the grid.
     """
     check_on_grid(x, grid)
     weights = grid.area_weights[own_rows(grid)].to(x)
@@ -40,7 +40,7 @@ def area_mean(x: Tensor, grid: Grid) -> Tensor:
 def check_on_grid(x: Tensor, grid: Grid) -> None:
     """Raise a ValueError if the last two dimensions of x are not those of the grid.
 
-    In a mesh they are those of this rank's rows.
+    In a mesh, x has this rank's rows of the grid.
     """
     shard = current().latitude
     if x.dim() < 2 or x.shape[-2] != shard.n_rows(grid.nlat) or x.shape[-1] != grid.nlon:

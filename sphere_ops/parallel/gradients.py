@@ -1,4 +1,4 @@
-"""The mean of gradients over all processes, computed while the backward pass goes on."""
+"""Mean of gradients over all ranks, overlapped with the backward pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 _BUCKET_BYTES = 16 * 2**20
-"""Gradients that are sent together: enough for the bandwidth, few enough to begin early."""
+"""Size of one all-reduce: large enough for the bandwidth, small enough to start early."""
 
 
 class _Averages(Protocol):
@@ -18,19 +18,19 @@ class _Averages(Protocol):
 
 
 class GradientMean:
-    """Gradients of replicated parameters, each with its process's part, replaced by their mean.
+    """Mean over all ranks of the gradients of replicated parameters.
 
-    Along `data` the mean is that of the samples. Along `latitude` every process computes the whole
-    loss with sums whose gradients are summed as well, so that its gradients are its part times the
-    number of processes: their mean is the sum of the parts.
+    Along `data` it is the mean over samples. Along `latitude` every rank computes the whole loss,
+    and the backward pass of `Mesh.sum_rows` all-reduces too. The gradients of a rank are then its
+    part times the number of ranks, and their mean is the sum of the parts.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], mesh: _Averages) -> None:
         """Prepare buckets, in the order in which a backward pass is likely to fill them.
 
         Args:
-            parameters: the same in all processes; none if there is nothing to average.
-            mesh: what averages.
+            parameters: Parameters, the same on all ranks; empty on a single process.
+            mesh: Mesh that computes the means.
         """
         self._mesh, self._active = mesh, False
         self._buckets: list[list[nn.Parameter]] = []
@@ -47,7 +47,7 @@ class GradientMean:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The backward pass inside completes the gradients, which have their mean afterwards."""
+        """Replace the gradients of the backward pass in this context by their mean."""
         self._missing = [len(bucket) for bucket in self._buckets]
         self._sent: list[tuple[Tensor, Callable[[], None]]] = []
         self._active = True
@@ -69,7 +69,7 @@ class GradientMean:
         if not self._active:
             return
         self._missing[self._bucket_of[id(p)]] -= 1
-        # In the same order everywhere, whatever the order of the backward pass.
+        # All ranks send buckets in the same order, whatever the order of the backward pass.
         while len(self._sent) < len(self._buckets) and not self._missing[len(self._sent)]:
             self._send()
 

@@ -1,4 +1,4 @@
-"""What every process of a mesh does, told once a second, for when one does not answer."""
+"""Heartbeat of each rank, for timeout diagnostics."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import time
 from typing import Any
 
 _EVERY = 1.0
-"""Seconds between two messages."""
+"""Seconds between two heartbeats."""
 _SILENT = 5.0
-"""Seconds without a message after which a process counts as stopped or dead."""
+"""Seconds without a heartbeat after which a rank counts as stopped or dead."""
 
 
 class Heartbeat(threading.Thread):
-    """Tells the others what this process does, and knows what they said last."""
+    """Thread that publishes the activity of this rank, and reads that of the others.
+
+    The store holds, for each rank, its count of collective operations, activity, time and place.
+    """
 
     def __init__(self, store: Any, rank: int, ranks: int) -> None:
-        """Prepare; `start` begins to tell.
+        """Prepare the thread; `start` begins to publish.
 
         Args:
-            store: key-value store that all processes reach.
-            rank: this process.
-            ranks: number of processes.
+            store: Key-value store that all ranks reach.
+            rank: This rank.
+            ranks: Number of ranks.
         """
         super().__init__(name="heartbeat of the mesh", daemon=True)
         self._store, self._rank, self._ranks = store, rank, ranks
@@ -33,33 +36,33 @@ class Heartbeat(threading.Thread):
         self._ending = threading.Event()
 
     def begin(self, operation: str) -> None:
-        """Take note of an operation of all processes, which count the same ones."""
+        """Record the start of a collective operation; all ranks count the same ones."""
         self._count += 1
         self._activity = operation
 
     def note(self, activity: str) -> None:
-        """Take note of what this process does on its own."""
+        """Record an activity of this rank alone."""
         self._activity = activity
 
     def run(self) -> None:
-        """Tell until the end."""
+        """Publish every second until `end`."""
         while not self._ending.is_set():
             try:
                 self._publish()
-            except RuntimeError:  # the store is gone, and with it the job
+            except RuntimeError:  # the store has closed because the job has ended
                 return
             self._ending.wait(_EVERY)
 
     def end(self) -> None:
-        """Stop telling."""
+        """Stop publishing."""
         self._ending.set()
 
     def explain(self, operation: str, error: Exception) -> str:
-        """Who is behind, and what it did last, in one sentence.
+        """Return a sentence that names the ranks that are behind, and their last activity.
 
         Args:
-            operation: in which this process waited.
-            error: how that ended.
+            operation: Operation in which this rank waited.
+            error: Error that ended the wait.
         """
         try:
             self._publish()
@@ -68,15 +71,15 @@ class Heartbeat(threading.Thread):
             last = {}
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         missing = [
-            f"rank {rank} ({place}) stands at {activity!r}"
-            + (f", last heard of {age:.0f} s ago" if age > _SILENT else "")
+            f"rank {rank} ({place}) was last at {activity!r}"
+            + (f", heartbeat {age:.0f} s ago" if age > _SILENT else "")
             for rank, (count, activity, age, place) in last.items()
             if rank != self._rank and (count < self._count or age > _SILENT)
         ]
         return (
             f"the mesh broke in {operation!r} on rank {self._rank} of {self._ranks}: "
-            f"{'; '.join(missing) or 'no process is known to be behind'} ({reason}); what was "
-            "saved is good, go on from there"
+            f"{'; '.join(missing) or 'no rank is known to be behind'} ({reason}); saved files are "
+            "intact: resume the run"
         )
 
     def _publish(self) -> None:

@@ -1,4 +1,7 @@
-"""Begin and end of a mesh of processes that `torchrun`, or whatever sets its variables, made."""
+"""Start and end of a mesh of processes.
+
+The processes are started by `torchrun`, or by another launcher that sets its variables.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,26 @@ from sphere_ops.parallel.mesh import SINGLE_PROCESS, Mesh, MeshError, WireDtype,
 from sphere_ops.parallel.partition import Shard
 
 _LONGEST_START = 120.0
-"""Seconds in which processes have to find each other."""
+"""Limit of the rendezvous, seconds."""
 _PATIENCE = 3.0
-"""Seconds in which the first process may explain a failure before others do."""
+"""Seconds that other ranks wait for rank 0 to print a failure before they print it."""
 
 _store: Any = None
 _meetings = 0
 
 
 def launched() -> bool:
-    """Whether a launcher made this process as one of several, or of one."""
+    """Return True if a launcher started this process, as one of several or alone."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def world() -> int:
-    """Number of processes that were launched."""
+    """Return the number of launched processes."""
     return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def restarted() -> bool:
-    """Whether torchrun has started the processes again after a failure."""
+    """Return True if torchrun has restarted the processes after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
@@ -52,20 +55,22 @@ def started(
     timeout: float = 600.0,
     must_match: Mapping[str, str] | None = None,
 ) -> Iterator[Mesh]:
-    """The mesh of all launched processes, current while the block lasts; identity of one alone.
+    """Make the mesh of all launched processes current in a context.
+
+    A process without a launcher gets `SINGLE_PROCESS`, whose exchanges are the identity.
 
     Args:
-        data: processes that share a batch.
-        latitude: processes that share the rows of every sample; neighbours in the numbering.
+        data: Number of ranks over which a batch is partitioned.
+        latitude: Number of ranks over which rows are partitioned; they are numbered consecutively.
         device_type: "cpu" (gloo) or "cuda" (NCCL too, one device for each process of a machine).
-        wire_dtype: type in which rows and wavenumbers of float32 fields are sent.
-        timeout: seconds after which a process that does not answer ends the job.
-        must_match: what has to be the same in all processes, such as versions, by name.
+        wire_dtype: Type in which rows and wavenumbers of float32 fields are sent.
+        timeout: Limit of a collective operation, seconds; the job ends after it.
+        must_match: Facts that must be the same on all ranks, such as versions, by name.
 
     Raises:
-        ValueError: if the mesh is not that of the launched processes, they differ in a fact, or
-            the port on which they meet is taken.
-        MeshError: if they do not find each other.
+        ValueError: If data × latitude is not the number of launched processes, a fact differs
+            between ranks, or the port of the rendezvous is in use.
+        MeshError: If the rendezvous fails.
     """
     if data * latitude != world():
         raise ValueError(
@@ -97,13 +102,13 @@ def started(
 
 
 def failure_message(message: str) -> str | None:
-    """What this process should print of its failure: one voice for what all have met.
+    """Return the message for this process to print, so that a common error is printed once.
 
     Args:
-        message: of the error that ends this process.
+        message: Message of the error that ends this process.
 
     Returns:
-        The message, None if the first process prints it, or the message with this rank's name.
+        The message, or None if rank 0 prints it.
     """
     rank = int(os.environ["RANK"]) if launched() else 0
     if rank == 0:
@@ -113,7 +118,7 @@ def failure_message(message: str) -> str | None:
             except RuntimeError:
                 return message
         return message
-    if _store is None:  # all have met it before they met each other
+    if _store is None:  # failed before the rendezvous
         time.sleep(_PATIENCE)
         return None
     try:
@@ -121,12 +126,12 @@ def failure_message(message: str) -> str | None:
         said = _store.get("failure").decode()
     except RuntimeError:
         said = ""
-    time.sleep(0.2)  # the launcher ends the others as soon as one is gone: let them print first
+    time.sleep(0.2)  # the launcher kills all ranks once one has ended: others must print first
     return None if said and (said == message or "the mesh broke" in message) else message
 
 
 def _rendezvous(rank: int, timeout: float) -> Any:
-    """The key-value store of all processes."""
+    """Return the key-value store of all ranks."""
     global _store, _meetings
     try:
         store, _, _ = next(
@@ -136,21 +141,21 @@ def _rendezvous(rank: int, timeout: float) -> Any:
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         if "in use" in str(error) or "EADDRINUSE" in str(error):
             raise ValueError(
-                f"{place}, where the processes are to meet, is in use; choose another port "
+                f"{place}, the address of the rendezvous, is in use; choose another port "
                 "(`torchrun --master-port`, or MASTER_PORT)"
             ) from error
         raise MeshError(
-            f"rank {rank} cannot reach the first process at {place} "
+            f"rank {rank} cannot reach rank 0 at {place} "
             f"({str(error).splitlines()[0]}); check MASTER_ADDR, MASTER_PORT and the network"
         ) from error
-    _meetings += 1  # the store may outlive this mesh and these processes, and what they said in it
+    _meetings += 1  # the store, with its old keys, may outlive this mesh and these processes
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     _store = dist.PrefixStore(f"mesh {attempt}.{_meetings}", store)
     return _store
 
 
 def _check_must_match(store: Any, rank: int, must_match: Mapping[str, str]) -> None:
-    """Raise a ValueError on every rank if the processes differ in a fact."""
+    """Raise a ValueError on every rank if a fact differs between ranks."""
     store.set(f"must_match/{rank}", json.dumps(dict(must_match)))
     everyone = [json.loads(store.get(f"must_match/{r}")) for r in range(world())]
     for name, value in everyone[0].items():
@@ -166,9 +171,9 @@ def _check_must_match(store: Any, rank: int, must_match: Mapping[str, str]) -> N
 def _connect(
     store: Any, rank: int, shape: tuple[int, int], device_type: str, timeout: float
 ) -> DeviceMesh:
-    """The process groups of all and of both axes."""
+    """Create the process groups of all ranks and of both axes."""
     limit = timedelta(seconds=timeout)
-    # Gloo beside NCCL: what is read, written and scored lies on the CPU.
+    # Gloo as well as NCCL: data that is read, written and scored is on the CPU.
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world(), timeout=limit)
     ranks = torch.arange(world()).view(shape)

@@ -1,8 +1,8 @@
-"""Processes that compute together, in a mesh of data × latitude; one process is a mesh by itself.
+"""Mesh of processes with the axes data × latitude; a single process is a mesh of one.
 
-Along `data` ranks have different samples, along `latitude` different rows of the same ones. The
-current mesh belongs to the process, as its devices do. Only this module knows torch.distributed,
-and only here is asked how many processes there are: to one alone every exchange is the identity.
+Along `data`, ranks hold different samples. Along `latitude`, they hold different rows of the same
+samples. The current mesh is a property of the process, like its devices. Only `sphere_ops.parallel`
+imports torch.distributed and compares numbers of ranks: on one rank every exchange is the identity.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Axis = Literal["data", "latitude"]
 
 
 class MeshError(ConnectionError):
-    """Another process of the mesh has died, or did not answer in time."""
+    """Failure of another rank of the mesh, or a timeout."""
 
 
 class Mesh:
-    """This process among all.
+    """Position of this process in the mesh, and its collective operations.
 
     Attributes:
-        data: its part of the samples.
-        latitude: its part of rows and wavenumbers.
-        device_mesh: torch's view of the mesh, for torch's own tools; None of one process.
+        data: Shard of the samples.
+        latitude: Shard of rows and wavenumbers.
+        device_mesh: Mesh as torch's object, for torch's own tools; None on a single process.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class Mesh:
         heartbeat: Heartbeat | None = None,
         wire_dtype: WireDtype = "float32",
     ) -> None:
-        """Make the mesh of one process; `launch.started` makes those of many."""
+        """Create a mesh, by default of one process; `launch.started` creates that of many."""
         self.data, self.latitude = data or Shard(), latitude or Shard()
         self.device_mesh, self._heartbeat = device_mesh, heartbeat
         self._wire_dtype = wire_dtype
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes files and speaks to people."""
+        """True on the rank that writes files and logs."""
         return self.data.is_first and self.latitude.is_first
 
     def note(self, activity: str) -> None:
-        """Say what this process does now; the others name it if they wait for it in vain."""
+        """Record the activity of this rank, which is reported if the rank times out."""
         if self._heartbeat is not None:
             self._heartbeat.note(activity)
 
     def wire_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The type in which rows and wavenumbers of `dtype` are sent."""
+        """Return the type in which rows and wavenumbers of `dtype` are sent."""
         return torch.bfloat16 if (self._wire_dtype, dtype) == ("bf16", torch.float32) else dtype
 
     def exchange(
@@ -73,22 +73,22 @@ class Mesh:
         operation: str,
         axis: Axis = "latitude",
     ) -> Tensor:
-        """Send every rank of an axis its part, and receive one from each.
+        """Exchange parts of different sizes between all ranks of an axis (all-to-all).
 
         Args:
-            send: the parts one after another, (Σ sizes_out,).
-            sizes_out: numbers for each rank.
-            sizes_in: numbers from each rank.
-            operation: what it is for.
-            axis: whose ranks take part.
+            send: Parts for each rank, concatenated, (Σ sizes_out,).
+            sizes_out: Count of numbers sent to each rank.
+            sizes_in: Count of numbers received from each rank.
+            operation: Name of the operation in error messages.
+            axis: Axis of the ranks that take part.
 
         Returns:
-            The parts received, one after another, (Σ sizes_in,).
+            Parts from each rank, concatenated, (Σ sizes_in,).
         """
         received = send.new_empty(sum(sizes_in))
         if getattr(self, axis).ranks == 1:
             return received
-        n = send.element_size()  # as bytes: a backend need not know the type
+        n = send.element_size()  # sent as bytes: a backend need not support the type
         with self.watched(operation):
             dist.all_to_all_single(
                 received.view(torch.uint8),
@@ -100,22 +100,25 @@ class Mesh:
         return received
 
     def sum_rows(self, x: Tensor) -> Tensor:
-        """Sum of what the ranks of the latitude axis have of their rows; differentiable.
+        """All-reduce (sum) over the latitude axis; differentiable.
 
-        The gradient is summed as well: that of a loss which every rank computes for itself comes
-        out as many times too large as there are ranks, which their mean makes right again.
+        The backward pass all-reduces too. For a loss that every rank computes, gradients are too
+        large by the number of ranks; averaging over ranks (`GradientMean`) corrects the factor.
         """
         if self.latitude.ranks == 1:
             return x
         return cast(Tensor, _SumRows.apply(x, self))
 
     def gather_rows(self, x: Tensor, nlat: int, *, everywhere: bool = False) -> Tensor:
-        """The whole of a field that ranks of the latitude axis have in parts; no gradient.
+        """Gather the rows of a field over the latitude axis; no gradient.
 
         Args:
-            x: own rows, (..., h, w).
-            nlat: number of all rows.
-            everywhere: on every rank, or else on the first of the axis; others keep x.
+            x: This rank's rows, (..., h, w).
+            nlat: Number of rows of the whole field.
+            everywhere: True to gather on every rank, False on the first of the axis only.
+
+        Returns:
+            The whole field, (..., nlat, w), where it is gathered; x elsewhere.
         """
         rows = [shard.n_rows(nlat) for shard in self.latitude.all()]
         shapes = [(*x.shape[:-2], n, x.shape[-1]) for n in rows]
@@ -123,11 +126,14 @@ class Mesh:
         return x if parts is None else torch.cat(parts, dim=-2)
 
     def gather_samples(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """The samples that ranks of the data axis have, on the first of the axis; no gradient.
+        """Gather samples on the first rank of the data axis; no gradient.
 
         Args:
-            x: own samples, (n, ...); other ranks than the first keep it.
-            counts: number of each rank's.
+            x: This rank's samples, (n, ...).
+            counts: Number of samples of each rank.
+
+        Returns:
+            All samples, (Σ counts, ...), on the first rank; x on the others.
         """
         parts = self._gathered(x, [(n, *x.shape[1:]) for n in counts], "data", False)
         return x if parts is None else torch.cat(parts)
@@ -135,7 +141,7 @@ class Mesh:
     def _gathered(
         self, x: Tensor, shapes: Sequence[tuple[int, ...]], axis: Axis, everywhere: bool
     ) -> list[Tensor] | None:
-        """What each rank of an axis has, of the shapes given, where it is wanted; else None."""
+        """Return the tensors of all ranks of an axis, of the given shapes; None elsewhere."""
         shard: Shard = getattr(self, axis)
         if shard.ranks == 1:
             return None
@@ -153,22 +159,22 @@ class Mesh:
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     def sum_samples(self, x: Tensor) -> Tensor:
-        """Sum over the data axis of what is the same on all rows; no gradient."""
+        """All-reduce (sum) over the data axis; no gradient. x is equal along latitude."""
         if self.data.ranks > 1:
             with self.watched("sum over the data axis"):
                 dist.all_reduce(x, group=self._group("data"))
         return x
 
     def mean_samples(self, x: Tensor) -> Tensor:
-        """Mean over the data axis of what is the same on all rows; no gradient."""
+        """All-reduce (mean) over the data axis; no gradient. x is equal along latitude."""
         return self.sum_samples(x / self.data.ranks)
 
     def std_mean(self, x: Tensor, dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """`torch.std_mean` over dims of which one is that of the rows, keeping them.
+        """Return `torch.std_mean` of the whole field over dims that include the rows.
 
         Args:
-            x: own rows.
-            dim: of the mean.
+            x: This rank's rows, (..., h, w).
+            dim: Dimensions of the mean, which are kept with size 1.
         """
         if self.latitude.ranks == 1:
             return torch.std_mean(x, dim=dim, keepdim=True)
@@ -180,11 +186,11 @@ class Mesh:
         return std.to(x.dtype), mean.to(x.dtype)
 
     def gradient_mean(self, parameters: Iterable[nn.Parameter]) -> GradientMean:
-        """What replaces gradients by their mean over all processes."""
+        """Return an object that replaces gradients by their mean over all ranks."""
         return GradientMean([] if self.device_mesh is None else list(parameters), self)
 
     def mean(self, x: Tensor) -> Callable[[], None]:
-        """Begin to replace x by its mean over all processes; what is returned waits for it."""
+        """Start to replace x by its mean over all ranks; return a function that waits for it."""
         x /= self.data.ranks * self.latitude.ranks
         with self.watched("mean of the gradients"):
             work = dist.all_reduce(x, async_op=True)
@@ -196,28 +202,28 @@ class Mesh:
         return wait
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether the flag is set on any process."""
+        """Return True if the flag is set on any rank."""
         if self.device_mesh is None:
             return flag
         flags = torch.tensor(float(flag), device=self.device_mesh.device_type)
-        with self.watched("agreement of all processes"):
+        with self.watched("all-reduce of a flag"):
             dist.all_reduce(flags, op=dist.ReduceOp.MAX)
         return bool(flags.item())
 
     def broadcast(self, value: Any) -> Any:
-        """The value that the first process has, as JSON-like data."""
+        """Return the value of rank 0, JSON-like data."""
         if self.device_mesh is None:
             return value
         values = [value]
-        with self.watched("word from the first process"):
+        with self.watched("broadcast from rank 0"):
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def all_gather(self, value: Any) -> list[Any]:
-        """What each rank of the data axis has, as JSON-like data."""
+        """Return the values of all ranks of the data axis, JSON-like data."""
         values = [value] * self.data.ranks
         if self.data.ranks > 1:
-            with self.watched("word from the data axis"):
+            with self.watched("all-gather over the data axis"):
                 dist.all_gather_object(values, value, group=self._group("data"))
         return values
 
@@ -227,7 +233,7 @@ class Mesh:
 
     @contextmanager
     def watched(self, operation: str) -> Iterator[None]:
-        """A torch error inside says who is missing, and what it did last."""
+        """Re-raise a torch error as a MeshError that names the missing ranks."""
         assert self._heartbeat is not None
         self._heartbeat.begin(operation)
         try:
@@ -259,13 +265,13 @@ _current = SINGLE_PROCESS
 
 
 def current() -> Mesh:
-    """The mesh that this process computes in."""
+    """Return the current mesh of this process."""
     return _current
 
 
 @contextmanager
 def use(mesh: Mesh) -> Iterator[Mesh]:
-    """Compute in a mesh while the block lasts; in `SINGLE_PROCESS`, with whole fields."""
+    """Make a mesh current in a context; with `SINGLE_PROCESS`, fields are whole."""
     global _current
     before, _current = _current, mesh
     try:

@@ -1,9 +1,9 @@
-"""Who has what: rows of a grid and wavenumbers, dealt to the ranks of an axis of a mesh.
+"""Partition of rows and wavenumbers over the ranks of a mesh axis.
 
-Between layers a rank has some rows of every field, inside a layer some wavenumbers of all rows.
-Rows are dealt evenly, in order. The orders below `mmax`, on which Legendre functions act, are dealt
-with their mirror images: order m has lmax − m degrees, so that m and mmax − 1 − m together cost
-the same everywhere. The orders from `mmax` on even out the numbers.
+Between layers a rank holds some rows of every field, inside a layer some wavenumbers of all rows.
+Rows are split evenly, in order. Order m has lmax − m degrees, so that m and mmax − 1 − m together
+cost the same for every m. Orders below `mmax`, on which Legendre functions act, are therefore
+assigned in such pairs. The orders from `mmax` on equalise the number of orders per rank.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Orders:
-    """Wavenumbers in ascending order, as few ranges of neighbours.
+    """Set of wavenumbers, as ascending ranges of consecutive ones.
 
     Attributes:
-        ranges: first and last (exclusive) of each range.
+        ranges: First and last (exclusive) wavenumber of each range.
     """
 
     ranges: tuple[tuple[int, int], ...]
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of wavenumbers."""
         return sum(last - first for first, last in self.ranges)
 
     @property
     def index(self) -> Tensor:
-        """The orders themselves, (count,) int64."""
+        """Wavenumbers, (count,) int64."""
         return torch.cat([torch.arange(0), *(torch.arange(*r) for r in self.ranges)])
 
     def count_below(self, limit: int) -> int:
-        """How many are smaller than `limit`."""
+        """Return the number of wavenumbers below `limit`."""
         return sum(max(0, min(last, limit) - first) for first, last in self.ranges)
 
     def below(self, limit: int) -> Orders:
-        """Those that are smaller than `limit`."""
+        """Return the wavenumbers below `limit`."""
         return Orders(tuple((a, min(e, limit)) for a, e in self.ranges if a < limit))
 
     def slots(self) -> Iterator[tuple[slice, slice]]:
-        """Each range, and where it stands among these orders."""
+        """Yield each range, and the slice of its positions among these wavenumbers."""
         start = 0
         for first, last in self.ranges:
             yield slice(first, last), slice(start, start + last - first)
@@ -53,11 +53,11 @@ class Orders:
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of one rank of an axis; of one rank alone it is everything.
+    """Part of one rank along a mesh axis; the whole on a single rank.
 
     Attributes:
-        rank: which part.
-        ranks: number of parts.
+        rank: Index of the rank along the axis.
+        ranks: Number of ranks along the axis.
     """
 
     rank: int = 0
@@ -65,41 +65,41 @@ class Shard:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the part that speaks for the axis."""
+        """True on the first rank of the axis."""
         return self.rank == 0
 
     def all(self) -> list[Shard]:
-        """The parts of all ranks."""
+        """Return the shards of all ranks of the axis."""
         return [Shard(rank, self.ranks) for rank in range(self.ranks)]
 
     def rows(self, nlat: int) -> slice:
-        """This part of the rows of a grid.
+        """Return this rank's rows of a grid.
 
         Raises:
-            ValueError: if there are fewer rows than ranks.
+            ValueError: If the grid has fewer rows than the axis has ranks.
         """
         if nlat < self.ranks:
             raise ValueError(
-                f"a grid of {nlat} rows cannot be dealt to {self.ranks} ranks; take a mesh with "
-                f"latitude {nlat} or less"
+                f"a grid of {nlat} rows cannot be split over {self.ranks} ranks; choose a mesh "
+                f"with latitude {nlat} or less"
             )
         return self.part(nlat)
 
     def part(self, count: int) -> slice:
-        """This part of so many things in order, evenly dealt; of few it may be empty."""
+        """Return this rank's slice of `count` items, split evenly; it may be empty."""
         return split_evenly(0, count, self.ranks)[self.rank]
 
     def n_rows(self, nlat: int) -> int:
-        """Number of the rows of this part."""
+        """Return the number of this rank's rows."""
         rows = self.rows(nlat)
         return rows.stop - rows.start
 
     def orders(self, count: int, mmax: int | None = None) -> Orders:
-        """This part of the wavenumbers.
+        """Return this rank's wavenumbers.
 
         Args:
-            count: number of all.
-            mmax: those below it are dealt with their mirror images; all, if not given.
+            count: Number of all wavenumbers.
+            mmax: Limit below which wavenumbers are assigned in pairs; `count` if not given.
         """
         return _partition(count, count if mmax is None else mmax, self.ranks)[self.rank]
 
@@ -108,7 +108,7 @@ def _partition(count: int, mmax: int, ranks: int) -> tuple[Orders, ...]:
     half = (mmax + 1) // 2
     mirrored = [-(-i * half // ranks) for i in range(ranks + 1)]
     others = [mmax]
-    for i in range(1, ranks):  # so that everyone has about as many in all
+    for i in range(1, ranks):  # equal totals per rank, as nearly as possible
         enough = mmax + round(i * count / ranks) - min(mmax, 2 * mirrored[i])
         others.append(min(max(others[-1], enough), count))
     others.append(count)

@@ -1,4 +1,4 @@
-"""An optimiser's state dealt to the processes of a mesh, which all have the same parameters."""
+"""Optimiser whose state is partitioned over the ranks of a mesh (ZeRO-1)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sphere_ops.parallel.mesh import Mesh
 
 
 class ShardedOptimizer(ZeroRedundancyOptimizer):
-    """Torch's ZeRO-1: a process has the state of some parameters, changes them and sends them.
+    """Torch's ZeRO-1 optimiser.
 
-    Its state dict is that of the plain optimiser, so that either goes on from the other's.
+    Each rank holds the state of some parameters, updates them, and broadcasts them. All ranks hold
+    all parameters. State dicts are those of the plain optimiser: each can load the other's.
     """
 
     def __init__(
@@ -24,24 +25,24 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         mesh: Mesh,
         **settings: Any,
     ) -> None:
-        """Deal the parameters.
+        """Partition the parameters.
 
         Args:
-            groups: of parameters, as for any optimiser; the same in all processes.
-            optimizer_class: what each process changes its parameters with.
-            mesh: of many processes.
-            settings: of the optimiser.
+            groups: Parameter groups, as of any optimiser; the same on all ranks.
+            optimizer_class: Optimiser with which each rank updates its parameters.
+            mesh: Mesh of several ranks.
+            settings: Keyword arguments of the optimiser.
         """
         super().__init__(groups, optimizer_class, **settings)
         self._mesh = mesh
 
     def step(self, closure: Any = None, **kwargs: Any) -> Any:
-        """One step of all parameters; all processes take it together."""
-        with self._mesh.watched("sharing the new weights"):
+        """Update all parameters; a collective operation."""
+        with self._mesh.watched("broadcast of updated weights"):
             return super().step(closure, **kwargs)
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state on the first process, none on the others; all have to ask for it."""
+        """Return the whole state on rank 0, and an empty one elsewhere; a collective operation."""
         with self._mesh.watched("gathering the optimiser's state"):
             self.consolidate_state_dict()
         if not self._mesh.is_first:
@@ -51,10 +52,10 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         return whole
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the own part of a whole state."""
+        """Load this rank's part of a whole state."""
         super().load_state_dict(state_dict)
-        self.state.clear()  # a second copy
+        self.state.clear()  # torch keeps a second copy here
         for parameter, state in self.optim.state.items():
-            for name, value in state.items():  # torch leaves counts of steps on the CPU
+            for name, value in state.items():  # torch leaves step counts on the CPU
                 if isinstance(value, torch.Tensor):
                     state[name] = value.to(parameter.device)

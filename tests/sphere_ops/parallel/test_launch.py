@@ -67,8 +67,8 @@ def test_a_process_that_dies_is_named_with_its_last_activity(tmp_path):
     codes = ends(tmp_path, 3, (1, 3), "dies")
     assert codes == [2, -signal.SIGKILL, 2]
     messages = said(tmp_path, 3)
-    assert "rank 1 (" in messages[0] and "stands at" in messages[0]
-    assert "what was saved is good" in messages[0]
+    assert "rank 1 (" in messages[0] and "was last at" in messages[0]
+    assert "saved files are intact" in messages[0]
     assert messages[1:] == ["", ""]
 
 
