@@ -27,7 +27,7 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of real files: `$SPHERE_FORECAST_DATA`, or `shared/data` beside the checkout."""
+    """Folder of real files: `$SPHERE_FORECAST_DATA`, or `shared/data` beside the checkout."""
     folder = Path(os.environ.get("SPHERE_FORECAST_DATA", Path(__file__).parents[2] / "shared/data"))
     if not folder.is_dir():
         pytest.skip("no real data: set SPHERE_FORECAST_DATA to the folder that holds sst/")
@@ -36,7 +36,7 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def run_forecast() -> Callable[..., int]:
-    """The command `forecast` in this process; returns its exit code."""
+    """Function that runs the command `forecast` in this process and returns its exit code."""
     from forecast.cli.console import OUR_PACKAGES
     from forecast.cli.main import main
 
@@ -60,7 +60,7 @@ def run_forecast() -> Callable[..., int]:
 def refused(
     run_forecast: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """A command that ends with exit code 2; returns the one line that it prints."""
+    """Function that runs a command, checks its exit code 2, and returns its one line of output."""
 
     def refuse(*words: object) -> str:
         capsys.readouterr()
@@ -79,7 +79,7 @@ def refused(
 def workflow(
     tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]
 ) -> Workflow:
-    """Data, training and forecast of the preset swe_smoke."""
+    """Output of the workflow of the preset swe_smoke: data, training and forecast."""
     t = Workflow(tmp_path_factory.mktemp("workflow"))
     assert run_forecast("data", "swe", "swe_smoke", "--out", t.store) == 0
     words = ("train", "swe_smoke", "--data", t.store, "--out", t.run, "tracking.enabled=false")

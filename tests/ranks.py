@@ -1,4 +1,4 @@
-"""Starts several processes of a mesh for a test, and waits for all of them."""
+"""Start of the processes of a mesh for a test, and waiting for all of them."""
 
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ _PRELOADED = [
 
 
 def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
-    """What torchrun tells a process."""
+    """Return the environment variables that torchrun sets."""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -35,7 +35,7 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
 
 
 def start(ranks: int, function: Callable[..., None], *args: object) -> list[Any]:
-    """`function(*args)` once for every rank, in processes that are forked after the imports."""
+    """Start `function(*args)` on every rank, in processes that are forked after the imports."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # for the server that forks
     context = multiprocessing.get_context("forkserver")
@@ -52,7 +52,13 @@ def start(ranks: int, function: Callable[..., None], *args: object) -> list[Any]
 
 
 def finish(processes: list[Any], timeout: float, *, each: bool = True) -> list[int | None]:
-    """Exit code of each, or of those that end before the first one has; all are gone afterwards."""
+    """Return the exit code of each process, and kill those that still run.
+
+    Args:
+        processes: Result of `start`.
+        timeout: Limit of the wait for one process, seconds.
+        each: True to wait for every process, False to wait for the first one.
+    """
     for process in processes if each else processes[:1]:
         process.join(timeout)
     for process in processes:
@@ -66,7 +72,7 @@ def finish(processes: list[Any], timeout: float, *, each: bool = True) -> list[i
 
 
 def run(ranks: int, function: Callable[..., None], *args: object, timeout: float = 120) -> None:
-    """As `start`; all have to end well."""
+    """Run a function on every rank, and check that all exit codes are 0."""
     codes = finish(start(ranks, function, *args), timeout)
     assert codes == [0] * ranks, f"exit codes {codes}; what the ranks said is above"
 

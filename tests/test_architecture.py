@@ -1,4 +1,4 @@
-"""The rules of the house, held by reading the source: who imports whom, and what starts fast."""
+"""Rules of the source code: imports between packages, first lines of docstrings, start-up time."""
 
 import ast
 import subprocess
@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "forecast": {"configs", "sphere_ops", "data_prep.store"},
     "forecast.cli": {"configs", "sphere_ops", "data_prep"},
 }
-"""What a package may import of the others; `forecast.cli` alone reaches the sources of data."""
+"""Allowed imports between packages; only `forecast.cli` may import all of `data_prep`."""
 ROOMS = {
     "sphere_ops": {
         "": set(),  # grid, precision, memory, insolation
@@ -45,7 +45,7 @@ ROOMS = {
         "cli": {"model", "inference", "training", "verification", "plotting"},
     },
 }
-"""What each sub-package may import of its own package; all may import modules beside them ("")."""
+"""Allowed imports inside each package; all may import the modules beside the sub-packages ("")."""
 MOST_MODULES = 15
 SINGLE_IMPORTERS = {
     "mlflow": {"forecast/training/tracking/mlflow_tracker.py"},
@@ -55,6 +55,8 @@ SINGLE_IMPORTERS = {
         f"sphere_ops/parallel/{name}.py" for name in ("mesh", "launch", "sharded_optimizer")
     },
 }
+NOT_FIRST = {"What", "Who", "Where", "How", "Whether", "Of", "As of"}
+"""Words with which no docstring begins: its first line says what a thing is or does."""
 HEAVY = ("torch", "torch_harmonics", "numpy", "xarray", "zarr", "matplotlib", "mlflow", "cartopy")
 
 
@@ -63,7 +65,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Absolute names that a file imports, also inside functions and by name."""
+    """Yield the absolute names that a file imports, also inside functions and by name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -90,15 +92,23 @@ def top(module: str) -> str:
 
 
 def room(module: str) -> str:
-    """Sub-package of a module of ours, "" for a module beside the sub-packages."""
+    """Return the sub-package of a module of this project; "" for a module beside them."""
     package, _, rest = module.partition(".")
     first = rest.partition(".")[0]
     return first if (ROOT / package / first).is_dir() else ""
 
 
 def ours(path: Path) -> set[str]:
-    """Modules and names of this project that a file imports."""
+    """Return the modules and names of this project that a file imports."""
     return {m for m in imported_modules(path) if top(m) in {*PACKAGES, "tests", "benchmarks"}}
+
+
+def docstrings(path: Path) -> Iterator[ast.Constant]:
+    """Yield the docstrings of a file, with those of constants."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            if isinstance(node.value.value, str):
+                yield node.value
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -117,7 +127,7 @@ def test_imports_inside_a_package_go_in_one_direction(package: str) -> None:
         inside = path.relative_to(ROOT / package)
         own = inside.parts[0] if len(inside.parts) > 1 else ""
         if len(inside.parts) == 1 and inside.stem in ("__init__", "__main__"):
-            continue  # the public names of the package, from all of its rooms
+            continue  # it imports the public names from all sub-packages
         allowed = ROOMS[package][own] | {own, ""}
         rooms = {room(m) for m in ours(path) if m.startswith(f"{package}.")}
         assert rooms <= allowed, f"{package}/{inside} imports {rooms - allowed}"
@@ -145,13 +155,13 @@ def test_a_foreign_service_has_one_importer(service: str) -> None:
 
 
 def test_no_operator_is_called_by_its_name_inside_torch() -> None:
-    """Those behind `torch.ops` may need instructions that a CPU lacks; public ones fall back."""
+    """Operators in `torch.ops` may need instructions that a CPU lacks; public ones fall back."""
     for path in (p for package in PACKAGES for p in sources(package)):
         assert "torch.ops" not in set(imported_modules(path)), path
 
 
 def test_nobody_but_the_mesh_asks_how_many_processes_there_are() -> None:
-    """Parallel is not a special case: alone, every exchange is the identity."""
+    """On one rank every exchange is the identity: parallel code is not a special case."""
     for path in (p for package in PACKAGES for p in sources(package)):
         name = path.relative_to(ROOT).as_posix()
         if name in SINGLE_IMPORTERS["torch.distributed"]:
@@ -163,9 +173,21 @@ def test_nobody_but_the_mesh_asks_how_many_processes_there_are() -> None:
             assert not (one and asked), f"{name}, line {getattr(node, 'lineno', 0)}"
 
 
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks", "tests"])
+def test_the_first_line_of_a_docstring_says_what_the_thing_is_or_does(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{docstring.lineno}: {docstring.value}"
+        for path in sources(package)
+        for docstring in docstrings(path)
+        if str(docstring.value).lstrip().startswith(tuple(f"{word} " for word in NOT_FIRST))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text(
+        "'What it is.'\n"
         "import mlflow.pytorch\n"
         "def f():\n"
         "    from data_prep.store.writer import x\n"
@@ -174,6 +196,7 @@ def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
     )
     found = set(imported_modules(path))
     assert {"mlflow.pytorch", "data_prep.store.writer", "cartopy.crs", "torch.distributed"} <= found
+    assert [docstring.value for docstring in docstrings(path)] == ["What it is."]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -186,7 +209,7 @@ def test_every_public_name_of_forecast_can_be_imported() -> None:
 
 
 def test_the_command_line_starts_without_the_heavy_packages() -> None:
-    """Help has to answer in a second; torch and torch-harmonics alone take four."""
+    """Print help within a second; importing torch and torch-harmonics alone takes four."""
     code = f"import sys, forecast.cli.main; print(*[m for m in {HEAVY} if m in sys.modules])"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

@@ -1,4 +1,4 @@
-"""Bad input by the command line: one line that says what is wrong, and nothing is left or lost."""
+"""Bad input on the command line: one line per error, and no files left or lost."""
 
 import json
 import shutil
@@ -92,7 +92,7 @@ def test_an_unknown_variable_of_a_plot_is_told_the_known_ones(
 
 
 def series() -> xr.Dataset:
-    """Two years of monthly sea surface temperature on a global grid."""
+    """File with two years of monthly sea surface temperature on a global grid."""
     time = np.arange("2000-01", "2002-01", dtype="M8[M]").astype("M8[ns]")
     latitude, longitude = 82.5 - 15.0 * np.arange(12), 7.5 + 15.0 * np.arange(24)
     values = np.random.default_rng(0).normal(15, 5, (24, 12, 24)).astype("f4")

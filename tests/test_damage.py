@@ -1,4 +1,4 @@
-"""A damaged file is noticed by every command that reads it, and named in one line."""
+"""Damaged files: every command that reads one names it in one line."""
 
 import shutil
 from collections.abc import Callable
@@ -15,12 +15,12 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def store(workflow: Workflow, tmp_path: Path) -> Path:
-    """A copy of the store."""
+    """Copy of the store."""
     return Path(shutil.copytree(workflow.store, tmp_path / "copy.zarr"))
 
 
 def spoil(file: Path) -> None:
-    """Write 64 random bytes into the middle of a file, or all of a smaller one."""
+    """Overwrite 64 bytes in the middle of a file, or a whole smaller file, with random ones."""
     content = bytearray(file.read_bytes())
     noise = np.random.default_rng(0).bytes(min(64, len(content)))
     middle = (len(content) - len(noise)) // 2
@@ -29,7 +29,7 @@ def spoil(file: Path) -> None:
 
 
 def reading(workflow: Workflow, store: Path, folder: Path) -> dict[str, tuple[object, ...]]:
-    """The commands that read the fields of a store."""
+    """Return the commands that read the fields of a store."""
     out, data = folder / "out.nc", ("--data", store)
     off = "tracking.enabled=false"
     return {
@@ -44,7 +44,7 @@ def reading(workflow: Workflow, store: Path, folder: Path) -> dict[str, tuple[ob
 
 
 def of_the_test_split(store: Path) -> Path:
-    """The file of the trajectory that forecasts start from, which training has in memory too."""
+    """Return the file of the trajectory from which forecasts start, and which training reads."""
     split = zarr.open_array(store / "split", mode="r")[:]
     return store / f"fields/c.{list(split).index('test')}.0.0.0.0"
 

@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md, applied to a copy of the project and run as written there."""
+"""Examples of docs/extending.md, applied to a copy of the project and run as written."""
 
 import json
 import os
@@ -32,7 +32,7 @@ for words in json.loads(sys.argv[1]):
 
 
 def apply(block: str, project: Path) -> None:
-    """Make a new file, or change one at the place that a diff shows."""
+    """Create a new file, or change a file as its diff shows."""
     first, text = block.split("\n", 1)
     path = project / first.removeprefix("# ")
     if not re.search(r"^[+]", text, re.MULTILINE):
@@ -48,7 +48,7 @@ def apply(block: str, project: Path) -> None:
 
 
 def commands(section: str) -> list[list[str]]:
-    """Words of the commands of a section; runs are short."""
+    """Return the commands of a section, split into words, with settings for short runs."""
     lines = re.findall(r"^    forecast (.+)$", SECTIONS[section], re.MULTILINE)
     found = [shlex.split(line) for line in lines]
     return [words + SHORT if words[0] == "train" else words for words in found]
@@ -56,7 +56,7 @@ def commands(section: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the commands of all sections ran, one after the other."""
+    """Folder in which the commands of all sections ran, one after the other."""
     folder = tmp_path_factory.mktemp("extending")
     project = folder / "project"
     for package in PACKAGES:
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_inputs(folder: Path) -> None:
-    """The files that the examples read: a year of sea ice and of temperature."""
+    """Write the files that the examples read: a year of sea ice and of temperature."""
     latitude, longitude = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10)
     time = np.arange("2000-01", "2001-01", dtype="datetime64[M]").astype("datetime64[D]")
     rows = np.broadcast_to(latitude[:, None], (12, len(latitude), len(longitude)))

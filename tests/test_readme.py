@@ -1,4 +1,4 @@
-"""The examples of the README, taken from it and run in a folder of their own on tiny data."""
+"""Examples of the README, run in a folder of their own on tiny data."""
 
 import ast
 import contextlib
@@ -41,7 +41,7 @@ NOT_RUN = ("make", "python3", "mlflow")
 
 
 def code_blocks() -> list[str]:
-    """The indented and the fenced blocks, in order, without their indentation."""
+    """Return the indented and the fenced blocks, in order, without their indentation."""
     fenced = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
     text = fenced.sub(lambda match: textwrap.indent(match[1], "    "), README)
     blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", text, re.MULTILINE)
@@ -68,7 +68,7 @@ COMMANDS = [
 
 
 def with_inputs(words: list[str], folder: Path) -> list[str]:
-    """The command with a file for its placeholder, and small where it makes data or trains."""
+    """Return the command with a file for its placeholder, and with small data and training."""
     if "FILES..." in words:
         monthly_file(folder / "sst.nc", years=60, first="1950-01")
     words = [word.replace("FILES...", "sst.nc") for word in words]
@@ -77,7 +77,7 @@ def with_inputs(words: list[str], folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def place_to_write(words: list[str], folder: Path) -> Iterator[Path]:
-    """The folder; if it has the output already, one that has all but that and its summary."""
+    """Return the folder, or a copy without the output and its summary if it has the output."""
     out = words[words.index("--out") + 1] if "--out" in words else ""
     written = {out, f"{Path(out).stem}.md"}
     if out and (folder / out).exists():
@@ -94,7 +94,7 @@ def place_to_write(words: list[str], folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, run_forecast: Callable[..., int]) -> Path:
-    """The folder in which all commands ran, one after the other."""
+    """Folder in which all commands ran, one after the other."""
     folder = tmp_path_factory.mktemp("readme")
     for words in COMMANDS:
         if words[0] == "forecast":

@@ -26,7 +26,7 @@ COARSER = (
 def test_sea_surface_temperature_is_forecast_with_skill(
     data_folder: Path, tmp_path: Path, run_forecast: Callable[..., int]
 ) -> None:
-    """Persistence is hard to beat for a month or two, climatology from then on."""
+    """Compare with persistence, a strong baseline up to two months, and then climatology."""
     store, run = tmp_path / "store.zarr", tmp_path / "run"
     forecast, scores, picture = (tmp_path / name for name in ("f.nc", "s.nc", "map.png"))
     words = ("data", "ingest", "sst", data_folder / FILE, "--out", store, COARSER[0])
@@ -51,7 +51,7 @@ def test_sea_surface_temperature_is_forecast_with_skill(
 
 
 def _degrees_beyond_the_spectral_branch_are_damped_too(forecast: Path, store: Path) -> None:
-    """To about the power that a regression on the initial state has, and not by a common factor."""
+    """Compare with the power of a regression on the initial state in degrees 15 to 22."""
     beyond = measure_bands(ForecastFile(forecast), Store(store), ((15, 23),))["15 to 22"]
     for power, of_regression in zip(beyond["power"], beyond["power_of_regression"], strict=True):
         assert power < 2 * of_regression

@@ -1,4 +1,4 @@
-"""The whole workflow on the command line, with tiny data, and its files in other tools."""
+"""Whole workflow on the command line, with tiny data, and its files in other tools."""
 
 import json
 import shutil
@@ -183,7 +183,7 @@ def test_a_store_is_described(
 
 
 def reanalysis() -> xr.Dataset:
-    """Ten days in the layout of the Climate Data Store: waves that travel eastward."""
+    """File of ten days in the layout of the Climate Data Store: waves that travel eastward."""
     time = np.datetime64("2020-01-01", "ns") + np.arange(40) * np.timedelta64(6, "h")
     latitude, longitude = np.linspace(90, -90, 17), np.arange(32) * 11.25
     wave = np.cos(np.radians(latitude))[:, None] * np.sin(2 * np.radians(longitude))
@@ -223,7 +223,7 @@ class Reanalysis:
 def trained_on_reanalysis(
     tmp_path_factory: pytest.TempPathFactory, run_forecast: Run
 ) -> Reanalysis:
-    """Data and training of the preset reanalysis_smoke."""
+    """Output of data preparation and training of the preset reanalysis_smoke."""
     folder = tmp_path_factory.mktemp("reanalysis")
     made = Reanalysis(folder / "era5.nc", folder / "store.zarr", folder / "run")
     reanalysis().to_netcdf(made.file)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Workflow:
-    """Folder with the output of each command."""
+    """Folders with the output of each command."""
 
     folder: Path
 

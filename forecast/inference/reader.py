@@ -98,9 +98,9 @@ class ForecastFile:
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """Where the model has values: those of the first initial state, (c, nlat, nlon).
+        """Mask of the model, True where the first initial state has values, (c, nlat, nlon).
 
-        Everywhere if the file does not begin with the initial state.
+        It is True everywhere if the file does not begin with the initial state.
 
         Raises:
             ValueError: if the file is damaged.

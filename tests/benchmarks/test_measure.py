@@ -1,4 +1,4 @@
-"""Peak memory, and the choice of what a benchmark runs."""
+"""Peak memory, and the choice of the parts of a benchmark."""
 
 import sys
 

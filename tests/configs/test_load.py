@@ -1,4 +1,4 @@
-"""Loading a configuration: what is accepted, and what a wrong one is told."""
+"""Loading of configurations: accepted forms, and messages for wrong ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""All pictures have one style: no other file makes figures or names colours."""
+"""Style of figures: one file alone creates figures and names colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time step: the calendar, and what a wrong time axis is told."""
+"""Time step: calendar arithmetic, and messages for wrong time axes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table of variables: its entries can be read, and names lead to one entry each."""
+"""Table of variables: valid entries, and names that identify one entry each."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""Gridded files with known values, in the layouts that archives use."""
+"""Fixtures of gridded files with known values, in the layouts of archives."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +26,13 @@ def _wave(grid: Grid, times: np.ndarray = TIMES, offset: float = 280.0) -> np.nd
 
 @pytest.fixture(scope="session")
 def truth() -> Truth:
-    """A smooth wave that turns with time about a mean, (time, nlat, nlon)."""
+    """Return a smooth wave that rotates with time, plus a mean, (time, nlat, nlon)."""
     return _wave
 
 
 @pytest.fixture(scope="session")
 def gridded() -> Callable[..., xr.Dataset]:
-    """A file in the canonical order that holds `truth` under the names given, with their means."""
+    """Return a data set in canonical order with `truth` plus a mean under each of the names."""
 
     def make(grid: Grid, times: np.ndarray = TIMES, units: str = "K", **means: float) -> xr.Dataset:
         dims = ("time", "latitude", "longitude")
@@ -52,7 +52,7 @@ def gridded() -> Callable[..., xr.Dataset]:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    """Write a dataset to a netCDF file; returns its path."""
+    """Write a data set to a netCDF file, and return its path."""
 
     def write(data: xr.Dataset, name: str = "in.nc", **options: Any) -> Path:
         data.to_netcdf(tmp_path / name, engine="netcdf4", **options)

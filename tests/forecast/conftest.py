@@ -1,4 +1,4 @@
-"""Tiny synthetic stores, written by the store's own writer, for the tests of `forecast`."""
+"""Fixtures of tiny synthetic stores for the tests of `forecast`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sphere_ops.grid import Grid
 
 
 def _smooth(rng: np.random.Generator, n: int, grid: Grid, rotation: np.ndarray) -> np.ndarray:
-    """Random cubics of the unit vector, of zero mean over the sphere, rotated about the axis.
+    """Return random cubics of the unit vector, of zero area mean, rotated about the axis.
 
     Args:
         rng: source of the coefficients.
@@ -136,7 +136,7 @@ def build_store(
 
 @pytest.fixture(scope="session")
 def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`build_store`; a store with the same arguments as an earlier one is a copy of it."""
+    """Function `build_store`, which copies an earlier store with the same arguments."""
     made: dict[str, Path] = {}
 
     def make(path: Path, *args: Any, **options: Any) -> Path:
@@ -151,7 +151,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="module")
 def stores(make_store, tmp_path_factory) -> dict[str, Path]:
-    """Trajectories, and a monthly series with a mask."""
+    """Stores of trajectories, and of a monthly series with a mask."""
     folder = tmp_path_factory.mktemp("stores")
     return {
         kind: make_store(folder / f"{kind}.zarr", kind, mask=kind == "files")

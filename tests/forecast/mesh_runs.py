@@ -1,4 +1,4 @@
-"""What training, forecasting and scoring do alone and in a mesh alike."""
+"""Training, forecasting and scoring, for comparison of a mesh with a single process."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ ALL = {
 
 @dataclass(frozen=True)
 class Case:
-    """Some steps of a trainer: which store, which model, how it is trained."""
+    """Settings of some training steps: store, model, and training."""
 
     store: str
     n_steps: int
@@ -108,7 +108,7 @@ def settings(case: Case, mesh: tuple[int, int]) -> Config:
 
 
 def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Losses, gradient norms, weights and validation after ten optimiser steps."""
+    """Return losses, gradient norms, weights and validation of ten optimiser steps."""
     run = settings(case, mesh)
     with training_mesh(run, CPU):
         store = Store(folder / f"{case.store}.zarr")
@@ -143,9 +143,10 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
 
 
 def felt(values: dict[str, Tensor], forecaster: Forecaster) -> dict[str, Tensor]:
-    """The weights without those that no loss feels, such as a constant that a kept mean takes off.
+    """Return the weights on which the loss depends.
 
-    Their gradient is rounding alone, of which Adam makes whole steps.
+    A constant that a conserved mean removes, for instance, has no effect on the loss. The gradient
+    of such a weight is rounding error, which Adam scales to full steps.
     """
     weights: dict[str, Tensor] = {}
     for name, p in forecaster.named_parameters():
@@ -163,7 +164,7 @@ _BROKEN = 30
 
 @contextmanager
 def changed_trainer(stop: int | None = None) -> Iterator[None]:
-    """One step of which is skipped, and one in which the last process is told to stop."""
+    """Train with one skipped step, and one in which the last process receives a stop signal."""
     step, loss = Trainer.step, Trainer.rollout_loss
 
     def stepping(self: Trainer, *args: Any) -> Any:
@@ -185,7 +186,7 @@ def changed_trainer(stop: int | None = None) -> Iterator[None]:
 
 
 def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
-    """Train on, forecast for 20 steps from a package that is there, and score that forecast."""
+    """Resume training, forecast for 20 steps from an existing package, and score the forecast."""
     with changed_trainer():
         train(settings(WHOLE, mesh), folder / "trajectories.zarr", out / "run", resume=True)
     package = folder / "alone/run/package"
@@ -210,7 +211,7 @@ def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
 
 
 def one_fails(store: Path, out: Path) -> None:
-    """Four forecasts of which the third one ends early, and a single one."""
+    """Run four forecasts of which the third one fails, and a single forecast."""
     model, mesh = Turning(store), current()
     own = range(4)[mesh.data.part(4)]
     if 2 in own and mesh.latitude.is_first:
@@ -223,7 +224,7 @@ def one_fails(store: Path, out: Path) -> None:
 
 
 def everything(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
-    """What a rank runs."""
+    """Run all cases on a rank."""
     found = {
         (name, dtype): steps(case, folder, mesh, dtype)
         for name, case in CASES.items()
@@ -238,7 +239,7 @@ def everything(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
 
 
 def both_optimizers(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
-    """Ten steps with the optimiser's state whole, then dealt, and the other way round."""
+    """Run ten steps with the optimiser's state whole, then sharded, and the other way round."""
     found: dict[str, list[int]] = {}
     for first in (False, True):
         numbers = []
@@ -276,7 +277,7 @@ LEGS = ((20, (1, 1)), (25, (2, 2)), (30, (1, 2)), (35, (1, 1)), (40, (1, 3)))
 
 
 def leg(store: Path, out: Path, number: int) -> None:
-    """One leg of a run; the last process of the mesh is told to stop."""
+    """Run one part of a run; the last process of the mesh receives a stop signal."""
     stop, mesh = LEGS[number]
     case = replace(WHOLE, training=WHOLE.training | {"shard_optimizer": number % 2 == 1})
     with changed_trainer(stop):

@@ -1,4 +1,4 @@
-"""A model that trains in a second on the synthetic store, and what its runs are compared by."""
+"""Small model that trains in a second on the synthetic store, and comparisons of its runs."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def assert_same_weights(a, b) -> None:
 
 
 def stop_after(step: int, monkeypatch) -> None:
-    """Send this process a SIGTERM in that step."""
+    """Send a SIGTERM to this process in a given step."""
     original = Trainer.step
 
     def stepping(self, *arguments):

@@ -1,4 +1,4 @@
-"""A forecaster whose truth is known: it turns the fields about the axis, as `make_store` does."""
+"""Forecaster with a known truth: it rotates fields about the axis, as `make_store` does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TURN = 0.25
 
 
 class Turning(nn.Module):
-    """Turns every field eastward, exactly, and may fail on purpose.
+    """Forecaster that rotates every field eastward, exactly, and can fail on purpose.
 
     Attributes:
         fails: at which step the forecasts started at an index of the first batch become infinite.
@@ -35,7 +35,7 @@ class Turning(nn.Module):
         self.steps_done = 0
 
     def step(self, state: State) -> State:
-        """One step; outside the mask the state may be anything."""
+        """Take one step; values outside the mask are arbitrary."""
         self.times.append(state.time)
         self.steps_done += 1
         mean = self.store.statistics["mean"].float()[:, None, None]

@@ -1,4 +1,4 @@
-"""A model that sees several states: which ones it gets in training, in a rollout and served."""
+"""Models with several input states: those of training, of a rollout and of serving."""
 
 import numpy as np
 import pytest
@@ -171,7 +171,7 @@ def test_served_it_takes_the_states_in_the_order_of_time(stores):
 
 
 def test_two_states_tell_what_one_does_not(make_store, tmp_path):
-    """Half of the fields turn westward: where to, only the state before tells."""
+    """Use fields of which half rotate westward: only the previous state shows the direction."""
     path = make_store(tmp_path / "store.zarr", n_trajectories=12)
     fields = zarr.open_group(path)["fields"]
     fields[::2] = fields[::2][:, ::-1]

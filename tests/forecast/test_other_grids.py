@@ -1,4 +1,4 @@
-"""Trained operators on other grids than that of training, against the solver's truth there."""
+"""Trained operators on other grids than that of training, against the solver."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def settings(kind: str, nlat: int, nlon: int, n_train: int) -> Config:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Forecaster, Store]:
-    """A forecaster that was trained for some seconds, and the store that it learned from."""
+    """Forecaster trained for some seconds, and its store."""
     folder = tmp_path_factory.mktemp("trained")
     config = settings("legendre-gauss", 16, 32, n_train=24)
     store = generate_shallow_water(config.data, folder / "store.zarr")
@@ -61,7 +61,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Forecaster, Store
 
 @pytest.fixture(scope="module", params=GRIDS)
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The same test trajectories on another grid."""
+    """Return the same test trajectories on another grid."""
     folder: Path = tmp_path_factory.mktemp("other")
     config = settings(*GRIDS[request.param], n_train=1)
     return Store(generate_shallow_water(config.data, folder / "store.zarr"))
@@ -72,7 +72,7 @@ def states(store: Store, step: int) -> torch.Tensor:
 
 
 def errors(model: Forecaster | ResamplingForecaster, store: Store) -> np.ndarray:
-    """Root-mean-square errors of a forecast and of persistence, (5 steps, 2, channel)."""
+    """Return root-mean-square errors of a forecast and of persistence, (5 steps, 2, channel)."""
     start = states(store, 0)
     time = np.full(len(start), store.valid_time(0))
     found = []

@@ -1,4 +1,4 @@
-"""Training, forecasts and scores in a mesh of processes: the numbers of one process."""
+"""Training, forecasts and scores in a mesh, against those of one process."""
 
 import json
 import re
@@ -28,7 +28,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 @pytest.fixture(scope="module")
 def folder(make_store, tmp_path_factory) -> Path:
-    """Two stores, and what one process makes of them."""
+    """Folder with two stores, and the output of one process."""
     path = tmp_path_factory.mktemp("parallel")
     make_store(path / "trajectories.zarr", channels=mesh_runs.CHANNELS)
     make_store(path / "series.zarr", "files", mask=True)
@@ -41,7 +41,7 @@ def folder(make_store, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", params=MESHES, ids=lambda m: f"{m[0]}x{m[1]}")
 def out(request: pytest.FixtureRequest, folder: Path) -> Path:
-    """What a mesh makes of them."""
+    """Folder with the output of a mesh."""
     data, latitude = request.param
     path = folder / f"{data}x{latitude}"
     path.mkdir()
@@ -51,22 +51,22 @@ def out(request: pytest.FixtureRequest, folder: Path) -> Path:
 
 
 def compared(name: str, value: torch.Tensor) -> torch.Tensor:
-    """A weight without what only rounding changes, of which Adam makes whole steps.
+    """Return a weight without the part that only rounding changes, which Adam scales to full steps.
 
-    The first channel is conserved: a constant that the decoder adds to it is taken off again.
+    The first channel is conserved: a constant that the decoder adds to it is removed again.
     """
     return value[..., 1:] if name.endswith("decoder.bias") else value
 
 
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Relative to the largest value, or to 1e-2 where weights start at zero."""
+    """Return the error relative to the largest value, or to 1e-2 where weights start at zero."""
     if not expected.numel():
         return 0.0
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-2))
 
 
 def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    """Of two models, relative: all weights as one vector."""
+    """Return the relative distance of two models, with all weights as one vector."""
     a, b = (
         torch.cat([compared(name, x[name]).double().flatten() for name in sorted(expected)])
         for x in (found, expected)
@@ -103,7 +103,7 @@ digests of weights, which rounding changes."""
 
 
 def values(file: Path) -> dict[str, Any]:
-    """The values of a text file of a run, by their place in it, that every mesh has in common."""
+    """Return the values in a text file of a run that do not depend on the mesh, by position."""
     text = file.read_text()
     lines = enumerate(text.splitlines())
     tree = {

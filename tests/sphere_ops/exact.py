@@ -1,4 +1,4 @@
-"""Spherical harmonics and their derivatives in closed form, by scipy; the poles by their limits."""
+"""Spherical harmonics and their derivatives in closed form, by scipy; limits at the poles."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ DEGREES_AND_ORDERS = (
 
 
 def harmonic(grid: Grid, l: int, m: int) -> Tensor:
-    """Re Y_lm on a grid, (nlat, nlon) float64."""
+    """Return Re Y_lm on a grid, (nlat, nlon) float64."""
     theta, longitude = _angles(grid)
     return torch.from_numpy(sph_harm_y(l, m, theta[:, None], longitude).real)
 
 
 def derivatives(grid: Grid, l: int, m: int) -> Tensor:
-    """∂_east, ∂_north, ∂_ee, ∂_en and ∂_nn of Re Y_lm, covariant, (5, nlat, nlon) float64.
+    """Return covariant ∂_east, ∂_north, ∂_ee, ∂_en, ∂_nn of Re Y_lm, (5, nlat, nlon) float64.
 
     ∂_east = (1/sin θ) ∂_λ and ∂_north = −∂_θ. Second derivatives are those of the Hessian:
     H_ee = ∂_λλ/sin²θ + cot θ ∂_θ, H_en = −∂_λ(∂_θ − cot θ)/sin θ, H_nn = ∂_θθ. On a pole row east
@@ -59,7 +59,7 @@ def derivatives(grid: Grid, l: int, m: int) -> Tensor:
 
 
 def field(coeffs: Tensor, theta: Tensor, longitude: Tensor) -> Tensor:
-    """The real field of coefficients (lmax, mmax) complex at any points, both orders' signs."""
+    """Return the real field of complex coefficients (lmax, mmax) at any points."""
     total = torch.zeros(torch.broadcast_shapes(theta.shape, longitude.shape), dtype=torch.float64)
     for l in range(coeffs.shape[0]):
         for m in range(min(l + 1, coeffs.shape[1])):
@@ -69,7 +69,7 @@ def field(coeffs: Tensor, theta: Tensor, longitude: Tensor) -> Tensor:
 
 
 def on_grid(coeffs: Tensor, grid: Grid) -> Tensor:
-    """The real field of coefficients (..., lmax, mmax) on a grid, (..., nlat, nlon) float64."""
+    """Return the real field of coefficients (..., lmax, mmax), (..., nlat, nlon) float64."""
     theta, longitude = (torch.from_numpy(angle) for angle in _angles(grid))
     flat = coeffs.reshape(-1, *coeffs.shape[-2:])
     fields = [field(c, theta[:, None], longitude) for c in flat]
@@ -77,7 +77,7 @@ def on_grid(coeffs: Tensor, grid: Grid) -> Tensor:
 
 
 def random_coeffs(*shape: int, seed: int = 0) -> Tensor:
-    """Coefficients (..., lmax, mmax) of real fields: order 0 is real, nothing below m ≤ l."""
+    """Return coefficients (..., lmax, mmax) of real fields: real for m = 0, and 0 for l < m."""
     generator = torch.Generator().manual_seed(seed)
     coeffs = torch.randn(*shape, dtype=torch.complex128, generator=generator)
     coeffs[..., 0].imag.zero_()

@@ -1,6 +1,6 @@
-"""The operators as they are defined: per zonal wavenumber one dense matrix, applied by einsum.
+"""Reference operators: per zonal wavenumber one dense matrix, applied by einsum.
 
-Slow and made to be read; the fast path of `sphere_ops` has to agree with it. Everything is plain
+They are slow and easy to read; the fast path of `sphere_ops` must agree with them. All is plain
 torch, so that autograd gives the reference's gradients. Letters: b batch, c channel in, o channel
 out, h row in, i row out, w column, l degree, m signed wavenumber, k basis function.
 """
@@ -22,7 +22,7 @@ from sphere_ops.kernels.stencils import differential_filters
 
 
 def convolve(layer: nn.Module, x: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
-    """What a layer has to make of x (b, c, nlat, nlon): (b, o, nlat_out, nlon_out)."""
+    """Return the expected output (b, o, nlat_out, nlon_out) of a layer for x (b, c, nlat, nlon)."""
     if isinstance(layer, LocalSphericalConv):
         return sum(convolve(branch, x, grid, grid_out) for branch in layer.branches.values())
     spectrum = torch.fft.fft(x, norm="forward")  # (b, c, h, m)
@@ -37,7 +37,7 @@ def convolve(layer: nn.Module, x: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
 
 
 def wavenumbers(grid: Grid, grid_out: Grid) -> range:
-    """All of them on the same columns; otherwise those that both grids tell apart."""
+    """Return all wavenumbers for equal nlon; otherwise those that both grids resolve."""
     nlon, nlon_out = grid.nlon, grid_out.nlon
     if nlon == nlon_out:
         return range(-(nlon // 2), (nlon + 1) // 2)
@@ -46,7 +46,7 @@ def wavenumbers(grid: Grid, grid_out: Grid) -> range:
 
 
 def spectral_matrix(layer: SpectralConv, grid: Grid, grid_out: Grid, m: int) -> Tensor:
-    """A_m = Σ_l P_lm(i) κ_l P_lm(h) 2π q_h, (o, c, i, h); the order at Nyquist is dropped.
+    """Return A_m = Σ_l P_lm(i) κ_l P_lm(h) 2π q_h, (o, c, i, h), without the Nyquist order.
 
     κ of −m is the conjugate, so that real fields stay real.
     """
@@ -64,7 +64,7 @@ def spectral_matrix(layer: SpectralConv, grid: Grid, grid_out: Grid, m: int) -> 
 def local_matrix(
     layer: IntegralConv | DifferentialConv, grid: Grid, grid_out: Grid, m: int
 ) -> Tensor:
-    """A_m = Σ_k W_k ψ̂_k, (o, c, i, h), with ψ the filters at the input points.
+    """Return A_m = Σ_k W_k ψ̂_k, (o, c, i, h), with ψ the filters at the input points.
 
     y(i, w') = Σ_hw ψ(i, h, w − w') x(h, w) turns every wavenumber by the conjugate transform of ψ.
     """
@@ -84,7 +84,7 @@ def local_matrix(
 
 
 def dense(filters: BandedFilters, grid: Grid) -> Tensor:
-    """Filters at all points of the grid, (k, i, h, w), from those on the rows that they reach."""
+    """Return filters at all points of the grid, (k, i, h, w), from those on bands of rows."""
     k, nlat_out, band, nlon = filters.values.shape
     psi = torch.zeros(k, nlat_out, grid.nlat, nlon, dtype=torch.float64)
     for i, first in enumerate(filters.first_row.tolist()):
@@ -93,7 +93,7 @@ def dense(filters: BandedFilters, grid: Grid) -> Tensor:
 
 
 def analyse(x: Tensor, grid: Grid, lmax: int, mmax: int) -> Tensor:
-    """Coefficients c_lm = 2π Σ_h q_h P_lm(h) X_m(h) of x (..., nlat, nlon): (..., lmax, mmax)."""
+    """Return c_lm = 2π Σ_h q_h P_lm(h) X_m(h) of x (..., nlat, nlon), (..., lmax, mmax)."""
     spectrum = torch.fft.fft(x, norm="forward")
     orders = [
         spectrum[..., m] @ (legendre(grid, lmax, m) * quadrature(grid) + 0j).mT for m in range(mmax)
@@ -102,11 +102,11 @@ def analyse(x: Tensor, grid: Grid, lmax: int, mmax: int) -> Tensor:
 
 
 def legendre(grid: Grid, lmax: int, m: int) -> Tensor:
-    """P_lm(cos θ), orthonormal with the Condon-Shortley phase, (lmax, nlat); 0 for l < m."""
+    """Return orthonormal P_lm(cos θ) with the Condon-Shortley phase, (lmax, nlat); 0 for l < m."""
     degrees = np.arange(lmax)[:, None]
     return torch.from_numpy(sph_legendre_p(degrees, m, grid.colatitude.numpy())[0])
 
 
 def quadrature(grid: Grid) -> Tensor:
-    """2π times the weights of ∫ f d cos θ, (nlat,)."""
+    """Return 2π times the weights of ∫ f d cos θ, (nlat,)."""
     return 4 * math.pi * grid.nlon * grid.area_weights[:, 0]

@@ -1,4 +1,4 @@
-"""On a GPU the operators compute what they do on a CPU."""
+"""Operators on a GPU, against those on a CPU."""
 
 import copy
 

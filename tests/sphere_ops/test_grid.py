@@ -1,4 +1,4 @@
-"""Quadrature is exact to its degree, and real coordinates are recognised or refused."""
+"""Grids: exactness of quadrature, and recognition or refusal of coordinates."""
 
 import numpy as np
 import pytest
@@ -180,7 +180,7 @@ def test_grids_of_real_files_are_recognised(name):
     latitude, longitude, expected = REAL_FILES[name]
     found = Grid.from_coordinates(latitude, longitude)
     assert found == expected
-    # What the caller has to do to the data: flip, and roll to the first longitude.
+    # The caller has to flip the data, and roll it to the first longitude.
     flipped = -np.sort(-np.asarray(latitude, dtype=np.float64))
     assert np.abs(found.latitude.numpy() - flipped).max() < 0.01
     rolled = np.sort(np.mod(np.asarray(longitude, dtype=np.float64) + 1e-3, 360))

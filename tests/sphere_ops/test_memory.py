@@ -1,4 +1,4 @@
-"""The start-up setting of the allocator: what it does, its switch, and that no result changes."""
+"""Start-up setting of the allocator: its effect, its switch, and unchanged results."""
 
 import os
 import subprocess

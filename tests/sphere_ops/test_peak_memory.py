@@ -1,4 +1,4 @@
-"""The peak memory of a process."""
+"""Peak memory of a process."""
 
 import resource
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from sphere_ops import memory
 def test_peak_memory_is_in_bytes_on_every_system(
     platform: str, unit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Linux counts the resident set in KiB, macOS in bytes."""
+    """Try both systems: Linux counts the resident set in KiB, macOS in bytes."""
     monkeypatch.setattr("sys.platform", platform)
     monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=3_000))
     monkeypatch.setattr(memory.torch.cuda, "is_available", lambda: False)

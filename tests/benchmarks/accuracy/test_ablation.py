@@ -1,4 +1,4 @@
-"""The ablation on a tiny store."""
+"""Ablation on a tiny store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def untrained(store: Store) -> Forecaster:
-    """A forecaster whose last layer is zero: it is persistence."""
+    """Return a forecaster whose last layer is zero, which is persistence."""
     return Forecaster.from_store(VARIANT.config(TINY).model, store)
 
 

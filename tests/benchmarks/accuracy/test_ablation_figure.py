@@ -1,4 +1,4 @@
-"""The figure of the ablation takes errors and times from the files that the benchmarks save."""
+"""Figure of the ablation: errors and times are those of the files that the benchmarks save."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The table of the ablation takes means over seeds, and says of each where it left the truth."""
+"""Table of the ablation: means over seeds, and the time at which each run diverges."""
 
 import json
 from pathlib import Path

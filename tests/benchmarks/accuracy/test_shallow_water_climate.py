@@ -1,4 +1,4 @@
-"""The long run of the solver's benchmark goes on after a kill."""
+"""Resumption of the long run of the solver's benchmark after a kill."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from benchmarks.accuracy.shallow_water_run import Run
 
 
 class Killed(Exception):
-    """Stands for a kill in the middle."""
+    """Exception that represents a kill during the run."""
 
 
 def test_a_long_run_that_was_killed_goes_on(

@@ -1,4 +1,4 @@
-"""The theory that the solver's benchmark compares with, against older theory and the solver."""
+"""Linear theory of the solver's benchmark, against older theory and the solver."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DAY = 86400.0
 
 
 def test_a_wave_in_a_deep_layer_travels_as_haurwitz_says() -> None:
-    """The depth enters as 4Ω²a²/(gh), here 1e-6."""
+    """Compare at a parameter 4Ω²a²/(gh) of 1e-6, the limit of a deep layer."""
     for wavenumber in (1, 4, 7):
         deep, _ = divergent_wave(Planet(), RATE, wavenumber, polar_depth=1e11)
         assert deep == pytest.approx(haurwitz_speed(Planet(), RATE, wavenumber), rel=1e-5)
@@ -22,7 +22,7 @@ def test_a_wave_in_a_deep_layer_travels_as_haurwitz_says() -> None:
 
 @pytest.mark.parametrize("wavenumber", [1, 4])
 def test_weak_waves_on_solid_rotation_travel_as_theory_says(wavenumber: int) -> None:
-    """A mode of the theory keeps its shape in the solver and turns at its speed."""
+    """Check that a mode of the theory keeps its shape in the solver and rotates at its speed."""
     lmax, height = 32, 8000.0
     experiment = Experiment("williamson6", {"wave_rate": 0.0, "mean_height": height}, lmax)
     solver, carrier = experiment.solver, experiment.initial_state(0)[None]

@@ -1,4 +1,4 @@
-"""What the counter says about collectives whose bytes are known."""
+"""Counter of collective operations, on collectives with a known number of bytes."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.parallel
 
 
 def every_collective(path: str) -> None:
-    """What a rank runs: each collective with 6 numbers of 4 bytes, or 2 and 4 of them."""
+    """Run each collective with 6 numbers of 4 bytes, or 2 and 4 of them."""
     with launch.started(1, 2, timeout=60) as mesh:
         rank = mesh.latitude.rank
         x, halves = torch.arange(6.0), [torch.ones(3), torch.ones(3)]

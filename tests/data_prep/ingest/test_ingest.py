@@ -1,4 +1,4 @@
-"""One field in the layouts of many archives becomes one store."""
+"""Ingestion of one field in the layouts of many archives, which gives the same store."""
 
 import json
 from collections.abc import Callable

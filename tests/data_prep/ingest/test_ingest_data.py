@@ -1,4 +1,4 @@
-"""Real files of the archives: what is readable is read right, the rest is refused in a sentence."""
+"""Ingestion of real files of archives: correct values, or a refusal in one sentence."""
 
 from collections.abc import Callable
 from pathlib import Path

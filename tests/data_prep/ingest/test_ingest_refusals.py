@@ -1,4 +1,4 @@
-"""What is wrong with the input is said in one sentence, and nothing is left half-written."""
+"""Refusal of wrong input: one sentence, and no partial output."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Refused:
-    """Ingest and return the one line that it is refused with."""
+    """Ingest, and return the one line of the refusal."""
 
     def refuse(paths: list[Path], config: FilesData = T2M) -> str:
         before = sorted(tmp_path.iterdir())

@@ -14,7 +14,7 @@ def of(grid: Grid) -> FileGrid:
 
 
 def mesh(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Colatitude and longitude of each point, radians."""
+    """Return colatitude and longitude of each point, radians."""
     return np.meshgrid(
         grid.colatitude.numpy(), np.radians(grid.longitude.numpy()), indexing="ij"
     )  # (h, w)

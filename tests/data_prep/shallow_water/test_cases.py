@@ -1,4 +1,4 @@
-"""Cases: what they start from, and what their names and numbers may be."""
+"""Cases of the solver: initial states, and allowed names and numbers."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_seed_makes_the_same_state_at_every_truncation() -> None:
 
 
 def test_random_states_have_the_spectrum_of_their_coefficients() -> None:
-    """Each coefficient of vorticity has variance 4π/(L(L+1)) (mach c / a)²."""
+    """Compare with the variance 4π/(L(L+1)) (mach c / a)² of each coefficient of vorticity."""
     experiment = Experiment("random", {"mach": 0.3, "cutoff": 20.0}, 32)
     planet, depth = experiment.solver.physics.planet, experiment.solver.physics.mean_geopotential
     states = torch.stack([experiment.initial_state(seed) for seed in range(200)])
@@ -61,7 +61,7 @@ def test_balanced_states_start_without_divergence_and_stay_nearly_so() -> None:
 
 @pytest.mark.parametrize("alpha", [0.0, 30.0])
 def test_solid_rotation_has_its_wind(alpha: float) -> None:
-    """u = u₀ (cos φ cos α + sin φ cos λ sin α), v = −u₀ sin λ sin α."""
+    """Compare with u = u₀ (cos φ cos α + sin φ cos λ sin α), v = −u₀ sin λ sin α."""
     experiment = Experiment("williamson2", {"alpha": alpha}, 22)
     solver = experiment.solver
     east, north = solver.wind(experiment.initial_state(0))
@@ -78,7 +78,7 @@ def test_solid_rotation_has_its_wind(alpha: float) -> None:
 
 
 def test_a_deep_rossby_haurwitz_wave_travels_as_haurwitz_says() -> None:
-    """In the limit of a deep layer; 8 km deep it is 7 % slower (see docs)."""
+    """Compare in the limit of a deep layer; in one of 8 km it is 7 % slower (see docs)."""
     experiment = Experiment("williamson6", {"mean_height": 8e5}, 22)
     state = experiment.initial_state(0)[None]
     end = experiment.solver.advance(state, 0.0, DAY / 4, 24)
@@ -90,7 +90,7 @@ def test_a_deep_rossby_haurwitz_wave_travels_as_haurwitz_says() -> None:
 
 
 def test_the_jet_is_galewskys() -> None:
-    """80 m/s at 45° N, nothing south of π/7 or north of 5π/14; 10 km deep on average."""
+    """Check 80 m/s at 45° N, 0 south of π/7 and north of 5π/14, and a mean depth of 10 km."""
     experiment = Experiment("galewsky", {}, 86)
     solver, state = experiment.solver, experiment.initial_state(0)
     wind = solver.wind(state)[0, :, 0]
@@ -159,7 +159,7 @@ def test_the_spectrum_sums_to_the_kinetic_energy() -> None:
 
 
 def orography(path: Path, grid: Grid, **changes: object) -> Path:
-    """A file with one broad mountain, south first and from 180 W."""
+    """File with one broad mountain, south first, with longitudes from 180 W."""
     latitude = grid.latitude.numpy()[::-1]
     longitude = np.sort((grid.longitude.numpy() + 180) % 360 - 180)
     height = 2000 * np.exp(-(((latitude[:, None] - 40) / 15) ** 2) - ((longitude - 90) / 20) ** 2)

@@ -1,4 +1,4 @@
-"""The solver against exact solutions, conservation laws and another solver."""
+"""Shallow-water solver, against exact solutions, conservation laws and another solver."""
 
 import math
 
@@ -17,7 +17,7 @@ DAY = 86400.0
 
 
 def relative_errors(x: torch.Tensor, truth: torch.Tensor, solver: ShallowWater) -> list[float]:
-    """l2 and l∞ of a field relative to the truth."""
+    """Return the l2 and l∞ errors of a field relative to the truth."""
     l2 = (area_mean((x - truth) ** 2, solver.grid) / area_mean(truth**2, solver.grid)).sqrt()
     return [float(l2), float((x - truth).abs().amax() / truth.abs().amax())]
 
@@ -29,7 +29,7 @@ def start(name: str, lmax: int, **values: float) -> tuple[ShallowWater, torch.Te
 
 @pytest.mark.parametrize("alpha", [0.0, 45.0])
 def test_steady_zonal_flow_stays_for_five_days_at_t42(alpha: float) -> None:
-    """Williamson 2, over the poles too; the issue asks for 1e-9."""
+    """Run Williamson's case 2, also across the poles, to a relative error of 1e-9."""
     solver, state = start("williamson2", 43, alpha=alpha)
     end = solver.advance(state, 0.0, 5 * DAY, 5 * 32)
     assert max(relative_errors(solver.layer(end), solver.layer(state), solver)) < 1e-10
@@ -37,14 +37,14 @@ def test_steady_zonal_flow_stays_for_five_days_at_t42(alpha: float) -> None:
 
 @pytest.mark.parametrize("alpha", [0.0, 90.0])
 def test_a_bell_comes_back_after_one_revolution(alpha: float) -> None:
-    """Williamson 1, along the equator and over the poles; T42 and T85 are in docs."""
+    """Run Williamson's case 1, along the equator and across the poles; docs have T42 and T85."""
     solver, state = start("williamson1", 32, alpha=alpha)
     end = solver.advance(state, 0.0, 12 * DAY, 12 * 24)
     assert relative_errors(solver.layer(end), solver.layer(state), solver)[0] < 0.02
 
 
 def test_flow_over_a_mountain_keeps_mass_exactly_and_energy_closely() -> None:
-    """Williamson 5 without diffusion."""
+    """Run Williamson's case 5 without diffusion."""
     solver, state = start("williamson5", 32)
     end = solver.advance(state, 0.0, 2 * DAY, 2 * 48)
     before, after = (
@@ -66,7 +66,7 @@ def test_flow_without_mountains_keeps_its_angular_momentum() -> None:
 
 
 def test_a_balanced_jet_stays_zonal() -> None:
-    """Galewsky's jet without its bump."""
+    """Run Galewsky's jet without its perturbation."""
     solver, state = start("galewsky", 43, bump_height=0.0)
     end = solver.advance(state, 0.0, DAY, 48)
     assert solver.wind(end)[:, 1].abs().max() < 1e-6
@@ -86,7 +86,7 @@ def test_the_integrator_is_of_fourth_order() -> None:
 
 
 def test_tendencies_are_those_of_torch_harmonics() -> None:
-    """Another discretisation of the same equations: flux form by vector transforms."""
+    """Compare with another discretisation: the flux form, by vector transforms."""
     from torch_harmonics.examples.shallow_water_equations import (
         ShallowWaterSolver,
     )
@@ -118,7 +118,7 @@ def test_tendencies_are_those_of_torch_harmonics() -> None:
 
 
 def test_a_state_does_not_depend_on_the_batch_it_is_solved_in() -> None:
-    """To the rounding of matrix products of other shapes, here 1e-12 after 6 hours."""
+    """Compare up to rounding of matrix products of other shapes, 1e-12 after 6 hours."""
     experiment = Experiment("random", {"mach": 5.0}, 22)
     states = torch.stack([experiment.initial_state(seed) for seed in range(5)])
     solver = experiment.solver
@@ -141,7 +141,7 @@ def test_single_precision_follows_double() -> None:
 
 @pytest.mark.parametrize("name", ["random", "williamson5", "forced", "galewsky"])
 def test_a_solver_computes_on_its_device_alone(name: str) -> None:
-    """Tensors without values stand for a GPU: they do not mix with those of the CPU."""
+    """Use meta tensors in place of a GPU's: they cannot be combined with those of the CPU."""
     experiment = Experiment(name, {}, 11, device="meta")
     solver, state = experiment.solver, experiment.initial_state(0)[None]
     end = solver.step(state, 0.0, 600.0)
@@ -184,7 +184,7 @@ def test_a_step_that_cannot_work_is_refused_with_one_that_does() -> None:
 def test_what_is_refused_is_unstable_and_what_is_not_works(
     name: str, days: int, most: float
 ) -> None:
-    """Winds reach 37 m/s over the mountain, where its depth limits the step, and 80 in the jet."""
+    """Try winds of 37 m/s over the mountain, whose depth limits the step, and 80 in the jet."""
     solver, state = start(name, 43)
     strongest = []
     for share in (0.94, 1.2):

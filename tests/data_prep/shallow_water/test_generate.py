@@ -1,4 +1,4 @@
-"""The generator: what is in a store, and that nothing is lost on the way."""
+"""Generator of solver data: contents of a store, and recovery from failures."""
 
 import errno
 import logging
@@ -44,14 +44,14 @@ def opened(path: Path, group: str | None = None) -> xr.Dataset:
 
 
 def differences(a: xr.Dataset, b: xr.Dataset) -> np.ndarray:
-    """Largest difference of each channel, in its standard deviations."""
+    """Return the largest difference in each channel, in units of its standard deviation."""
     difference = np.abs(a["fields"].values - b["fields"].values).max(axis=(0, 1, 3, 4))
     return difference / a["std"].values
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What all tests may read."""
+    """Store that all tests read."""
     return generate_shallow_water(config(), tmp_path_factory.mktemp("swe") / "a.zarr")
 
 
@@ -81,7 +81,7 @@ def test_diagnostics_are_beside_the_data(store: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["equiangular", "cell-centred", "legendre-gauss"])
 def test_any_grid_samples_the_same_fields(kind: str, store: Path, tmp_path: Path) -> None:
-    """Band-limited fields: area means are those of the other grid, poles included."""
+    """Compare area means of band-limited fields on several grids, with and without pole rows."""
     wanted = ("geopotential", "eastward_wind", "northward_wind")
     other = config(grid=GridConfig(kind=kind, nlat=33, nlon=64), variables=wanted)  # type: ignore[arg-type]
     data = opened(generate_shallow_water(other, tmp_path / "b.zarr"))
@@ -99,7 +99,7 @@ def test_any_grid_samples_the_same_fields(kind: str, store: Path, tmp_path: Path
 def test_trajectories_do_not_depend_on_the_batch_nor_on_the_others(
     store: Path, tmp_path: Path
 ) -> None:
-    """To 1e-5 standard deviations: one rounding of float32 on disk."""
+    """Compare to 1e-5 standard deviations, one rounding to float32 on disk."""
     whole = opened(store)
     other = opened(generate_shallow_water(config(batch_size=9), tmp_path / "b.zarr"))
     assert differences(whole, other).max() < 1e-3 * 1e-2
@@ -139,7 +139,7 @@ def test_an_interruption_tells_the_way_on_and_no_thread_computes_after_it(
 
 
 class Killed(Exception):
-    """Stands for a kill in the middle."""
+    """Exception that represents a kill during the run."""
 
 
 def test_a_generation_that_was_stopped_goes_on_without_loss(store: Path, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_generation_that_was_stopped_goes_on_without_loss(store: Path, tmp_pat
 
 @pytest.mark.slow
 def test_a_killed_process_loses_at_most_its_batch(store: Path, tmp_path: Path) -> None:
-    """kill -9 at some moment, as often as it takes."""
+    """Send SIGKILL at random times until the run is complete."""
     out = tmp_path / "b.zarr"
     code = (
         "import pathlib; from tests.data_prep.shallow_water.test_generate import *;"
@@ -217,7 +217,7 @@ def test_a_mix_of_cases_has_its_shares() -> None:
 def test_a_trajectory_that_blows_up_is_reported_and_the_rest_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Steps that the check lets pass, on winds that vary up to where they break."""
+    """Take steps that pass the check, with winds that grow until the solution becomes unstable."""
     wild = CaseConfig(name="random", parameters={"mach": 60.0, "mach_spread": 59.9})
     out = tmp_path / "b.zarr"
     settings = config(

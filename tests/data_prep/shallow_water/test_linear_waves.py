@@ -1,4 +1,4 @@
-"""The linear dynamics against theory and against the equations themselves."""
+"""Linear dynamics, against theory and against the equations."""
 
 import math
 
@@ -27,7 +27,7 @@ def waves(rotation: float = EARTH.rotation, depth: float = DEPTH, rate: float = 
 
 
 def random_state(scale: float = 1.0, seed: int = 0) -> torch.Tensor:
-    """Coefficients with the sizes of weak waves, (2, 3, lmax, lmax)."""
+    """Return coefficients with the amplitudes of weak waves, (2, 3, lmax, lmax)."""
     generator = torch.Generator().manual_seed(seed)
     state = torch.randn(2, 3, LMAX, LMAX, dtype=torch.complex128, generator=generator).tril()
     state[..., 0] = state[..., 0].real + 0j
@@ -36,8 +36,9 @@ def random_state(scale: float = 1.0, seed: int = 0) -> torch.Tensor:
 
 
 def kasahara(m: int, depth: float, lmax: int) -> np.ndarray:
-    """Frequencies of free waves over 2Ω by Kasahara's (1976) equations for stream function,
-    velocity potential and height, written down independently of ours.
+    """Return frequencies of free waves over 2Ω, by Kasahara's (1976) equations.
+
+    The equations are those for stream function, velocity potential and height, coded independently.
     """
     degrees = np.arange(m, lmax)
     n = len(degrees)
@@ -100,7 +101,7 @@ def test_two_half_steps_are_a_whole_one() -> None:
 
 
 def test_undamped_waves_keep_their_energy() -> None:
-    """a²/(l(l+1)) (|ζ|² + |δ|²) + |φ|²/Φ̄ is constant."""
+    """Check that a²/(l(l+1)) (|ζ|² + |δ|²) + |φ|²/Φ̄ is constant."""
     propagator = waves().propagator(5e4, torch.complex128, torch.device("cpu"))
     state = random_state()
     degree = torch.arange(LMAX, dtype=torch.float64)[:, None]
@@ -123,7 +124,7 @@ def test_damping_decays_everything_at_its_rate() -> None:
 
 
 def test_exact_rotation_agrees_with_a_coriolis_force_on_the_grid() -> None:
-    """An axis tilted by a whole turn is the same axis, and its Coriolis force is explicit."""
+    """Compare with an axis tilted by a whole turn, for which the Coriolis force is explicit."""
     exact = ShallowWater(LMAX, Physics(EARTH, DEPTH))
     turned = Planet(axis_tilt=2 * math.pi)
     explicit = ShallowWater(LMAX, Physics(turned, DEPTH))

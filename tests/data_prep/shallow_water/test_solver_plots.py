@@ -1,4 +1,4 @@
-"""Pictures of solver runs: no label lies on another, one power of ten in the label."""
+"""Figures of solver runs: labels do not overlap, and have one power of ten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_prep.shallow_water.solver_plots import draw_diagnostics, draw_failure
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that are saved."""
+    """List of the figures that are saved."""
     kept = []
     save = Figure.savefig
 
@@ -28,7 +28,7 @@ def figures(monkeypatch):
 
 
 def _diagnostics(path, scale):
-    """Diagnostics of six trajectories whose integrals change by about `scale`."""
+    """Return diagnostics of six trajectories whose integrals change by about `scale`."""
     rng = np.random.default_rng(0)
     days = np.linspace(0, 0.83, 21)
     change = rng.normal(size=(6, 21, 4)).cumsum(1) - 6 * days[:, None]

@@ -1,4 +1,4 @@
-"""Iterators in threads: everything arrives, errors too, and nothing runs on behind them."""
+"""Iterators in threads: all values and errors arrive, and no thread outlives them."""
 
 import threading
 import time

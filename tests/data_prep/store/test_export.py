@@ -1,4 +1,4 @@
-"""The netCDF export is CF, and other tools read it."""
+"""NetCDF export of a store: CF conventions, and compatibility with other tools."""
 
 import shutil
 import subprocess
@@ -39,7 +39,7 @@ def spec(grid: Grid, channels: tuple[Variable, ...], trajectories: bool) -> Stor
 
 @pytest.fixture(params=[(g, t) for g in GRIDS for t in (False, True)], ids=str)
 def exported(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[xr.Dataset, Path]:
-    """A store and its export."""
+    """Store and its export."""
     grid, trajectories = GRIDS[request.param[0]], request.param[1]
     names = ("geopotential", "vorticity") if trajectories else ("sst", "z500", "z850", "t850", "tp")
     what = spec(grid, tuple(map(variable, names)), trajectories)

@@ -1,4 +1,4 @@
-"""Largest power of each degree in a store, by its definition."""
+"""Largest power of each degree in a store, compared with its definition."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ GRID = Grid.legendre_gauss(8, 16)
 
 
 def harmonics(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random fields (n, 2, nlat, nlon), and the power of each of their degrees (n, 2, lmax)."""
+    """Return random fields (n, 2, nlat, nlon), and the power of their degrees (n, 2, lmax)."""
     generator = torch.Generator().manual_seed(0)
     coeffs = torch.randn(n, 2, 8, 8, dtype=torch.complex128, generator=generator).tril()
     coeffs[..., 0] = coeffs[..., 0].real.to(coeffs)

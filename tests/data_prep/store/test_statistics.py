@@ -32,7 +32,7 @@ def series(path: Path, time: np.ndarray, split: list[str], mask: np.ndarray | No
 
 
 def moments(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of (n, c, h, w) by definition, in one go."""
+    """Return mean and standard deviation of (n, c, h, w), directly from their definition."""
     w = np.broadcast_to(weights, x.shape)
     mean = np.array([np.average(x[:, c], weights=w[:, c]) for c in range(2)])
     square = (x - mean[:, None, None]) ** 2

@@ -1,4 +1,4 @@
-"""`forecast` in processes of torchrun, of which the last one kills itself once, in its 9th step."""
+"""Command `forecast` under torchrun; the last process kills itself once, in its 9th step."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The command line: one tool, one line per error, nothing half-written."""
+"""Command line: one tool, one line per error, no partial output."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ def test_every_command_has_help(
 
 
 def test_help_answers_in_about_a_second() -> None:
-    """Processor time, since tests run beside each other; torch alone takes two seconds of it."""
+    """Measure processor time, since tests run in parallel; importing torch alone takes 2 s."""
     before = os.times()
     subprocess.run(
         [sys.executable, "-m", "forecast", "train", "--help"], check=True, capture_output=True
@@ -118,7 +118,7 @@ def test_data_commands_want_their_kind_of_preset(refused: Refused, tmp_path: Pat
 
 
 def test_a_process_that_failed_ends_while_threads_of_libraries_still_run() -> None:
-    """Without its own end the interpreter would join the thread, and kill the one that computes."""
+    """Check that the process ends itself, where the interpreter would wait for the thread."""
     code = (
         "import threading, time, forecast.cli.main;"
         "threading.Thread(target=time.sleep, args=[60]).start();"

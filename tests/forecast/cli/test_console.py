@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: few lines, the last one always."""
+"""Progress without a terminal: few lines, and always the last one."""
 
 import logging
 import warnings

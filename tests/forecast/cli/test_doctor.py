@@ -1,4 +1,4 @@
-"""The doctor: says what works, and survives what does not."""
+"""Command `forecast doctor`: reports of working and of broken parts."""
 
 from pathlib import Path
 

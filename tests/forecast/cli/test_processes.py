@@ -1,4 +1,4 @@
-"""The command in several processes: one error for all, and torchrun goes on after a death."""
+"""Commands in several processes: one error for all, and restarts by torchrun."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def configured(path: Path, latitude: int, model: dict | None = None, **training:
 
 
 def command(folder: Path, words: list[str]) -> None:
-    """`forecast` in a rank; what it says on stderr goes to a file of the rank's name."""
+    """Run `forecast` on a rank, with stderr in a file named after the rank."""
     with (folder / os.environ["RANK"]).open("w") as sys.stderr:
         try:
             main(words)

@@ -1,4 +1,4 @@
-"""A forecast file in cdo, as docs/forecast_files.md has it."""
+"""Forecast files in cdo, with the commands of docs/forecast_files.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A damaged forecast file is refused, in one line that names it, and is never scored."""
+"""Refusal of damaged forecast files, in one line that names the file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def forecast(request, store, tmp_path) -> Path:
 
 
 def chunk_of(path: Path) -> tuple[Path, int]:
-    """A file that holds values of a variable, and where they begin in it."""
+    """Return a file with values of a variable, and their position in it."""
     if path.is_dir():
         return next(p for p in sorted((path / VARIABLE / "c").rglob("*")) if p.is_file()), 0
     with netCDF4.Dataset(path) as file:
@@ -40,7 +40,7 @@ def chunk_of(path: Path) -> tuple[Path, int]:
 
 
 def overwrite(path: Path, rng: np.random.Generator) -> None:
-    """Put 64 random bytes into a chunk."""
+    """Overwrite 64 bytes of a chunk with random ones."""
     file, start = chunk_of(path)
     content = bytearray(file.read_bytes())
     content[start + 40 : start + 104] = rng.bytes(64)
@@ -48,7 +48,7 @@ def overwrite(path: Path, rng: np.random.Generator) -> None:
 
 
 def leave_out(path: Path) -> None:
-    """Make one field missing, the second step of the third forecast."""
+    """Set one field to missing, the second step of the third forecast."""
     if path.is_dir():
         array = zarr.open_group(path, mode="r+")[VARIABLE]
         assert isinstance(array, zarr.Array)

@@ -1,4 +1,4 @@
-"""A forecast that is no longer finite: its place is found, and the command's exit code says so."""
+"""Forecasts that are no longer finite: their place in the output, and the exit code."""
 
 import os
 
@@ -27,7 +27,7 @@ EXPECTED = {0: (1, "0 N 225 E"), 3: (0, "80 S 345 E")}
 
 
 def found_on(latitude: int) -> dict[int, tuple[int, str]]:
-    """What a process of a mesh finds among five forecasts of three channels."""
+    """Return the failures that a rank of a mesh finds in five forecasts of three channels."""
     with all_processes(latitude):
         valid = torch.ones(3, *GRID.shape, dtype=torch.bool)
         valid[0, 2, 2] = False
@@ -67,7 +67,7 @@ def test_all_processes_find_the_same_points_and_fill_from_the_same_ones(data, la
 
 @pytest.fixture(scope="module")
 def broken(make_store, tmp_path_factory):
-    """A store, and a package whose forecasts overflow in the second step."""
+    """Store, and a package whose forecasts overflow in the second step."""
     folder = tmp_path_factory.mktemp("broken")
     store = Store(make_store(folder / "store.zarr"))
     config = {"branches": {"spectral": {"lmax": 6}}, "channels": 4, "blocks": 1}

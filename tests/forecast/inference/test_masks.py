@@ -1,4 +1,4 @@
-"""Forecasts from a store with another mask than that of training: refused, or filled."""
+"""Forecasts from a store with another mask than that of training: refusal, or filled points."""
 
 import shutil
 
@@ -22,7 +22,7 @@ CONFIG = {"branches": {"spectral": {"lmax": 6}}, "channels": 4, "blocks": 1, "hi
 
 
 def great_circle(grid: Grid, point: tuple[int, int]) -> torch.Tensor:
-    """Distance of all points from one, radians."""
+    """Return the distance of all points from one, radians."""
     latitude, longitude = torch.deg2rad(grid.latitude)[:, None], torch.deg2rad(grid.longitude)
     here, there = latitude[point[0], 0], longitude[point[1]]
     cosine = torch.sin(latitude) * torch.sin(here) + torch.cos(latitude) * torch.cos(
@@ -32,7 +32,7 @@ def great_circle(grid: Grid, point: tuple[int, int]) -> torch.Tensor:
 
 
 def masked_as(path, copy, mask):
-    """A copy of a store whose fields are missing elsewhere, and 7 where they were missing."""
+    """Copy a store with another mask; newly valid points have the value 7."""
     shutil.copytree(path, copy)
     group = zarr.open_group(copy)
     fields = group["fields"][...]
@@ -43,7 +43,7 @@ def masked_as(path, copy, mask):
 
 @pytest.fixture(scope="module")
 def stores(make_store, tmp_path_factory):
-    """A store, and one in which 5 points are missing and 3 are there."""
+    """Store, and a copy that lacks 5 of its points and has 3 more."""
     folder = tmp_path_factory.mktemp("masks")
     path = make_store(folder / "store.zarr", "files", mask=True)
     mask = Store(path).mask.numpy()
@@ -54,7 +54,7 @@ def stores(make_store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def package(stores, tmp_path_factory):
-    """A model with the mask of the first store that changes the fields."""
+    """Package of a model with the mask of the first store and a tendency that is not zero."""
     torch.manual_seed(0)
     forecaster = Forecaster.from_store(ModelConfig.model_validate(CONFIG), Store(stores[0]))
     with torch.no_grad():
@@ -65,7 +65,7 @@ def package(stores, tmp_path_factory):
 
 
 def test_missing_points_take_the_value_of_the_nearest_one_on_the_sphere():
-    """Across the date line and over the pole, too."""
+    """Check also across the date line and the pole."""
     grid = Grid("cell-centred", 8, 12, 15.0)
     generator = torch.Generator().manual_seed(1)
     available = torch.rand(2, *grid.shape, generator=generator) < 0.15
@@ -118,7 +118,7 @@ def test_a_filled_forecast_is_that_of_the_filled_state(
 
 
 def test_values_outside_the_mask_of_the_model_change_nothing(stores, package, tmp_path):
-    """A store that has more than the model needs starts the same forecast."""
+    """Start from a store that has more valid points than the model needs."""
     more = masked_as(stores[0], tmp_path / "more.zarr", np.ones((2, 8, 16), dtype=bool))
     run_rollout(package, stores[0], tmp_path / "f.nc", n_steps=3)
     run_rollout(package, more, tmp_path / "g.nc", n_steps=3, fill="nearest")
@@ -137,7 +137,7 @@ def test_a_model_without_a_mask_is_given_all_points(stores, make_store, tmp_path
 
 
 def test_only_points_under_the_mask_of_the_model_end_a_forecast(stores, tmp_path):
-    """The mask of the store is another one: its land is not that of the model."""
+    """Use a store whose mask differs from that of the model."""
     model = Turning(stores[0])
     row, column = 3, 5
     step = model.step
@@ -170,7 +170,7 @@ def test_a_channel_without_any_value_cannot_be_filled(stores, package, tmp_path)
 def test_real_sea_surface_temperature_under_another_coast(
     data_folder, run_forecast, refused, tmp_path, caplog
 ):
-    """COBE-SST2 with a few hundred cells of the coast changed to land, and some land to sea."""
+    """Use COBE-SST2 with a few hundred coastal cells changed to land, and some land to sea."""
     file = data_folder / "sst/cobe2_sst_monthly_1950-2009_2deg.nc"
     with xr.open_dataset(file) as whole:
         here = whole.isel(time=slice(48)).load()

@@ -1,4 +1,4 @@
-"""The rollout feeds predictions back, and a forecast file holds what it yields."""
+"""Rollout: predictions as the next input, and the contents of a forecast file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def masked_store(make_store, tmp_path_factory):
 
 
 class Doubling:
-    """x -> 2 x."""
+    """Network x -> 2 x."""
 
     def __init__(self, time_step: str, weight: float = 2.0) -> None:
         self.time_step = TimeStep.parse(time_step)

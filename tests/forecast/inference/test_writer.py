@@ -1,4 +1,4 @@
-"""A forecast file is CF, opens with one call, and is there whole or not at all."""
+"""Forecast files: CF conventions, opening with one call, and atomic writing."""
 
 from __future__ import annotations
 

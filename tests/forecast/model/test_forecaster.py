@@ -52,7 +52,7 @@ def test_an_untrained_forecaster_is_persistence(trajectories):
 
 
 def test_an_untrained_forecaster_with_a_climatology_damps_every_degree_of_the_anomaly(monthly):
-    """By its autocorrelation after one step, whatever the degrees of the spectral branch are."""
+    """Compare with its autocorrelation after one step, for any lmax of the spectral branch."""
     forecaster = build(monthly, trained=False, baseline="climatology", spectral_limit=None)
     normalizer, channels = forecaster.normalizer, len(monthly.channels)
     time = state_of(monthly, 3).time

@@ -1,4 +1,4 @@
-"""The limiter of rollouts: what it lets pass, what it holds, and that it bounds any model."""
+"""Limiter of rollouts: unchanged and limited fields, and a bound for any model."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ GRIDS = [
 
 
 def field(grid: Grid, lmax: int, seed: int = 0) -> torch.Tensor:
-    """Two random fields of two channels without degrees from lmax on, float64."""
+    """Return two random fields of two channels with degrees below lmax, float64."""
     generator = torch.Generator().manual_seed(seed)
     coeffs = torch.randn(2, 2, lmax, lmax, dtype=torch.complex128, generator=generator).tril()
     coeffs[..., 0] = coeffs[..., 0].real.to(coeffs)
@@ -38,7 +38,7 @@ def analysed(grid: Grid, x: torch.Tensor) -> torch.Tensor:
 
 
 def limiter(grid: Grid, x: torch.Tensor, factor: float, beyond: float = 0.0) -> SpectralLimiter:
-    """The limiter of training data that are the fields x."""
+    """Return the limiter for the training data x."""
     power = power_spectrum(analysed(grid, x)).amax(0)
     return SpectralLimiter(grid, torch.cat([power, power.new_full((2, 1), beyond)], 1), factor)
 
@@ -117,7 +117,7 @@ def test_a_store_that_does_not_hold_the_largest_power_gets_it(make_store, tmp_pa
 
 
 class Amplifier(nn.Module):
-    """A network whose tendency is a twentieth of the state."""
+    """Network whose tendency is a twentieth of the state."""
 
     def __init__(self, scale: torch.Tensor) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ def test_another_grid_shares_the_weights():
 
 
 def smooth(lmax: int, grid: Grid) -> torch.Tensor:
-    """Random fields without degrees from lmax on, (2, 3, nlat, nlon): the same on every grid."""
+    """Return random fields with degrees below lmax, (2, 3, nlat, nlon), equal on every grid."""
     generator = torch.Generator().manual_seed(1)
     coeffs = torch.randn(2, 3, lmax, lmax, dtype=torch.complex128, generator=generator).tril()
     coeffs[..., 0].imag = 0
@@ -71,7 +71,7 @@ def smooth(lmax: int, grid: Grid) -> torch.Tensor:
 
 
 def difference_on_twice_as_fine_a_grid(model: LocalSFNO, lmax: int) -> float:
-    """Distance of a network's answers on its grid and on a finer one, relative."""
+    """Return the relative difference of a network's output on its grid and on a finer one."""
     grid, fine = model.grid, Grid.legendre_gauss(2 * model.grid.nlat, 2 * model.grid.nlon)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""A forecaster for states on another grid: the forecast of its own, brought there."""
+"""Forecaster for states on another grid: the forecast on its own grid, resampled."""
 
 import shutil
 
@@ -23,7 +23,7 @@ BRANCHES = {"spectral": {"lmax": 8}, "integral": {"theta_cutoff": 1.2}}
 
 
 def trained(path) -> tuple[Store, Forecaster]:
-    """A store, and a forecaster of it that changes the fields."""
+    """Store, and a forecaster of it with a tendency that is not zero."""
     torch.manual_seed(0)
     store = Store(path)
     config = ModelConfig.model_validate({"branches": BRANCHES, "channels": 4, "blocks": 1})
@@ -70,7 +70,7 @@ def test_a_rollout_takes_either_way_to_the_grid_of_the_store(make_store, tmp_pat
 
 
 def rotated_store(path, copy):
-    """A store of the same fields, sampled half a column further east."""
+    """Return a store of the same fields, sampled half a column further east."""
     store = Store(path)
     grid = store.grid
     rotated = Grid(grid.kind, *grid.shape, first_longitude=180 / grid.nlon)
@@ -83,7 +83,7 @@ def rotated_store(path, copy):
 
 
 def test_from_a_rotated_grid_it_is_the_forecast_of_the_own_grid_rotated(make_store, tmp_path):
-    """To rounding, of states with all wavenumbers of a row; Sun and orography stay in place."""
+    """Compare to rounding, with all wavenumbers of a row; Sun and orography stay in place."""
     store = Store(make_store(tmp_path / "store.zarr"))
     torch.manual_seed(0)
     inputs = {"static": ["orography", "sin_longitude"], "forcing": ["insolation"]}
@@ -119,7 +119,7 @@ def test_a_rollout_starts_from_a_rotated_store(make_store, tmp_path):
 
 
 def test_the_operators_of_a_rotated_grid_are_the_same(make_store, tmp_path):
-    """To the last bit, for a model whose inputs do not depend on longitude."""
+    """Compare bitwise, for a model whose inputs do not depend on longitude."""
     store, forecaster = trained(make_store(tmp_path / "store.zarr"))
     state = State(store.state(0)[None], np.array([store.valid_time(0)]))
     there = forecaster.on_grid(Grid(store.grid.kind, *store.grid.shape, first_longitude=11.25))
@@ -128,7 +128,7 @@ def test_the_operators_of_a_rotated_grid_are_the_same(make_store, tmp_path):
 
 @pytest.mark.parametrize("name", ["latitude", "longitude"])
 def test_a_store_in_another_order_is_refused(make_store, tmp_path, name):
-    """Rolled by whole columns, or with the south first, its fields would be read out of place."""
+    """Try stores rolled by whole columns, or south first, whose fields would be misplaced."""
     path = make_store(tmp_path / "store.zarr")
     store = xr.open_zarr(path, consolidated=False).load()
     if name == "longitude":
@@ -142,7 +142,7 @@ def test_a_store_in_another_order_is_refused(make_store, tmp_path, name):
 
 
 def test_a_masked_model_goes_along_with_a_rotated_grid(make_store, tmp_path):
-    """Its fields stay where they are; mask and climatology are brought to them."""
+    """Check that fields keep their place, and that mask and climatology are resampled to them."""
     path = make_store(tmp_path / "store.zarr", "files", mask=True)
     torch.manual_seed(0)
     config = {"branches": {"spectral": {"lmax": 6}}, "baseline": "climatology", "blocks": 1}
@@ -166,7 +166,7 @@ def test_a_masked_model_goes_along_with_a_rotated_grid(make_store, tmp_path):
 def test_a_climatology_goes_to_another_grid_without_waves_at_the_coast(
     make_store, tmp_path, first, shape
 ):
-    """What it has outside the mask, 0 or else, does not matter inside."""
+    """Check that values outside the mask have no effect inside."""
     store = Store(make_store(tmp_path / "store.zarr", "files", mask=True))
     config = {"branches": {"spectral": {"lmax": 6}}, "baseline": "climatology", "blocks": 1}
     masked = Forecaster.from_store(ModelConfig.model_validate(config), store)

@@ -1,4 +1,4 @@
-"""A state is one value: its parts are in the order of time and stay together."""
+"""State: its parts are ordered in time and move together."""
 
 import numpy as np
 import pytest

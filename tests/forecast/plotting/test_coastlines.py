@@ -1,4 +1,4 @@
-"""The coastline that the package ships: it is a coast, not the frame of a map."""
+"""Coastline that the package ships: a coast without the frame of a map."""
 
 import numpy as np
 

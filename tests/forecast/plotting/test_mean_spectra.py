@@ -1,4 +1,4 @@
-"""Spectra compare forecast and truth at the same lead time, over the same forecasts."""
+"""Mean spectra of forecast and truth, at the same lead time and over the same forecasts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ N_STEPS = 4
 
 @pytest.fixture(scope="module")
 def perfect(make_store, tmp_path_factory):
-    """A store whose fields grow rougher with time, and forecasts that equal it."""
+    """Store whose fields become rougher with time, and forecasts equal to it."""
     folder = tmp_path_factory.mktemp("spectra")
     for kind, options in (("files", {"n_times": 96}), ("trajectory", {})):
         path = make_store(folder / f"{kind}.zarr", kind, **options)
@@ -103,7 +103,7 @@ def test_a_forecast_that_ended_is_in_neither_mean(perfect, tmp_path):
 
 
 def test_a_forecast_beyond_the_store_is_in_neither_mean(perfect, tmp_path):
-    """The last forecasts of the series end after the store does."""
+    """Use a series whose last forecasts end after the store does."""
     spectra = _spectra(perfect, "files", [0, N_STEPS])
     assert spectra.n_forecasts[1] < spectra.n_forecasts[0]
     np.testing.assert_allclose(spectra.ratio[1][:, 1:4], 1.0, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Maps without seams or holes, coastlines without a network, curves of what the scores say."""
+"""Maps without seams or holes, coastlines without a network, and curves of the scores."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_labels_take_the_power_of_ten_from_the_ticks():
 
 
 def test_the_error_in_a_title_has_the_power_of_ten_of_its_colour_bar(made):
-    """The rmse of vorticity was "1.5e-07" beside a colour bar in 10⁻⁹."""
+    """Use vorticity, whose rmse was "1.5e-07" beside a colour bar in 10⁻⁹."""
     field = np.linspace(-3e-6, 3e-6, 128).reshape(8, 16)
     panels = make_panels(
         ForecastFile(made / "trajectory.nc"),
@@ -231,7 +231,7 @@ def test_the_error_in_a_title_has_the_power_of_ten_of_its_colour_bar(made):
 
 
 def _lab(colours):
-    """CIELAB coordinates of sRGB colours, in which equal distances look alike."""
+    """Return CIELAB coordinates of sRGB colours, which are perceptually uniform."""
     rgb = np.atleast_2d(colours)[:, :3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -242,7 +242,7 @@ def _lab(colours):
 
 @pytest.mark.parametrize("style", [VALUES, SIGNED, ERRORS], ids=lambda style: style.colours)
 def test_land_and_graticule_are_seen_beside_every_colour(style):
-    """They were grey on white: 4 and 6 apart in CIELAB, where 2.3 is just noticed."""
+    """Compare distances in CIELAB: grey on white had 4 and 6, and 2.3 is just noticeable."""
     field = _lab(colormaps[style.colours](np.linspace(0, 1, 256)))
     land, lines, coast = (_lab(to_rgb(c)) for c in (MISSING, style.graticule, INK))
     assert np.linalg.norm(field - land, axis=1).min() > 20

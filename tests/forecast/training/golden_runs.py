@@ -1,4 +1,4 @@
-"""Short training runs of a preset of each family, on data that need no file from elsewhere.
+"""Short training runs of one preset of each family, on generated data.
 
 `python -m tests.forecast.training.golden_runs` writes their losses to `golden.json` again: after a
 change that is meant to change them, and after no other.
@@ -63,7 +63,7 @@ SMALL = {
 
 
 def losses(preset: str, folder: Path) -> Losses:
-    """Loss and norm of the gradient of each step, and errors of the last validation, of a run.
+    """Return loss and gradient norm of each step, and errors of the last validation, of a run.
 
     Args:
         preset: A key of `SMALL`.
@@ -78,7 +78,7 @@ def losses(preset: str, folder: Path) -> Losses:
 
 
 def make_store(config: Config, folder: Path) -> Path:
-    """Solve the shallow-water equations, or read a file of travelling waves."""
+    """Make a store by the shallow-water solver, or from a file of travelling waves."""
     out = folder / "store.zarr"
     if isinstance(config.data, ShallowWaterData):
         return generate_shallow_water(config.data, out)
@@ -89,7 +89,7 @@ def make_store(config: Config, folder: Path) -> Path:
 
 
 def waves(latitude: np.ndarray, longitude: np.ndarray, n_times: int, seed: int) -> np.ndarray:
-    """Waves that travel at speeds of their own, of order 1, (time, nlat, nlon)."""
+    """Return waves of order 1 with different speeds, (time, nlat, nlon)."""
     rng = np.random.default_rng(seed)
     phi, lam = np.radians(latitude)[:, None], np.radians(longitude)[None, :]
     time = np.arange(n_times)[:, None, None]
@@ -103,7 +103,7 @@ def waves(latitude: np.ndarray, longitude: np.ndarray, n_times: int, seed: int) 
 
 
 def monthly_file(path: Path, years: int = 5, first: str = "2000-01") -> None:
-    """Some years of sea surface temperature with a season, a trend and a continent."""
+    """Write some years of sea surface temperature with a season, a trend and a continent."""
     latitude, longitude, n = np.arange(85.0, -90, -10), np.arange(5.0, 360, 10), 12 * years
     phi, lam = np.radians(latitude)[:, None], np.radians(longitude)[None, :]
     month = np.arange(n)[:, None, None]
@@ -118,7 +118,7 @@ def monthly_file(path: Path, years: int = 5, first: str = "2000-01") -> None:
 
 
 def six_hourly_file(path: Path) -> None:
-    """Ten days in the layout of ERA5, with mountains and land."""
+    """Write ten days in the layout of ERA5, with mountains and land."""
     latitude, longitude, n = np.linspace(90, -90, 17), np.arange(32) * 11.25, 40
     z, t, u, v = (waves(latitude, longitude, n, seed).astype("f4") for seed in range(2, 6))
     height = 3000 * waves(latitude, longitude, 1, seed=6)[0].clip(0)

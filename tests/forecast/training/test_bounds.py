@@ -1,4 +1,4 @@
-"""Sizes that cannot work are refused by the name of their key, before anything is built."""
+"""Refusal of invalid sizes, by the name of their key, before anything is built."""
 
 from collections.abc import Callable
 from pathlib import Path

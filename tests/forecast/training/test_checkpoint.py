@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole or absent, and checked when they are read."""
+"""Checkpoints of a run: atomic writing, and checks when they are read."""
 
 import pytest
 import torch

@@ -1,7 +1,7 @@
-"""Losses of short training runs, one of each family of presets, are those of before.
+"""Losses of short training runs, one of each family of presets, against golden values.
 
-Golden values are in `golden.json`. After a change that is meant to change them, or with another
-version of torch that draws other weights, make them again:
+The golden values are in `golden.json`. After a change that is meant to change them, or with another
+version of torch that draws other weights, write them again:
 
     python -m tests.forecast.training.golden_runs
 """
@@ -18,11 +18,12 @@ pytestmark = pytest.mark.isa
 
 
 def tolerance(preset: str, name: str, step: int) -> float:
-    """Largest relative difference, from those between instruction sets and numbers of threads.
+    """Return the largest allowed relative difference.
 
-    AVX-512, AVX2 or neither, with one thread or two: 1e-7 in the first two steps. From then on
-    Adam makes whole steps of rounding where the loss hardly feels a weight: 1e-5. The validation of
-    sst has 3e-4: a constant that is taken off with the area mean passes the limiter first.
+    Differences between AVX-512, AVX2 and neither, with one thread or two, were 1e-7 in the first
+    two steps. From then on they were 1e-5, because Adam scales rounding to full steps for weights
+    with little effect on the loss. The validation of sst has 3e-4: a constant that is removed with
+    the area mean passes the limiter first.
     """
     if name.startswith("validation"):
         return 3e-3 if preset == "sst" else 1e-4
@@ -30,7 +31,7 @@ def tolerance(preset: str, name: str, step: int) -> float:
 
 
 def differences(preset: str, found: Losses) -> list[str]:
-    """Descriptions of the values that are not the golden ones."""
+    """Return descriptions of the values that differ from the golden ones."""
     assert GOLDEN.is_file(), f"{GOLDEN} is missing; see the docstring of {__name__}"
     golden = json.loads(GOLDEN.read_text())[preset]
     assert found.keys() == golden.keys()

@@ -12,7 +12,7 @@ ONES = torch.ones(2)
 
 
 def harmonic(l: int, m: int) -> torch.Tensor:
-    """Real part of Y_lm, of squared norm 1 over the unit sphere for m = 0 and 2 otherwise."""
+    """Return a real harmonic of squared norm 1 on the unit sphere for m = 0, and 2 otherwise."""
     coeffs = torch.zeros(12, 12, dtype=torch.complex64)
     coeffs[l, m] = 1
     return InverseRealSHT(GRID, lmax=12, mmax=12)(coeffs)

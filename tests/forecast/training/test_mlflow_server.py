@@ -1,4 +1,4 @@
-"""A server that dies in the middle of a run and comes back."""
+"""Tracking on a server that dies during a run and is restarted."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def wait_for(condition):
 
 
 class Server:
-    """`mlflow server` on a database in a folder."""
+    """Process of `mlflow server` with a database in a folder."""
 
     def __init__(self, folder):
         with socket.socket() as free:

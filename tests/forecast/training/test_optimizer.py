@@ -16,7 +16,7 @@ from forecast.training.optimizer import (
 
 @pytest.fixture
 def fake_apex(tmp_path, monkeypatch):
-    """Writes a package `apex` and makes it the one that is imported."""
+    """Function that writes a package `apex` and puts it first on the import path."""
 
     def write(files: dict[str, str]) -> None:
         for name, text in files.items():

@@ -93,10 +93,10 @@ _KILLS = 20
 
 
 def count_events(work: Callable[[], object], kill_after: int | None = None) -> list[int]:
-    """Count calls and returns of Python and C functions; send a SIGKILL at one of them.
+    """Count calls and returns of Python and C functions, and send a SIGKILL at one of them.
 
     Returns:
-        The count at the beginning of every optimiser step.
+        Count at the beginning of every optimiser step.
     """
     seen, steps = 0, []
 
@@ -117,7 +117,7 @@ def count_events(work: Callable[[], object], kill_after: int | None = None) -> l
 
 
 def in_a_child(work: Callable[[], object]) -> int:
-    """Run in a forked process, which has everything imported; its exit code."""
+    """Run a function in a forked process, where imports are done; return the exit code."""
 
     def child() -> None:
         torch.set_num_threads(1)

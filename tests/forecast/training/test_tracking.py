@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
 
 
 class Memory:
-    """A tracker that keeps everything in lists, and can be down."""
+    """Tracker that keeps all records in lists, and can be switched off as a server that is down."""
 
     def __init__(self):
         self.down, self.calls, self.records, self.artifacts = False, 0, [], []

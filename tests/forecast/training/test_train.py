@@ -37,7 +37,7 @@ def test_training_lowers_the_error_below_persistence(make_store, tmp_path):
 
 
 def gradients(store, batches, n_steps, **training) -> list[torch.Tensor]:
-    """Gradients of one step of a model whose decoder, which starts at zero, lets them through."""
+    """Return gradients of one step of a model with a decoder that is not zero."""
     torch.manual_seed(0)
     settings = config(gradient_clip=1e9, **training)
     trainer = Trainer(Forecaster.from_store(settings.model, store), settings.training)

@@ -27,7 +27,7 @@ def store(make_store, tmp_path_factory):
 
 @pytest.fixture
 def closed_folder(store):
-    """A folder with a store that this process must not write to, whoever runs the tests."""
+    """Folder with a store that this process cannot write to, even as root."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(store, Path(folder) / "store.zarr")
         Path(folder).chmod(0o555)

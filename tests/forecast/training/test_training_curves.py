@@ -1,4 +1,4 @@
-"""The figure of a training run keeps loss and error apart."""
+"""Figure of a training run, with separate panels of loss and error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores agree with the oracle `scores`, with their definitions, and with Parseval."""
+"""Scores, against the package `scores`, their definitions, and Parseval's theorem."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AREA = GRID.area_weights.numpy()
 
 @pytest.fixture
 def pair() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Forecast, truth and climatology of 5 starts and 3 channels."""
+    """Return forecast, truth and climatology of 5 initial times and 3 channels."""
     rng = np.random.default_rng(0)
     truth = rng.normal(2.0, 3.0, (5, 3, *GRID.shape))
     return truth + rng.normal(0.3, 0.7, truth.shape), truth, rng.normal(2.0, 1.0, truth.shape[1:])

@@ -1,4 +1,4 @@
-"""Anomalies are departures from a climatology or a mean state, wherever that comes from."""
+"""Anomalies about a climatology or a mean state, from every source of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def array(path: Path, name: str) -> zarr.Array:
 
 
 def without_splits(path: Path) -> Path:
-    """The store as `data.splits=null` makes it."""
+    """Return the store as made with `data.splits=null`."""
     array(path, "split")[:] = ""
     group = zarr.open_group(path, mode="r+")
     for name in [key for key in group.array_keys() if key.startswith(STATISTICS)]:
@@ -41,7 +41,7 @@ def without_splits(path: Path) -> Path:
 
 
 def contrast(store: Path) -> None:
-    """Add a pattern to all states that is far larger than what changes, of zero area mean."""
+    """Add a constant pattern of zero area mean to all states, far larger than their changes."""
     fields = array(store, "fields")
     latitude = np.radians(array(store, "latitude")[:])
     fields[...] = fields[...] + 20 * np.nanstd(fields[...]) * np.sin(latitude)[:, None]

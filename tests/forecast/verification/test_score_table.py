@@ -1,4 +1,4 @@
-"""A score is one entry of one table: evaluation, report and curves take it from there."""
+"""Table of scores, from which evaluation, report and curves read each score."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def series(make_store, tmp_path) -> Path:
 
 
 def documented_example() -> str:
-    """The code in the docstring of the table's module."""
+    """Return the code in the docstring of the table's module."""
     lines = inspect.getdoc(score_table).splitlines()
     return inspect.cleandoc("\n".join(x for x in lines if x.startswith("    ") or not x))
 

@@ -1,4 +1,4 @@
-"""Scores are those of their definitions, over the points that model and truth share."""
+"""Scores against their definitions, over the points that model and truth share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def series(make_store, tmp_path) -> Path:
 
 
 def by_definition(fields: dict[str, np.ndarray], store: Store) -> dict[str, np.ndarray]:
-    """Scores of forecast against truth about a climatology, (c, k), from the table."""
+    """Return scores of forecast against truth about a climatology, (c, k), from the table."""
     area = store.grid.area_weights.numpy()
     pair, climatology = (fields["forecast"], fields["truth"]), fields["climatology"]
     with np.errstate(invalid="ignore"):
@@ -77,7 +77,7 @@ def test_a_state_that_forecasts_share_is_read_once(series, tmp_path, monkeypatch
 
 
 def with_other_mask(store: Path, out: Path) -> int:
-    """A copy of a store that lacks three more points of the first channel, and has two others."""
+    """Copy a store with three points fewer and two more in the first channel."""
     with xr.open_zarr(store, consolidated=False, chunks=None) as data:
         data = data.load().drop_encoding()
     lacking, having = (0, 0, slice(0, 3)), (0, 2, slice(4, 6))

@@ -1,4 +1,4 @@
-"""The fast path is the definition: values and all gradients, on every kind and shape of grid."""
+"""Values and gradients of the layers against the reference, on every kind and shape of grid."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ SHAPES = [(8, 16), (9, 17), (16, 21), (11, 12), (10, 48)]
 
 
 def assert_same(layer: nn.Module, grid: Grid, grid_out: Grid, batch: int = 2, **tolerance) -> None:
-    """Values and the gradients by input and weights of the layer and of the reference."""
+    """Compare values and gradients, of input and weights, of the layer and the reference."""
     channels = next(layer.parameters()).shape[1]
     x = torch.randn(batch, channels, *grid.shape, dtype=torch.float64, requires_grad=True)
     found, expected = layer(x), reference.convolve(layer, x, grid, grid_out)
@@ -135,7 +135,7 @@ def test_in_single_precision(name):
 
 
 def test_the_reference_is_a_sum_over_points():
-    """The reference's own check: the matrices per wavenumber are a sum in physical space."""
+    """Check the reference: its matrices per wavenumber equal a sum in physical space."""
     grid = Grid.equiangular(6, 9)
     layer = IntegralConv(1, 1, grid, theta_cutoff=0.9).double()
     x = torch.randn(1, 1, *grid.shape, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The block: the sum of its branches, its gradients, any memory layout, and wrong input."""
+"""Block: the sum of its branches, gradients, memory layouts, and wrong input."""
 
 import copy
 

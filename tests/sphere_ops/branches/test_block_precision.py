@@ -1,4 +1,4 @@
-"""The block in every floating-point type, under autocast and in every product precision."""
+"""Block in every floating-point type, under autocast, and in every product precision."""
 
 import copy
 

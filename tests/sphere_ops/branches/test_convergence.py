@@ -1,4 +1,4 @@
-"""The weights know nothing of the grid: refined grids and turned spheres give one operator."""
+"""Convergence of the branches to one operator on refined grids and rotated spheres."""
 
 import math
 
@@ -16,7 +16,7 @@ SIZES = (32, 64, 128, 256)
 
 
 def fields(grid: Grid, channels: int = 2) -> Tensor:
-    """The same smooth fields on any grid, (1, channels, nlat, nlon)."""
+    """Return the same smooth fields on any grid, (1, channels, nlat, nlon)."""
     coeffs = random_coeffs(1, channels, LMAX, LMAX)
     return InverseRealSHT(grid, lmax=LMAX, mmax=LMAX)(coeffs)
 
@@ -27,7 +27,7 @@ def relative_error(found: Tensor, expected: Tensor, grid: Grid) -> Tensor:
 
 
 def orders(errors: list[Tensor]) -> Tensor:
-    """Between every two grids of which one has twice the rows of the other."""
+    """Return the orders of convergence on grids that have twice the rows of the one before."""
     values = torch.stack(errors)
     return torch.log2(values[:-1] / values[1:])
 
@@ -42,7 +42,7 @@ def with_weights_of(layer: torch.nn.Module, other: torch.nn.Module) -> torch.nn.
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_spectral_branch_is_the_same_on_every_grid(kind):
-    """Exactly: no order to report."""
+    """Compare to rounding: the branch has no order of convergence."""
     grid_out = Grid.equiangular(7, 9)
     first = SpectralConv(2, 2, Grid.legendre_gauss(20, 40), lmax=7, grid_out=grid_out)
     expected = None
@@ -79,11 +79,11 @@ BASES = {"piecewise linear": ((3, 3), 1.8), "harmonic": ((3, 3), 1.8), "zernike"
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("basis", BASES)
 def test_the_integral_branch_converges_to_one_kernel(basis, kind):
-    """Differences between nlat 32 and 64, 64 and 128, 128 and 256, at the same output points.
+    """Compare nlat 32 and 64, 64 and 128, 128 and 256, at the same output points.
 
     Measured orders: piecewise linear 2.8 1.7 (Legendre-Gauss), 1.8 2.8 (equiangular), 2.8 2.1
-    (cell-centred); harmonic 3.3 2.1, 2.8 2.3, 3.5 2.2; zernike 1.5 1.0, 2.7 1.0, 1.4 1.3. The mean
-    over both is asserted, since the points that the edge of a kernel meets come and go.
+    (cell-centred); harmonic 3.3 2.1, 2.8 2.3, 3.5 2.2; zernike 1.5 1.0, 2.7 1.0, 1.4 1.3. The test
+    uses the mean of both, because the number of points at the edge of a kernel fluctuates.
     """
     kernel_shape, expected_order = BASES[basis]
     settings = {"theta_cutoff": 0.3, "kernel_shape": kernel_shape, "basis_type": basis}
@@ -101,9 +101,9 @@ def test_the_integral_branch_converges_to_one_kernel(basis, kind):
 
 
 def test_a_block_with_all_branches_converges_on_its_own_grid():
-    """On equiangular grids every second point of the finer grid is one of the coarser.
+    """Use equiangular grids, where every second point of the finer grid is one of the coarser.
 
-    Measured order between 33-65 and 65-129: 2.4, that of the integral branch.
+    The measured order between 33-65 and 65-129 is 2.4, that of the integral branch.
     """
     branches = {
         "spectral": {"lmax": 12},
@@ -128,7 +128,7 @@ def test_a_block_with_all_branches_converges_on_its_own_grid():
 
 
 def turned(grid: Grid, angle: float = 1.1) -> tuple[Tensor, Tensor]:
-    """Where the points of a grid were before the sphere was turned about an axis in the equator."""
+    """Return the positions of grid points before a rotation about an axis in the equator."""
     theta, longitude = grid.colatitude[:, None], torch.deg2rad(grid.longitude)
     sin = torch.sin(theta)
     x, y = sin * torch.cos(longitude), sin * torch.sin(longitude)
@@ -138,7 +138,7 @@ def turned(grid: Grid, angle: float = 1.1) -> tuple[Tensor, Tensor]:
 
 
 def rotation_error(layer: torch.nn.Module, grid: Grid) -> Tensor:
-    """Between the layer's result on a turned field and its turned result on the field."""
+    """Return the difference of the layer's output on a rotated field and its rotated output."""
     coeffs = random_coeffs(LMAX, LMAX)
     points = turned(grid)
     x = InverseRealSHT(grid, lmax=LMAX, mmax=LMAX)(coeffs)

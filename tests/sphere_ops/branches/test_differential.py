@@ -1,4 +1,4 @@
-"""Stencils are consistent with the covariant derivatives, and the layer is made of the stencils."""
+"""Differential branch: stencils against covariant derivatives, the layer against the stencils."""
 
 import math
 from functools import partial
@@ -16,7 +16,7 @@ SIZES = (16, 32, 64, 128)
 
 
 def apply_stencils(filters: BandedFilters, x: torch.Tensor) -> torch.Tensor:
-    """Stencils (k, h', band, w) turned about the axis to every column of x (..., h, w)."""
+    """Apply stencils (k, h', band, w), shifted to every column, to x (..., h, w)."""
     rows = filters.first_row[:, None] + torch.arange(filters.values.shape[2])
     spectrum = torch.fft.rfft(x)[..., rows, :]  # (..., h', band, m)
     symbol = torch.fft.rfft(filters.values).conj()  # (k, h', band, m)
@@ -24,7 +24,7 @@ def apply_stencils(filters: BandedFilters, x: torch.Tensor) -> torch.Tensor:
 
 
 def errors(kind: str, nlat: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Relative errors of gradient, Laplacian and mixed derivative: L2, and maximum at the poles.
+    """Return relative errors of gradient, Laplacian and mixed derivative: L2, and maximum at poles.
 
     L2 is over the sphere, with quadrature, and over all harmonics of degree 1 to 8 together; the
     maximum is over the two rows next to each pole, relative to that over the grid.
@@ -49,7 +49,7 @@ def errors(kind: str, nlat: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_derivatives_of_harmonics_up_to_degree_8_converge_with_fourth_order(kind):
-    """Between every two of nlat 16, 32, 64, 128, the poles included.
+    """Compare nlat 16, 32, 64 and 128, including the poles.
 
     Measured orders 16-32, 32-64, 64-128 (L2): gradient 3.66 3.90 3.97 (Legendre-Gauss),
     3.81 4.00 4.02 (equiangular), 3.68 3.92 3.98 (cell-centred); Laplacian 3.69 3.92 3.98,
@@ -94,7 +94,7 @@ def test_a_band_is_two_rows_to_each_side_whatever_the_kind_and_size():
 
 
 def test_a_pole_row_is_one_point_seen_from_every_meridian():
-    """The gradient at the pole, turned into the frame of one meridian, is one vector."""
+    """Check that the gradient at the pole, in the frame of one meridian, is one vector."""
     grid = Grid.equiangular(32, 64)
     x = torch.randn(grid.shape, dtype=torch.float64)
     x[[0, -1]] = x[[0, -1], :1]
@@ -154,7 +154,7 @@ def test_derivatives_are_differentiable_by_the_input():
 
 
 def test_a_plane_wave_drifts_by_its_gradient():
-    """Eastward derivative of cos(mλ) sinᵐθ is −m sin(mλ) sinᵐ⁻¹θ: the metric term is there."""
+    """Compare with ∂_east cos(mλ) sinᵐθ = −m sin(mλ) sinᵐ⁻¹θ, which has the metric term."""
     grid = Grid.legendre_gauss(64, 128)
     theta, longitude = grid.colatitude[:, None], torch.deg2rad(grid.longitude)
     x = torch.cos(3 * longitude) * torch.sin(theta) ** 3

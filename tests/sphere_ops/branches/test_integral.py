@@ -1,4 +1,4 @@
-"""The integral branch: torch-harmonics' DISCO for all its settings, and a kernel on a disc."""
+"""Integral branch: torch-harmonics' DISCO for all its settings, and a kernel on a disc."""
 
 import math
 
@@ -25,7 +25,7 @@ PEER_KINDS = ("legendre-gauss", "equiangular")  # torch-harmonics has no cell-ce
 def both(
     grid: Grid, grid_out: Grid, dtype: torch.dtype = torch.float64, channels: int = 3, **settings
 ) -> tuple[IntegralConv, th.DiscreteContinuousConvS2]:
-    """Our layer and torch-harmonics', with the same weights."""
+    """Return our layer and that of torch-harmonics, with the same weights."""
     ours = IntegralConv(channels, 2, grid, grid_out=grid_out, **settings).to(dtype)
     settings["basis_norm_mode"] = settings.pop("normalization", "nodal")
     settings.setdefault("kernel_shape", (3, 3))
@@ -99,7 +99,7 @@ def test_discs_from_one_point_to_the_whole_sphere(cutoff):
 @pytest.mark.parametrize("kind_out", PEER_KINDS)
 @pytest.mark.parametrize(("shape", "shape_out"), [((16, 32), (8, 16)), ((18, 36), (7, 12))])
 def test_down_sampling_of_what_the_coarser_grid_holds(kind_out, shape, shape_out):
-    """torch-harmonics folds higher wavenumbers, ours drops them: the same on input without any."""
+    """Use input without higher wavenumbers: torch-harmonics folds them, our layer drops them."""
     grid, grid_out = Grid.legendre_gauss(*shape), Grid.of(kind_out, *shape_out)
     held = (shape_out[1] + 1) // 2  # the orders below the coarser grid's Nyquist order
     x = on_grid(random_coeffs(2, 3, 10, held), grid)
@@ -115,9 +115,9 @@ def test_down_sampling_of_what_the_coarser_grid_holds(kind_out, shape, shape_out
 
 
 def test_the_filters_are_the_basis_at_distance_and_bearing_of_the_points():
-    """Geometry by unit vectors, with distances that stay exact where the points coincide.
+    """Compare with a geometry by unit vectors, whose distances are exact where points coincide.
 
-    To 1e-7, because the filters take distances as torch-harmonics does, by an arc cosine, which is
+    The tolerance is 1e-7: as in torch-harmonics, filters use an arc cosine for distances, which is
     off by up to 2e-8 at distance 0.
     """
     from torch_harmonics.filter_basis import get_filter_basis
@@ -166,7 +166,7 @@ def test_the_kernel_ends_at_the_cutoff(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_isotropic_kernel_multiplies_harmonics_of_one_degree_by_one_number(kind):
-    """Funk-Hecke: all orders of a degree see the same factor, up to the error of the quadrature."""
+    """Check the Funk-Hecke theorem, up to the error of the quadrature."""
     grid = Grid.of(kind, 48, 96)
     layer = IntegralConv(1, 1, grid, theta_cutoff=0.5, kernel_shape=(3, 1), normalization="support")
     fields = torch.stack([harmonic(grid, 5, m) for m in range(6)])[:, None]

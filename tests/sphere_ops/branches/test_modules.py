@@ -1,4 +1,4 @@
-"""Layers behave as modules of PyTorch: device, dtype, new weights, printing, memory."""
+"""Layers as PyTorch modules: device, dtype, new weights, printing, memory."""
 
 import copy
 import gc

@@ -1,4 +1,4 @@
-"""A branch of one's own: its class and one registration, as `sphere_ops.branches` describes."""
+"""New branches: a class and one registration, as `sphere_ops.branches` describes."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ GRID = Grid.legendre_gauss(9, 17)
 
 
 class LaplacianConv(Branch):
-    """A learned combination of the Laplacians of the channels, on the unit sphere."""
+    """Learned combination of the Laplacians of the channels, on the unit sphere."""
 
     def __init__(
         self, in_channels, out_channels, grid, *, lmax, grid_out=None, device=None, dtype=None
@@ -36,7 +36,7 @@ class LaplacianConv(Branch):
 
 @dataclass(frozen=True)
 class PointFilter(Filter):
-    """The point itself."""
+    """Filter that is 1 at the output point."""
 
     def sample(self, grid: Grid, grid_out: Grid) -> BandedFilters:
         values = torch.zeros(1, grid.nlat, 1, grid.nlon, dtype=torch.float64)
@@ -45,7 +45,7 @@ class PointFilter(Filter):
 
 
 class PointwiseConv(Branch):
-    """A learned mixing of the channels at every point."""
+    """Learned mixing of the channels at every point."""
 
     changes_grid = False
 
@@ -71,7 +71,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def field(channels: int = 3) -> Tensor:
-    """Random fields that the grid holds exactly."""
+    """Return random fields that the grid resolves exactly."""
     coeffs = torch.randn(2, channels, 8, 8, dtype=torch.complex128).tril()
     return InverseRealSHT(GRID, 8, 8)(coeffs)
 
@@ -94,7 +94,7 @@ def test_a_branch_of_filters_is_its_definition():
 
 @pytest.mark.parametrize("complex", [False, True])
 def test_a_block_adds_new_branches_to_the_others(complex):
-    """Two branches with degree matrices, of different lmax, and two with filters."""
+    """Use two branches with degree matrices, of different lmax, and two with filters."""
     branches = {
         "spectral": {"lmax": 6, "complex": complex},
         "differential": {"order": 1},

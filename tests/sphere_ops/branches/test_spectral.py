@@ -1,4 +1,4 @@
-"""The spectral branch: a factor per degree, torch-harmonics' layer, and complex weights."""
+"""Spectral branch: a factor per degree, torch-harmonics' layer, and complex weights."""
 
 import warnings
 
@@ -61,7 +61,7 @@ def test_degrees_beyond_the_truncation_are_dropped(kind):
 @pytest.mark.parametrize("kind", ["legendre-gauss", "equiangular"])
 @pytest.mark.parametrize(("shape", "shape_out"), [((16, 32), (16, 32)), ((16, 32), (10, 20))])
 def test_it_is_the_layer_of_torch_harmonics(kind, shape, shape_out):
-    """In single precision, the only one that their layer has."""
+    """Compare in single precision, the only one of torch-harmonics' layer."""
     grid, grid_out = Grid.of(kind, *shape), Grid.of(kind, *shape_out)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Default SHT truncation")
@@ -86,7 +86,7 @@ def test_it_keeps_the_variance_of_a_field_with_all_degrees():
 
 
 def on_grid_of_all_degrees(grid: Grid, channels: int) -> torch.Tensor:
-    """White noise in degrees: fields of unit variance per coefficient."""
+    """Return fields with unit variance per coefficient."""
     coeffs = random_coeffs(1, channels, 32, 32).to(torch.complex64)
     return InverseRealSHT(grid, lmax=32, mmax=32)(coeffs)
 

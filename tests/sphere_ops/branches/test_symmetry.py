@@ -1,4 +1,4 @@
-"""The branches commute with shifts in longitude and with the mirror at the equator."""
+"""Symmetries of the branches: shifts in longitude, and reflection at the equator."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""`torch.compile` takes the layers whole, also when it is the first to ask for their tables."""
+"""Compilation of layers as whole graphs, also when it makes the first use of their tables."""
 
 import shutil
 from collections.abc import Iterator
@@ -100,7 +100,7 @@ def test_the_transforms_compile_in_one_graph():
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a compiler")
 @pytest.mark.isa
 def test_the_default_backend_fuses_what_is_around_the_layers():
-    """Only forward, to compile one kernel: backward graphs are those of the test above."""
+    """Compile forward only, for one kernel; the test above covers backward graphs."""
     grid = Grid.legendre_gauss(8, 14)
     net = nn.Sequential(LocalSphericalConv(2, 2, grid, branches=BRANCHES), nn.GELU())
     x = torch.randn(1, 2, *grid.shape)

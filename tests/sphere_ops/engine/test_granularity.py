@@ -1,4 +1,4 @@
-"""How the work is cut, in pieces for a core's cache or in few large launches, changes no result."""
+"""Granularity of the work: cache-sized blocks and few large launches give the same results."""
 
 from collections.abc import Iterator
 
@@ -47,7 +47,7 @@ def assert_agree(found: list[Tensor], expected: list[Tensor], tolerance: float) 
 
 @pytest.fixture
 def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """On the CPU the granularity of a GPU, with several blocks of orders on the small grids."""
+    """Use the granularity of a GPU on the CPU, with several blocks of orders on small grids."""
     for module in (layout, legendre_tables, local):
         monkeypatch.setattr(module, "prefers_small_blocks", lambda device: False)
     monkeypatch.setattr(legendre_tables, "_ORDERS_PER_BLOCK", 3)
@@ -56,7 +56,7 @@ def few_large_launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The granularity of a cache that holds a few rows of the small grids, and a few orders."""
+    """Use the granularity of a cache that holds a few rows and orders of small grids."""
     monkeypatch.setattr(layout, "_SLAB", 300)
     monkeypatch.setattr(legendre_tables, "_ORDERS_PER_BLOCK", 3)
     yield

@@ -1,4 +1,4 @@
-"""No result depends on what was in memory before."""
+"""Independence of all results from the previous contents of memory."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Resampling is exact for what both grids hold, and lets nothing alias."""
+"""Resampling: exact for fields that both grids resolve, and without aliasing."""
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_it_is_differentiable():
 
 @pytest.mark.parametrize("shape", [(9, 18), (8, 15)])
 def test_a_rotation_about_the_axis_drops_nothing(shape):
-    """Noise in every row, of all wavenumbers that a row can hold: no degree is too high."""
+    """Use noise in every row, with all wavenumbers that a row resolves."""
     grid, rotated = (Grid("cell-centred", *shape, first) for first in (0.0, 7.5))
     generator = torch.Generator().manual_seed(0)
     m = torch.arange((shape[1] + 1) // 2)
@@ -102,7 +102,7 @@ def test_the_wrong_grid_or_truncation_is_refused():
 
 
 def test_a_smooth_field_is_sampled_with_spectral_accuracy():
-    """A Gaussian bump, which no truncation holds: the error falls faster than any power."""
+    """Use a Gaussian bump, which no truncation resolves: the error falls faster than any power."""
     errors = []
     for nlat in (8, 16, 32):
         grid, grid_out = Grid.legendre_gauss(nlat, 2 * nlat), Grid.equiangular(65, 128)

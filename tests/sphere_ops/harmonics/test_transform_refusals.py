@@ -1,4 +1,4 @@
-"""What the transforms refuse, and what they say."""
+"""Invalid arguments of the transforms, and their error messages."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The transforms of scalars: against closed forms, against torch-harmonics, and their laws."""
+"""Transforms of scalars, against closed forms and torch-harmonics, and their laws."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Tangential vectors: closed forms at the poles too, Helmholtz's theorem, and torch-harmonics."""
+"""Transforms of vectors: closed forms, also at the poles, Helmholtz's theorem, torch-harmonics."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def pair(grid: Grid, lmax: int) -> tuple[RealVectorSHT, InverseRealVectorSHT]:
 
 
 def without_mean(coeffs: torch.Tensor) -> torch.Tensor:
-    """A potential is known up to a constant, and vorticity and divergence have mean 0."""
+    """Set degree 0 to zero: potentials have a free constant, vorticity and divergence mean 0."""
     coeffs = coeffs.clone()
     coeffs[..., 0, :] = 0
     return coeffs
@@ -84,7 +84,7 @@ def test_vorticity_and_divergence_determine_the_wind_and_back(kind, dtype, toler
 
 
 def test_solid_body_rotation_has_the_vorticity_of_its_textbook():
-    """u = U cos φ: ζ = 2 (U/a) sin φ, no divergence, on the Earth's radius."""
+    """Compare u = U cos φ with ζ = 2 (U/a) sin φ and no divergence, for the Earth's radius."""
     for kind in KINDS:
         grid = Grid.of(kind, 15, 30)
         latitude = torch.deg2rad(grid.latitude)[:, None].expand(grid.shape)
@@ -96,7 +96,7 @@ def test_solid_body_rotation_has_the_vorticity_of_its_textbook():
 
 
 def test_kinetic_energy_is_that_of_the_potentials():
-    """mean |v|² = Σ l(l+1) (|s|² + |t|²)/4π: the vector harmonics are orthogonal."""
+    """Check mean |v|² = Σ l(l+1) (|s|² + |t|²)/4π: the vector harmonics are orthogonal."""
     grid = Grid.cell_centred(24, 48)
     analysis, inverse = pair(grid, 10)
     coeffs = random_coeffs(2, 10, 10)
@@ -132,7 +132,7 @@ def test_synthesis_is_that_of_torch_harmonics(kind, nlat, nlon, lmax, dtype, tol
 @pytest.mark.parametrize("kind", PEER_KINDS)
 @pytest.mark.parametrize(("nlat", "nlon", "lmax"), SHAPES)
 def test_analysis_is_that_of_torch_harmonics(kind, nlat, nlon, lmax):
-    """To 1e-8 only: torch-harmonics takes 1/l(l+1) in single precision, off by up to 6e-8 of it.
+    """Compare to 1e-8: torch-harmonics computes 1/l(l+1) in float32, with errors up to 6e-8.
 
     With that factor in double precision, in the formula below, the two agree to rounding.
     """
@@ -151,7 +151,7 @@ def test_analysis_is_that_of_torch_harmonics(kind, nlat, nlon, lmax):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("nlat", "nlon", "lmax"), SHAPES)
 def test_analysis_is_the_adjoint_of_synthesis_with_quadrature(kind, nlat, nlon, lmax):
-    """⟨v, Ψ_lm⟩ / l(l+1) for both families of vector harmonics Ψ, by autograd of the synthesis."""
+    """Compare with ⟨v, Ψ_lm⟩ / l(l+1) for both families of vector harmonics Ψ, by autograd."""
     grid = Grid.of(kind, nlat, nlon)
     analysis, inverse = pair(grid, lmax)
     v = torch.randn(2, *grid.shape, dtype=torch.float64)

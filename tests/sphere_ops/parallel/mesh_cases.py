@@ -1,6 +1,6 @@
-"""What is computed alone and in a mesh alike.
+"""Computations whose results must be equal on one process and in a mesh.
 
-Every case takes its own rows of whole fields, computes, and gathers; alone that is the identity.
+Every case takes this rank's rows of whole fields, computes, and gathers the results.
 """
 
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def whole(x: Tensor, grid: Grid) -> Tensor:
 
 
 def layer_case(layer: nn.Module, grid: Grid, grid_out: Grid, dtype: torch.dtype) -> Results:
-    """Output, input gradient and the sum of the ranks' weight gradients of a layer."""
+    """Return output, input gradient and the sum of the ranks' weight gradients of a layer."""
     layer = layer.to(dtype)
     with torch.no_grad():
         for i, p in enumerate(layer.parameters()):
@@ -76,7 +76,7 @@ def layer_case(layer: nn.Module, grid: Grid, grid_out: Grid, dtype: torch.dtype)
 
 
 def transform_case(grid: Grid, dtype: torch.dtype) -> Results:
-    """Round trips of a scalar and a vector field, and their gradients."""
+    """Return round trips of a scalar and a vector field, and their gradients."""
     lmax, mmax = grid.exact_lmax, grid.exact_lmax
     x = rows(random(2, 3, 2, *grid.shape, seed=7)).to(dtype).requires_grad_()
     sht, inverse = RealSHT(grid, lmax=lmax, mmax=mmax), InverseRealSHT(grid, lmax=lmax, mmax=mmax)
@@ -88,7 +88,7 @@ def transform_case(grid: Grid, dtype: torch.dtype) -> Results:
     power = power_spectrum(coeffs)
     mean = area_mean(x.square(), grid)
     cotangent = rows(random(2, 3, 2, *grid.shape, seed=8)).to(dtype)
-    # What every rank has for itself is counted once for each, hence the mean.
+    # Every rank counts a replicated value once, hence the mean.
     shared = (power.sqrt().sum() + mean.sqrt().sum()) / current().latitude.ranks
     ((y + v) * cotangent).sum().add(shared).backward()
     assert x.grad is not None
@@ -159,7 +159,7 @@ TRAFFIC_GRID = Grid.legendre_gauss(24, 48)
 
 @contextmanager
 def recorded() -> Iterator[list[tuple[str, int]]]:
-    """Every collective inside, with the bytes that this rank sends to others."""
+    """Record every collective in a context, with the bytes that this rank sends to others."""
     calls: list[tuple[str, int]] = []
     originals = {name: getattr(dist, name) for name in COLLECTIVES}
 
@@ -193,7 +193,7 @@ def traffic() -> dict[str, list[tuple[str, int]]]:
 
 
 def all_of_it(path: str, wire_dtype: WireDtype) -> None:
-    """What a rank runs."""
+    """Run all cases on a rank."""
     with launch.started(1, launch.world(), timeout=60, wire_dtype=wire_dtype) as mesh:
         found = {"results": results(), "traffic": traffic()}
     torch.save(found, f"{path}.{mesh.latitude.rank}")

@@ -1,4 +1,4 @@
-"""How a mesh begins, and how it ends when something is wrong: one clear error, nobody left."""
+"""Start of a mesh, and its end after a failure: one clear error, and no process left."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def said(folder: Path, ranks: int) -> list[str]:
 
 
 def told(folder: Path, shape: tuple[int, int], kind: str) -> None:
-    """A process of a mesh in which something of this kind goes wrong."""
+    """Run a process of a mesh with a failure of this kind."""
     rank = int(os.environ["RANK"])
     must_match = {"the version of torch": f"2.{rank if kind == 'versions' else 0}"}
     try:

@@ -1,4 +1,4 @@
-"""Layers and transforms in a mesh: the numbers of one process, two exchanges, a share of memory."""
+"""Layers and transforms in a mesh: results of one process, two exchanges, memory per rank."""
 
 import gc
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def alone() -> dict[str, mesh_cases.Results]:
 
 @pytest.fixture(scope="module", params=RANKS)
 def ranks(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[list[Any]]:
-    """What every rank of a mesh found."""
+    """Results of every rank of a mesh."""
     path = tmp_path_factory.mktemp("mesh") / "found"
     run(request.param, mesh_cases.all_of_it, path, "float32")
     yield [torch.load(f"{path}.{rank}") for rank in range(request.param)]
@@ -67,7 +67,10 @@ def test_a_block_takes_two_exchanges_in_each_direction_and_nothing_else(ranks):
 
 
 def bytes_of_the_formula(shard: Shard, size: int) -> dict[str, list[int]]:
-    """2 b c h (m − k) numbers going over and 2 b o k (n − h) coming back; c and o swap backward."""
+    """Return bytes of 2 b c h (m − k) numbers to wavenumbers, and 2 b o k (n − h) to rows.
+
+    The backward pass exchanges c and o.
+    """
     (b, c, o), grid = mesh_cases.BLOCK, mesh_cases.TRAFFIC_GRID
     m = grid.nlon // 2 + 1
     h, k = shard.n_rows(grid.nlat), shard.orders(m, 9).count
@@ -119,7 +122,7 @@ def table_bytes(shard: Shard) -> int:
 
 
 def saved_bytes(shard: Shard) -> int:
-    """What a block and what is pointwise around it keep for the backward pass."""
+    """Return the bytes that a block and its pointwise functions save for the backward pass."""
     branches = {
         "spectral": {"lmax": 128},
         "integral": {"theta_cutoff": CUTOFF, "kernel_shape": (2, 2)},
@@ -143,7 +146,7 @@ def saved_bytes(shard: Shard) -> int:
 
 
 def kept_bytes(shard: Shard) -> int:
-    """What is alive after a layer was made that was not before, but for its weights."""
+    """Return the bytes that a new layer keeps alive, without its weights."""
     before = {id(x): x for x in gc.get_objects() if type(x) is torch.Tensor}  # none is reused
     grid = Grid.legendre_gauss(64, 128)
     with use(Mesh(latitude=shard)):
