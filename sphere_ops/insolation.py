@@ -31,7 +31,7 @@ def insolation(
 
     Args:
         time: UTC, datetime64 (t,).
-        grid: where.
+        grid: grid of the result.
         daily_mean: average over the 24 hours around each time, with the Sun held where it is then.
         rows: Rows of the grid to compute; all by default.
 

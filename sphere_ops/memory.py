@@ -66,7 +66,7 @@ def peak_memory() -> float:
 
 
 def _left_to_the_control_group() -> list[int]:
-    """What a container may still take, where it has a limit."""
+    """Memory left to a container that has a limit."""
     try:
         most = (_CONTROL_GROUPS / "memory.max").read_text().strip()
         now = int((_CONTROL_GROUPS / "memory.current").read_text())

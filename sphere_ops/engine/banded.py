@@ -14,7 +14,7 @@ _TINY = 1e-30  # relative to order one; below it products would be denormal
 
 @dataclass(frozen=True)
 class Blocks:
-    """How the rows of both grids are cut in the same number of blocks.
+    """Cut of the rows of both grids into the same number of blocks.
 
     Attributes:
         count: blocks of a wavenumber.

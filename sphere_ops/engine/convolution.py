@@ -37,8 +37,9 @@ def convolve(
         kappa: spectral weights (lmax, c, o) or, complex, (lmax, 2c, 2o); empty without the branch.
         w_real: weights of the real symbols, (k·o, c); empty without any.
         w_imag: weights of the imaginary symbols, (k·o, c); empty without any.
-        name: of the spec.
-        precision: of the products, from `sphere_ops.precision`; the transforms keep that of x.
+        name: name of the spec.
+        precision: precision of the products, from `sphere_ops.precision`; the transforms keep
+            that of x.
 
     Returns:
         y (b, o, nlat_out, nlon_out), and what the backward pass needs of the input: with local

@@ -23,12 +23,12 @@ from sphere_ops.parallel.partition import Orders, Shard
 
 @dataclass(frozen=True)
 class ZonalLayout:
-    """Where the rows of each wavenumber lie in the layout.
+    """Partition of rows and wavenumbers over ranks, and the memory layout of a rank's wavenumbers.
 
     Attributes:
         nlat: rows of the grid.
         nlon: columns of the grid.
-        per_rank: wavenumbers of every rank.
+        per_rank: wavenumbers of each rank.
         shard: this rank.
         padded: rows per wavenumber, at least nlat; those beyond nlat are zero.
         halo: rows before the first and after the last wavenumber.
@@ -68,7 +68,7 @@ class ZonalLayout:
 
     @property
     def mirrored(self) -> bool:
-        """Whether this rank has the mirror image of each of its rows."""
+        """True if this rank holds the mirror image of each of its rows."""
         return self.own_rows == self.nlat
 
     @property

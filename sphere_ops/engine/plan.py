@@ -1,4 +1,4 @@
-"""What a convolution consists of: its branches, and the tables that follow from their settings."""
+"""Description of a convolution, and the tables that follow from it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ConvolutionSpec(Spec):
     """Description of a convolution, but for its weights and channels.
 
     Attributes:
-        grid: of the input.
-        grid_out: of the output.
+        grid: grid of the input.
+        grid_out: grid of the output.
         lmax: degrees of the spectral branch, exclusive; 0 without one.
-        filters: of the local branches, in the order of their weights.
+        filters: filters of the local branches, in the order of their weights.
     """
 
     grid: Grid
@@ -57,7 +57,7 @@ class ConvolutionSpec(Spec):
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """All constants of a convolution in one dtype on one device, for the wavenumbers of one rank.
+    """Tables of a convolution in one dtype on one device, for the wavenumbers of one rank.
 
     Attributes:
         layout_in: layout of the input.
@@ -66,7 +66,7 @@ class Tables:
         spectral: number of the wavenumbers, the first, that a spectral branch writes.
         real: the real symbols of the local branches.
         imag: the imaginary ones.
-        blocks: how their bands are cut.
+        blocks: cut of their bands into blocks.
     """
 
     layout_in: ZonalLayout
@@ -93,7 +93,7 @@ def _filter_symbols(f: Filter, grid: Grid, grid_out: Grid, orders: Orders) -> Sy
 
 @in_table_set
 def layouts(spec: ConvolutionSpec, shard: Shard) -> tuple[ZonalLayout, ZonalLayout, Blocks | None]:
-    """Rows of input and output, and how the bands of the local branches are cut."""
+    """Layouts of input and output, and the cut of the bands of the local branches into blocks."""
     grid, grid_out = spec.grid, spec.grid_out
     for of in (grid, grid_out):
         shard.rows(of.nlat)  # refuses fewer rows than ranks before anything is computed
@@ -119,7 +119,7 @@ def layouts(spec: ConvolutionSpec, shard: Shard) -> tuple[ZonalLayout, ZonalLayo
 def spectral_products(
     spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard
 ) -> SpectralProducts:
-    """The spectral branch, shared by all layers with the same spec."""
+    """Legendre products of a convolution."""
     of = spec.lmax, spec.own_orders(shard).below(spec.mmax), dtype, device
     tables_in, tables_out = (legendre_tables(grid, *of, "P") for grid in (spec.grid, spec.grid_out))
     return SpectralProducts(tables_in, tables_out, spec.scale)
@@ -127,7 +127,7 @@ def spectral_products(
 
 @in_table_set
 def tables(spec: ConvolutionSpec, dtype: torch.dtype, device: torch.device, shard: Shard) -> Tables:
-    """Constants of a convolution, shared by all layers with the same spec."""
+    """Tables of a convolution."""
     grid, orders = spec.grid, spec.own_orders(shard)
     layout_in, layout_out, blocks = layouts(spec, shard)
     alone = [0] + [grid.nlon // 2] * (grid.nlon % 2 == 0)

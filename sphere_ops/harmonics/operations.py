@@ -1,7 +1,7 @@
 """Analysis and synthesis as differentiable operations; mutual adjoints but for weights.
 
-Both are opaque to `torch.compile`: one call in its graph, and inside it the batched products of
-`legendre_tables` between two Fourier transforms.
+Each is one opaque call in a graph of `torch.compile`: batched products of `legendre_tables` and a
+Fourier transform.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def _layout(spec: TransformSpec, shard: Shard) -> ZonalLayout:
 
 
 def analyse(x: Tensor, spec: TransformSpec) -> Tensor:
-    """Coefficients of fields by each function of latitude.
+    """Return the coefficients of fields by each function of latitude.
 
     Args:
         x: (..., nlat, nlon), float32 or float64; in a mesh own rows.
-        spec: of the transform.
+        spec: description of the transform.
 
     Returns:
         (functions, ..., lmax, mmax) complex; in a mesh own orders.
@@ -66,11 +66,11 @@ def analyse(x: Tensor, spec: TransformSpec) -> Tensor:
 
 
 def synthesise(coeffs: Tensor, spec: TransformSpec) -> Tensor:
-    """Fields of coefficients, summed over the functions of latitude.
+    """Return the fields of coefficients, summed over the functions of latitude.
 
     Args:
         coeffs: (functions, ..., lmax, mmax) complex; in a mesh own orders.
-        spec: of the transform.
+        spec: description of the transform.
 
     Returns:
         (..., nlat, nlon) real; in a mesh own rows.
@@ -124,7 +124,7 @@ def _tables(
 
 
 def _counted(spec: TransformSpec, like: Tensor) -> Tensor:
-    """How often each own order counts in the real inner product, (orders, 1, 1).
+    """Number of times that each own order counts in the real inner product, (orders, 1, 1).
 
     An order m > 0 stands for −m too; 0 and the Nyquist order for themselves.
     """

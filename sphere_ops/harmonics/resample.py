@@ -22,8 +22,8 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
 
     Args:
         x: (..., nlat, nlon) on `grid`, any unit.
-        grid: of x.
-        grid_out: where x is wanted.
+        grid: grid of x.
+        grid_out: grid of the result.
         lmax: degrees kept, exclusive; by default all that both grids hold exactly, and
             everything where the grids differ only in their first longitude.
 

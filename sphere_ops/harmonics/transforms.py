@@ -187,7 +187,7 @@ def wind_from_vorticity_divergence(
         inverse: the transform, on the grid where the wind is wanted.
         vorticity: coefficients (..., lmax, mmax), s⁻¹.
         divergence: coefficients (..., lmax, mmax), s⁻¹.
-        radius: of the sphere, m.
+        radius: radius of the sphere, m.
 
     Returns:
         (..., 2, nlat, nlon): eastward and northward wind, m s⁻¹.
@@ -205,7 +205,7 @@ def vorticity_divergence_from_wind(
     Args:
         analysis: the transform, on the grid of the wind.
         wind: (..., 2, nlat, nlon), eastward and northward, m s⁻¹.
-        radius: of the sphere, m.
+        radius: radius of the sphere, m.
 
     Returns:
         Coefficients of vorticity and of divergence, both (..., lmax, mmax), s⁻¹.
@@ -222,7 +222,7 @@ def gradient(inverse: InverseRealVectorSHT, coeffs: Tensor, radius: float = 1.0)
     Args:
         inverse: the transform, on the grid where the gradient is wanted.
         coeffs: (..., lmax, mmax).
-        radius: of the sphere; the result is per unit of it.
+        radius: radius of the sphere; the result is per unit of it.
 
     Returns:
         (..., 2, nlat, nlon): eastward and northward derivative.

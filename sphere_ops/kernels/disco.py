@@ -55,8 +55,8 @@ def integral_filters(
     that point about the output point and q its quadrature weight.
 
     Args:
-        grid: of the input.
-        grid_out: of the output.
+        grid: grid of the input.
+        grid_out: grid of the output.
         theta_cutoff: radius of the kernel, radians.
         kernel_shape: radial (and angular) number of basis functions.
         basis_type: filter basis of torch-harmonics: "piecewise linear", "harmonic", "zernike" or

@@ -44,7 +44,7 @@ def differential_filters(grid: Grid, order: Literal[1, 2] = 1) -> BandedFilters:
     and north are those of the meridian of the point.
 
     Args:
-        grid: of input and output.
+        grid: grid of input and output.
         order: highest order of the derivatives.
 
     Returns:

@@ -30,7 +30,7 @@ class GradientMean:
 
         Args:
             parameters: the same in all processes; none if there is nothing to average.
-            mesh: what averages.
+            mesh: object whose `mean` averages over all processes.
         """
         self._mesh, self._active = mesh, False
         self._buckets: list[list[nn.Parameter]] = []

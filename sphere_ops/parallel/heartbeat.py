@@ -1,4 +1,4 @@
-"""What every process of a mesh does, told once a second, for when one does not answer."""
+"""Heartbeat of each rank, for timeout diagnostics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import time
 from typing import Any
 
 _EVERY = 1.0
-"""Seconds between two messages."""
+"""Seconds between two heartbeats."""
 _SILENT = 5.0
-"""Seconds without a message after which a process counts as stopped or dead."""
+"""Seconds without a heartbeat after which a rank counts as stopped or dead."""
 
 
 class Heartbeat(threading.Thread):
-    """Tells the others what this process does, and knows what they said last."""
+    """Thread that publishes this rank's activity and reads that of the others."""
 
     def __init__(self, store: Any, rank: int, ranks: int) -> None:
-        """Prepare; `start` begins to tell.
+        """Prepare; `start` begins to publish.
 
         Args:
             store: key-value store that all processes reach.
@@ -33,16 +33,16 @@ class Heartbeat(threading.Thread):
         self._ending = threading.Event()
 
     def begin(self, operation: str) -> None:
-        """Take note of an operation of all processes, which count the same ones."""
+        """Record a collective operation, which all ranks count alike."""
         self._count += 1
         self._activity = operation
 
     def note(self, activity: str) -> None:
-        """Take note of what this process does on its own."""
+        """Record an activity of this rank alone."""
         self._activity = activity
 
     def run(self) -> None:
-        """Tell until the end."""
+        """Publish until `end`."""
         while not self._ending.is_set():
             try:
                 self._publish()
@@ -51,15 +51,15 @@ class Heartbeat(threading.Thread):
             self._ending.wait(_EVERY)
 
     def end(self) -> None:
-        """Stop telling."""
+        """Stop publishing."""
         self._ending.set()
 
     def explain(self, operation: str, error: Exception) -> str:
-        """Who is behind, and what it did last, in one sentence.
+        """Name the ranks that are behind, and their last activity, in one sentence.
 
         Args:
-            operation: in which this process waited.
-            error: how that ended.
+            operation: operation in which this rank waited.
+            error: error that ended it.
         """
         try:
             self._publish()
@@ -87,5 +87,5 @@ class Heartbeat(threading.Thread):
         key = f"heartbeat/{rank}"
         if not self._store.check([key]):
             return 0, "start", 0.0, "unknown place"
-        count, activity, told, place = json.loads(self._store.get(key))
-        return count, activity, time.time() - told, place
+        count, activity, published, place = json.loads(self._store.get(key))
+        return count, activity, time.time() - published, place

@@ -1,4 +1,4 @@
-"""Begin and end of a mesh of processes that `torchrun`, or whatever sets its variables, made."""
+"""Start and end of a mesh of processes launched by `torchrun` or with its variables."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PATIENCE = 3.0
 """Seconds in which the first process may explain a failure before others do."""
 
 _store: Any = None
-_meetings = 0
+_rendezvous_count = 0
 
 
 def launched() -> bool:
-    """Whether a launcher made this process as one of several, or of one."""
+    """Return True if a launcher started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
@@ -38,7 +38,7 @@ def world() -> int:
 
 
 def restarted() -> bool:
-    """Whether torchrun has started the processes again after a failure."""
+    """Return True if torchrun has restarted the processes after a failure."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
@@ -60,11 +60,11 @@ def started(
         device_type: "cpu" (gloo) or "cuda" (NCCL too, one device for each process of a machine).
         wire_dtype: type in which rows and wavenumbers of float32 fields are sent.
         timeout: seconds after which a process that does not answer ends the job.
-        must_match: what has to be the same in all processes, such as versions, by name.
+        must_match: values that must be equal in all processes, such as versions, by name.
 
     Raises:
-        ValueError: if the mesh is not that of the launched processes, they differ in a fact, or
-            the port on which they meet is taken.
+        ValueError: if the mesh is not that of the launched processes, they differ in `must_match`,
+            or the port of their rendezvous is taken.
         MeshError: if they do not find each other.
     """
     if data * latitude != world():
@@ -97,10 +97,10 @@ def started(
 
 
 def failure_message(message: str) -> str | None:
-    """What this process should print of its failure: one voice for what all have met.
+    """Return what this process should print of its failure; common errors are printed once.
 
     Args:
-        message: of the error that ends this process.
+        message: message of the error that ends this process.
 
     Returns:
         The message, None if the first process prints it, or the message with this rank's name.
@@ -113,7 +113,7 @@ def failure_message(message: str) -> str | None:
             except RuntimeError:
                 return message
         return message
-    if _store is None:  # all have met it before they met each other
+    if _store is None:  # failed before rendezvous
         time.sleep(_PATIENCE)
         return None
     try:
@@ -126,8 +126,8 @@ def failure_message(message: str) -> str | None:
 
 
 def _rendezvous(rank: int, timeout: float) -> Any:
-    """The key-value store of all processes."""
-    global _store, _meetings
+    """Return the key-value store of all processes."""
+    global _store, _rendezvous_count
     try:
         store, _, _ = next(
             dist.rendezvous("env://", timeout=timedelta(seconds=min(timeout, _LONGEST_START)))
@@ -136,21 +136,21 @@ def _rendezvous(rank: int, timeout: float) -> Any:
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         if "in use" in str(error) or "EADDRINUSE" in str(error):
             raise ValueError(
-                f"{place}, where the processes are to meet, is in use; choose another port "
+                f"{place}, the rendezvous of the processes, is in use; choose another port "
                 "(`torchrun --master-port`, or MASTER_PORT)"
             ) from error
         raise MeshError(
             f"rank {rank} cannot reach the first process at {place} "
             f"({str(error).splitlines()[0]}); check MASTER_ADDR, MASTER_PORT and the network"
         ) from error
-    _meetings += 1  # the store may outlive this mesh and these processes, and what they said in it
+    _rendezvous_count += 1  # the store may outlive this mesh
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    _store = dist.PrefixStore(f"mesh {attempt}.{_meetings}", store)
+    _store = dist.PrefixStore(f"mesh {attempt}.{_rendezvous_count}", store)
     return _store
 
 
 def _check_must_match(store: Any, rank: int, must_match: Mapping[str, str]) -> None:
-    """Raise a ValueError on every rank if the processes differ in a fact."""
+    """Raise a ValueError on every rank if the processes differ in a value."""
     store.set(f"must_match/{rank}", json.dumps(dict(must_match)))
     everyone = [json.loads(store.get(f"must_match/{r}")) for r in range(world())]
     for name, value in everyone[0].items():

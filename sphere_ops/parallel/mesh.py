@@ -26,15 +26,15 @@ Axis = Literal["data", "latitude"]
 
 
 class MeshError(ConnectionError):
-    """Another process of the mesh has died, or did not answer in time."""
+    """Another process of the mesh has died or timed out."""
 
 
 class Mesh:
-    """This process among all.
+    """Mesh of data × latitude processes, seen from one of them.
 
     Attributes:
-        data: its part of the samples.
-        latitude: its part of rows and wavenumbers.
+        data: this process's shard of the samples.
+        latitude: its shard of rows and wavenumbers.
         device_mesh: torch's view of the mesh, for torch's own tools; None of one process.
     """
 
@@ -53,16 +53,16 @@ class Mesh:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes files and speaks to people."""
+        """True on the process that writes files and logs."""
         return self.data.is_first and self.latitude.is_first
 
     def note(self, activity: str) -> None:
-        """Say what this process does now; the others name it if they wait for it in vain."""
+        """Record the activity of this process, which others report if it times out."""
         if self._heartbeat is not None:
             self._heartbeat.note(activity)
 
     def wire_dtype(self, dtype: torch.dtype) -> torch.dtype:
-        """The type in which rows and wavenumbers of `dtype` are sent."""
+        """Return the type in which rows and wavenumbers of `dtype` are sent."""
         return torch.bfloat16 if (self._wire_dtype, dtype) == ("bf16", torch.float32) else dtype
 
     def exchange(
@@ -79,7 +79,7 @@ class Mesh:
             send: the parts one after another, (Σ sizes_out,).
             sizes_out: numbers for each rank.
             sizes_in: numbers from each rank.
-            operation: what it is for.
+            operation: name of the operation, for errors.
             axis: whose ranks take part.
 
         Returns:
@@ -102,8 +102,8 @@ class Mesh:
     def sum_rows(self, x: Tensor) -> Tensor:
         """Sum of what the ranks of the latitude axis have of their rows; differentiable.
 
-        The gradient is summed as well: that of a loss which every rank computes for itself comes
-        out as many times too large as there are ranks, which their mean makes right again.
+        The backward pass all-reduces too, so that the gradient of a loss that every rank computes
+        is too large by the number of ranks; averaging over ranks corrects the factor.
         """
         if self.latitude.ranks == 1:
             return x
@@ -135,7 +135,7 @@ class Mesh:
     def _gathered(
         self, x: Tensor, shapes: Sequence[tuple[int, ...]], axis: Axis, everywhere: bool
     ) -> list[Tensor] | None:
-        """What each rank of an axis has, of the shapes given, where it is wanted; else None."""
+        """Gather tensors of the shapes given along an axis; None on ranks that do not want them."""
         shard: Shard = getattr(self, axis)
         if shard.ranks == 1:
             return None
@@ -168,7 +168,7 @@ class Mesh:
 
         Args:
             x: own rows.
-            dim: of the mean.
+            dim: dimensions of the mean.
         """
         if self.latitude.ranks == 1:
             return torch.std_mean(x, dim=dim, keepdim=True)
@@ -180,11 +180,11 @@ class Mesh:
         return std.to(x.dtype), mean.to(x.dtype)
 
     def gradient_mean(self, parameters: Iterable[nn.Parameter]) -> GradientMean:
-        """What replaces gradients by their mean over all processes."""
+        """Return an object that replaces gradients by their mean over all processes."""
         return GradientMean([] if self.device_mesh is None else list(parameters), self)
 
     def mean(self, x: Tensor) -> Callable[[], None]:
-        """Begin to replace x by its mean over all processes; what is returned waits for it."""
+        """Start the all-reduce of x to its mean over all processes; call the result to wait."""
         x /= self.data.ranks * self.latitude.ranks
         with self.watched("mean of the gradients"):
             work = dist.all_reduce(x, async_op=True)
@@ -196,7 +196,7 @@ class Mesh:
         return wait
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether the flag is set on any process."""
+        """Return True if the flag is set on any process."""
         if self.device_mesh is None:
             return flag
         flags = torch.tensor(float(flag), device=self.device_mesh.device_type)
@@ -205,19 +205,19 @@ class Mesh:
         return bool(flags.item())
 
     def broadcast(self, value: Any) -> Any:
-        """The value that the first process has, as JSON-like data."""
+        """Return the JSON-like value of the first process."""
         if self.device_mesh is None:
             return value
         values = [value]
-        with self.watched("word from the first process"):
+        with self.watched("broadcast from the first process"):
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def all_gather(self, value: Any) -> list[Any]:
-        """What each rank of the data axis has, as JSON-like data."""
+        """Return the JSON-like value of each rank of the data axis."""
         values = [value] * self.data.ranks
         if self.data.ranks > 1:
-            with self.watched("word from the data axis"):
+            with self.watched("all-gather along the data axis"):
                 dist.all_gather_object(values, value, group=self._group("data"))
         return values
 
@@ -227,7 +227,7 @@ class Mesh:
 
     @contextmanager
     def watched(self, operation: str) -> Iterator[None]:
-        """A torch error inside says who is missing, and what it did last."""
+        """Turn a torch error inside into one that names the missing rank and its last activity."""
         assert self._heartbeat is not None
         self._heartbeat.begin(operation)
         try:

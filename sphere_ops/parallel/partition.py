@@ -1,8 +1,8 @@
-"""Who has what: rows of a grid and wavenumbers, dealt to the ranks of an axis of a mesh.
+"""Partition of the rows of a grid and of wavenumbers over the ranks of an axis of a mesh.
 
 Between layers a rank has some rows of every field, inside a layer some wavenumbers of all rows.
-Rows are dealt evenly, in order. The orders below `mmax`, on which Legendre functions act, are dealt
-with their mirror images: order m has lmax − m degrees, so that m and mmax − 1 − m together cost
+Rows are split evenly, in order. The orders below `mmax`, on which Legendre functions act, are taken
+in pairs m and mmax − 1 − m: order m has lmax − m degrees, so that m and mmax − 1 − m together cost
 the same everywhere. The orders from `mmax` on even out the numbers.
 """
 
@@ -27,7 +27,7 @@ class Orders:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of the orders."""
         return sum(last - first for first, last in self.ranges)
 
     @property
@@ -36,15 +36,15 @@ class Orders:
         return torch.cat([torch.arange(0), *(torch.arange(*r) for r in self.ranges)])
 
     def count_below(self, limit: int) -> int:
-        """How many are smaller than `limit`."""
+        """Return the number of orders smaller than `limit`."""
         return sum(max(0, min(last, limit) - first) for first, last in self.ranges)
 
     def below(self, limit: int) -> Orders:
-        """Those that are smaller than `limit`."""
+        """Return the orders smaller than `limit`."""
         return Orders(tuple((a, min(e, limit)) for a, e in self.ranges if a < limit))
 
     def slots(self) -> Iterator[tuple[slice, slice]]:
-        """Each range, and where it stands among these orders."""
+        """Yield each range of orders, and its slots: its positions among these orders."""
         start = 0
         for first, last in self.ranges:
             yield slice(first, last), slice(start, start + last - first)
@@ -53,10 +53,10 @@ class Orders:
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of one rank of an axis; of one rank alone it is everything.
+    """Part of one rank of an axis; of a single rank it is everything.
 
     Attributes:
-        rank: which part.
+        rank: index of the part.
         ranks: number of parts.
     """
 
@@ -65,41 +65,41 @@ class Shard:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the part that speaks for the axis."""
+        """True on the first rank of the axis."""
         return self.rank == 0
 
     def all(self) -> list[Shard]:
-        """The parts of all ranks."""
+        """Return the shards of all ranks."""
         return [Shard(rank, self.ranks) for rank in range(self.ranks)]
 
     def rows(self, nlat: int) -> slice:
-        """This part of the rows of a grid.
+        """Return this rank's rows of a grid.
 
         Raises:
             ValueError: if there are fewer rows than ranks.
         """
         if nlat < self.ranks:
             raise ValueError(
-                f"a grid of {nlat} rows cannot be dealt to {self.ranks} ranks; take a mesh with "
+                f"a grid of {nlat} rows cannot be split over {self.ranks} ranks; take a mesh with "
                 f"latitude {nlat} or less"
             )
         return self.part(nlat)
 
     def part(self, count: int) -> slice:
-        """This part of so many things in order, evenly dealt; of few it may be empty."""
+        """Return this rank's part of a sequence, split evenly; it may be empty."""
         return split_evenly(0, count, self.ranks)[self.rank]
 
     def n_rows(self, nlat: int) -> int:
-        """Number of the rows of this part."""
+        """Return the number of this rank's rows."""
         rows = self.rows(nlat)
         return rows.stop - rows.start
 
     def orders(self, count: int, mmax: int | None = None) -> Orders:
-        """This part of the wavenumbers.
+        """Return this rank's wavenumbers.
 
         Args:
-            count: number of all.
-            mmax: those below it are dealt with their mirror images; all, if not given.
+            count: number of all wavenumbers.
+            mmax: orders below it are split in pairs of equal cost; all, if not given.
         """
         return _partition(count, count if mmax is None else mmax, self.ranks)[self.rank]
 

@@ -1,4 +1,4 @@
-"""An optimiser's state dealt to the processes of a mesh, which all have the same parameters."""
+"""Optimiser whose state is partitioned over the processes of a mesh."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         mesh: Mesh,
         **settings: Any,
     ) -> None:
-        """Deal the parameters.
+        """Partition the parameters.
 
         Args:
-            groups: of parameters, as for any optimiser; the same in all processes.
-            optimizer_class: what each process changes its parameters with.
-            mesh: of many processes.
-            settings: of the optimiser.
+            groups: groups of parameters, as for any optimiser; the same in all processes.
+            optimizer_class: class of the optimiser of each process's parameters.
+            mesh: mesh of several processes.
+            settings: settings of the optimiser.
         """
         super().__init__(groups, optimizer_class, **settings)
         self._mesh = mesh

@@ -44,7 +44,7 @@ def test_a_grid_with_fewer_rows_than_processes_is_refused_once(make_store, tmp_p
     assert codes == [2] * 5
     said = [(tmp_path / str(rank)).read_text().splitlines() for rank in range(5)]
     assert said[0] == [
-        "error: a grid of 4 rows cannot be dealt to 5 ranks; take a mesh with latitude 4 or less"
+        "error: a grid of 4 rows cannot be split over 5 ranks; take a mesh with latitude 4 or less"
     ]
     assert said[1:] == [[]] * 4 and not (tmp_path / "run").exists()
 
