@@ -45,9 +45,9 @@ CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
 LARGEST_POWER: Final = "largest_power"
 CLIMATOLOGY_LARGEST_POWER: Final = "climatology_largest_power"
-"""float32 (channel, degree): largest power of each degree over the training split, in standard
-deviations squared, of departures from the mean and from the climatology; the last degree stands for
-all beyond. Older stores have none."""
+"""float32 (channel, degree): largest power of each degree over the training split, of departures
+from the mean and from the climatology, in squared standard deviations. The last entry is the power
+of all higher degrees. Absent in older stores."""
 
 SEED: Final = "seed"
 CASE: Final = "case"

@@ -39,10 +39,9 @@ class Variable:
 
 
 TABLE: Final = Path(__file__).with_suffix(".yaml")
-"""The table; a new variable is an entry of it."""
+"""File of the table, with one entry for each variable."""
 
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is in most wheels, and fast
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is faster
 _ENTRIES = yaml.load(TABLE.read_text(encoding="utf-8"), _LOADER)
 _LEVELLED = sorted(name for name, entry in _ENTRIES.items() if entry.pop("levelled", False))
 

@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3  # noqa: F401
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 # These two before eccodes, which xarray loads to see what it can open: eccodes' wheel brings an
@@ -35,8 +35,9 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_forecast() -> Iterator[Callable[..., int]]:
+def run_forecast() -> Callable[..., int]:
     """Function that runs the command `forecast` in this process and returns its exit code."""
+    from forecast.cli.console import OUR_PACKAGES
     from forecast.cli.main import main
 
     handlers = logging.root.handlers[:]
@@ -47,12 +48,12 @@ def run_forecast() -> Iterator[Callable[..., int]]:
         # The command sends the log to the stderr of its time, which is not that of the next test.
         logging.root.handlers[:] = handlers
         logging.captureWarnings(False)
+        for package in OUR_PACKAGES:
+            logging.getLogger(package).setLevel(logging.NOTSET)
         assert isinstance(caught.value.code, int)
         return caught.value.code
 
-    yield run
-    for package in ("forecast", "data_prep", "sphere_ops", "configs"):
-        logging.getLogger(package).setLevel(logging.NOTSET)
+    return run
 
 
 @pytest.fixture

@@ -169,3 +169,20 @@ def test_what_the_other_commands_name_exists(folder: Path) -> None:
 def test_every_preset_is_named() -> None:
     for name in preset_names():
         assert f"`{name}`" in README
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        titles = (
+            re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.M) if heading else ()
+        )
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not heading or heading in anchors, link

@@ -48,7 +48,7 @@ def _in_pascal(name: str, array: xr.Variable) -> bool | None:
     try:
         return conversion(units, "Pa").is_identity
     except ValueError:
-        return None  # A model level or a height under a name like `level`.
+        return None  # a model level or a height with a name such as `level`
 
 
 def horizontal_dim(dataset: xr.Dataset, array: xr.DataArray, kind: str) -> str:

@@ -24,7 +24,7 @@ from configs.style import (
 )
 from data_prep.shallow_water.diagnostics import INTEGRALS
 
-_ROUNDING = float(np.finfo(np.float64).eps)  # range of an axis on which nothing changes
+_ROUNDING = float(np.finfo(np.float64).eps)  # range of the axis of a constant curve
 
 
 @picture_style()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sphere_ops.branches.block import LocalSphericalConv
+from sphere_ops.branches.block import BRANCHES, LocalSphericalConv
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 
@@ -216,14 +216,14 @@ class LocalSFNO(nn.Module):
 
 
 def _change_of_grid(channels: int, grid: Grid, grid_out: Grid, branches: Branches) -> nn.Module:
-    """The branches that lead from one grid to another; nothing where the two are the same."""
+    """Return the branches that can change the grid; the identity if the grids are the same."""
     if grid == grid_out:
         return nn.Identity()
-    leading = {name: branches[name] for name in ("spectral", "integral") if name in branches}
+    leading = {name: s for name, s in branches.items() if BRANCHES[name].changes_grid}
     if not leading:
         raise ValueError(
-            f"blocks on another grid ({grid} to {grid_out}) with only a differential branch, which "
-            "stays on its grid; name a spectral or an integral branch too"
+            f"blocks on another grid ({grid} to {grid_out}) have only {', '.join(branches)} "
+            "branches, which cannot change the grid; name a spectral or an integral branch too"
         )
     return LocalSphericalConv(channels, channels, grid, leading, grid_out=grid_out)
 

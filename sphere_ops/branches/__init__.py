@@ -11,7 +11,8 @@ A new branch is a file here with a subclass of `Branch`, and an entry in `block.
   (o, c, k). Both are differentiable functions of its parameters.
 - A `Filter` is a frozen dataclass of the settings that identify the filters; its `sample` returns
   their weights on the rows near each output row (`sphere_ops.kernels.filters`).
-- `reset_parameters()` draws weights with which the output has about the variance of the input.
+- `reset_parameters()` draws weights with which the output has about the variance of the input. The
+  output is linear in every parameter: a block of n branches divides all parameters by √n.
 - `changes_grid = False` refuses another output grid.
 
 The transforms, the exchange between ranks, the backward pass, precision and `torch.compile` need no

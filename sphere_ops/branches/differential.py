@@ -21,7 +21,8 @@ class DifferentialConv(Branch):
         in_channels: Number of input channels, c.
         out_channels: Number of output channels, o.
         grid: Grid of input and output.
-        order: 1 for the gradient, 2 for the second derivatives too.
+        order: 1 for the gradient, 2 for the second derivatives too; 2 by default, as in the
+            configuration of a model.
         length_scale: Unit of length of the derivatives, radians. Fields of this scale then have
             derivatives of order one. It does not change with the grid.
         grid_out: Grid of the output; must be that of the input.
@@ -40,7 +41,7 @@ class DifferentialConv(Branch):
         out_channels: int,
         grid: Grid,
         *,
-        order: Literal[1, 2] = 1,
+        order: Literal[1, 2] = 2,
         length_scale: float = 1.0,
         grid_out: Grid | None = None,
         device: torch.device | str | None = None,

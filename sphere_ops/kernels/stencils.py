@@ -34,7 +34,7 @@ class DifferentialFilter(Filter):
         return differential_filters(grid, self.order)
 
 
-def differential_filters(grid: Grid, order: Literal[1, 2] = 1) -> BandedFilters:
+def differential_filters(grid: Grid, order: Literal[1, 2]) -> BandedFilters:
     """Return stencils of ∂_east and ∂_north, for order 2 also of ∂_ee, ∂_en and ∂_nn, per radian.
 
     Around each point a polynomial of degree 4 in the geodesic normal coordinates of the point is

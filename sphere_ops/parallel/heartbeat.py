@@ -90,5 +90,5 @@ class Heartbeat(threading.Thread):
         key = f"heartbeat/{rank}"
         if not self._store.check([key]):
             return 0, "start", 0.0, "unknown place"
-        count, activity, told, place = json.loads(self._store.get(key))
-        return count, activity, time.time() - told, place
+        count, activity, published, place = json.loads(self._store.get(key))
+        return count, activity, time.time() - published, place

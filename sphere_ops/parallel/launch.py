@@ -27,7 +27,7 @@ _PATIENCE = 3.0
 """Seconds that other ranks wait for rank 0 to print a failure before they print it."""
 
 _store: Any = None
-_meetings = 0
+_rendezvous_count = 0
 
 
 def launched() -> bool:
@@ -150,7 +150,7 @@ def _rendezvous(rank: int, timeout: float) -> Any:
         ) from error
     _meetings += 1  # the store, with its old keys, may outlive this mesh and these processes
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    _store = dist.PrefixStore(f"mesh {attempt}.{_meetings}", store)
+    _store = dist.PrefixStore(f"mesh {attempt}.{_rendezvous_count}", store)
     return _store
 
 

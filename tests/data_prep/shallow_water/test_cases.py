@@ -223,7 +223,7 @@ def test_orography_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         (tmp_path / "cut.nc", "do not go once round"),
         (tmp_path / "other.nc", "has no orography"),
         (tmp_path / "units.nc", "'K' cannot be converted to 'm'; the solver reads one field"),
-        (tmp_path / "unitless.nc", "the solver reads one field of heights in m"),
+        (tmp_path / "unitless.nc", "the solver reads one field of heights"),
         (tmp_path / "twice.nc", "could be any of orography, topo; the solver reads one field"),
         (tmp_path / "layers.nc", "it has 3 values along layer; the solver reads one field"),
     ):

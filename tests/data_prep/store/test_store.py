@@ -216,7 +216,7 @@ def test_description_tells_what_a_colleague_asks(tmp_path: Path) -> None:
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="no store at"):
         describe(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match="is not a training store"):

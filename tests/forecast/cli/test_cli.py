@@ -132,4 +132,4 @@ def test_a_process_that_failed_ends_while_threads_of_libraries_still_run() -> No
     )  # fmt: skip
     assert time.perf_counter() - start < 30
     assert (done.returncode, done.stdout) == (2, "begun\n")
-    assert done.stderr.startswith("error: store absent.zarr does not exist")
+    assert done.stderr.startswith("error: no store at absent.zarr")
