@@ -106,9 +106,9 @@ def ours(path: Path) -> set[str]:
 def docstrings(path: Path) -> Iterator[ast.Constant]:
     """Yield the docstrings of a file, with those of constants."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                yield node.value
+        match node:
+            case ast.Expr(value=ast.Constant(value=str()) as docstring):
+                yield docstring
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -132,7 +132,7 @@ def failure_message(message: str) -> str | None:
 
 def _rendezvous(rank: int, timeout: float) -> Any:
     """Return the key-value store of all ranks."""
-    global _store, _meetings
+    global _store, _rendezvous_count
     try:
         store, _, _ = next(
             dist.rendezvous("env://", timeout=timedelta(seconds=min(timeout, _LONGEST_START)))
@@ -148,7 +148,9 @@ def _rendezvous(rank: int, timeout: float) -> Any:
             f"rank {rank} cannot reach rank 0 at {place} "
             f"({str(error).splitlines()[0]}); check MASTER_ADDR, MASTER_PORT and the network"
         ) from error
-    _meetings += 1  # the store, with its old keys, may outlive this mesh and these processes
+    _rendezvous_count += (
+        1  # the store, with its old keys, may outlive this mesh and these processes
+    )
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     _store = dist.PrefixStore(f"mesh {attempt}.{_rendezvous_count}", store)
     return _store
