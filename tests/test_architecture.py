@@ -106,9 +106,9 @@ def ours(path: Path) -> set[str]:
 def docstrings(path: Path) -> Iterator[ast.Constant]:
     """Yield the docstrings of a file, with those of constants."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        constant = node.value if isinstance(node, ast.Expr) else None
-        if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
-            yield constant
+        match node:
+            case ast.Expr(value=ast.Constant(value=str()) as docstring):
+                yield docstring
 
 
 @pytest.mark.parametrize("package", PACKAGES)
