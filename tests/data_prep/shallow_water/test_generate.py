@@ -131,7 +131,10 @@ def test_an_interruption_tells_the_way_on_and_no_thread_computes_after_it(
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
             generate_shallow_water(config(batch_size=8), tmp_path / "b.zarr", progress=interrupt)
-        solving = [t.name for t in threading.enumerate() if "work" in t.name]
+        working = [t for t in threading.enumerate() if "work" in t.name]
+        for thread in working:
+            thread.join(timeout=2)  # it ends after the interval that it solves
+        solving = [t.name for t in working if t.is_alive()]
     finally:
         torch.set_num_threads(threads)
     assert caught.traceback and not solving  # even while the traceback holds the frames of the run
