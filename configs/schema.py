@@ -98,11 +98,41 @@ Splits = Annotated[
 ]
 
 
+class TimesConfig(Section):
+    """Choice of the times of a store, or of the times of a store that a training run uses."""
+
+    first: str | None = Field(
+        default=None, description="first time, inclusive; a partial date means its whole period"
+    )
+    last: str | None = Field(default=None, description="last time, inclusive; likewise")
+    hours: tuple[int, ...] = Field(default=(), description="hours of the day (UTC); default: all")
+    months: tuple[int, ...] = Field(
+        default=(), description="calendar months, 1 to 12; default: all"
+    )
+    gaps: bool = Field(
+        default=False, description="allow missing times; no window of states crosses a gap"
+    )
+
+
+class ClimatologyConfig(Section):
+    """Climatology of a store, the mean over the training split."""
+
+    by: Literal["month", "day"] = Field(
+        default="month", description="calendar month, or day of the year and hour of the day"
+    )
+    window: int = Field(
+        default=61, ge=1, description="days of the window of a daily climatology, an odd number"
+    )
+
+
 class FilesData(Section):
     """Training data from gridded files."""
 
     source: Literal["files"] = "files"
     variables: tuple[VariableName, ...] = Field(min_length=1)
+    forcing: tuple[VariableName, ...] = Field(
+        default=(), description="fields of the files that are given at every time, not predicted"
+    )
     static: tuple[VariableName, ...] = ()
     rename: dict[str, str] = Field(default={}, description="name in the file: short name")
     units: dict[str, str] = Field(
@@ -111,12 +141,44 @@ class FilesData(Section):
     select: dict[str, float] = Field(
         default={}, description="dimension in the file: value to keep, for example number: 0"
     )
+    dimensions: dict[str, Literal["time", "level", "latitude", "longitude", "trajectory"]] = Field(
+        default={}, description="name in the file: what it is, if the file does not say it"
+    )
+    time_units: str | None = Field(
+        default=None, description="CF units of the times, such as 'hours since 1900-01-01', if "
+        "those of the file are wrong or missing",
+    )  # fmt: skip
+    calendar: str | None = Field(
+        default=None, description="CF calendar of the times, if that of the file is missing"
+    )
+    accumulation: dict[str, str] = Field(
+        default={}, description="name in the file: period over which each value is accumulated, "
+        "such as 1h, or forecast for accumulation from the start of the forecast",
+    )  # fmt: skip
+    trajectories: str | None = Field(
+        default=None, description="dimension in the file whose entries become trajectories, such "
+        "as the ensemble members along number",
+    )  # fmt: skip
     grid: GridConfig | None = Field(
         default=None, description="grid of the store; default: grid of the files"
     )
+    regridding: Literal["auto", "conservative", "bilinear", "spectral"] = Field(
+        default="auto", description="auto: conservative to a coarser grid, bilinear to a finer one"
+    )
+    interpolate_levels: bool = Field(
+        default=False, description="interpolate missing pressure levels linearly in log p"
+    )
     time_step: TimeStepText = "6h"
+    times: TimesConfig = TimesConfig()
     mask: tuple[VariableName, ...] = Field(
         default=(), description="channels with missing values at constant points (land)"
+    )
+    moving_mask: tuple[VariableName, ...] = Field(
+        default=(), description="channels with missing values at points that change (sea ice)"
+    )
+    climatology: ClimatologyConfig = ClimatologyConfig()
+    row_chunks: int = Field(
+        default=1, ge=1, description="chunks by rows, which the ranks of a mesh read apart"
     )
     splits: Splits | None = Field(
         default=None, description="time ranges or fractions; null for a store without training data"
