@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import VARIABLES, Variable
 from data_prep.ingest.coordinates import file_grid, horizontal_dim, pressure_levels
-from data_prep.ingest.readers import Files, read_errors, unreadable
 from data_prep.ingest.regrid import FileGrid
+from data_prep.ingest.sources import Sources, read_errors, unreadable
 from data_prep.ingest.times import Times, find_time, valid_times
 from data_prep.ingest.units import Conversion, conversion
 
@@ -33,7 +32,7 @@ class FileField:
     """Values of one channel in one file.
 
     Attributes:
-        path: Path of the file.
+        path: Path or URL of the file.
         dataset: Index of the data set in the file.
         name: Name of the variable in the file.
         time: Valid times, datetime64[s], (n,); empty for a file without times.
@@ -45,7 +44,7 @@ class FileField:
         convert: Conversion from the units of the file to those of the variable table.
     """
 
-    path: Path
+    path: str
     dataset: int
     name: str
     time: Times
@@ -56,7 +55,7 @@ class FileField:
     longitude_dim: str
     convert: Conversion
 
-    def read(self, files: Files, index: NDArray[np.intp]) -> NDArray[np.floating]:
+    def read(self, files: Sources, index: NDArray[np.intp]) -> NDArray[np.floating]:
         """Read the fields of some times in the canonical order.
 
         Args:
@@ -94,13 +93,13 @@ class AmbiguousField(ValueError):
 
 
 def find_fields(
-    files: Files, path: Path, channel: Variable, config: FilesData, *, exact_grid: bool
+    files: Sources, path: str, channel: Variable, config: FilesData, *, exact_grid: bool
 ) -> list[FileField]:
     """Find a channel in a file.
 
     Args:
         files: Open files.
-        path: Path of the file.
+        path: Path or URL of the file.
         channel: Channel to find.
         config: Renames, units and selections.
         exact_grid: True if the grid of the file must be of a known kind.
@@ -142,7 +141,7 @@ def base_name(channel: Variable) -> str:
 
 
 def _find_variable(
-    dataset: xr.Dataset, channel: Variable, config: FilesData, path: Path
+    dataset: xr.Dataset, channel: Variable, config: FilesData, path: str
 ) -> str | None:
     """Return the name of a channel in a data set; None if the data set does not hold it."""
     base, names = base_name(channel), names_of(channel, config)
@@ -199,7 +198,7 @@ def _same_quantity(dataset: xr.Dataset, array: xr.DataArray, channel: Variable) 
 
 
 def _describe(
-    path: Path,
+    path: str,
     number: int,
     dataset: xr.Dataset,
     name: str,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +13,9 @@ from configs.load import dump_config
 from configs.schema import FilesData, SplitFractions, SplitRanges
 from configs.timestep import TimeStep
 from configs.variables import Variable, variable
-from data_prep.ingest.fields import find_fields, names_of
-from data_prep.ingest.readers import Files
+from data_prep.ingest.fields import find_fields
 from data_prep.ingest.series import Regridding, Series, common_time, find_series, not_found
+from data_prep.ingest.sources import Sources
 from data_prep.ingest.times import Times
 from data_prep.store.outputs import check_output
 from data_prep.store.spec import StoreSpec
@@ -52,15 +50,14 @@ def ingest(
         FileNotFoundError: if an input does not exist.
         FileExistsError: if the output exists.
     """
-    out, sources = Path(out), [Path(path) for path in paths]
+    out = Path(out)
     check_output(out)
     channels = [variable(name) for name in config.variables]
     statics = [variable(name) for name in config.static]
     _check_names(config, channels, statics)
     step = TimeStep.parse(config.time_step)
-    wanted = set().union(*(names_of(v, config) for v in (*channels, *statics)))
-    with Files(wanted) as files:
-        series = [find_series(files, sources, channel, config) for channel in channels]
+    with Sources(paths, config) as files:
+        series = [find_series(files, channel, config) for channel in channels]
         time = common_time(series, step)
         split = _split(time, config.splits)
         grid = _target_grid(series, config)
@@ -77,8 +74,8 @@ def ingest(
             title=f"Training store of {', '.join(config.variables)}",
             source=_source(files, used),
             configuration=dump_config(config),
-            sources=[_origin(path) for path in used],
-            static={v: _static(files, sources, v, config, to_grid) for v in statics},
+            sources=[files.fingerprint(path) for path in used],
+            static={v: _static(files, v, config, to_grid) for v in statics},
             mask=mask,
         )
         with StoreWriter(out, spec) as writer:
@@ -227,10 +224,10 @@ def _check_missing(
 
 
 def _static(
-    files: Files, sources: list[Path], static: Variable, config: FilesData, to_grid: Regridding
+    files: Sources, static: Variable, config: FilesData, to_grid: Regridding
 ) -> NDArray[np.floating]:
     """Read a time-independent field on the target grid, (nlat, nlon)."""
-    for path in sources:
+    for path in files.paths:
         for field in find_fields(files, path, static, config, exact_grid=False):
             values = field.read(files, np.zeros(1, dtype=np.intp))
             values = to_grid(values, field.grid, static)[0]
@@ -246,21 +243,13 @@ def _static(
                         f"give data.units.{field.name}=m"
                     )
             return values
-    raise not_found(files, sources, static)
+    raise not_found(files, static)
 
 
-def _source(files: Files, used: list[Path]) -> str:
+def _source(files: Sources, used: list[str]) -> str:
     """Return the titles of the files, or their names."""
-    titles = [str(ds.attrs.get("title") or path.name) for path in used for ds in files[path]]
+    titles = [str(ds.attrs.get("title") or Path(path).name) for path in used for ds in files[path]]
     return "; ".join(list(dict.fromkeys(titles))[:3])
-
-
-def _origin(path: Path) -> dict[str, Any]:
-    """Return name, size and modification time of a file."""
-    parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
-    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    size = sum(part.stat().st_size for part in parts)
-    return {"name": path.name, "size": size, "modified": modified}
 
 
 def _day(time: np.datetime64) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.coordinates import pressure_levels
 from data_prep.ingest.fields import FileField, base_name, find_fields
-from data_prep.ingest.readers import Files, grib_names
 from data_prep.ingest.regrid import FileGrid, Regridder
+from data_prep.ingest.sources import Sources
 from data_prep.ingest.times import Times
 from sphere_ops.grid import Grid
 
@@ -68,7 +67,7 @@ class Series:
     field: NDArray[np.intp]
     index: NDArray[np.intp]
 
-    def read(self, files: Files, times: slice, to_grid: Regridding) -> NDArray[np.float32]:
+    def read(self, files: Sources, times: slice, to_grid: Regridding) -> NDArray[np.float32]:
         """Read some times onto one grid.
 
         Args:
@@ -91,7 +90,7 @@ class Series:
         return out
 
 
-def find_series(files: Files, sources: list[Path], channel: Variable, config: FilesData) -> Series:
+def find_series(files: Sources, channel: Variable, config: FilesData) -> Series:
     """Find a channel in all files, and sort its times.
 
     Raises:
@@ -100,11 +99,11 @@ def find_series(files: Files, sources: list[Path], channel: Variable, config: Fi
     exact = config.grid is None
     fields = [
         field
-        for path in sources
+        for path in files.paths
         for field in find_fields(files, path, channel, config, exact_grid=exact)
     ]
     if not fields:
-        raise not_found(files, sources, channel)
+        raise not_found(files, channel)
     time = np.concatenate([field.time for field in fields])
     which = np.concatenate([np.full(len(f.time), i, np.intp) for i, f in enumerate(fields)])
     index = np.concatenate([np.arange(len(f.time)) for f in fields])
@@ -120,12 +119,10 @@ def find_series(files: Files, sources: list[Path], channel: Variable, config: Fi
     return Series(channel, fields, time, which, index)
 
 
-def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueError:
+def not_found(files: Sources, channel: Variable) -> ValueError:
     """Return the error of a channel that no file holds; it lists the variables of the files."""
     held: dict[str, set[float]] = {}
-    for path in sources:
-        if not files[path]:  # GRIB file without data sets of interest
-            held.update({name: set() for name in grib_names(path)})
+    for path in files.paths:
         for dataset in files[path]:
             for key, array in dataset.data_vars.items():
                 if array.ndim >= 2 and not str(key).endswith(("_bnds", "_bounds")):
