@@ -10,8 +10,8 @@ from torch import Tensor
 from configs.schema import FilesData
 from configs.variables import VARIABLES
 from data_prep.ingest.fields import AmbiguousField, find_fields
-from data_prep.ingest.readers import Files
 from data_prep.ingest.regrid import Regridder
+from data_prep.ingest.sources import Sources
 from data_prep.shallow_water.physics import analysed
 from data_prep.shallow_water.planet import quadratic_grid
 
@@ -33,9 +33,9 @@ def read_surface(path: Path, lmax: int) -> Tensor:
         raise FileNotFoundError(f"orography file {path} does not exist")
     orography = VARIABLES["orography"]
     config = FilesData(variables=(orography.name,))
-    with Files({orography.name, *orography.aliases}) as files:
+    with Sources([path]) as files:
         try:
-            found = find_fields(files, path, orography, config, exact_grid=False)
+            found = find_fields(files, str(path), orography, config, exact_grid=False)
         except AmbiguousField as error:
             raise ValueError(
                 f"{error.reason}; the solver reads one field of heights: give a file that holds "
