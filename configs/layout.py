@@ -17,7 +17,11 @@ FIELDS: Final = "fields"
 STATIC: Final = "static"
 """float32 (channel_static, latitude, longitude); absent without static fields."""
 MASK: Final = "mask"
-"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask."""
+"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask. Of a channel of
+`MOVING_MASK`, 1 = valid at some times."""
+MOVING_MASK: Final = "moving_mask"
+"""Attribute of stores and forecast files: names of the channels that are also missing at points
+inside their mask, at times that change; separated by spaces, absent without such channels."""
 SPLIT: Final = "split"
 """str (time,) or (trajectory,): one of SPLITS, or "" for none."""
 
