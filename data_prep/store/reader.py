@@ -20,7 +20,7 @@ from data_prep.store.arrays import open_store
 from data_prep.store.damage import damage_named
 from sphere_ops.grid import Grid
 from sphere_ops.memory import available_memory
-from sphere_ops.parallel.fields import own_rows, own_shape
+from sphere_ops.parallel.fields import own_rows
 
 _IN_MEMORY_BYTES = 2 * 1024**3
 _IN_MEMORY_SHARE = 0.25
@@ -44,8 +44,6 @@ class Store:
         has_trajectories: True for a store of trajectories, False for one time series.
         mask: True where channels have values, (c, own rows, nlon); None if all channels have
             values everywhere. Of a channel of `moving_mask`, True where it ever has values.
-        moving_mask: Names of the channels that are also missing at points inside the mask, at
-            times that change.
         static: Time-independent fields by name, float32, (own rows, nlon).
         static_variables: Variables of the time-independent fields.
         statistics: Statistics by name (`mean`, `std`, `std_step`, `climatology`, ...). Those that
@@ -80,9 +78,6 @@ class Store:
             self.mask: Tensor | None = None
             if layout.MASK in store:
                 self.mask = torch.from_numpy(_of_rows(store[layout.MASK], self.rows).values == 1)
-            self.moving_mask = tuple(str(self.attributes.get(layout.MOVING_MASK, "")).split())
-            if self.moving_mask and self.mask is None:
-                self.mask = torch.ones(len(self.channels), *own_shape(self.grid), dtype=torch.bool)
             self.static_variables: tuple[Variable, ...] = ()
             self.static: dict[str, Tensor] = {}
             if layout.STATIC in store:
@@ -101,6 +96,12 @@ class Store:
     def channel_names(self) -> tuple[str, ...]:
         """Short names of the channels."""
         return tuple(v.name for v in self.channels)
+
+    @property
+    def moving_mask(self) -> tuple[str, ...]:
+        """Channels that are also missing at points inside the mask, at times that change."""
+        names = str(self.attributes.get(layout.MOVING_MASK, "")).split()
+        return tuple(name for name in self.channel_names if name in names)
 
     @property
     def provenance(self) -> str:
