@@ -33,10 +33,10 @@ _SMALLEST_SHARE = 1e-9
 class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
 
-    normalise → fill missing points → append the steps that led here (`history`), forcings at the target time, the
-    climatology if that is the baseline, and static fields → network → add to the state (scaled by
-    the size of a one-step difference) → limit the spectrum, but in training → denormalise → keep
-    the area means of conserved and persistent channels → mask.
+    normalise → fill missing points → append the steps that led here (`history`), forcings at the
+    target time, the climatology if that is the baseline, and static fields → network → add to the
+    state (scaled by the size of a one-step difference) → limit the spectrum, but in training →
+    denormalise → keep the area means of conserved and persistent channels → mask.
 
     Attributes:
         config: the model's settings.

@@ -43,6 +43,8 @@ class Turning(nn.Module):
         anomaly = state.fields - mean
         if self.mask is not None:
             anomaly = anomaly.where(self.mask, 0.0)
+        if self.moving_mask:
+            anomaly = anomaly.nan_to_num()
         spectrum = torch.fft.rfft(anomaly)
         m = torch.arange(spectrum.shape[-1])
         turned = torch.fft.irfft(spectrum * torch.exp(-1j * m * TURN), n=anomaly.shape[-1])
