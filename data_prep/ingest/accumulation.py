@@ -10,7 +10,7 @@ from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.fields import AmbiguousField, Amount
 from data_prep.ingest.times import Times
-from data_prep.ingest.units import Conversion, conversion, rate_conversion
+from data_prep.ingest.units import Conversion, amount_rate_conversion, conversion
 
 _HOUR = 3600
 
@@ -41,7 +41,11 @@ def amount_of(
         return None  # a mean rate of a file is taken as it is
     if step.is_calendar:
         return None  # a monthly mean is taken as it is
-    given = config.accumulation.get(name) or table.period_of(name)
+    given = (
+        config.accumulation.get(name)
+        or table.period_of(name)
+        or dataset[name].attrs.get("accumulation")
+    )
     if given == "forecast":
         if start is None:
             raise ValueError(
@@ -54,11 +58,6 @@ def amount_of(
         if seconds is None:
             raise ValueError(f"data.accumulation.{name} is {given}; expected a period such as 1h")
         return Amount(seconds, is_rate)
-    attrs = dataset[name].attrs
-    if attrs.get("GRIB_accumulated_from") == "start" and start is not None:
-        return Amount(None, is_rate)
-    if "GRIB_accumulation_seconds" in attrs:
-        return Amount(int(attrs["GRIB_accumulation_seconds"]), is_rate)
     spacing = int(np.diff(np.unique(time)).min().astype(int)) if len(time) > 1 else 0
     if is_rate and spacing:
         return Amount(spacing, is_rate)
@@ -82,7 +81,7 @@ def converted(units: str, channel: Variable, amount: Amount | None) -> Conversio
     """
     if amount is None or amount.rate == bool(channel.rate_of):
         return conversion(units, channel.units)
-    return rate_conversion(units, channel.units, amount.seconds or 1)
+    return amount_rate_conversion(units, channel.units, amount.seconds or 1)
 
 
 def _is_rate(units: str, channel: Variable) -> bool:
@@ -93,7 +92,7 @@ def _is_rate(units: str, channel: Variable) -> bool:
     except ValueError:
         pass
     try:
-        rate_conversion(units, channel.units, 1)
+        amount_rate_conversion(units, channel.units, 1)
     except ValueError:
         return False
     return not channel.rate_of

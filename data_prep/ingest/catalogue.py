@@ -20,7 +20,6 @@ from data_prep.ingest.levels import bracket
 from data_prep.ingest.sources import Sources
 from data_prep.ingest.times import Times, find_time, valid_times
 
-_HEIGHT = {"t2m": 2.0, "u10": 10.0, "v10": 10.0}
 _GRID_TYPES = {
     "reduced_gg": "reduced Gaussian; make it regular first: cdo setgridtype,regular IN OUT",
     "reduced_ll": "reduced; make it regular first: cdo setgridtype,regular IN OUT",
@@ -326,8 +325,7 @@ def _same_quantity(dataset: xr.Dataset, array: xr.DataArray, channel: Variable) 
         for v in dataset.variables.values()
         if v.ndim == 0 and v.attrs.get("standard_name") == "height"
     ]
-    wanted = _HEIGHT.get(channel.name)
-    return wanted is None or heights == [wanted]
+    return channel.height is None or heights == [channel.height]
 
 
 def _starts(dataset: xr.Dataset, valid: xr.DataArray, step: TimeStep) -> Times | None:
