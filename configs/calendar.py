@@ -116,7 +116,8 @@ class Calendar:
             end = self.month_start(first + (12, 1)[len(given) - 1]) * DAY
         else:
             end = start + (DAY, 3600 * SECOND, 60 * SECOND, SECOND)[len(given) - 3]
-        return self.times(start)[()], self.times(end)[()]
+        first_time, after = self.times(np.array([start, end]))
+        return first_time, after
 
     def time_of_day(self, times: Times) -> Integers:
         """Return the time since midnight, ns."""
@@ -169,7 +170,8 @@ class _MonthCalendar(Calendar):
         elapsed = np.asarray(elapsed, dtype=np.int64)
         month = self._month_of(elapsed // DAY)
         since = elapsed - self.month_start(month) * DAY
-        return month.astype("M8[M]").astype("M8[ns]") + self._to_gregorian(since, month)
+        start = _nanoseconds(month.astype("M8[M]"))
+        return (start + self._to_gregorian(since, month)).astype("M8[ns]")
 
     def _month_of(self, days: Integers) -> Integers:
         """Return the month, counted from January 1970, of days since 1970-01-01."""
