@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.store.arrays import open_store
+from data_prep.store.arrays import open_store, time_step, times
 from data_prep.store.damage import damage_named
 from sphere_ops.grid import Grid
 from sphere_ops.memory import available_memory
@@ -38,8 +37,9 @@ class Store:
         grid: Grid of all fields.
         rows: Rows that this rank reads; all rows without a mesh.
         channels: Variables of the channels, in the order of the fields.
-        time: Valid times, datetime64[ns], shape (n,). All trajectories have the same times.
-        time_step: Interval of the times.
+        time: Valid times, datetime64[ns], shape (n,); see `configs.calendar`. All trajectories have
+            the same times.
+        time_step: Interval of the times, in their calendar. There may be gaps between them.
         split: Split of each trajectory, or of each time of a series, str, shape (n,).
         has_trajectories: True for a store of trajectories, False for one time series.
         mask: True where channels have values, (c, own rows, nlon); None if all channels have
@@ -59,17 +59,16 @@ class Store:
             ValueError: if the path is not a store, has another format version, or is damaged.
         """
         self.path = Path(path)
-        open_store(self.path)
+        group = open_store(self.path)
         with (
             damage_named(self.path),
-            xr.open_zarr(self.path, consolidated=False, chunks=None) as store,
+            xr.open_zarr(self.path, consolidated=False, chunks=None, decode_times=False) as store,
         ):
             self.attributes: dict[str, Any] = dict(store.attrs)
             self.grid = Grid.from_coordinates(store.latitude.values, store.longitude.values)
             _check_order(self.path, store, self.grid)
             self.channels = _variables(store, layout.CHANNEL)
-            self.time = store[layout.TIME].values.astype("datetime64[ns]")
-            self.time_step = TimeStep.parse(self.attributes[layout.TIME_STEP])
+            self.time, self.time_step = times(group), time_step(group)
             self.split: NDArray[Any] = np.array([str(s) for s in store[layout.SPLIT].values])
             self.has_trajectories = layout.TRAJECTORY in store[layout.FIELDS].dims
             self.rows = own_rows(self.grid)
@@ -155,7 +154,8 @@ class Store:
     def windows(self, split: str, n_steps: int, n_history: int = 0) -> NDArray[np.int64]:
         """Return the starts of all windows of consecutive states inside a split.
 
-        A window holds `n_history` states, the start, and `n_steps` states after it.
+        A window holds `n_history` states, the start, and `n_steps` states after it. It never
+        crosses a gap between the times.
 
         Returns:
             Arguments `index` and `step` of `state` for each start, shape (n, 2).
@@ -165,12 +165,11 @@ class Store:
         """
         indices, count = self.split_indices(split), n_history + n_steps + 1
         if self.has_trajectories:
-            steps = np.arange(n_history, len(self.time) - n_steps)
+            steps = np.flatnonzero(self.n_before >= count - 1) - n_steps
             starts = np.stack(np.meshgrid(indices, steps, indexing="ij"), -1).reshape(-1, 2)
         else:
-            inside = np.isin(np.arange(len(self.time)), indices).astype(int)
-            length = np.convolve(inside, np.ones(count, dtype=int), "valid")
-            first = np.flatnonzero(length == count) + n_history
+            linked = self.time_step.consecutive(self.time) & (self.split[1:] == self.split[:-1])
+            first = indices[_n_before(linked)[indices] >= count - 1] - n_steps
             starts = np.stack([first, np.zeros_like(first)], -1)
         if not len(starts):
             raise ValueError(
@@ -180,10 +179,15 @@ class Store:
             )
         return starts
 
+    @cached_property
+    def n_before(self) -> NDArray[np.int64]:
+        """Number of times before each time without a gap between them, (n,)."""
+        return _n_before(self.time_step.consecutive(self.time))
+
     def describe(self, index: int, step: int = 0) -> str:
         """Return a name of a state for reports: its valid time, and its trajectory if any."""
-        time = np.datetime_as_string(self.valid_time(index, step), unit="s")
-        return f"trajectory {index}, {time}" if self.has_trajectories else str(time)
+        time = self.time_step.calendar.label(self.valid_time(index, step))
+        return f"trajectory {index}, {time}" if self.has_trajectories else time
 
     @cached_property
     def in_memory(self) -> bool:
@@ -224,6 +228,17 @@ def _check_order(path: Path, store: xr.Dataset, grid: Grid) -> None:
                 f"order, from {wanted[0]:g} to {wanted[-1]:g}; put it in that order, or ingest "
                 "the files that it was made from"
             )
+
+
+def _n_before(linked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the number of elements that are linked to each one from before, (n,).
+
+    Args:
+        linked: True for each element that its successor is linked to, (n - 1,).
+    """
+    index = np.arange(len(linked) + 1)
+    first = np.where(np.concatenate([[False], linked]), 0, index)
+    return index - np.maximum.accumulate(first)
 
 
 def _of_rows(values: xr.DataArray, rows: slice) -> xr.DataArray:
