@@ -14,6 +14,9 @@ from torch import Tensor
 
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
 
+EARTH_RADIUS = 6.37122e6
+"""Radius of the Earth, m (Williamson et al. 1992)."""
+
 _NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds differ by 0.1 or more
 
 
