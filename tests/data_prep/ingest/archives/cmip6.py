@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cftime
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from tests.data_prep.ingest.archives.raw import Raw, read_netcdf
 from tests.data_prep.ingest.archives.weatherbench2 import GRAVITY, split_level
 
 LEVELS = (100_000, 85_000, 70_000, 50_000, 25_000, 10_000, 5_000, 1_000)  # Pa
-DAYS = {"365_day": 365, "360_day": 360}
 VARIABLES = {
     "tas": ("t2m", "air_temperature", "Near-Surface Air Temperature", "K"),
     "psl": ("msl", "air_pressure_at_mean_sea_level", "Sea Level Pressure", "Pa"),
@@ -44,41 +44,36 @@ _SECONDS = 86_400
 
 def make(
     folder: Path,
-    years: range,
+    days: NDArray[np.float64],
     *,
     calendar: str = "365_day",
     nlat: int = 16,
-    days: int | None = None,
+    periods: int = 2,
 ) -> list[Path]:
-    """Write one file of each variable and year, and the fixed fields.
+    """Write files of each variable for some periods, and the fixed fields.
 
     Args:
         folder: Folder of the files.
-        years: Years, from 1850 on.
+        days: Days since 1850-01-01 in the calendar, whole numbers one apart.
         calendar: 365_day or 360_day.
         nlat: Number of Gaussian latitudes, half the number of columns.
-        days: Number of days of each year from 1 January; none for all.
+        periods: Number of periods, each of which is a file.
 
     Returns:
         Paths of the files.
     """
     sine = np.polynomial.legendre.leggauss(nlat)[0]
     grid = np.degrees(np.arcsin(sine)), np.arange(2 * nlat) * 180 / nlat
-    model = "CanESM5" if calendar == "365_day" else "HadGEM3-GC31-LL"
-    length = DAYS[calendar]
+    run = f"{'CanESM5' if calendar == '365_day' else 'HadGEM3-GC31-LL'}_historical_r1i1p1f1_gn"
     paths = []
-    for year in years:
-        start = (year - 1850) * length
-        noon = start + np.arange(days or length) + 0.5
-        last = "1231" if days is None and calendar == "365_day" else "1230"
+    for part in np.array_split(days, periods):
+        first, last = (dates(part, calendar)[k].strftime("%Y%m%d") for k in (0, -1))
         for name in VARIABLES:
-            file = f"{name}_day_{model}_historical_r1i1p1f1_gn_{year}0101-{year}{last}.nc"
-            _write(folder / file, name, grid, noon, calendar)
-            paths.append(folder / file)
+            paths.append(folder / f"{name}_day_{run}_{first}-{last}.nc")
+            _write(paths[-1], name, grid, part + 0.5, calendar)
     for name in _FIXED:
-        file = f"{name}_fx_{model}_historical_r1i1p1f1_gn.nc"
-        _write(folder / file, name, grid, None, calendar)
-        paths.append(folder / file)
+        paths.append(folder / f"{name}_fx_{run}.nc")
+        _write(paths[-1], name, grid, None, calendar)
     return paths
 
 
@@ -88,7 +83,7 @@ def read(paths: list[Path], channel: str, day: int | None = None) -> Raw:
     Args:
         paths: Paths from `make`.
         channel: Name of the channel in the table of variables.
-        day: Index of the day in all files of the variable; none for a fixed field.
+        day: Index of the day among all days; none for a fixed field.
     """
     base, level = split_level(channel)
     name = next(k for k, v in {**VARIABLES, **_FIXED}.items() if v[0] == base)
@@ -108,8 +103,13 @@ def read(paths: list[Path], channel: str, day: int | None = None) -> Raw:
     return read_netcdf(file, name, **at).scaled(factor)
 
 
+def dates(days: NDArray[np.float64], calendar: str) -> list[cftime.datetime]:
+    """Return the dates of days since 1850."""
+    return list(cftime.num2date(days, "days since 1850-01-01", calendar=calendar))
+
+
 def elapsed_hours(days: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the hours at which the truth is taken for days since 1850, whatever the calendar."""
+    """Return the hours at which the truth is taken for days since 1850 of any calendar."""
     return 24 * (days - 62_050)
 
 
