@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from configs.calendar import Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.fields import AmbiguousField, Amount
-from data_prep.ingest.times import Times
 from data_prep.ingest.units import Conversion, amount_rate_conversion, conversion
 
 _HOUR = 3600
@@ -58,7 +58,7 @@ def amount_of(
         if seconds is None:
             raise ValueError(f"data.accumulation.{name} is {given}; expected a period such as 1h")
         return Amount(seconds, is_rate)
-    spacing = int(np.diff(np.unique(time)).min().astype(int)) if len(time) > 1 else 0
+    spacing = int(np.diff(np.unique(time)).min() / np.timedelta64(1, "s")) if len(time) > 1 else 0
     if is_rate and spacing:
         return Amount(spacing, is_rate)
     if spacing == _HOUR:

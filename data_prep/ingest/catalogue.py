@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from configs.calendar import GREGORIAN, Calendar, Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
@@ -18,7 +19,7 @@ from data_prep.ingest.coordinates import file_grid, horizontal_dim, pressure_lev
 from data_prep.ingest.fields import AmbiguousField, SourceField
 from data_prep.ingest.levels import bracket
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.times import Times, find_time, valid_times
+from data_prep.ingest.times import common_calendar, find_time, valid_times
 
 _GRID_TYPES = {
     "reduced_gg": "reduced Gaussian; make it regular first: cdo setgridtype,regular IN OUT",
@@ -35,8 +36,8 @@ class Catalogue:
     Attributes:
         found: Fields by the name of their channel; a channel that lies between two levels of the
             sources has the fields of these levels, by names such as "z600".
-        between: Names of the channels below and above, and the weight of the latter, of each channel
-            to be interpolated between levels.
+        between: Names of the channels below and above a channel that lies between two levels, and
+            the weight of the latter.
         held: Levels in hPa of each variable of the sources, empty for a single level.
         trajectories: Values along the dimension of trajectories; None without it.
         calendar: Calendar of all times.
@@ -48,7 +49,7 @@ class Catalogue:
     between: dict[str, tuple[str, str, float]] = field(default_factory=dict)
     held: dict[str, set[float]] = field(default_factory=dict)
     trajectories: NDArray[Any] | None = None
-    calendar: str = "proleptic_gregorian"
+    calendar: Calendar = GREGORIAN
     titles: list[str] = field(default_factory=list)
     remarks: dict[str, None] = field(default_factory=dict)
 
@@ -74,6 +75,7 @@ class Search:
         self.step = TimeStep.parse(config.time_step)
         self.result = Catalogue()
         self._times: dict[Any, Any] = {}
+        self._calendars: dict[str, Calendar] = {}
 
     def run(self, sources: Sources, channels: Iterable[Variable]) -> Catalogue:
         """Search all sources.
@@ -89,10 +91,15 @@ class Search:
         channels = list(channels)
         for path in sources.paths:
             for number, dataset in enumerate(sources[path]):
-                self._times.clear()
+                self._times.clear()  # coordinates are the same objects within a data set only
                 self._note(path, dataset)
                 for channel in channels:
                     self._search(path, number, dataset, channel)
+        self.result.calendar = common_calendar(self._calendars)
+        for name, fields in self.result.found.items():
+            # A mean rate stands for an amount, or the other way round, only if there is no other.
+            own = [field for field in fields if not field.is_related]
+            self.result.found[name] = own or fields
         return self.result
 
     def _note(self, path: str, dataset: xr.Dataset) -> None:
@@ -124,10 +131,11 @@ class Search:
 
     def _find_variable(self, dataset: xr.Dataset, channel: Variable, path: str) -> str | None:
         """Return the name of a channel in a data set; None if the data set does not hold it."""
-        names, rename = self.table.names_of(channel), self.config.rename
+        rename = self.config.rename
         exact: list[str] = []
         named: list[str] = []
         standard: list[str] = []
+        related: list[str] = []  # the mean rate of an amount, or the other way round
         for key, array in dataset.data_vars.items():
             name = str(key)
             renamed = rename.get(name)
@@ -135,13 +143,16 @@ class Search:
             if renamed is not None:
                 if renamed == channel.name or (renamed == channel.base and has_level):
                     exact.append(name)
-            elif not has_level and not (channel.level and name.lower() == channel.name):
+            elif not has_level and not self._says_level(dataset, name, channel):
                 continue
-            elif names & {name.lower(), str(array.attrs.get("GRIB_shortName", "")).lower()}:
-                named.append(name)
+            elif (owner := self._owner(dataset, name)) is not None:
+                if owner.base == channel.base:
+                    named.append(name)
+                elif owner.name == channel.rate_of or owner.rate_of == channel.name:
+                    related.append(name)
             elif channel.standard_name and _same_quantity(dataset, array, channel):
                 standard.append(name)
-        for candidates in (exact, named, standard):
+        for candidates in (exact, named, standard, related):
             if len(candidates) > 1:
                 raise AmbiguousField(
                     f"{path}: {channel.name} could be any of {', '.join(candidates)}",
@@ -151,12 +162,30 @@ class Search:
                 return candidates[0]
         return None
 
+    def _owner(self, dataset: xr.Dataset, name: str) -> Variable | None:
+        """Return the variable of the table that the names of a variable of a file belong to."""
+        has_levels = len(pressure_levels(dataset, name)[1]) > 0
+        short = str(dataset[name].attrs.get("GRIB_shortName", ""))
+        return self.table.find(name, has_levels) or self.table.find(short, has_levels)
+
+    def _is_related(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
+        """Return True for the mean rate of an amount, or an amount of which the channel is a rate."""
+        owner = self._owner(dataset, name)
+        return owner is not None and name not in self.config.rename and owner.base != channel.base
+
+    def _says_level(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
+        """Return True for a variable without levels whose name says that of the channel."""
+        if channel.level is None or len(pressure_levels(dataset, name)[1]):
+            return False
+        found = self.table.find(name, has_levels=False)
+        return found is not None and found.name == channel.name
+
     def _has_level(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
         """Return True if a variable has the level of the channel, or neither has a level."""
         dim, levels = pressure_levels(dataset, name)
         if channel.level is None:
             return dim is None and not len(levels)
-        return bool(self._levels(levels, channel))
+        return len(levels) > 0 and bool(self._levels(levels, channel))
 
     def _levels(self, levels: NDArray[np.float64], channel: Variable) -> list[tuple[int, Variable]]:
         """Return the indices of the levels that a channel takes, and the channel of each."""
@@ -193,7 +222,7 @@ class Search:
         static = channel.role == "static"
         exact = config.grid is None and not static
         grid = file_grid(dataset[latitude].values, dataset[longitude].values, exact)
-        dims, shape, time, start = self._time_of(dataset, name, static)
+        dims, shape, time, start = self._time_of(path, dataset, name, static)
         rest = [str(d) for d in array.dims if d not in (latitude, longitude, *dims)]
         trajectory = self._trajectory_dim(dataset, rest)
         at = self._indices(dataset, rest, {level_dim, trajectory})
@@ -230,6 +259,7 @@ class Search:
             longitude_dim=longitude,
             convert=convert,
             amount=amount,
+            is_related=self._is_related(dataset, name, channel),
         )
 
     def _remark(
@@ -245,10 +275,10 @@ class Search:
             self.result.remarks[f"{channel.name} is an anomaly ({array.name})"] = None
 
     def _time_of(
-        self, dataset: xr.Dataset, name: str, static: bool
+        self, path: str, dataset: xr.Dataset, name: str, static: bool
     ) -> tuple[tuple[str, ...], tuple[int, ...], Times, Times | None]:
         """Return the dimensions of time of a variable, their sizes, valid times and starts."""
-        time = find_time(dataset, name)
+        time = find_time(dataset, name, self.config)
         if time is None:
             if not static:
                 dims = ", ".join(map(str, dataset[name].dims))
@@ -256,16 +286,17 @@ class Search:
                     f"it has no valid times (its dimensions are {dims}); give a file with a time "
                     "coordinate"
                 )
-            return (), (), np.empty(0, dtype="M8[s]"), None
-        dims = tuple(map(str, time.dims))
+            return (), (), np.empty(0, dtype="M8[ns]"), None
+        names: tuple[str, ...] = tuple(map(str, time.dims))
         if static:  # the time of a static field has no meaning
-            return dims, time.shape, np.empty(0, dtype="M8[s]"), None
-        key = (time.name, dims)
+            return names, time.shape, np.empty(0, dtype="M8[ns]"), None
+        key = (time.name, names)
         if key not in self._times:
-            valid = valid_times(dataset, time, self.step).reshape(-1)
-            self._times[key] = valid, _starts(dataset, time, self.step)
+            valid, calendar = valid_times(dataset, time, self.step, self.config)
+            self._calendars[path] = calendar
+            self._times[key] = valid.reshape(-1), _starts(dataset, time, self.step)
         valid, start = self._times[key]
-        return dims, time.shape, valid, start
+        return names, time.shape, valid, start
 
     def _trajectory_dim(self, dataset: xr.Dataset, dims: Sequence[str]) -> str | None:
         """Return the dimension of trajectories of a variable, and note its values."""
@@ -335,11 +366,11 @@ def _starts(dataset: xr.Dataset, valid: xr.DataArray, step: TimeStep) -> Times |
             str(key) == "time" and valid.name == "valid_time"
         )
         if is_start and set(array.dims) <= set(valid.dims):
-            times = valid_times(dataset, array, step).reshape(array.shape)
+            times, _ = valid_times(dataset, array, step)
             like = xr.DataArray(times, dims=array.dims).broadcast_like(
                 xr.DataArray(np.empty(valid.shape), dims=valid.dims)
             )
-            return np.asarray(like.transpose(*valid.dims).values, dtype="M8[s]").reshape(-1)
+            return np.asarray(like.transpose(*valid.dims).values, dtype="M8[ns]").reshape(-1)
     return None
 
 
@@ -349,7 +380,9 @@ def _entries_at_once(
     """Return the number of entries of a chunk, and of the chunks to read at once."""
     if not dims:
         return 1, 1
-    chunks = array.encoding.get("preferred_chunks") or {}
+    sizes = array.encoding.get("chunksizes") or ()
+    chunks = dict(zip(array.dims, sizes, strict=False))
+    chunks.update(array.encoding.get("preferred_chunks") or {})
     chunk = int(chunks.get(dims[-1], 1))
     layer = 4 * array.sizes[latitude] * array.sizes[longitude]
     return chunk, chunk * max(1, _LAYERS // (layer * chunk))

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from configs.calendar import Times
 from data_prep.ingest.regrid import FileGrid
 from data_prep.ingest.sources import Sources, read_errors, unreadable
-from data_prep.ingest.times import Times
 from data_prep.ingest.units import Conversion
 
 
@@ -41,8 +41,8 @@ class SourceField:
         path: Path or address of the source.
         dataset: Index of the data set in the source.
         name: Name of the variable in the source.
-        time: Valid times of the entries, datetime64[s], (n,); empty for a static field.
-        start: Start of the forecast of each entry, datetime64[s], (n,); None if unknown.
+        time: Valid times of the entries, datetime64[ns], (n,); empty for a static field.
+        start: Start of the forecast of each entry, datetime64[ns], (n,); None if unknown.
         time_dims: Dimensions of time, none to two.
         time_shape: Their sizes.
         chunk: Number of entries that the source compresses together, along the last of them.
@@ -56,6 +56,7 @@ class SourceField:
         longitude_dim: Name of the dimension of columns.
         convert: Conversion from the units of the source to those of the channel.
         amount: Period of accumulation; None for values at an instant.
+        is_related: True for a mean rate that stands for an amount, or the other way round.
     """
 
     path: str
@@ -76,6 +77,7 @@ class SourceField:
     longitude_dim: str
     convert: Conversion
     amount: Amount | None = None
+    is_related: bool = False
 
     @property
     def slab(self) -> tuple[Any, ...]:
@@ -106,8 +108,8 @@ def read_fields(
         trajectory: Index of the trajectory, for a source of trajectories.
 
     Returns:
-        Values (k, field, nlat, nlon) in the canonical order and in the units of the channel. Missing
-        values are NaN.
+        Values (k, field, nlat, nlon) in the canonical order and in the units of the channel, NaN
+        where missing.
 
     Raises:
         ValueError: if the source is damaged.
@@ -144,10 +146,10 @@ def _read_entries(
     if len(one.time_dims) == 1:
         return _read(array.isel({one.time_dims[0]: _slice_or_list(entries)}))
     first, second = np.unravel_index(entries, one.time_shape)
-    rows = [
-        _read(array.isel({one.time_dims[0]: i, one.time_dims[1]: _slice_or_list(second[first == i])}))
-        for i in np.unique(first)
-    ]  # fmt: skip
+    rows = []
+    for i in np.unique(first):
+        index = {one.time_dims[0]: i, one.time_dims[1]: _slice_or_list(second[first == i])}
+        rows.append(_read(array.isel(index)))
     return np.concatenate(rows)
 
 

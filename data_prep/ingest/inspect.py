@@ -170,13 +170,14 @@ def _grid(latitude: np.ndarray, longitude: np.ndarray) -> str:
 
 def _times(dataset: xr.Dataset, name: str, config: FilesData) -> np.ndarray:
     """Return the valid times of a variable; empty if it has none that can be read."""
-    time = find_time(dataset, name)
+    time = find_time(dataset, name, config)
     try:
         if time is not None:
-            return valid_times(dataset, time, TimeStep.parse(config.time_step)).reshape(-1)
+            times, _ = valid_times(dataset, time, TimeStep.parse(config.time_step), config)
+            return times.reshape(-1)
     except ValueError:
         pass
-    return np.empty(0, dtype="M8[s]")
+    return np.empty(0, dtype="M8[ns]")
 
 
 def _time_line(group: _Group, config: FilesData) -> str:
@@ -192,7 +193,7 @@ def _time_line(group: _Group, config: FilesData) -> str:
     months = np.diff(time.astype("M8[M]").astype(int))
     if usual >= np.timedelta64(28, "D") and (months == months[0]).all():
         return f"{about}, monthly" if months[0] == 1 else f"{about}, every {months[0]} months"
-    hours = usual.astype(int) / 3600
+    hours = usual / np.timedelta64(1, "h")
     at = time[:-1][np.diff(time) > usual]
     where = f", the first after {_date(at[0])}" if gaps else ""
     return f"{about}, every {hours:g} h, {gaps or 'no'} gap{'' if gaps == 1 else 's'}{where}"

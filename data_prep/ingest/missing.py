@@ -63,7 +63,7 @@ def check_missing(
         t = int(wrong[:, c].any(axis=(-2, -1)).argmax())
         name, count = channel.name, int(wrong[t, c].sum())
         path = source_of(plan, name, block.start + t)
-        time = np.datetime_as_string(plan.time[block.start + t], "s")
+        time = plan.step.calendar.label(plan.time[block.start + t])
         where = f"{name} at {time} in {path}"
         if mask is None or mask[c].all():
             raise ValueError(

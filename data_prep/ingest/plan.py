@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.calendar import Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
@@ -19,12 +20,13 @@ from data_prep.ingest.derived import WindPair
 from data_prep.ingest.fields import SourceField
 from data_prep.ingest.recipes import Recipe, Series, between_levels, recipe_of
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.splits import split_times, split_trajectories
-from data_prep.ingest.times import Times, select_times
+from data_prep.ingest.splits import split_trajectories
+from data_prep.ingest.time_axis import assign_splits, select_times
 from sphere_ops.grid import Grid
 
 _SHARD_BYTES = 64 * 2**20
 _COMPUTED = frozenset({"insolation", "daily_insolation", "sin_year", "cos_year"})
+_POSITIONAL = frozenset({"sin_latitude", "cos_latitude", "sin_longitude", "cos_longitude"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Plan:
             which others follow.
         recipes: Recipe of each input.
         pairs: Winds from which vorticity and divergence are computed.
-        time: Times of the store, datetime64[s], (n,).
+        time: Times of the store, datetime64[ns], (n,).
         dropped: Times that are left out, at the beginning for want of earlier accumulations.
         step: Interval of the times.
         grid: Grid of the store.
@@ -111,10 +113,9 @@ def make_plan(sources: Sources, config: FilesData, table: VariableTable) -> Plan
     Raises:
         ValueError: if the sources lack a variable or a time, or cannot be used together.
     """
-    step = TimeStep.parse(config.time_step)
     channels = wanted_channels(config, table)
     statics = [table.variable(name) for name in config.static]
-    pairs = {v.name: WindPair.of(v, table) for v in channels if v.base in ("vo", "d")}
+    pairs = {v.name: WindPair.of(v) for v in channels if v.base in ("vo", "d")}
     winds = [table.variable(name) for pair in pairs.values() for name in (pair.u, pair.v)]
     names = list(dict.fromkeys([*channels, *statics, *winds]))
     catalogue = Search(config, table).run(sources, names)
@@ -134,14 +135,14 @@ def make_plan(sources: Sources, config: FilesData, table: VariableTable) -> Plan
     for variable in inputs:
         for name in catalogue.levels_of(variable.name):
             series.setdefault(name, Series.of(name, catalogue.found[name]))
+    step = TimeStep.parse(config.time_step, catalogue.calendar.name)
     time = _target_times(inputs, series, catalogue, config, step)
-    # CALENDAR
     recipes = [_recipe(v, series, catalogue, time, step) for v in inputs]
     time, dropped, recipes = _common_times(recipes, inputs, time, config, step, series, catalogue)
     every = [f for name in series for f in series[name].fields]
     grid = _target_grid(every, config)
     if catalogue.trajectories is None:
-        split = split_times(time, config.splits)
+        split = assign_splits(time, config.splits, step)
     else:
         split = split_trajectories(len(catalogue.trajectories), config.splits)
     return Plan(
@@ -183,7 +184,7 @@ def wanted_channels(config: FilesData, table: VariableTable) -> list[Variable]:
             )
     for name in config.static:
         static = table.variable(name)
-        if static.role != "static" or not static.standard_name:
+        if static.role != "static" or static.name in _POSITIONAL:
             raise ValueError(
                 f"{static.name} in data.static is not a static field of files; expected "
                 "orography or land_fraction (fields computed from the grid go into model.static)"
@@ -231,7 +232,8 @@ def _recipe(
     ]
     if len(recipes) == 1:
         return recipes[0]
-    return between_levels(*recipes, catalogue.between[channel.name][2], channel.name)
+    below, above = recipes
+    return between_levels(below, above, catalogue.between[channel.name][2], channel.name)
 
 
 def _target_times(
@@ -246,7 +248,7 @@ def _target_times(
     names = [catalogue.levels_of(v.name)[0] for v in predicted]
     instants = [n for n in names if series[n].fields[0].amount is None] or names
     union = np.unique(np.concatenate([series[n].time for n in instants]))
-    return select_times(union, config.times, step)
+    return union[select_times(union, config.times, step)]
 
 
 def _common_times(
@@ -272,9 +274,8 @@ def _common_times(
         t = first + int(lost[first:].argmax())
         lacks = next(r for r in recipes if r.missing[t])
         has = next((r for r in recipes if not r.missing[t]), None)
-        at = np.datetime_as_string(time[t], "s")
         raise ValueError(
-            f"{lacks.name} has no field at {at}"
+            f"{lacks.name} has no field at {step.calendar.label(time[t])}"
             + (f" where {has.name} has one" if has is not None else "")
             + "; give files of the same times for all variables, or data.times.gaps=true to leave "
             "such times out"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.calendar import SECOND, Times
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.fields import SourceField
-from data_prep.ingest.times import Times
 
 Index = NDArray[np.intp]
 
@@ -40,7 +40,7 @@ class Series:
     Attributes:
         name: Name of the channel.
         fields: Fields of the channel in the sources.
-        time: Valid times, datetime64[s], (n,).
+        time: Valid times, datetime64[ns], (n,).
         field: Index into `fields` for each time, (n,).
         entry: Entry of that field for each time, (n,).
         start: Start of the forecast for each time, (n,); None for values at an instant.
@@ -123,18 +123,18 @@ def recipe_of(series: Series, channel: Variable, time: Times, step: TimeStep) ->
     Args:
         series: Entries of the channel.
         channel: Channel.
-        time: Times of the store, datetime64[s], (n,).
+        time: Times of the store, datetime64[ns], (n,).
         step: Interval of the times.
     """
     amount = series.fields[0].amount
     if amount is not None and step.seconds is not None:
         if amount.seconds is None:
-            return _differences(series, channel, time, step.seconds)
-        return _sums(series, channel, time, amount.seconds, step.seconds)
+            return _differences(series, channel, time, step)
+        return _sums(series, channel, time, amount.seconds, step)
     target, place = np.arange(len(time)), series.at(time)
     missing = place < 0
     if missing.any() and channel.role == "forcing":
-        return _interpolated_in_time(series, time)
+        return _interpolated_in_time(series, time, step)
     there = ~missing
     terms = series.terms(target[there], place[there], np.ones(int(there.sum())))
     return Recipe(series.name, terms, missing)
@@ -151,17 +151,18 @@ def between_levels(below: Recipe, above: Recipe, weight: float, name: str) -> Re
     return Recipe(name, terms, below.missing | above.missing, how)
 
 
-def _sums(series: Series, channel: Variable, time: Times, period: int, step: int) -> Recipe:
+def _sums(series: Series, channel: Variable, time: Times, period: int, step: TimeStep) -> Recipe:
     """Return the amounts, or the mean rates, of all periods of a step."""
-    if step % period:
+    assert step.seconds is not None
+    if step.seconds % period:
         raise ValueError(
-            f"{series.name} is accumulated over {_hours(period)}, which a step of {_hours(step)} "
-            f"does not hold a whole number of times; take another data.time_step, or correct "
+            f"{series.name} is accumulated over {_hours(period)}, and a step of {step} is no whole "
+            "number of these; take another data.time_step, or correct "
             f"data.accumulation.{series.fields[0].name}"
         )
-    count = step // period
-    places = np.stack([series.at(time - np.timedelta64(k * period, "s")) for k in range(count)])
-    missing = (places < 0).any(0)
+    count = step.seconds // period
+    places = np.stack([series.at(_earlier(time, k * period, step)) for k in range(count)])
+    missing = np.any(places < 0, axis=0)
     target = np.flatnonzero(~missing)
     weight = np.full(len(target), 1 / count if channel.rate_of else 1.0)
     terms = [t for place in places for t in series.terms(target, place[target], weight)]
@@ -170,14 +171,14 @@ def _sums(series: Series, channel: Variable, time: Times, period: int, step: int
     return Recipe(series.name, terms, missing, how)
 
 
-def _differences(series: Series, channel: Variable, time: Times, step: int) -> Recipe:
+def _differences(series: Series, channel: Variable, time: Times, step: TimeStep) -> Recipe:
     """Return the differences of values that are accumulated from the start of their forecast."""
-    assert series.start is not None
+    assert series.start is not None and step.seconds is not None
     keys = {
         (s, v): k for k, (s, v) in enumerate(zip(series.start.tolist(), series.time.tolist(),
                                                  strict=True))
     }  # fmt: skip
-    first = time - np.timedelta64(step, "s")
+    first = _earlier(time, step.seconds, step)
     later, earlier = np.full(len(time), -1), np.full(len(time), -1)
     whole = np.zeros(len(time), dtype=bool)
     ends = np.searchsorted(series.time, time, side="right")
@@ -193,7 +194,7 @@ def _differences(series: Series, channel: Variable, time: Times, step: int) -> R
                 later[i], earlier[i] = k, before
                 break
     missing = later < 0
-    factor = 1.0 / step if channel.rate_of else 1.0
+    factor = 1.0 / step.seconds if channel.rate_of else 1.0
     there = np.flatnonzero(~missing)
     terms = series.terms(there, later[there], np.full(len(there), factor))
     minus = np.flatnonzero(~missing & ~whole)
@@ -202,14 +203,14 @@ def _differences(series: Series, channel: Variable, time: Times, step: int) -> R
     return Recipe(series.name, terms, missing, "difference of accumulations from the start")
 
 
-def _interpolated_in_time(series: Series, time: Times) -> Recipe:
+def _interpolated_in_time(series: Series, time: Times, step: TimeStep) -> Recipe:
     """Return the recipe of a forcing whose sources have longer steps than the store."""
     right = np.clip(np.searchsorted(series.time, time), 1, max(len(series.time) - 1, 1))
     if len(series.time) < 2:
         return Recipe(series.name, [], np.ones(len(time), dtype=bool))
     left = right - 1
-    length = (series.time[right] - series.time[left]).astype(float)
-    weight = (time - series.time[left]).astype(float) / length
+    known, wanted = step.calendar.elapsed(series.time), step.calendar.elapsed(time)
+    weight = (wanted - known[left]) / (known[right] - known[left])
     # Half a step beyond the ends holds the last value: a mean stands for all of its period.
     missing = (weight < -0.5) | (weight > 1.5)
     weight = np.clip(weight, 0, 1)
@@ -219,6 +220,12 @@ def _interpolated_in_time(series: Series, time: Times) -> Recipe:
         used = there[factor[there] > 0]
         terms += series.terms(used, place[used], factor[used])
     return Recipe(series.name, terms, missing, "linear in time between its values")
+
+
+def _earlier(time: Times, seconds: int, step: TimeStep) -> Times:
+    """Return times some seconds earlier, in the calendar of a step."""
+    calendar = step.calendar
+    return calendar.times(calendar.elapsed(time) - seconds * SECOND)
 
 
 def _hours(seconds: int) -> str:

@@ -131,7 +131,7 @@ def _spec(
         channels=plan.channels,
         time=plan.time,
         time_step=plan.step.label,
-        calendar=plan.step.calendar,
+        calendar=plan.step.calendar.name,
         split=plan.split.tolist(),
         title=f"Training store of {', '.join(v.name for v in plan.channels)}",
         source="; ".join(plan.titles),
