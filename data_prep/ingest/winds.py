@@ -73,7 +73,7 @@ def _in_parts(
     out = np.empty_like(a), np.empty_like(a)
     size = max(1, _BYTES // (8 * grid.nlat * grid.nlon))
     for i in range(0, len(a), size):
-        parts = (torch.from_numpy(np.ascontiguousarray(x[i : i + size])) for x in (a, b))
-        for to, found in zip(out, transform(*parts, grid, radius), strict=True):
+        x, y = (torch.from_numpy(np.ascontiguousarray(fields[i : i + size])) for fields in (a, b))
+        for to, found in zip(out, transform(x, y, grid, radius), strict=True):
             to[i : i + size] = found.numpy()
     return out
