@@ -12,7 +12,7 @@ from torch import Tensor
 from sphere_ops.grid import EARTH_RADIUS, Grid
 from sphere_ops.harmonics import winds as harmonics
 
-_BYTES = 64 * 2**20  # of the float64 fields that are transformed together
+_BYTES = 16 * 2**20  # of the float64 fields that are transformed together
 
 Fields = NDArray[np.floating]
 _Pair = Callable[[Tensor, Tensor, Grid, float], tuple[Tensor, Tensor]]
