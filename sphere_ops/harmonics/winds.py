@@ -67,7 +67,8 @@ def winds(
     on, analysis, synthesis = _to_wind(grid)
     if on != grid:
         fields = to_gaussian_rows(fields, grid)
-    u, v = wind_from_vorticity_divergence(synthesis, *analysis(fields), radius).unbind(-3)
+    coeffs = analysis(fields)
+    u, v = wind_from_vorticity_divergence(synthesis, coeffs[0], coeffs[1], radius).unbind(-3)
     return u.to(vorticity.dtype), v.to(vorticity.dtype)
 
 
