@@ -12,7 +12,7 @@ from torch import Tensor
 from sphere_ops.grid import EARTH_RADIUS, Grid
 from sphere_ops.harmonics import winds as harmonics
 
-_BYTES = 64 * 2**20  # of the float64 fields that are transformed together
+_BYTES = 16 * 2**20  # of the float64 fields that are transformed together
 
 Fields = NDArray[np.floating]
 _Pair = Callable[[Tensor, Tensor, Grid, float], tuple[Tensor, Tensor]]
@@ -73,7 +73,7 @@ def _in_parts(
     out = np.empty_like(a), np.empty_like(a)
     size = max(1, _BYTES // (8 * grid.nlat * grid.nlon))
     for i in range(0, len(a), size):
-        parts = (torch.from_numpy(np.ascontiguousarray(x[i : i + size])) for x in (a, b))
-        for to, found in zip(out, transform(*parts, grid, radius), strict=True):
+        x, y = (torch.from_numpy(np.ascontiguousarray(fields[i : i + size])) for fields in (a, b))
+        for to, found in zip(out, transform(x, y, grid, radius), strict=True):
             to[i : i + size] = found.numpy()
     return out

@@ -47,6 +47,12 @@ def rollout(
             "of the store leaves out."
         ),
     ] = None,
+    winds: Annotated[
+        bool,
+        typer.Option(
+            "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
+        ),
+    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -74,6 +80,7 @@ def rollout(
             every=every,
             transfer=transfer,
             fill=fill,
+            winds=winds,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -25,10 +25,12 @@ from forecast.inference.initial_states import Fill, InitialStates
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
+from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
+from sphere_ops.grid import EARTH_RADIUS
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ def run_rollout(
     batch_size: int | None = None,
     transfer: Transfer = "fields",
     fill: Fill | None = None,
+    winds: bool = False,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[EarlyStop, ...]:
@@ -74,6 +77,7 @@ def run_rollout(
             operators along, since its fields cannot be shifted across the mask.
         fill: "nearest" fills points of the initial states that the model needs and the store does
             not have from the nearest points that have values.
+        winds: write also the winds of each pair of channels of vorticity and divergence.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -82,7 +86,8 @@ def run_rollout(
 
     Raises:
         ValueError: if package and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given.
+            no values at points where the model needs them and `fill` is not given, or no winds
+            follow from the channels.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is.
     """
@@ -97,6 +102,10 @@ def run_rollout(
     forecaster = _fitted(trained, store, transfer)
     states = InitialStates(store, forecaster, split or settings.split, init_times, fill=fill)
     parts = current().data.ranks
+    radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
+    derived = (
+        ForecastWinds(forecaster.channels, store.grid, radius, states.valid) if winds else None
+    )
     batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
         grid=store.grid,
@@ -105,6 +114,7 @@ def run_rollout(
         init_time=states.time,
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
+        derived=() if derived is None else derived.variables,
     )
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
@@ -118,7 +128,7 @@ def run_rollout(
     if states.comment:
         attributes["comment"] = states.comment
     ended: list[EarlyStop] = []
-    with SharedWriter(out, axes, attributes, batch_size) as writer:
+    with SharedWriter(out, axes, attributes, batch_size, derived) as writer:
         for first in range(0, len(states), batch_size * parts):
             batch = range(first, min(first + batch_size * parts, len(states)))
             done, total = first * n_steps, len(states) * n_steps

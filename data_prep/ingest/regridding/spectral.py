@@ -11,7 +11,7 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample, rotated
 from sphere_ops.harmonics.transforms import InverseRealSHT, InverseRealVectorSHT, RealSHT, gradient
 
-_BYTES = 64 * 2**20  # of the fields that are transformed together
+_BYTES = 16 * 2**20  # of the fields that are transformed together
 
 
 class SpectralMap:
