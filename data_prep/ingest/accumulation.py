@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from configs.calendar import Times
+from configs.calendar import SECOND, Calendar, Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
@@ -24,6 +24,7 @@ def amount_of(
     table: VariableTable,
     time: Times,
     start: Times | None,
+    calendar: Calendar,
     step: TimeStep,
 ) -> Amount | None:
     """Return the period that the values of a variable cover; None for values at an instant.
@@ -58,7 +59,8 @@ def amount_of(
         if seconds is None:
             raise ValueError(f"data.accumulation.{name} is {given}; expected a period such as 1h")
         return Amount(seconds, is_rate)
-    spacing = int(np.diff(np.unique(time)).min() / np.timedelta64(1, "s")) if len(time) > 1 else 0
+    elapsed = np.unique(calendar.elapsed(time)) // SECOND
+    spacing = int(np.diff(elapsed).min()) if len(elapsed) > 1 else 0
     if is_rate and spacing:
         return Amount(spacing, is_rate)
     if spacing == _HOUR:

@@ -169,7 +169,7 @@ class Search:
         return self.table.find(name, has_levels) or self.table.find(short, has_levels)
 
     def _is_related(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
-        """Return True for the mean rate of an amount, or an amount of which the channel is a rate."""
+        """Return True for the mean rate of the channel, or for the amount whose rate it is."""
         owner = self._owner(dataset, name)
         return owner is not None and name not in self.config.rename and owner.base != channel.base
 
@@ -231,8 +231,10 @@ class Search:
             raise AmbiguousField(
                 "it has no units", f"give them with data.units.{name}='{channel.units}'"
             )
-        amount = amount_of(dataset, name, str(units), channel, config, self.table, time, start,
-                           self.step)  # fmt: skip
+        calendar = self._calendars.get(path, GREGORIAN)
+        amount = amount_of(
+            dataset, name, str(units), channel, config, self.table, time, start, calendar, self.step
+        )
         try:
             convert = converted(str(units), channel, amount)
         except ValueError as error:
