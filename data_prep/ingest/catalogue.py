@@ -153,6 +153,7 @@ class Search:
             elif channel.standard_name and _same_quantity(dataset, array, channel):
                 standard.append(name)
         for candidates in (exact, named, standard, related):
+            candidates = self._of_this_step(candidates)
             if len(candidates) > 1:
                 raise AmbiguousField(
                     f"{path}: {channel.name} could be any of {', '.join(candidates)}",
@@ -161,6 +162,11 @@ class Search:
             if candidates:
                 return candidates[0]
         return None
+
+    def _of_this_step(self, candidates: list[str]) -> list[str]:
+        """Return the names with the period of the store, if the names say their periods."""
+        same = [name for name in candidates if self.table.period_of(name) == self.step.label]
+        return same or candidates
 
     def _owner(self, dataset: xr.Dataset, name: str) -> Variable | None:
         """Return the variable of the table that the names of a variable of a file belong to."""
@@ -290,8 +296,8 @@ class Search:
                 )
             return (), (), np.empty(0, dtype="M8[ns]"), None
         names: tuple[str, ...] = tuple(map(str, time.dims))
-        if static:  # the time of a static field has no meaning
-            return names, time.shape, np.empty(0, dtype="M8[ns]"), None
+        if static:
+            return names, time.shape, self._static_times(dataset, time), None
         key = (time.name, names)
         if key not in self._times:
             valid, calendar = valid_times(dataset, time, self.step, self.config)
@@ -299,6 +305,13 @@ class Search:
             self._times[key] = valid.reshape(-1), _starts(dataset, time, self.step)
         valid, start = self._times[key]
         return names, time.shape, valid, start
+
+    def _static_times(self, dataset: xr.Dataset, time: xr.DataArray) -> Times:
+        """Return the times of a static field; empty if they mean nothing."""
+        try:
+            return valid_times(dataset, time, self.step, self.config)[0].reshape(-1)
+        except ValueError:
+            return np.empty(0, dtype="M8[ns]")
 
     def _trajectory_dim(self, dataset: xr.Dataset, dims: Sequence[str]) -> str | None:
         """Return the dimension of trajectories of a variable, and note its values."""

@@ -41,7 +41,8 @@ class SourceField:
         path: Path or address of the source.
         dataset: Index of the data set in the source.
         name: Name of the variable in the source.
-        time: Valid times of the entries, datetime64[ns], (n,); empty for a static field.
+        time: Valid times of the entries, datetime64[ns], (n,); empty for a static field
+            whose times mean nothing.
         start: Start of the forecast of each entry, datetime64[ns], (n,); None if unknown.
         time_dims: Dimensions of time, none to two.
         time_shape: Their sizes.

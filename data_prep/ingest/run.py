@@ -159,7 +159,11 @@ def _trajectories(plan: Plan) -> Trajectories | None:
 def _static(reader: BlockReader, static: Variable) -> NDArray[np.floating]:
     """Read a time-independent field on the target grid, (nlat, nlon)."""
     field = reader.plan.static[static]
-    values = read_fields(reader.sources, [field], np.zeros(1, dtype=np.intp), 0)[0]
+    # Some archives repeat static fields at all times, with nothing before the first year of data.
+    at = np.flatnonzero(field.time == reader.plan.time[0])[:1]
+    values = read_fields(reader.sources, [field], at if len(at) else np.zeros(1, dtype=np.intp), 0)[
+        0
+    ]
     values = reader.to_grid(values, field.grid, static)[0]
     if not np.isfinite(values).all():
         raise ValueError(f"{field.path}: static field {field.name} has missing values")
