@@ -247,11 +247,15 @@ def _fitted(
             f"package and store do not fit: the model forecasts {', '.join(absent)}, and "
             f"{store.path} has {', '.join(store.channel_names)}"
         )
-    if forecaster.time_step != store.time_step:
+    if forecaster.time_step.label != store.time_step.label:
         raise ValueError(
             f"package and store do not fit: the model steps by {forecaster.time_step.label}, "
             f"{store.path} by {store.time_step.label}"
         )
+    if forecaster.time_step != store.time_step:
+        calendars = forecaster.time_step.calendar, store.time_step.calendar
+        log.info("the model was trained in the calendar %s, the store has %s", *calendars)
+        forecaster.use_calendar(store.time_step.calendar)
     if forecaster.grid == store.grid:
         return forecaster
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)
