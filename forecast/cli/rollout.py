@@ -41,10 +41,10 @@ def rollout(
         ),
     ] = "fields",
     fill: Annotated[
-        Literal["nearest"] | None,
+        Literal["nearest", "smooth"] | None,
         typer.Option(
             help="Method to fill points of the initial states that the model needs and the mask "
-            "of the store leaves out."
+            "of the store leaves out: the nearest points, or a smooth extension."
         ),
     ] = None,
     winds: Annotated[

@@ -21,12 +21,13 @@ from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.failures import EarlyStop, first_failures
-from forecast.inference.initial_states import Fill, InitialStates
+from forecast.inference.initial_states import InitialStates
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
 from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES
+from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
@@ -50,7 +51,7 @@ def run_rollout(
     every: int = 1,
     batch_size: int | None = None,
     transfer: Transfer = "fields",
-    fill: Fill | None = None,
+    fill: FillMethod | None = None,
     winds: bool = False,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
@@ -75,8 +76,8 @@ def run_rollout(
             training grid and back (see `ResamplingForecaster`), or the operators discretised there.
             A model with a mask whose grid is that of the store, rotated about the axis, takes its
             operators along, since its fields cannot be shifted across the mask.
-        fill: "nearest" fills points of the initial states that the model needs and the store does
-            not have from the nearest points that have values.
+        fill: method to fill points of the initial states that the model needs and the store does
+            not have: "nearest" (from the nearest points that have values) or "smooth".
         winds: write also the winds of each pair of channels of vorticity and divergence.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.

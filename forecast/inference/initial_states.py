@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from data_prep.store.reader import Store
 from forecast.inference.initial_times import find_initial_times
-from forecast.model.fill import NearestFill
+from forecast.model.fill import FillMethod, make_fill
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
@@ -21,7 +20,7 @@ from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
-Fill = Literal["nearest"]
+_FILLED = {"nearest": "from the nearest points", "smooth": "by a smooth extension"}
 
 
 class InitialStates:
@@ -45,7 +44,7 @@ class InitialStates:
         split: str = "test",
         init_times: Sequence[str] | None = None,
         *,
-        fill: Fill | None = None,
+        fill: FillMethod | None = None,
     ) -> None:
         """Find the states, and compare the masks of model and store.
 
@@ -54,7 +53,7 @@ class InitialStates:
             forecaster: model, whose channels the store has.
             split: split that is forecast from; see `find_initial_times`.
             init_times: valid times to forecast from instead.
-            fill: "nearest" fills points that the model needs and the store does not have.
+            fill: method to fill points that the model needs and the store does not have.
 
         Raises:
             ValueError: if a time is not in the store or has no history there, or if points that
@@ -67,7 +66,7 @@ class InitialStates:
         names, mask = forecaster.channel_names, forecaster.mask
         self._channels = [store.channel_names.index(name) for name in names]
         self.valid = None if mask is None else mask.cpu()
-        self._fill: NearestFill | None = None
+        self._fill: Callable[[Tensor], Tensor] | None = None
         self.moving_mask = tuple(n for n in store.moving_mask if n in forecaster.moving_mask)
         self._moving = torch.tensor([name in self.moving_mask for name in names])[:, None, None]
         self.comment = ""
@@ -88,8 +87,8 @@ class InitialStates:
         if fill is None:
             raise ValueError(
                 f"the mask of {store.path} is not that of the model, which needs values that the "
-                f"store does not have: {found}; fill them from the nearest points with --fill "
-                "nearest, or start from a store with the mask of training"
+                f"store does not have: {found}; fill them with --fill nearest or --fill smooth, or "
+                "start from a store with the mask of training"
             )
         for name, count in zip(names, available, strict=True):
             if count == 0:
@@ -97,12 +96,12 @@ class InitialStates:
                     f"{store.path} has no values of {name} at all to fill from; start from another "
                     "store"
                 )
-        self._fill = NearestFill(there, needed, store.grid)
+        self._fill = make_fill(fill, there, needed, store.grid)
         self.comment = (
-            f"Initial states have values from the nearest points where the store {store.path.name} "
-            f"has none: {found}"
+            f"Initial states are filled {_FILLED[fill]} where the store {store.path.name} has no "
+            f"values: {found}"
         )
-        log.info("filled from the nearest points, as the store has no values there: %s", found)
+        log.info("filled %s, as the store has no values there: %s", _FILLED[fill], found)
 
     def __len__(self) -> int:
         """Number of initial states."""
