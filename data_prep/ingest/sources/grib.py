@@ -128,7 +128,7 @@ def _name(parameter: dict[str, Any]) -> str:
     for key in ("cfVarName", "shortName"):
         if parameter[key] not in ("unknown", "~", ""):
             return str(parameter[key])
-    return f"parameter{parameter['paramId']}"
+    return f"parameter_{parameter['code']}"
 
 
 def _coordinates_key(cube: Cube) -> tuple[Any, ...]:
@@ -180,9 +180,8 @@ def _attributes(index: GribIndex, cube: Cube) -> dict[str, Any]:
     attrs["GRIB_gridType"] = index.grids[cube.grid]["gridType"]
     kinds = [index.data_types[k] for k in np.unique(fields["data_type"])]
     attrs["GRIB_dataType"] = " ".join(kinds)
-    attrs |= {"long_name": parameter["name"], "units": parameter["units"]}
-    if parameter["cfName"] != "unknown":
-        attrs["standard_name"] = parameter["cfName"]
+    names = {"long_name": "name", "units": "units", "standard_name": "cfName"}
+    attrs |= {k: parameter[v] for k, v in names.items() if parameter[v] not in ("unknown", "~")}
     if parameter["stepType"] != "instant":
         attrs |= _interval(fields)
     return attrs

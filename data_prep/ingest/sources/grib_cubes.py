@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from data_prep.ingest.sources.grib_index import GribIndex
 
 Rows = NDArray[np.intp]
-_PRESSURE = {"isobaricInhPa": 1.0, "isobaricInPa": 0.01}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ def _parameters(index: GribIndex) -> Iterator[tuple[int, str, Rows]]:
     for number, record in enumerate(index.parameters):
         # Levels in Pa and in hPa are one coordinate; packing does not matter.
         level_type = _level_type(record)
-        names = ("paramId", "shortName", "cfVarName", "name", "units", "stepType")
+        names = ("code", "shortName", "cfVarName", "name", "units", "stepType")
         groups.setdefault((level_type, *(record[key] for key in names)), []).append(number)
     for (level_type, *_), numbers in groups.items():
         of_parameter = np.isin(index.fields["parameter"], numbers)
@@ -69,7 +68,7 @@ def _parameters(index: GribIndex) -> Iterator[tuple[int, str, Rows]]:
 
 def _level_type(parameter: dict[str, Any]) -> str:
     kind = str(parameter["typeOfLevel"])
-    return "isobaricInhPa" if kind in _PRESSURE else kind
+    return "isobaricInhPa" if kind == "isobaricInPa" else kind
 
 
 def _without_duplicates(index: GribIndex, rows: Rows) -> Iterator[Rows]:
@@ -141,10 +140,7 @@ def _times(index: GribIndex, rows: Rows) -> NDArray[np.int64]:
 
 
 def _levels(index: GribIndex, rows: Rows) -> NDArray[np.float64]:
-    """Return the levels of fields, pressures in hPa."""
-    factor = [_PRESSURE.get(str(p["typeOfLevel"]), 1.0) for p in index.parameters]
-    scaled = index.fields["level"][rows] * np.array(factor)[index.fields["parameter"][rows]]
-    return np.round(scaled, 9)
+    return np.round(index.fields["level"][rows], 9)
 
 
 def _order_of_levels(index: GribIndex, rows: Rows, levels: NDArray[Any]) -> NDArray[np.float64]:

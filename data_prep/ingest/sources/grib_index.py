@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from data_prep.ingest.sources.grib_messages import count_fields, opened, single_field
 
-_VERSION = 1
+_VERSION = 3
 _NO_MEMBER = -1
 _COLUMNS = np.dtype(
     [
@@ -36,7 +36,7 @@ _COLUMNS = np.dtype(
         ("time", "i8"),  # start of the forecast, seconds since 1970-01-01
         ("start", "f8"),  # of the interval of the values, hours since the start of the forecast
         ("end", "f8"),  # of that interval, hours; equal to the start for instantaneous values
-        ("level", "f8"),
+        ("level", "f8"),  # pressures in hPa
         ("bits", "i2"),  # per packed value
     ]
 )
@@ -125,6 +125,7 @@ class _Scanner:
             length: Length of its message.
             part: Position of the field in its message.
         """
+        parameter = self._parameter(handle)
         start, end = _steps(str(_get(handle, "stepRange", "0")))
         data_type = str(_get(handle, "dataType", ""))
         self.rows.append(
@@ -132,14 +133,14 @@ class _Scanner:
                 offset,
                 length,
                 part,
-                self._parameter(handle),
+                parameter,
                 self._grid(handle),
                 self._data_types.setdefault(data_type, len(self._data_types)),
                 int(_get(handle, "number", _NO_MEMBER)),
                 _start_time(handle),
                 start,
                 end,
-                _get(handle, "level", 0.0, kind=float),
+                _level(handle, self._parameter_list[parameter]["typeOfLevel"]),
                 int(_get(handle, "bitsPerValue", 0)),
             )
         )
@@ -153,11 +154,8 @@ class _Scanner:
         # Names are looked up once for each parameter: that takes most of the time of a scan.
         keys = ("edition", "centre", "paramId", "typeOfLevel", "stepType", "packingType")
         values = {key: _get(handle, key, "unknown") for key in keys}
-        identity: tuple[Any, ...] = tuple(values.values())
-        if values["paramId"] in (0, "unknown"):
-            numbers = ("discipline", "parameterCategory", "parameterNumber", "table2Version",
-                       "indicatorOfParameter")  # fmt: skip
-            identity += tuple(_get(handle, key, -1) for key in numbers)
+        values["code"] = str(values["paramId"] or _numbers(handle))
+        identity = tuple(values.values())
         if identity not in self._parameters:
             names = ("shortName", "name", "cfVarName", "cfName", "units")
             values |= {key: str(_get(handle, key, "unknown")) for key in names}
@@ -171,6 +169,13 @@ class _Scanner:
             self._grids[digest] = len(self._grid_list)
             self._grid_list.append(_describe_grid(handle))
         return self._grids[digest]
+
+
+def _numbers(handle: int) -> str:
+    """Return the numbers of a parameter that the tables of eccodes do not name."""
+    grib2 = ("discipline", "parameterCategory", "parameterNumber")
+    keys = grib2 if _get(handle, "edition", 1) == 2 else ("table2Version", "indicatorOfParameter")
+    return "_".join(str(_get(handle, key, "")) for key in keys)
 
 
 def _describe_grid(handle: int) -> dict[str, Any]:
@@ -202,6 +207,18 @@ def _steps(text: str) -> tuple[float, float]:
     first = int(match[1]) * _SECONDS[match[2]] / 3600
     last = first if match[3] is None else int(match[3]) * _SECONDS[match[4]] / 3600
     return first, last
+
+
+def _level(handle: int, kind: str) -> float:
+    """Return the level of a field, pressures in hPa."""
+    if not kind.startswith("isobaricIn"):
+        return float(_get(handle, "level", 0.0, kind=float))
+    scaled = _get(handle, "scaledValueOfFirstFixedSurface", None, kind=int)
+    if scaled is not None:  # GRIB 2; its key `level` has no fractions of a hPa
+        factor = _get(handle, "scaleFactorOfFirstFixedSurface", 0, kind=int)
+        return float(scaled) * 10.0 ** -int(factor) / 100
+    level = float(_get(handle, "level", 0.0, kind=float))
+    return level / 100 if kind == "isobaricInPa" else level
 
 
 def _start_time(handle: int) -> int:

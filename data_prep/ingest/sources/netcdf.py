@@ -90,7 +90,7 @@ def _open_group(manager: CachingFileManager, name: str) -> xr.Dataset:
     with warnings.catch_warnings():
         # For instance a fill value outside the range of a packed variable: harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)
-        return xr.open_dataset(store, decode_times=False, chunks=None, cache=False)
+        return xr.open_dataset(store, engine="store", decode_times=False, chunks=None, cache=False)
 
 
 def _with_parents(name: str, opened: dict[str, xr.Dataset]) -> xr.Dataset:
