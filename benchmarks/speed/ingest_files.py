@@ -55,9 +55,9 @@ class Archive:
         self.path, self._hash = path, hashlib.sha256()
         self._rng = np.random.default_rng(0)
         nlat, nlon = (721, 1440) if fine else (32, 64)
-        latitude = (
-            np.linspace(90, -90, nlat) if fine else -90 + 180 / nlat * (0.5 + np.arange(nlat))
-        )
+        spacing = 180 / (nlat - 1) if fine else 180 / nlat
+        latitude = np.arange(nlat) * spacing - (90 if fine else 90 - spacing / 2)
+        latitude = latitude[::-1] if fine else latitude
         longitude = np.arange(nlon) * 360 / nlon
         self._waves = _waves(latitude, longitude) if fine else _waves(latitude, longitude).mT
         horizontal = ("latitude", "longitude") if fine else ("longitude", "latitude")
