@@ -111,6 +111,7 @@ class Made:
 
     archive: Archive
     paths: list[Path]
+    path: Path
     store: xr.Dataset
 
 
@@ -121,7 +122,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("archive")
     paths = archive.make(folder)
     config = load_config(archive.preset, archive.overrides)
-    return Made(archive, paths, opened(ingest(paths, config.data, folder / "store")))
+    path = ingest(paths, config.data, folder / "store", table=config.table)
+    return Made(archive, paths, path, opened(path))
 
 
 def opened(path: Path) -> xr.Dataset:
@@ -204,6 +206,35 @@ def test_times_and_splits_are_those_of_the_overrides(made: Made) -> None:
     assert found == [(t.year, t.month, t.day, t.hour) for t in cmip6.dates(days, calendar)]
     months = (31, 28, 2) if calendar == "365_day" else (30, 30, 2)
     assert [split.count(s) for s in ("train", "validation", "test")] == list(months)
+
+
+def test_store_agrees_with_its_sources(made: Made, run_forecast: Callable[..., int]) -> None:
+    assert run_forecast("data", "verify", made.path, *made.paths) == 0
+
+
+def test_preset_is_said_to_miss_nothing(
+    made: Made, run_forecast: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    words = (*made.paths, "--preset", made.archive.preset, *made.archive.overrides)
+    assert run_forecast("data", "inspect", *words) == 0
+    printed = capsys.readouterr().out
+    for channel in made.store.channel.values.tolist():
+        assert channel in printed
+
+
+def test_finer_files_are_brought_onto_the_grid_of_a_preset(tmp_path: Path) -> None:
+    paths = copernicus.make(tmp_path, SIX_HOURLY, nlat=91)
+    config = load_config("weatherbench2", SPRING)
+    store = opened(ingest(paths, config.data, tmp_path / "store", table=config.table))
+    assert store.fields.shape[-2:] == (32, 64)
+    hours = truth.hours_since_origin(SIX_HOURLY)
+    for name, amplitude in (("t500", 20.0), ("u10", 7.0), ("msl", 1500.0)):
+        base, level = weatherbench2.split_level(name)
+        expected = truth.field(base, store.latitude, store.longitude, hours, level)
+        found = store.fields.values[:, store.channel.values.tolist().index(name)]
+        # The mean over a cell of 5.6 degrees differs from the value at its centre.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.01 * amplitude)
 
 
 # --- what no preset takes ------------------------------------------------------------------------

@@ -162,7 +162,7 @@ def test_packed_values_are_the_truth_to_half_a_step(
     dtype: str, sign: int, offset: float, missing: bool
 ) -> None:
     times = START + 6 * HOUR * np.arange(3)
-    data = dataset(Grid.equiangular(7, 12), times)
+    data = dataset(Grid.equiangular(7, 12), times).astype("f8", keep_attrs=True)
     limits = np.iinfo(dtype)
     reach = float(np.abs(data.t2m - offset).max())
     room = limits.max - 1 if limits.min < 0 else limits.max // 2 - 1
