@@ -208,12 +208,21 @@ def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 batch_size=3,
             )
         one_fails(folder / "trajectories.zarr", out)
+        moving = folder / "moving.zarr"
+        for suffix in ("nc", "zarr"):
+            run_rollout(Turning(moving), moving, out / f"moving.{suffix}", n_steps=3, batch_size=5)
     forecast = folder / "alone/forecast.nc"
     with all_processes(1):
         evaluate(
             forecast if package.exists() else out / "forecast.nc",
             folder / "trajectories.zarr",
             out / "scores.nc",
+        )
+        forecast = folder / "alone/moving.nc"
+        evaluate(
+            forecast if package.exists() else out / "moving.nc",
+            folder / "moving.zarr",
+            out / "moving_scores.nc",
         )
 
 
