@@ -5,6 +5,7 @@ from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.spectral import SpectralConv
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -29,6 +30,7 @@ __all__ = [
     "LocalSphericalConv",
     "RealSHT",
     "RealVectorSHT",
+    "SmoothFill",
     "SpectralConv",
     "area_mean",
     "gradient",
@@ -36,6 +38,7 @@ __all__ = [
     "laplacian",
     "power_spectrum",
     "resample",
+    "smooth_fill",
     "vorticity_divergence_from_wind",
     "wind_from_vorticity_divergence",
 ]

@@ -16,6 +16,7 @@ from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.spectral import SpectralConv
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -120,6 +121,15 @@ def other_case(dtype: torch.dtype) -> Results:
     }
 
 
+def fill_case(dtype: torch.dtype) -> Results:
+    mask = rows(random(2, *CELLS.shape, seed=11) > 1)
+    x = rows(random(3, 2, *CELLS.shape, seed=12)).to(dtype).requires_grad_()
+    filled = smooth_fill(x, mask, CELLS)
+    filled.backward(rows(random(3, 2, *CELLS.shape, seed=13)).to(dtype))
+    assert x.grad is not None
+    return {"filled": whole(filled.detach(), CELLS), "gradient": whole(x.grad, CELLS)}
+
+
 def cases() -> Iterator[tuple[str, Callable[[torch.dtype], Results]]]:
     for grid in GRIDS:
         yield (
@@ -138,6 +148,7 @@ def cases() -> Iterator[tuple[str, Callable[[torch.dtype], Results]]]:
     yield "fewer wavenumbers than ranks", lambda dtype: layer_case(few, GAUSS, GAUSS, dtype)
     integral = IntegralConv(2, 1, CELLS, theta_cutoff=0.7)
     yield "integral branch alone", lambda dtype: layer_case(integral, CELLS, CELLS, dtype)
+    yield "smooth fill", fill_case
     yield "everything else", other_case
 
 
