@@ -93,7 +93,12 @@ CASES = {
         {"baseline": "climatology", "persistent_mean": ["sst"], "history": 2},
         {"loss": "relative-h1", "ema_decay": 0.9},
     ),
-    "moving mask, mean squares": Case("moving", 1, {}, {"loss": "mse"}),
+    "moving mask, mean squares, filled smoothly": Case(
+        "moving", 2, {"fill": "smooth"}, {"loss": "mse"}
+    ),
+    "masked, filled smoothly": Case(
+        "series", 2, {"baseline": "climatology", "fill": "smooth", "history": 2}, {}
+    ),
 }
 
 
