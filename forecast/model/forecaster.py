@@ -21,6 +21,7 @@ from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times
 from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
@@ -55,6 +56,8 @@ class Forecaster(nn.Module):
         moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
+        smooth_fill: extends fields over the points outside the mask; None if the baseline does, or
+            if there are no such points.
 
     In a mesh states, static inputs, mask and climatology are this process's own rows; a package
     holds whole ones.
@@ -126,6 +129,9 @@ class Forecaster(nn.Module):
         in_channels += baselines + len(static)
         self.network = network or build_network(config, in_channels, len(channels), grid)
         self.limiter = limiter
+        self.smooth_fill: SmoothFill | None = None
+        if config.fill == "smooth" and mask is not None:
+            self.smooth_fill = SmoothFill(mask, grid)
         self.filter: nn.Module | None = None
         if config.dealias_lmax is not None:
             if config.dealias_lmax > grid.exact_lmax and network is None:
@@ -219,14 +225,18 @@ class Forecaster(nn.Module):
         return self._inside_mask(self.normalizer.normalise(fields, time), 0.0)
 
     def fill_missing(self, normalised: Tensor) -> Tensor:
-        """Give the points at which channels with a moving mask are missing a value, the baseline.
+        """Return fields with values at all points, those that the network sees; see `model.fill`.
 
         Args:
-            normalised: fields (b, c, nlat, nlon) in normalised units.
+            normalised: fields (b, c, nlat, nlon) from `normalise`.
         """
         if self.moving is None:
-            return normalised
-        return normalised.where(~(normalised.isnan() & self.moving), 0.0)
+            return normalised if self.smooth_fill is None else self.smooth_fill(normalised)
+        missing = normalised.isnan() & self.moving
+        if self.smooth_fill is None:
+            return normalised.where(~missing, 0.0)
+        assert self.mask is not None
+        return smooth_fill(normalised, self.mask & ~missing, self.grid)
 
     def on_grid(self, grid: Grid) -> Forecaster:
         """Return the same forecaster on another grid; it shares the weights of this one.
@@ -308,7 +318,10 @@ class Forecaster(nn.Module):
         parts.append(forcing)
         if self.normalizer.climatology is not None:
             # Anomaly dynamics depend on the background state: fronts, the edge of the ice.
-            baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
+            baseline = self.normalizer.baseline_of_order_one(target_time)
+            if self.smooth_fill is not None:
+                baseline = self.smooth_fill(baseline)
+            baseline = baseline[:, self._prognostic]
             parts.append(baseline.expand(len(present), -1, -1, -1))
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)

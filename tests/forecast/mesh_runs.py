@@ -93,7 +93,12 @@ CASES = {
         {"baseline": "climatology", "persistent_mean": ["sst"], "history": 2},
         {"loss": "relative-h1", "ema_decay": 0.9},
     ),
-    "moving mask, mean squares": Case("moving", 1, {}, {"loss": "mse"}),
+    "moving mask, mean squares, filled smoothly": Case(
+        "moving", 2, {"fill": "smooth"}, {"loss": "mse"}
+    ),
+    "masked, filled smoothly": Case(
+        "series", 2, {"baseline": "climatology", "fill": "smooth", "history": 2}, {}
+    ),
 }
 
 
@@ -208,12 +213,21 @@ def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 batch_size=3,
             )
         one_fails(folder / "trajectories.zarr", out)
+        moving = folder / "moving.zarr"
+        for suffix in ("nc", "zarr"):
+            run_rollout(Turning(moving), moving, out / f"moving.{suffix}", n_steps=3, batch_size=5)
     forecast = folder / "alone/forecast.nc"
     with all_processes(1):
         evaluate(
             forecast if package.exists() else out / "forecast.nc",
             folder / "trajectories.zarr",
             out / "scores.nc",
+        )
+        forecast = folder / "alone/moving.nc"
+        evaluate(
+            forecast if package.exists() else out / "moving.nc",
+            folder / "moving.zarr",
+            out / "moving_scores.nc",
         )
 
 

@@ -12,6 +12,7 @@ from forecast.training.batches import Batch, Windows
 from forecast.training.losses import Loss
 from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import smooth_fill
 from tests.forecast.small_run import config
 
 GRID = Grid.legendre_gauss(12, 24)
@@ -107,6 +108,7 @@ def trainer(store: Store, model: dict | None = None, **training) -> Trainer:
 MODELS = [
     {"baseline": "mean"},
     {"baseline": "climatology", "persistent_mean": ["sst"], "forcing": ["sin_year"]},
+    {"baseline": "climatology", "fill": "smooth"},
 ]
 
 
@@ -149,6 +151,36 @@ def test_training_stays_finite_with_rollout_and_push_forward(store, model, name)
     assert any((v != before[k]).any() for k, v in of.forecaster.named_parameters())
     errors = of.validate(Windows(store, "validation", 3, 1), [0, 4])
     assert len(errors) == 6 and np.isfinite(list(errors.values())).all()
+
+
+@pytest.mark.parametrize("moving", [True, False])
+def test_smoothly_filled_inputs_are_those_of_the_fill_of_each_state(make_store, tmp_path, moving):
+    source = Store(make_store(tmp_path / "s.zarr", "files", mask=True, moving_mask=moving))
+    forecaster = trainer(source, {"baseline": "climatology", "fill": "smooth"}).forecaster
+    seen = []
+    forecaster.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch = Windows(source, "train", 0, 1).batch([0, 7])
+    forecaster.step(batch.initial)
+    series = [
+        forecaster.normalizer.normalise(batch.fields[:, n], source.time[[n, n + 7]]) for n in (0, 1)
+    ]
+    before, present = (smooth_fill(x, x.isfinite(), source.grid) for x in series)
+    assert before.isfinite().all() and (before[:, 0, 0].std() > 0)
+    torch.testing.assert_close(seen[0][:, :2], present)
+    step = (present - before) / forecaster.normalizer.step_scale
+    torch.testing.assert_close(seen[0][:, 2:4], step, rtol=1e-4, atol=1e-4)
+    baseline = forecaster.normalizer.baseline_of_order_one(batch.time + np.timedelta64(31, "D"))
+    filled = smooth_fill(baseline, source.mask, source.grid)
+    torch.testing.assert_close(seen[0][:, 4:6], filled)
+
+
+def test_values_outside_the_mask_change_nothing(store):
+    for fill in ("baseline", "smooth"):
+        forecaster = trainer(store, {"fill": fill}).forecaster
+        initial = Windows(store, "train", 0, 1).batch([0, 7]).initial
+        spoiled = initial.map(lambda x: x.where(store.mask, 77.0))
+        found, expected = forecaster.step(spoiled).fields, forecaster.step(initial).fields
+        assert torch.equal(found.nan_to_num(), expected.nan_to_num())
 
 
 def test_a_month_without_any_value_trains_the_other_channel(store):
