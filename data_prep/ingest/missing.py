@@ -3,14 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
+from configs import layout
 from configs.schema import FilesData
 from configs.variables import Variable
 from data_prep.ingest.plan import Plan
-from data_prep.ingest.reading import Block
+from data_prep.store.arrays import array
+from data_prep.store.blocks import Block
+from data_prep.store.outputs import written_beside
+
+
+@dataclass(frozen=True)
+class ValidPoints:
+    """Record of the points at which channels of a moving mask ever have values.
+
+    Each block has a file, so that a run that goes on knows the points of earlier blocks.
+
+    Attributes:
+        folder: Folder of the files, kept until the store is complete.
+        channels: Indices of the channels.
+    """
+
+    folder: Path
+    channels: tuple[int, ...]
+
+    def record(self, block: Block, fields: NDArray[np.float32]) -> None:
+        """Record the points of a block of fields, (time, channel, nlat, nlon)."""
+        if self.channels:
+            points = np.isfinite(fields[:, list(self.channels)]).any(axis=0)
+            out = self.folder / f"valid-{block.name}.npy"
+            with written_beside(out, replace=True) as path, path.open("wb") as file:
+                np.save(file, points)
+
+    def put(self, group: zarr.Group, earlier: NDArray[np.bool_] | None) -> None:
+        """Write the mask of the channels to a store.
+
+        Args:
+            group: Store.
+            earlier: Mask of the store that is extended, (channel, nlat, nlon); None for a new one.
+        """
+        if not self.channels:
+            return
+        every = [np.load(file) for file in sorted(self.folder.glob("valid-*.npy"))]
+        mask = array(group, layout.MASK)
+        values = np.asarray(mask[...]) == 1
+        for i, c in enumerate(self.channels):
+            values[c] = np.any([points[i] for points in every], axis=0)
+            if earlier is not None:
+                values[c] |= earlier[c]
+        mask[...] = values.astype(np.int8)
 
 
 def first_mask(

@@ -107,8 +107,19 @@ class Plan:
         )
 
 
-def make_plan(sources: Sources, config: FilesData, table: VariableTable) -> Plan:
+def make_plan(
+    sources: Sources,
+    config: FilesData,
+    table: VariableTable,
+    after: np.datetime64 | None = None,
+) -> Plan:
     """Search the sources and decide what is read; nothing is written.
+
+    Args:
+        sources: Open sources.
+        config: Settings.
+        table: Table of variables.
+        after: Last time of a store that is extended: only later times are planned.
 
     Raises:
         ValueError: if the sources lack a variable or a time, or cannot be used together.
@@ -137,6 +148,8 @@ def make_plan(sources: Sources, config: FilesData, table: VariableTable) -> Plan
             series.setdefault(name, Series.of(name, catalogue.found[name]))
     step = TimeStep.parse(config.time_step, catalogue.calendar.name)
     time = _target_times(inputs, series, catalogue, config, step)
+    if after is not None:
+        time = _later(time, after, config, step)
     recipes = [_recipe(v, series, catalogue, time, step) for v in inputs]
     time, dropped, recipes = _common_times(recipes, inputs, time, config, step, series, catalogue)
     every = [f for name in series for f in series[name].fields]
@@ -249,6 +262,28 @@ def _target_times(
     instants = [n for n in names if series[n].fields[0].amount is None] or names
     union = np.unique(np.concatenate([series[n].time for n in instants]))
     return union[select_times(union, config.times, step)]
+
+
+def _later(time: Times, after: np.datetime64, config: FilesData, step: TimeStep) -> Times:
+    """Return the times after the last one of a store.
+
+    Raises:
+        ValueError: if there is none, or if times between are missing.
+    """
+    later = time[time > after]
+    if not len(later):
+        raise ValueError(
+            f"the files have no time after {step.show(after)}, the last one of the store; give "
+            "files of later times"
+        )
+    ends = np.array([after, later[0]], dtype="M8[ns]")
+    if not (config.times.gaps or config.times.months or step.consecutive(ends).all()):
+        raise ValueError(
+            f"the store ends at {step.show(after)}, and the first later time of the files is "
+            f"{step.show(later[0])}; give the files of the times between, or allow missing times "
+            "with data.times.gaps=true"
+        )
+    return later
 
 
 def _common_times(

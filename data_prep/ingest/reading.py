@@ -6,7 +6,6 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,24 +18,10 @@ from data_prep.ingest.plan import Plan
 from data_prep.ingest.recipes import Index, Term
 from data_prep.ingest.regrid import FileGrid, Regridder
 from data_prep.ingest.sources import Sources
+from data_prep.store.blocks import Block
 from sphere_ops.grid import Grid
 
 _VECTORS = frozenset({"eastward_wind", "northward_wind"})
-
-
-@dataclass(frozen=True)
-class Block:
-    """Part of a store that is made at once.
-
-    Attributes:
-        trajectory: Index of the trajectory; None for a store of one series.
-        start: Index of the first time.
-        stop: Index after the last time.
-    """
-
-    trajectory: int | None
-    start: int
-    stop: int
 
 
 class Regridding:
@@ -101,6 +86,8 @@ class BlockReader:
     """Reads blocks of the channels of a plan, from several threads.
 
     Regridded groups of entries are kept until the last block that needs them has been read.
+
+    Indices of times are those of the plan, which has the new times only if a store is extended.
 
     Args:
         plan: Plan of the store.

@@ -14,11 +14,13 @@ from configs.load import dump_config
 from configs.schema import FilesData
 from configs.variables import BUILT_IN, Variable, VariableTable
 from data_prep.ingest.fields import read_fields
-from data_prep.ingest.missing import first_mask
+from data_prep.ingest.missing import ValidPoints, first_mask
 from data_prep.ingest.plan import Plan, make_plan
-from data_prep.ingest.reading import Block, BlockReader
+from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
 from data_prep.ingest.workers import BlockWork, blocks_at_once, in_cluster, in_threads
+from data_prep.store.arrays import open_store, times
+from data_prep.store.blocks import Block
 from data_prep.store.outputs import check_output
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
@@ -67,12 +69,15 @@ def ingest(
         FileExistsError: if the output exists.
     """
     out = Path(out)
-    if not append:
+    after = None
+    if append:
+        after = times(open_store(out))[-1]
+    else:
         check_output(out)
     with Sources(paths, config) as sources:
-        plan = make_plan(sources, config, table)
+        plan = make_plan(sources, config, table, after)
         blocks = all_blocks(plan)
-        first = Block(blocks[0].trajectory, 0, 1)
+        first = Block(0, 0, 1)
         reader = BlockReader(plan, sources, [first, *blocks])
         began = time.monotonic()
         mask = first_mask(reader.read(first)[0], plan.channels, config)
@@ -84,17 +89,15 @@ def ingest(
                 _write(writer, plan, reader, mask, memory, scheduler, progress)
                 return writer.finalise()
             except ValueError:
-                writer.discard()
+                writer.resume = False  # with other settings nothing of it could be kept
                 raise
 
 
 def all_blocks(plan: Plan) -> list[Block]:
     """Return the blocks of a store, in the order of trajectories and times."""
-    lead: Sequence[int | None] = [None]
-    if plan.trajectories is not None:
-        lead = range(len(plan.trajectories))
+    count = 1 if plan.trajectories is None else len(plan.trajectories)
     n, total = plan.block_times, len(plan.time)
-    return [Block(k, i, min(i + n, total)) for k in lead for i in range(0, total, n)]
+    return [Block(k, i, min(i + n, total)) for k in range(count) for i in range(0, total, n)]
 
 
 def _write(
@@ -107,18 +110,21 @@ def _write(
     progress: Callable[[int, int], None],
 ) -> None:
     """Write the blocks that are missing, in threads or on the workers of a cluster."""
-    missing = set(writer.missing_blocks())
-    blocks = [b for b in all_blocks(plan) if (b.trajectory, b.start) in missing]
-    total = sum(b.stop - b.start for b in all_blocks(plan))
+    blocks = writer.missing_blocks
+    names = [v.name for v in plan.channels]
+    moving = tuple(names.index(name) for name in plan.config.moving_mask)
+    valid = ValidPoints(writer.scratch, moving)
+    work = BlockWork(plan, mask, writer.handle, valid, writer.first)
+    total = len(plan.time) * (1 if plan.trajectories is None else len(plan.trajectories))
     done = total - sum(b.stop - b.start for b in blocks)
-    work = BlockWork(plan, mask, writer.block_writer())
     if scheduler is None:
         stream = in_threads(partial(work.write, reader), blocks, blocks_at_once(plan, memory))
     else:
-        stream = in_cluster(scheduler, work, reader.sources.words, blocks)
+        stream = in_cluster(scheduler, work, reader.sources.paths, blocks)
     for block in stream:
         done += block.stop - block.start
         progress(done, total)
+    valid.put(writer.group, writer.earlier_mask)
 
 
 def _spec(
@@ -143,7 +149,7 @@ def _spec(
         moving_mask=config.moving_mask,
         block_times=plan.block_times,
         row_chunks=config.row_chunks,
-        climatology=config.climatology,
+        climatology_window=config.climatology.window if config.climatology.by == "day" else None,
         plan=plan.to_json(),
     )
 

@@ -13,8 +13,9 @@ from configs import layout
 from configs.schema import FilesData
 from configs.variables import BUILT_IN, VariableTable
 from data_prep.ingest.plan import make_plan
-from data_prep.ingest.reading import Block, BlockReader
+from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
+from data_prep.store.blocks import Block
 
 _TOLERANCE = 1e-6
 
@@ -60,7 +61,7 @@ def compare_with_sources(
             if time not in known:
                 problems.append(f"{time} is in the sources and not in the store")
                 continue
-            trajectory = None
+            trajectory = 0
             where: tuple[int, ...] = (known[time],)
             if plan.trajectories is not None:
                 trajectory = int(np.random.default_rng([seed, t]).integers(len(plan.trajectories)))

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.ingest.missing import check_missing
+from data_prep.ingest.missing import ValidPoints, check_missing
 from data_prep.ingest.plan import Plan
-from data_prep.ingest.reading import Block, BlockReader
+from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
-from data_prep.store.writer import BlockWriter
+from data_prep.store.block_writer import BlockWriter
+from data_prep.store.blocks import Block
 from sphere_ops.memory import available_memory
 
 _MOST_THREADS = 4
@@ -32,23 +33,34 @@ class BlockWork:
         plan: Plan of the store.
         mask: Mask of its channels, or None.
         writer: Writer of its blocks.
+        valid: Record of the points of moving masks that have values.
+        first: Number of earlier times of a store that is extended, which the indices of blocks
+            count too.
     """
 
     plan: Plan
     mask: NDArray[np.bool_] | None
     writer: BlockWriter
+    valid: ValidPoints
+    first: int = 0
 
     def write(self, reader: BlockReader, block: Block) -> Block:
         """Make one block, and return it."""
-        fields = reader.read(block)
-        check_missing(fields, self.mask, self.plan, block)
-        self.writer.write_block(block.trajectory, block.start, fields)
+        own = self.of_plan(block)
+        fields = reader.read(own)
+        check_missing(fields, self.mask, self.plan, own)
+        self.valid.record(block, fields)
+        self.writer.write(block, fields)
         return block
+
+    def of_plan(self, block: Block) -> Block:
+        """Return a block with the indices of the plan, which has no earlier times."""
+        return Block(block.trajectory, block.start - self.first, block.stop - self.first)
 
     def write_run(self, words: Sequence[str], blocks: Sequence[Block]) -> Sequence[Block]:
         """Make consecutive blocks in a process of its own, and return them."""
         with Sources(words, self.plan.config) as sources:
-            reader = BlockReader(self.plan, sources, blocks)
+            reader = BlockReader(self.plan, sources, [self.of_plan(block) for block in blocks])
             return [self.write(reader, block) for block in blocks]
 
 
