@@ -12,6 +12,7 @@ from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.reader import ForecastFile
 from forecast.inference.winds import ForecastWinds
+from forecast.plotting.maps import plot_map
 from forecast.verification.evaluate import evaluate
 from sphere_ops.grid import EARTH_RADIUS, Grid
 from sphere_ops.harmonics.resample import resample
@@ -73,6 +74,15 @@ def test_winds_of_a_forecast_that_ended_are_missing(store, tmp_path):
         finite = np.isfinite(data.eastward_wind.values).all((-2, -1))
     np.testing.assert_array_equal(finite[0], [True, True, False, False])
     assert finite[1:].all()
+
+
+def test_a_map_of_a_wind_is_drawn_without_a_truth(store, tmp_path):
+    path, out = tmp_path / "forecast.nc", tmp_path / "map.png"
+    run_rollout(Turning(store), store, path, n_steps=2, winds=True)
+    plot_map(path, "eastward_wind", out)
+    assert out.stat().st_size > 0
+    with pytest.raises(ValueError, match="eastward_wind.* was computed.*geopotential, vorticity"):
+        plot_map(path, "eastward_wind", tmp_path / "other.png", truth=store)
 
 
 def test_each_level_with_both_fields_and_no_winds_gives_winds():
