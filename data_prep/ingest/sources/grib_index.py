@@ -10,6 +10,7 @@ import re
 # Imported before eccodes: its wheel contains an SQLite library that is too old for MLflow.
 import sqlite3  # noqa: F401
 import tempfile
+import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,7 +72,7 @@ def grib_index(path: Path) -> GribIndex:
         ValueError: if the file holds no GRIB message.
     """
     cached = _cache_path(path)
-    with suppress(OSError, ValueError, KeyError, EOFError):
+    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return _load(cached)
     index = scan(path)
     with suppress(OSError):  # a cache folder that cannot be written is no error
@@ -254,7 +255,7 @@ def _cache_path(path: Path) -> Path:
 
 
 def _load(path: Path) -> GribIndex:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened_file, np.load(opened_file, allow_pickle=False) as file:
         fields = file["fields"]
         if fields.dtype != _COLUMNS:
             raise ValueError(f"{path} has other columns")

@@ -15,9 +15,13 @@ from data_prep.ingest.sources.errors import read_errors
 from data_prep.ingest.sources.zarr_groups import METADATA
 
 _CONNECT_SECONDS, _READ_SECONDS = 30.0, 60.0
-_ATTEMPTS = 3
+_ATTEMPTS, _PAUSE_SECONDS = 3, 2.0
 _STATE = ("ETag", "etag", "Last-Modified", "LastModified", "last_modified", "mtime", "updated",
           "created", "Content-MD5", "md5Hash", "generation")  # fmt: skip
+
+
+class _NotFound(FileNotFoundError):
+    """Error of a remote source that is not there, with its full message."""
 
 
 def is_url(word: str) -> bool:
@@ -45,8 +49,8 @@ def expand_url(url: str, suffixes: Sequence[str]) -> list[str]:
         if any(sign in path for sign in "*["):
             found = sorted(map(str, files.glob(path)))
             if not found:
-                raise FileNotFoundError(f"no file matches {url}; check the pattern")
-        elif path.endswith("/") and not _is_zarr(files, path):
+                raise _NotFound(f"no file matches {url}; check the pattern")
+        elif first.endswith("/") and not _is_zarr(files, path):
             names = sorted(str(name) for name in files.ls(path, detail=False))
             found = [n for n in names if n.lower().rstrip("/").endswith((*suffixes, ".zarr"))]
             if not found:
@@ -70,8 +74,12 @@ def zarr_store(url: str, suffixes: Sequence[str]) -> FsspecStore | None:
     with _reached(url):
         if _is_zarr(files, path):
             return FsspecStore.from_url(url, storage_options=_options(url), read_only=True)
-        if path.rstrip("/").endswith(".zarr") or files.isdir(path):
-            raise FileNotFoundError(f"{url} is no zarr group: it holds none of {METADATA}")
+        if path.rstrip("/").endswith(".zarr"):
+            files.info(path)
+            raise _NotFound(
+                f"{url} is no zarr group: it holds none of {', '.join(METADATA)}; a zarr group on "
+                "a server that does not list its files needs consolidated metadata"
+            )
     return None
 
 
@@ -97,7 +105,7 @@ def fetch(url: str, target: Path) -> None:
         except ValueError:
             if attempt == _ATTEMPTS:
                 raise
-            time.sleep(attempt)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def remote_state(url: str) -> dict[str, Any]:
@@ -163,22 +171,30 @@ def _reached(url: str) -> Iterator[None]:
     """Turn the errors of file systems into one line."""
     try:
         yield
-    except FileNotFoundError as error:
-        if url in str(error) and ";" in str(error):
-            raise
-        raise FileNotFoundError(f"{url} does not exist; check the address") from None
-    except PermissionError as error:
-        raise PermissionError(
-            f"{url} may not be read ({_line(error)}); check the address and your credentials"
-        ) from None
-    except TimeoutError:
-        raise ValueError(
-            f"{url} did not answer within {_READ_SECONDS:g} s; try again later, or copy it first"
-        ) from None
+    except _NotFound:
+        raise
     except read_errors() as error:
-        raise ValueError(
-            f"{url} cannot be reached ({_line(error)}); check the address and the connection"
-        ) from None
+        raise _in_words(url, error) from None
+
+
+def _in_words(url: str, error: Exception) -> Exception:
+    """Return an error of a file system as an error that names the URL and the way out."""
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # by HTTP, fsspec reports every failure as a missing file
+    status = getattr(error, "status", None)
+    if isinstance(error, TimeoutError):
+        return ValueError(
+            f"{url} did not answer within {_READ_SECONDS:g} s; try again later, or copy it first"
+        )
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return FileNotFoundError(f"{url} does not exist; check the address")
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return PermissionError(
+            f"{url} may not be read ({_line(error)}); check the address and your credentials"
+        )
+    return ValueError(
+        f"{url} cannot be reached ({_line(error)}); check the address and the connection"
+    )
 
 
 def _line(error: Exception) -> str:

@@ -257,7 +257,7 @@ def test_other_grids_open_and_name_their_type(keys: dict, kind: str, tmp_path: P
         "messy/alternate-scanning.grib", "messy/ecmwf_tz1000_steps_5deg.grib",
         "messy/era5-levels-members.grib", "messy/era5-single-level-scalar-time.grib",
         "messy/era5_t2m_hourly_2019-03_uk.grib", "messy/fields_with_missing_values.grib",
-        "messy/gfs_2p5deg_f120.grib2", "messy/hpa_and_pa.grib", "messy/reduced_gg.grib",
+        "messy/hpa_and_pa.grib", "messy/reduced_gg.grib",
         "messy/regular_gg_pl.grib", "messy/regular_gg_sfc.grib", "messy/scanning_mode_64.grib",
         "messy/spherical_harmonics.grib", "messy/t_analysis_and_fc_0.grib",
         "reanalysis/era_tz_500_850_1deg_2007-01-01T12.grib",
@@ -282,6 +282,30 @@ def test_every_value_that_cfgrib_reads_from_a_real_file_is_read(
                 assert values in fields[key], key
                 compared += 1
     assert compared >= 1
+
+
+@pytest.mark.data
+def test_every_message_of_a_file_with_forty_kinds_of_levels_is_read(data_folder: Path) -> None:
+    path = data_folder / "messy/gfs_2p5deg_f120.grib2"
+    read = {
+        (key[:3], key[5], values)
+        for dataset in opened(path)
+        for array in dataset.data_vars.values()
+        for key, values in _fields(array)
+    }
+    messages = 0
+    with path.open("rb") as file:
+        while (handle := eccodes.codes_grib_new_from_file(file)) is not None:
+            names = ("paramId", "typeOfLevel", "stepType")
+            key = tuple(eccodes.codes_get(handle, name) for name in names)
+            level = eccodes.codes_get(handle, "level", float)
+            eccodes.codes_set(handle, "missingValue", 1e36)
+            values = eccodes.codes_get_values(handle)
+            values = np.where(values == 1e36, np.nan, values).astype(np.float32)
+            eccodes.codes_release(handle)
+            assert (key, round(level, 6), values.tobytes()) in read
+            messages += 1
+    assert messages == 307
 
 
 def _fields(array: xr.DataArray) -> list[tuple[tuple[Any, ...], bytes]]:
