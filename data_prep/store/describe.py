@@ -73,10 +73,13 @@ def _channel_table(group: zarr.Group) -> list[str]:
     masked = [False] * len(names)
     if layout.MASK in group:
         masked = [not channel.all() for channel in np.asarray(array(group, layout.MASK)[...])]
+    moving = str(group.attrs.get(layout.MOVING_MASK, "")).split()
     rows = [("channel", "units", *(name.replace("_", " ") for name in present), "")]
     for c, name in enumerate(names):
         values = [f"{float(np.asarray(array(group, key)[...])[c]):.4g}" for key in present]
         note = " (masked)" if masked[c] else ""
+        if name in moving:
+            note = " (moving mask)"
         about = channel_attributes(group, layout.CHANNEL, c)
         rows.append((name, about["units"], *values, about["long_name"] + note))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]

@@ -74,6 +74,7 @@ class InitialStates:
             return
         there = store.mask[self._channels]
         needed = torch.ones_like(there) if self.valid is None else self.valid
+        needed = needed & (there | ~self._moving)  # the model fills what such a channel lacks
         points = torch.stack([needed & ~there, needed, there, there & ~needed])
         missing, total, available, beyond = (
             current().sum_rows(points.sum((-2, -1)).double()).long().tolist()

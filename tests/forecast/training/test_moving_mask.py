@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
+from forecast.model.normalizer import Normalizer
 from forecast.model.package import load_package, save_package
 from forecast.training.batches import Batch, Windows
 from forecast.training.losses import Loss
@@ -221,6 +223,17 @@ def test_the_baseline_has_values_under_ice(store):
     values = store.statistics["climatology"][:, 0]
     found = sst.climatology[:, 0][missing[:, 0]]
     assert found.min() > values[values.isfinite()].min() - 1e-3
+
+
+def test_the_baseline_of_a_point_without_training_data_is_that_of_its_neighbours(
+    make_store, tmp_path
+):
+    path = make_store(tmp_path / "s.zarr", "files", moving_mask=True)
+    whole = Normalizer.from_store(Store(path), "climatology")
+    zarr.open_group(path)["climatology"][:, 0, 4, 5] = np.nan
+    found = Normalizer.from_store(Store(path), "climatology").climatology[:, 0, 4, 5]
+    around = whole.climatology[:, 0, 3:6, 4:7].flatten(1)
+    assert (around.amin(1) < found).all() and (found < around.amax(1)).all()
 
 
 def test_a_package_keeps_the_names_of_channels_with_a_moving_mask(store, tmp_path):
