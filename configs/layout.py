@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Key of the format version in stores and packages."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 4
+PACKAGE_VERSION: Final = 5
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
@@ -17,7 +17,12 @@ FIELDS: Final = "fields"
 STATIC: Final = "static"
 """float32 (channel_static, latitude, longitude); absent without static fields."""
 MASK: Final = "mask"
-"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask."""
+"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask. Of a channel of
+`MOVING_MASK`, 1 = valid at some times."""
+MOVING_MASK: Final = "moving_mask"
+"""Attribute of stores and forecast files: names of the channels that are also missing at points
+inside their mask, at times that change; separated by spaces, absent without such channels. In
+packages a list."""
 SPLIT: Final = "split"
 """str (time,) or (trajectory,): one of SPLITS, or "" for none."""
 

@@ -14,7 +14,7 @@ from zarr.codecs import ZstdCodec
 from configs import layout
 from configs.timestep import TimeStep
 from data_prep.store.arrays import CHECKSUM, array, put
-from data_prep.store.statistics import Moments, point_weights, train_series
+from data_prep.store.statistics import Moments, PointMean, point_weights, train_series
 from sphere_ops.grid import Grid
 
 
@@ -56,6 +56,31 @@ class Climatology:
         return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
 
 
+def without_gaps(climatology: Tensor) -> Tensor:
+    """Fill the times of the year at which a point never has a value, by interpolation in time.
+
+    A point under ice in winter thus gets values between those of its last month without ice and
+    the next one.
+
+    Args:
+        climatology: Mean by time of the year, (n, ...), NaN where missing.
+
+    Returns:
+        Climatology without missing values, but for points that never have one.
+    """
+    n = len(climatology)
+    there = ~climatology.isnan()
+    gaps = (there.any(0) & ~there.all(0)).flatten()
+    if not gaps.any():
+        return climatology
+    filled = climatology.flatten(1).clone()
+    columns, known, times = filled[:, gaps].numpy(), there.flatten(1)[:, gaps].numpy(), np.arange(n)
+    for column, has_value in zip(columns.T, known.T, strict=True):
+        column[:] = np.interp(times, times[has_value], column[has_value], period=n)
+    filled[:, gaps] = torch.from_numpy(columns)
+    return filled.view_as(climatology)
+
+
 def write_climatology(group: zarr.Group, grid: Grid) -> None:
     """Write the mean by calendar month, and the standard deviations of the anomaly and its step.
 
@@ -86,11 +111,10 @@ def write_climatology(group: zarr.Group, grid: Grid) -> None:
         overwrite=True,
     )
     for m in range(12):
-        total = np.zeros(state)
-        of_month = train[month[train] == m].tolist()
-        for index in of_month:
-            total += np.asarray(fields[index])
-        climatology[m] = (total / len(of_month)).astype(np.float32)
+        of_month = PointMean(state)
+        for index in train[month[train] == m].tolist():
+            of_month.add(np.asarray(fields[index]))
+        climatology[m] = of_month.mean.astype(np.float32)
     put(group, layout.MONTH, (layout.MONTH,), np.arange(1, 13), long_name="Calendar month")
 
     weights = point_weights(group, grid)

@@ -48,7 +48,7 @@ class Store:
         split: Split of each trajectory, or of each time of a series, str, shape (n,).
         has_trajectories: True for a store of trajectories, False for one time series.
         mask: True where channels have values, (c, own rows, nlon); None if all channels have
-            values everywhere.
+            values everywhere. Of a channel of `moving_mask`, True where it ever has values.
         static: Time-independent fields by name, float32, (own rows, nlon).
         static_variables: Variables of the time-independent fields.
         statistics: Statistics by name (`mean`, `std`, `std_step`, `climatology`, ...). Those that
@@ -191,6 +191,12 @@ class Store:
     def channel_names(self) -> tuple[str, ...]:
         """Short names of the channels."""
         return tuple(v.name for v in self.channels)
+
+    @property
+    def moving_mask(self) -> tuple[str, ...]:
+        """Channels that are also missing at points inside the mask, at times that change."""
+        names = str(self.attributes.get(layout.MOVING_MASK, "")).split()
+        return tuple(name for name in self.channel_names if name in names)
 
     @property
     def provenance(self) -> str:

@@ -59,7 +59,9 @@ class StoreSpec:
         trajectories: Seeds and cases; None for a store of one time series.
         static: Time-independent fields (nlat, nlon) by variable.
         mask: True where a channel has values, shape (channel, nlat, nlon); None if all channels
-            have values everywhere.
+            have values everywhere. Of a channel of `moving_mask`, True where it ever has values.
+        moving_mask: Names of the channels that may be missing (NaN) at points inside the mask, at
+            times that change.
         radius: Radius of the sphere, m; None if lengths have no meaning.
     """
 
@@ -75,6 +77,7 @@ class StoreSpec:
     trajectories: Trajectories | None = None
     static: dict[Variable, NDArray[np.floating]] = field(default_factory=dict)
     mask: NDArray[np.bool_] | None = None
+    moving_mask: tuple[str, ...] = ()
     radius: float | None = None
 
     @property
@@ -122,6 +125,8 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
             layout.PROVENANCE: _provenance(spec.sources),
         }
     )
+    if spec.moving_mask:
+        group.attrs[layout.MOVING_MASK] = " ".join(spec.moving_mask)
     if spec.radius is not None:
         group.attrs[layout.RADIUS] = spec.radius
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from configs import layout
 from configs.timestep import TimeStep
 from data_prep.store.arrays import array, put, times
-from data_prep.store.climatology import Climatology
+from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.statistics import train_series
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT, power_spectrum
@@ -51,7 +51,8 @@ def write_largest_power(group: zarr.Group, grid: Grid) -> None:
         mean = _float(group, layout.MEAN)[:, None, None]
         write(layout.LARGEST_POWER, layout.STD, "departure from the mean", lambda t: mean)
     if layout.CLIMATOLOGY in group:
-        climatology = Climatology(_float(group, layout.CLIMATOLOGY).nan_to_num(), step)
+        by_month = without_gaps(_float(group, layout.CLIMATOLOGY)).nan_to_num()
+        climatology = Climatology(by_month, step)
         name, std = layout.CLIMATOLOGY_LARGEST_POWER, layout.CLIMATOLOGY_STD
         write(name, std, "anomaly", lambda t: climatology.at(time[t : t + 1])[0])
 

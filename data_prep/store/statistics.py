@@ -19,7 +19,8 @@ _SLAB_BYTES = 2**25  # size of the states that one call reads
 class Moments:
     """Running area-weighted mean and standard deviation of each channel.
 
-    Blocks are merged by Chan's formula, which stays accurate if the mean is far from 0.
+    Blocks are merged by Chan's formula, which stays accurate if the mean is far from 0. Points
+    that are missing (NaN) at a time do not count at that time.
     """
 
     def __init__(self, weights: NDArray[np.float64]) -> None:
@@ -31,31 +32,59 @@ class Moments:
         self._weights, self._outside = weights, weights == 0
         self._total = weights.sum(axis=(-2, -1))
         n = len(weights)
-        self._count, self._mean, self._square = 0, np.zeros(n), np.zeros(n)
+        self._count, self._mean, self._square = np.zeros(n), np.zeros(n), np.zeros(n)
 
     def add(self, fields: NDArray[np.floating]) -> None:
         """Add the fields of one time, (channel, nlat, nlon)."""
         values = fields.astype(np.float64)
         np.copyto(values, 0.0, where=self._outside)
-        mean = np.einsum("chw,chw->c", values, self._weights) / self._total
+        weights, total, share = self._weights, self._total, np.ones(len(values))
+        missing = np.isnan(values)
+        if missing.any():
+            weights = np.where(missing, 0.0, weights)
+            np.copyto(values, 0.0, where=missing)
+            total = weights.sum(axis=(-2, -1))
+            share = total / self._total
+            total = np.where(total > 0, total, 1.0)
+        mean = np.einsum("chw,chw->c", values, weights) / total
         values -= mean[:, None, None]  # from here on deviations
-        square = np.einsum("chw,chw,chw->c", values, values, self._weights) / self._total
-        n, self._count = self._count, self._count + 1
+        square = np.einsum("chw,chw,chw->c", values, values, weights) / total
+        n, self._count = self._count, self._count + share
+        count = np.where(self._count > 0, self._count, 1.0)
         shift = mean - self._mean
-        self._mean = self._mean + shift / self._count
-        self._square = self._square + square + shift**2 * (n / self._count)
+        self._mean = self._mean + shift * share / count
+        self._square = self._square + square * share + shift**2 * (n * share / count)
 
     @property
     def mean(self) -> NDArray[np.float64]:
         """Mean over area and time, (channel,); NaN if nothing was added."""
-        return self._mean if self._count else np.full_like(self._mean, np.nan)
+        return np.where(self._count > 0, self._mean, np.nan)
 
     @property
     def std(self) -> NDArray[np.float64]:
         """Standard deviation over area and time, (channel,); NaN if nothing was added."""
-        if not self._count:
-            return np.full_like(self._square, np.nan)
-        return np.sqrt(self._square / self._count)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(self._square / self._count)
+
+
+class PointMean:
+    """Running mean over time at each point, over the times at which it has a value."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """Start without any fields of this shape."""
+        self._total, self._count = np.zeros(shape), np.zeros(shape, dtype=np.int32)
+
+    def add(self, fields: NDArray[np.floating]) -> None:
+        """Add the fields of one time."""
+        there = ~np.isnan(fields)
+        np.add(self._total, fields, out=self._total, where=there)
+        self._count += there
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean; NaN at points that never had a value."""
+        with np.errstate(invalid="ignore"):
+            return self._total / self._count
 
 
 def point_weights(group: zarr.Group, grid: Grid) -> NDArray[np.float64]:
@@ -120,14 +149,13 @@ def write_statistics(group: zarr.Group, grid: Grid) -> None:
     """
     weights = point_weights(group, grid)
     state, step = Moments(weights), Moments(weights)
-    total, count = np.zeros(weights.shape), 0
+    at_points = PointMean(weights.shape)
     last_index: tuple[int, ...] = ()
     last: NDArray[np.float64] | None = None
     for index, fields in train_states(group):
         values = fields.astype(np.float64)  # (c, h, w)
         state.add(values)
-        total += values
-        count += 1
+        at_points.add(values)
         if last is not None and index == (*last_index[:-1], last_index[-1] + 1):
             step.add(values - last)
         last_index, last = index, values
@@ -142,5 +170,5 @@ def write_statistics(group: zarr.Group, grid: Grid) -> None:
     for name, (long_name, values) in about.items():
         put(group, name, (layout.CHANNEL,), values, long_name=f"{long_name} over the {over}")
     dims = (layout.CHANNEL, layout.LATITUDE, layout.LONGITUDE)
-    put(group, layout.TIME_MEAN, dims, (total / count).astype(np.float32),
+    put(group, layout.TIME_MEAN, dims, at_points.mean.astype(np.float32),
         long_name="Mean over the times of the training split")  # fmt: skip

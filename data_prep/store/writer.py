@@ -235,19 +235,23 @@ class StoreWriter:
         return False
 
     def _checked(self, fields: NDArray[np.floating], time: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the fields as float32, NaN outside the mask."""
+        """Return the fields as float32, NaN outside the mask and at missing points inside it."""
         expected = (len(time), *self.spec.shape[-3:])
         if fields.shape != expected:
             raise ValueError(f"fields of shape {fields.shape}; expected {expected}")
         values = np.asarray(fields, dtype=np.float32)
         valid = np.True_ if self.spec.mask is None else self.spec.mask
         wrong = ~np.isfinite(values) & valid
+        for c, channel in enumerate(self.spec.channels):
+            if channel.name in self.spec.moving_mask:
+                wrong[:, c] &= ~np.isnan(values[:, c])
         if wrong.any():
             t, c = np.argwhere(wrong)[0][:2]
             raise ValueError(
                 f"{self.spec.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
                 f"{int(wrong[t, c].sum())} values that are missing or infinite; a store takes "
-                "missing values only where its channel's mask says so"
+                "missing values only where its channel's mask says so, or at changing points of "
+                "channels with a moving mask"
             )
         return values if self.spec.mask is None else np.where(valid, values, np.float32(np.nan))
 

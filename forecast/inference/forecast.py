@@ -113,6 +113,8 @@ def run_rollout(
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {store.time_step.label})",
     }
+    if states.moving_mask:
+        attributes[layout.MOVING_MASK] = " ".join(states.moving_mask)
     if states.comment:
         attributes["comment"] = states.comment
     ended: list[EarlyStop] = []
@@ -146,13 +148,13 @@ class _Batch:
         device = next(forecaster.parameters()).device
         self.initial = states.read([forecast_indices[i] for i in self.own]).to(device)
         self.valid = None if states.valid is None else states.valid.to(device)
-        finite_if_all_are = torch.stack(self.initial.series).sum(0)
-        for i, (channel, place) in self._failures(finite_if_all_are).items():
+        for i, (channel, place) in self._failures(states.for_check(self.initial)).items():
             raise ValueError(
                 f"{states.store.path} has missing values of {channel} at "
                 f"{states.describe(forecast_indices[i])}{' or before' * bool(states.n_history)} "
                 f"(first at {place}); a forecast needs a complete initial state: declare a mask "
-                "when ingesting, or start from another time"
+                "when ingesting (data.mask, or data.moving_mask for points that change) and train "
+                "with it, or start from another time"
             )
 
     def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[EarlyStop]:

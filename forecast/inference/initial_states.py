@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from data_prep.store.reader import Store
 from forecast.inference.initial_times import find_initial_times
@@ -32,6 +33,7 @@ class InitialStates:
         time: valid times of the initial states, datetime64[ns] (n,).
         valid: points at which the model has values, bool (c, nlat, nlon), in a mesh own rows; None
             if it has them everywhere.
+        moving_mask: channels that the states may lack at points inside the mask that change.
         comment: description of the points that were filled, for the forecast file; empty if the
             store has all that the model needs.
     """
@@ -66,6 +68,8 @@ class InitialStates:
         self._channels = [store.channel_names.index(name) for name in names]
         self.valid = None if mask is None else mask.cpu()
         self._fill: NearestFill | None = None
+        self.moving_mask = tuple(n for n in store.moving_mask if n in forecaster.moving_mask)
+        self._moving = torch.tensor([name in self.moving_mask for name in names])[:, None, None]
         self.comment = ""
         if store.mask is None:
             return
@@ -107,7 +111,7 @@ class InitialStates:
     def read(self, indices: Sequence[int]) -> State:
         """Return some of the states as one; NaN outside the mask.
 
-        Values that are missing under both masks stay NaN.
+        Values that are missing under both masks stay NaN, as those of channels with a moving mask.
 
         Args:
             indices: positions of the states among all.
@@ -125,6 +129,25 @@ class InitialStates:
         if self.valid is not None:
             series = series.where(self.valid, torch.nan)
         return State.from_series(series, self.time[list(indices)])
+
+    def for_check(self, state: State) -> Tensor:
+        """Return fields that are finite inside the mask if no value is missing that must be there.
+
+        A channel with a moving mask may lack some of its points, but not all of them.
+
+        Args:
+            state: some of the states, with their history.
+
+        Returns:
+            Fields (b, c, nlat, nlon).
+        """
+        series = torch.stack(state.series)
+        if self.moving_mask and len(state.fields):
+            present = ~series.isnan()
+            n_points = current().sum_rows(present.sum((-2, -1), keepdim=True).double())
+            may_lack = self._moving.to(series.device) & (n_points > 0)
+            series = series.where(present | ~may_lack, 0.0)
+        return series.sum(0)
 
     def describe(self, index: int) -> str:
         """Return an initial state in words, for reports."""

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from configs.layout import INIT_TIME, LEAD_TIME, TRAJECTORY, VALID_TIME
+from configs.layout import INIT_TIME, LEAD_TIME, MOVING_MASK, TRAJECTORY, VALID_TIME
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
@@ -33,6 +33,7 @@ class ForecastFile:
         steps: model step of each lead time, int (k,).
         valid_time: datetime64[ns] (n, k).
         trajectory: number in the store of each forecast's trajectory (n,), None for a series.
+        moving: whether each channel lacks points inside its mask in initial states, bool (c,).
         last_step: last model step of each forecast with finite values (n,).
     """
 
@@ -75,6 +76,8 @@ class ForecastFile:
         self.trajectory: NDArray[np.int64] | None = None
         if TRAJECTORY_NUMBER in data.variables:
             self.trajectory = data[TRAJECTORY_NUMBER].values.astype(np.int64)
+        moving = str(data.attrs.get(MOVING_MASK, "")).split()
+        self.moving = np.array([name in moving for name in self.channel_names])
         self.last_step = np.full(len(self.init_time), self.steps[-1])
         if LAST_STEP in data.variables:
             self.last_step = data[LAST_STEP].values.astype(np.int64)
@@ -100,7 +103,8 @@ class ForecastFile:
     def mask(self) -> NDArray[np.bool_]:
         """Mask of the model, True where the first initial state has values, (c, nlat, nlon).
 
-        It is True everywhere if the file does not begin with the initial state.
+        Of channels with a moving mask it is True where the first predicted state has values. It is
+        True everywhere if the file does not begin with the initial state.
 
         Raises:
             ValueError: if the file is damaged.
@@ -111,16 +115,25 @@ class ForecastFile:
         for name, has_values in zip(self.channel_names, finite.any((-2, -1)), strict=True):
             if not has_values:
                 raise self.missing(name, 0, 0)
+        predicted = self.steps[1:] <= self.last_step[:, None]
+        for c in np.flatnonzero(self.moving):
+            forecast_index, position = np.unravel_index(predicted.argmax(), predicted.shape)
+            finite[c] = True
+            if predicted.any():
+                name = self.channel_names[c]
+                finite[c] = np.isfinite(self._read(name, int(forecast_index), int(position) + 1))
         return finite
 
     def check_initial(self, state: NDArray[np.floating[Any]], forecast_index: int) -> None:
         """Refuse an initial state (c, nlat, nlon) that is missing elsewhere than the first one.
 
         Raises:
-            ValueError: if a channel of either lacks points of the other.
+            ValueError: if a channel of either lacks points of the other. A channel with a moving
+                mask may lack points.
         """
         finite = np.isfinite(state)
-        for lacking, points in ((forecast_index, self.mask & ~finite), (0, finite & ~self.mask)):
+        lacks = self.mask & ~finite & ~self.moving[:, None, None]
+        for lacking, points in ((forecast_index, lacks), (0, finite & ~self.mask)):
             wrong = points.any((-2, -1))
             if wrong.any() and self.steps[0] == 0:
                 raise self.missing(self.channel_names[int(np.argmax(wrong))], lacking, 0)

@@ -26,14 +26,17 @@ from sphere_ops.parallel.mesh import current
 BY_ROWS = ("static", "mask", "normalizer.climatology")
 """Tensors of a package of which each rank holds its own rows."""
 
+_SMALLEST_SHARE = 1e-9
+"""Bound of a share of the sphere in a division: smaller than any point of a grid."""
+
 
 class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
 
-    normalise → append the steps that led here (`history`), forcings at the target time, the
-    climatology if that is the baseline, and static fields → network → add to the state (scaled by
-    the size of a one-step difference) → limit the spectrum, but in training → denormalise → keep
-    the area means of conserved and persistent channels → mask.
+    normalise → fill missing points → append the steps that led here (`history`), forcings at the
+    target time, the climatology if that is the baseline, and static fields → network → add to the
+    state (scaled by the size of a one-step difference) → limit the spectrum, but in training →
+    denormalise → keep the area means of conserved and persistent channels → mask.
 
     Attributes:
         config: the model's settings.
@@ -43,7 +46,11 @@ class Forecaster(nn.Module):
         n_history: length of the history of the states that it steps.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
-        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
+        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere. Of a
+            channel of `moving_mask`, where it ever has values.
+        moving_mask: names of channels that states lack (NaN) at points inside the mask that change.
+            They are predicted everywhere inside the mask.
+        moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
 
@@ -53,6 +60,7 @@ class Forecaster(nn.Module):
 
     static: Tensor
     mask: Tensor | None
+    moving: Tensor | None
     _prognostic: Tensor
     _kept: Tensor
     _persistent: Tensor
@@ -70,6 +78,7 @@ class Forecaster(nn.Module):
         mask: Tensor | None = None,
         network: LocalSFNO | None = None,
         limiter: SpectralLimiter | None = None,
+        moving_mask: tuple[str, ...] = (),
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
 
@@ -92,7 +101,13 @@ class Forecaster(nn.Module):
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
         self.normalizer, self.n_history = normalizer, config.history - 1
         self.register_buffer("static", static)
+        self.moving_mask, moving = moving_mask, None
+        if moving_mask:
+            moving = torch.tensor([v.name in moving_mask for v in channels])[:, None, None]
+            if mask is None:
+                mask = torch.ones(len(channels), *static.shape[-2:], dtype=torch.bool)
         self.register_buffer("mask", mask)
+        self.register_buffer("moving", moving, persistent=False)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
         persistent = [v.name in config.persistent_mean for v in channels]
         kept = [
@@ -142,6 +157,7 @@ class Forecaster(nn.Module):
             static,
             store.mask,
             limiter=limiter,
+            moving_mask=store.moving_mask,
         )
         if config.baseline == "climatology":
             forecaster.network.start_from(forecaster._damping())
@@ -156,7 +172,8 @@ class Forecaster(nn.Module):
         """Return the state one time step later; NaN outside the mask.
 
         Args:
-            state: state with a history of `n_history`; outside the mask anything.
+            state: state with a history of `n_history`; outside the mask anything, NaN at missing
+                points of channels with a moving mask.
 
         Raises:
             ValueError: if the history is longer or shorter.
@@ -168,7 +185,9 @@ class Forecaster(nn.Module):
             )
         target_time = self.time_step.advance(state.time)
         seen = [
-            self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
+            self.fill_missing(
+                self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
+            )
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
@@ -191,8 +210,21 @@ class Forecaster(nn.Module):
         return self.step(state)
 
     def normalise(self, fields: Tensor, time: Times) -> Tensor:
-        """Return fields (b, c, nlat, nlon) in normalised units, zero outside the mask."""
+        """Return fields (b, c, nlat, nlon) in normalised units.
+
+        They are zero outside the mask, and NaN at missing points of channels with a moving mask.
+        """
         return self._inside_mask(self.normalizer.normalise(fields, time), 0.0)
+
+    def fill_missing(self, normalised: Tensor) -> Tensor:
+        """Give the points at which channels with a moving mask are missing a value, the baseline.
+
+        Args:
+            normalised: fields (b, c, nlat, nlon) in normalised units.
+        """
+        if self.moving is None:
+            return normalised
+        return normalised.where(~(normalised.isnan() & self.moving), 0.0)
 
     def on_grid(self, grid: Grid) -> Forecaster:
         """Return the same forecaster on another grid; it shares the weights of this one.
@@ -226,6 +258,7 @@ class Forecaster(nn.Module):
             mask,
             self.network.on_grid(grid),
             None if self.limiter is None else self.limiter.on_grid(grid),
+            self.moving_mask,
         )
         return other.to(self.static.device).train(self.training)
 
@@ -274,7 +307,8 @@ class Forecaster(nn.Module):
     def _keep_means(self, following: Tensor, state: State, target_time: Times) -> Tensor:
         """Give channels of `following` the area means of `state`, persistent ones with the season.
 
-        What the season changes is the climatology, where that is the baseline.
+        What the season changes is the climatology, where that is the baseline. Points that `state`
+        lacks do not count.
         """
         chosen = self._kept
         change = following[:, chosen] - state.fields[:, chosen]
@@ -284,11 +318,15 @@ class Forecaster(nn.Module):
             change = change - season[:, chosen]
         area = self._area.to(change)
         if self.mask is not None:
-            area = area * self.mask[chosen]
-            change = change.where(self.mask[chosen], 0.0)
-        sums = (change * area).sum((-2, -1)), area.expand(change.shape[1:]).sum((-2, -1))[None]
-        *totals, share = current().sum_rows(torch.cat(sums)).unbind()
-        mean = torch.stack(totals) / share
+            valid = self.mask[chosen]
+            if self.moving is not None:
+                valid = valid & ~(state.fields[:, chosen].isnan() & self.moving[chosen])
+            area = area * valid
+            change = change.where(valid, 0.0)
+        shares = area.expand(-1 if area.dim() == 4 else 1, *change.shape[1:]).sum((-2, -1))
+        sums = (change * area).sum((-2, -1)), shares
+        totals, shares = current().sum_rows(torch.cat(sums)).split([len(change), len(shares)])
+        mean = totals / shares.clamp(min=_SMALLEST_SHARE)
         correction = torch.zeros_like(following[:, :, :1, :1])
         return following - correction.index_copy(1, chosen, mean[..., None, None])
 

@@ -4,6 +4,7 @@ Version 2: the climatology, where it is the baseline, is an input of the network
 the model name the MLP and the grid of the blocks.
 Version 3: a package may hold the largest power of every degree, which its rollouts keep to.
 Version 4: a package holds the digest of its weights and the defaults of its forecasts.
+Version 5: a package names the channels that may be missing at points that change.
 """
 
 from __future__ import annotations
@@ -71,9 +72,15 @@ def _built_in_defaults(description: dict[str, Any], tensors: dict[str, Tensor]) 
     description[layout.ROLLOUT] = RolloutConfig().model_dump(mode="json")
 
 
+def _no_moving_mask(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """To version 5: all masks were constant."""
+    description[layout.MOVING_MASK] = []
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: _the_climatology_is_an_input,
     2: _no_spectral_limit,
     3: _built_in_defaults,
+    4: _no_moving_mask,
 }
 """Migration from each earlier version to the next."""

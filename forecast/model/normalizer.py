@@ -6,12 +6,13 @@ import math
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
 from configs.timestep import TimeStep
-from data_prep.store.climatology import Climatology
+from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.reader import Store
 from sphere_ops.parallel.mesh import current
 
@@ -75,8 +76,13 @@ class Normalizer(nn.Module):
                     "model.baseline=mean"
                 )
             names = (layout.MEAN, layout.CLIMATOLOGY_STD, layout.CLIMATOLOGY_STD_STEP)
-            climatology = of[layout.CLIMATOLOGY].float().nan_to_num()
+            climatology = without_gaps(of[layout.CLIMATOLOGY].float())
         mean, std, std_step = (of[name].float() for name in names)
+        if climatology is not None:
+            if store.mask is not None:  # a point of a moving mask may have no value in training
+                never = climatology.isnan() & store.mask
+                climatology = torch.where(never, mean[:, None, None], climatology)
+            climatology = climatology.nan_to_num()
         for name, s, d in zip(store.channel_names, std.tolist(), std_step.tolist(), strict=True):
             if not (math.isfinite(s) and math.isfinite(d)):
                 raise ValueError(

@@ -56,6 +56,7 @@ def save_package(
         "channels": [asdict(v) for v in forecaster.channels],
         "grid": asdict(forecaster.grid),
         "time_step": forecaster.time_step.label,
+        layout.MOVING_MASK: list(forecaster.moving_mask),
         layout.ROLLOUT: rollout.model_dump(mode="json"),
         "training": dict(training or {}),
         "provenance": dict(provenance or {}),
@@ -109,6 +110,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             tensors["static"],
             tensors.get("mask"),
             limiter=limiter,
+            moving_mask=tuple(description[layout.MOVING_MASK]),
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:

@@ -25,9 +25,11 @@ class ResamplingForecaster(nn.Module):
         time_step: interval of one step.
         n_history: length of the history of the states that it steps.
         mask: None: all channels have values everywhere.
+        moving_mask: empty, likewise.
     """
 
     mask = None
+    moving_mask = ()
 
     def __init__(self, forecaster: Forecaster, grid: Grid) -> None:
         """See the attributes.

@@ -67,8 +67,9 @@ class Trainer:
         self.forecaster, self.config = forecaster, config
         self.device = forecaster.static.device
         weights = channel_weights(forecaster.channel_names, config.channel_weights)
-        self.loss = Loss(config.loss, forecaster.grid, weights, forecaster.mask).to(self.device)
-        self.error = Loss("relative-l2", forecaster.grid, weights, forecaster.mask).to(self.device)
+        points = forecaster.grid, weights, forecaster.mask, forecaster.moving
+        self.loss = Loss(config.loss, *points).to(self.device)
+        self.error = Loss("relative-l2", *points).to(self.device)
         self.optimizer, self.choice = make_optimizer(
             config.optimizer,
             forecaster.parameters(),
@@ -157,7 +158,8 @@ class Trainer:
 
         Returns:
             By name: relative L2 error of the first and last step and the mean over all of them,
-            and the same of persistence.
+            and the same of persistence. Both are over the points at which the target has values;
+            where the initial state has none, the value that the model sees there persists.
         """
         forecaster = self.averaged().eval()
         errors: list[Tensor] = []
@@ -168,6 +170,7 @@ class Trainer:
             with autocast(self.config.precision, self.device):
                 steps = list(rollout(forecaster, batch.initial, windows.n_steps))
             first = forecaster.normalise(batch.initial.fields, batch.time)
+            first = forecaster.fill_missing(first)
             pairs = []
             for state, target in zip(steps, batch.targets.unbind(1), strict=True):
                 truth = forecaster.normalise(target, state.time)

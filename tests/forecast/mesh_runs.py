@@ -87,6 +87,13 @@ CASES = {
         {"baseline": "climatology", "persistent_mean": ["sst"]},
         {"loss": "mse"},
     ),
+    "moving mask": Case(
+        "moving",
+        2,
+        {"baseline": "climatology", "persistent_mean": ["sst"], "history": 2},
+        {"loss": "relative-h1", "ema_decay": 0.9},
+    ),
+    "moving mask, mean squares": Case("moving", 1, {}, {"loss": "mse"}),
 }
 
 

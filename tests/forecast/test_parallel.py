@@ -28,10 +28,11 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 @pytest.fixture(scope="module")
 def folder(make_store, tmp_path_factory) -> Path:
-    """Folder with two stores, and the output of one process."""
+    """Folder with three stores, and the output of one process."""
     path = tmp_path_factory.mktemp("parallel")
     make_store(path / "trajectories.zarr", channels=mesh_runs.CHANNELS)
     make_store(path / "series.zarr", "files", mask=True)
+    make_store(path / "moving.zarr", "files", mask=True, moving_mask=True)
     (path / "alone").mkdir()
     mesh_runs.leg(path / "trajectories.zarr", path / "begun", 0)
     shutil.copytree(path / "begun", path / "alone/run")

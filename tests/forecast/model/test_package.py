@@ -78,10 +78,10 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     save_package(forecaster, tmp_path / "p")
     description = tmp_path / "p/package.json"
     text = description.read_text()
-    description.write_text(text.replace('"format_version": 4', '"format_version": 7'))
-    with pytest.raises(ValueError, match="version 7, this program reads up to 4; install a newer"):
+    description.write_text(text.replace('"format_version": 5', '"format_version": 7'))
+    with pytest.raises(ValueError, match="version 7, this program reads up to 5; install a newer"):
         load_package(tmp_path / "p")
-    description.write_text(text.replace('"format_version": 4', '"format_version": null'))
+    description.write_text(text.replace('"format_version": 5', '"format_version": null'))
     with pytest.raises(ValueError, match="is damaged .format version None"):
         load_package(tmp_path / "p")
     description.write_text(text[:50])
