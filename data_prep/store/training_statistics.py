@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.climatology import Climatology
+from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.spectra import largest_power
-from data_prep.store.statistics import Moments
+from data_prep.store.statistics import Moments, PointMean
+from sphere_ops.parallel.fields import own_shape
 from sphere_ops.parallel.mesh import current
 
 if TYPE_CHECKING:
@@ -82,16 +83,15 @@ class TrainingStatistics(Mapping[str, Tensor]):
     @cached_property
     def _fields(self) -> dict[str, Tensor]:
         """Mean, standard deviations and mean state of the fields."""
-        total, count = np.zeros(1), 0
+        at_points = self._point_mean()
 
-        def departures() -> Iterator[tuple[NDArray[np.float64], bool]]:
-            nonlocal total, count
+        def fields() -> Iterator[tuple[NDArray[np.float64], bool]]:
             for _, values, follows in self._states():
-                total, count = total + values, count + 1
+                at_points.add(values)
                 yield values, follows
 
-        found = self._moments(departures())
-        return found | {layout.TIME_MEAN: torch.from_numpy((total / count).astype(np.float32))}
+        found = self._moments(fields())
+        return found | {layout.TIME_MEAN: torch.from_numpy(at_points.mean.astype(np.float32))}
 
     @cached_property
     def _anomalies(self) -> dict[str, Tensor]:
@@ -111,10 +111,10 @@ class TrainingStatistics(Mapping[str, Tensor]):
         means = []
         for m in range(12):
             of_month = train[month[train] == m]
-            total = np.zeros(1)
+            at_points = self._point_mean()
             for i in of_month:
-                total = total + store.state(int(i)).numpy()
-            means.append((total / len(of_month)).astype(np.float32))
+                at_points.add(store.state(int(i)).numpy())
+            means.append(at_points.mean.astype(np.float32))
         return torch.from_numpy(np.stack(means))
 
     @cached_property
@@ -126,7 +126,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
     @cached_property
     def _anomaly_power(self) -> Tensor:
         """Largest power of each degree of the anomalies."""
-        climatology = Climatology(self._monthly.nan_to_num(), self._store.time_step)
+        climatology = Climatology(without_gaps(self._monthly).nan_to_num(), self._store.time_step)
         std = self[layout.CLIMATOLOGY_STD].float()[:, None, None]
         time = self._store.time
         return self._largest(lambda place: climatology.at(time[place : place + 1])[0], std)
@@ -141,6 +141,10 @@ class TrainingStatistics(Mapping[str, Tensor]):
             return (store.state(index, step) - baseline(place)) / std
 
         return largest_power(read, len(starts), store.grid)
+
+    def _point_mean(self) -> PointMean:
+        store = self._store
+        return PointMean((len(store.channels), *own_shape(store.grid)))
 
     def _moments(self, fields: Iterator[tuple[NDArray[np.float64], bool]]) -> dict[str, Tensor]:
         """Return mean and standard deviations of fields and of their steps, (c,) float64.

@@ -35,22 +35,29 @@ def settings(data: dict | None = None, model: dict | None = None, **training: ob
     )
 
 
-def part_as_store(whole: Path, path: Path, channels: tuple[str, ...], times: np.ndarray) -> Path:
+def part_as_store(
+    whole: Path,
+    path: Path,
+    channels: tuple[str, ...],
+    times: np.ndarray,
+    time_step: str = "6h",
+    split: list[str] | None = None,
+) -> Path:
     """Write a store of some channels and times of another, as if it had been made so."""
     source = Store(whole)
     places = [source.channel_names.index(name) for name in channels]
-    hours = int((source.time[times[1]] - source.time[times[0]]) / np.timedelta64(1, "h"))
     mask = None if source.mask is None else source.mask[places].numpy()
     spec = StoreSpec(
         grid=source.grid,
         channels=tuple(source.channels[i] for i in places),
         time=source.time[times],
-        time_step=f"{hours}h",
-        split=source.split[times].tolist(),
+        time_step=time_step,
+        split=split or source.split[times].tolist(),
         title="Part",
         source="tests",
         configuration="",
         mask=None if mask is None or mask.all() else mask,
+        moving_mask=tuple(n for n in source.moving_mask if n in channels),
     )
     fields = torch.stack([source.state(int(i)) for i in times])[:, places].numpy()
     with StoreWriter(path, spec) as writer:
@@ -96,7 +103,7 @@ def test_memory_holds_the_chosen_channels_only(seven):
 def test_every_second_time_is_a_store_of_every_second_time(seven, tmp_path, monkeypatch, reading):
     if reading == "disk":
         monkeypatch.setattr(field_reader, "_IN_MEMORY_BYTES", 0)
-    made = Store(part_as_store(seven, tmp_path / "s.zarr", THREE, np.arange(0, 48, 2)))
+    made = Store(part_as_store(seven, tmp_path / "s.zarr", THREE, np.arange(0, 48, 2), "12h"))
     chosen = Store(seven).select(channels=THREE, time_step=TimeStep.parse("12h"))
     assert chosen.time_step == made.time_step
     np.testing.assert_array_equal(chosen.time, made.time)
@@ -111,7 +118,7 @@ def test_every_second_time_is_a_store_of_every_second_time(seven, tmp_path, monk
 
 
 def test_a_model_of_every_second_time_is_that_of_a_store_of_those(seven, tmp_path):
-    made = part_as_store(seven, tmp_path / "s.zarr", THREE, np.arange(0, 48, 2))
+    made = part_as_store(seven, tmp_path / "s.zarr", THREE, np.arange(0, 48, 2), "12h")
     config = settings({"variables": THREE, "time_step": "12h"})
     train(config, seven, tmp_path / "chosen")
     train(config, made, tmp_path / "made")
@@ -132,6 +139,25 @@ def test_other_splits_have_other_statistics(seven):
     values = torch.stack([part.state(i) for i in range(16, 36)])[:, 1].double()  # without a mask
     expected = area_mean(values, part.grid).mean()
     assert part.statistics["mean"][1].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_climatology_of_other_years_is_that_of_a_store_with_them(make_store, tmp_path, moving):
+    whole = make_store(tmp_path / "s.zarr", "files", mask=True, moving_mask=moving)
+    split = ["train"] * 36 + ["validation"] * 10 + ["test"] * 2
+    times, names = np.arange(48), ("sst", "t2m")
+    made = Store(part_as_store(whole, tmp_path / "m.zarr", names, times, "1mo", split))
+    years = {"train": ("2000", "2002"), "validation": ("2003-01", "2003-10"),
+             "test": ("2003-11", "2003-12")}  # fmt: skip
+    ranges = {name: {"first": first, "last": last} for name, (first, last) in years.items()}
+    part = Store(whole).select(splits=SplitRanges.model_validate(ranges))
+    assert part.split.tolist() == split
+    assert layout.CLIMATOLOGY_LARGEST_POWER in made.statistics
+    assert set(part.statistics) == set(made.statistics)
+    for name, expected in made.statistics.items():
+        torch.testing.assert_close(
+            part.statistics[name], expected, rtol=1e-12, atol=0, equal_nan=True
+        )
 
 
 def test_windows_do_not_cross_times_that_were_not_chosen(seven):
