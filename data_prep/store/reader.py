@@ -23,7 +23,7 @@ from data_prep.store.arrays import open_store
 from data_prep.store.damage import damage_named
 from data_prep.store.field_reader import FieldReader
 from data_prep.store.selection import choose_channels, choose_names, choose_times, split_by_ranges
-from data_prep.store.training_statistics import TrainingStatistics
+from data_prep.store.training_statistics import ChannelStatistics, TrainingStatistics
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
@@ -173,11 +173,7 @@ class Store:
                 "statistics are computed over the %s training states that were chosen", f"{n:,}"
             )
             return TrainingStatistics(self)
-        return {
-            # A climatology has the channels in its second dimension.
-            name: values[:, self._of_parent] if values.ndim == 4 else values[self._of_parent]
-            for name, values in parent.statistics.items()
-        }
+        return ChannelStatistics(parent.statistics, self._of_parent)
 
     @property
     def _training_states(self) -> NDArray[np.int64]:

@@ -25,6 +25,37 @@ _READ_BYTES = 32 * 2**20
 """Size of the states that are read at once."""
 
 
+class ChannelStatistics(Mapping[str, Tensor]):
+    """Entries of statistics for some of their channels."""
+
+    def __init__(self, whole: Mapping[str, Tensor], channels: list[int]) -> None:
+        """Choose the channels.
+
+        Args:
+            whole: Statistics by name.
+            channels: Places of the channels.
+        """
+        self._whole, self._channels = whole, channels
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a statistic of the chosen channels."""
+        values = self._whole[name]
+        # A climatology has the channels in its second dimension.
+        return values[:, self._channels] if values.ndim == 4 else values[self._channels]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        """Return the number of statistics."""
+        return len(self._whole)
+
+    def __contains__(self, name: object) -> bool:
+        """Return True for the name of a statistic, without computing it."""
+        return name in self._whole
+
+
 class TrainingStatistics(Mapping[str, Tensor]):
     """Statistics by name, as in a store that was made of the same states alone.
 

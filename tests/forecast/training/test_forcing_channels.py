@@ -1,0 +1,182 @@
+"""Channels that are given at every time: training, rollout, packages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs import layout
+from configs.schema import Config
+from configs.variables import variable
+from data_prep.store import field_reader
+from data_prep.store.reader import Store
+from data_prep.store.spec import StoreSpec
+from data_prep.store.writer import StoreWriter
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package
+from forecast.model.state import State
+from forecast.training.batches import Windows
+from forecast.training.train import train
+from forecast.training.trainer import Trainer
+from sphere_ops.grid import Grid
+from tests.forecast.small_run import BASE, assert_same_weights
+
+GRID = Grid.legendre_gauss(8, 16)
+MODEL = {"branches": {"spectral": {"lmax": 6}}, "channels": 6, "blocks": 1, "spectral_limit": None}
+
+
+def forced_world(path: Path, n: int = 160) -> Path:
+    """Write a series of t2m that follows sst: t2m(t + 1) = t2m(t) / 2 + sst(t + 1) / 2.
+
+    At each time sst is new: t2m cannot be forecast from itself. A continent has no sst.
+    """
+    rng = np.random.default_rng(1)
+    latitude, longitude = np.radians(GRID.latitude.numpy()), np.radians(GRID.longitude.numpy())
+    north = np.sin(latitude)[:, None] + 0 * longitude
+    east = np.cos(latitude)[:, None] * np.cos(longitude)
+    waves = np.stack([north, east, np.cos(latitude)[:, None] * np.sin(longitude)])
+    sst = np.einsum("tk,khw->thw", rng.normal(size=(n, 3)), waves)
+    t2m = np.zeros_like(sst)
+    for t in range(1, n):
+        t2m[t] = t2m[t - 1] / 2 + sst[t] / 2
+    mask = np.ones((2, *GRID.shape), dtype=bool)
+    mask[1, :2, 3:5] = False
+    spec = StoreSpec(
+        grid=GRID,
+        channels=(variable("t2m"), variable("sst")),
+        time=np.datetime64("2001-01-01", "ns") + np.arange(n) * np.timedelta64(6, "h"),
+        time_step="6h",
+        split=["train"] * 120 + ["validation"] * 20 + ["test"] * (n - 140),
+        title="Forced world",
+        source="tests",
+        configuration="",
+        mask=mask,
+    )
+    fields = np.stack([280 + t2m, 15 + sst], 1).astype("f4")
+    with StoreWriter(path, spec) as writer:
+        for block in writer.blocks():
+            writer.write_times(block, fields[block])
+        return writer.finalise()
+
+
+def settings(data: dict | None = None, **training: object) -> Config:
+    forced = {"variables": ["t2m"], "forcing": ["sst"]}
+    return Config.model_validate(
+        {
+            "data": {"source": "files", "time_step": "6h"} | forced | (data or {}),
+            "model": MODEL,
+            "training": BASE["training"]
+            | {"steps": 150, "batch_size": 8, "validate_every": 150, "learning_rate": 2e-2}
+            | training,
+            "tracking": {"enabled": False},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    return forced_world(tmp_path_factory.mktemp("forced") / "store.zarr")
+
+
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory) -> Path:
+    """Run of a model of t2m that is given sst."""
+    path = tmp_path_factory.mktemp("forced") / "run"
+    train(settings(), world, path)
+    return path
+
+
+def error(run: Path) -> float:
+    last = (run / layout.METRICS_FILE).read_text().splitlines()[-1]
+    return json.loads(last)["validation/relative_l2"]
+
+
+def test_a_field_that_follows_a_forcing_is_learnt_with_it_and_not_without(world, run, tmp_path):
+    train(settings({"forcing": []}), world, tmp_path / "without")
+    assert error(run) < 0.1
+    assert error(tmp_path / "without") > 0.5
+
+
+def test_a_package_holds_the_forcing_channels_and_their_scaling(world, run):
+    forecaster, store = load_package(run), Store(world)
+    assert forecaster.channel_names == ("t2m",) and forecaster.mask is None
+    assert [(v.name, v.role) for v in forecaster.forcing_channels] == [("sst", "forcing")]
+    assert torch.equal(forecaster.forcing_mask, store.mask[1:])
+    assert forecaster.forcing.mean.item() == pytest.approx(store.statistics["mean"][1].item())
+    text = json.loads((run / layout.PACKAGE / layout.PACKAGE_FILE).read_text())
+    assert [v["name"] for v in text[layout.FORCING_CHANNELS]] == ["sst"]
+
+
+def test_the_forcing_of_a_window_is_that_of_its_target_times(world):
+    store = Store(world)
+    windows = Windows(store.select(channels=["t2m"], forcing=["sst"]), "train", 3, 1)
+    batch = windows.batch([4, 30])
+    expected = torch.stack([store.states(int(i), 1, 3)[:, 1:] for i in (5, 31)])
+    torch.testing.assert_close(batch.forcing, expected, rtol=0, atol=0, equal_nan=True)
+    assert batch.fields.shape[1:3] == (5, 1) and batch.forcing.shape[1:3] == (3, 1)
+    assert batch.first_steps(2).forcing.shape[1] == 2
+
+
+def test_a_missing_forcing_is_the_mean_and_the_forecast_finite(world, run):
+    forecaster = load_package(run)
+    state = State(torch.full((2, 1, 8, 16), 280.0), np.array(["2001-01-01"] * 2, "M8[ns]"))
+    sst = torch.full((2, 1, 8, 16), forecaster.forcing.mean.item())
+    lacking = sst.clone()
+    lacking[:, :, 3:6] = torch.nan
+    with torch.no_grad():
+        there, here = (forecaster.step(state, x).fields for x in (sst, lacking))
+    torch.testing.assert_close(here, there)
+    assert here.isfinite().all()
+
+
+def test_a_model_with_forcing_channels_is_not_stepped_without(world, run):
+    forecaster = load_package(run)
+    state = State(torch.full((1, 1, 8, 16), 280.0), np.array(["2001-01-01"], "M8[ns]"))
+    sst = torch.full((1, 1, 8, 16), 15.0)
+    with pytest.raises(ValueError, match=r"shape none; the model takes sst .*\(1, 1, 8, 16\)"):
+        forecaster.step(state)
+    with pytest.raises(ValueError, match="shape none; the model takes sst"):
+        list(rollout(forecaster, state, 2, forcing=[sst]))
+    with pytest.raises(ValueError, match=r"shape \(1, 2, 8, 16\)"):
+        forecaster.step(state, sst.repeat(1, 2, 1, 1))
+    free = Forecaster.from_store(settings().model, Store(world))
+    with pytest.raises(ValueError, match="the model takes none at every step"):
+        free.step(State(sst.repeat(1, 2, 1, 1), state.time), sst)
+
+
+@pytest.mark.parametrize("changes", [{"checkpoint_steps": True}, {"workers": 2}])
+def test_recomputed_steps_and_worker_processes_change_nothing(
+    world, tmp_path, monkeypatch, changes
+):
+    options = {"steps": 4, "rollout_steps": 2, "push_forward": 2, "validate_every": 4}
+    train(settings(**options), world, tmp_path / "a")
+    if "workers" in changes:
+        monkeypatch.setattr(field_reader, "_IN_MEMORY_BYTES", 0)
+    train(settings(**options, **changes), world, tmp_path / "b")
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_steps_pushed_forward_take_the_forcing_of_their_own_times(world):
+    store = Store(world).select(channels=["t2m"], forcing=["sst"])
+    seen: list[torch.Tensor] = []
+
+    class Watching(Forecaster):
+        def step(self, state, forcing=None):
+            seen.append(forcing)
+            return super().step(state, forcing)
+
+    trainer = Trainer(Watching.from_store(settings().model, store), settings().training)
+    batch = Windows(store, "train", 4).batch([7])
+    trainer.rollout_loss(batch, 2)
+    torch.testing.assert_close(torch.cat(seen), batch.forcing[0], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_model_that_forecasts_nothing_is_refused(world, tmp_path):
+    config = settings({"variables": ["sst"], "forcing": ["sst"]})
+    with pytest.raises(ValueError, match="sst is both in data.variables and in data.forcing"):
+        train(config, world, tmp_path / "run")
