@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from configs import layout
+from configs.calendar import GREGORIAN, SECOND
+from configs.timestep import TimeStep
 from data_prep.store.damage import damage_named, refuse_missing_chunks
 
 CHECKSUM = Crc32cCodec()
@@ -85,8 +87,20 @@ def strings(group: zarr.Group, name: str) -> list[str]:
 
 
 def times(group: zarr.Group) -> NDArray[np.datetime64]:
-    """Return the valid times of a store, datetime64[s], shape (n,)."""
-    return np.asarray(array(group, layout.TIME)[...]).astype("datetime64[s]")
+    """Return the valid times of a store, datetime64[ns], shape (n,)."""
+    seconds = np.asarray(array(group, layout.TIME)[...])
+    return time_step(group).calendar.times(seconds.astype(np.int64) * SECOND)
+
+
+def time_step(group: zarr.Group) -> TimeStep:
+    """Return the interval between the times of a store, in their calendar."""
+    calendar = str(array(group, layout.TIME).attrs.get("calendar", GREGORIAN.name))
+    return TimeStep.parse(str(group.attrs[layout.TIME_STEP]), calendar)
+
+
+def consecutive(group: zarr.Group) -> NDArray[np.bool_]:
+    """Return True for each time of a store whose successor is one step later, (n - 1,)."""
+    return time_step(group).consecutive(times(group))
 
 
 def channel_attributes(group: zarr.Group, dim: str, index: int) -> dict[str, Any]:

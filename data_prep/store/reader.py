@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from configs import layout
 from configs.schema import SplitRanges, TimesConfig
+from configs.time_axis import assign_splits
 from configs.timestep import TimeStep
 from configs.variables import Role, Variable
-from data_prep.store.arrays import open_store
+from data_prep.store.arrays import open_store, time_step, times
 from data_prep.store.damage import damage_named
 from data_prep.store.field_reader import FieldReader
-from data_prep.store.selection import choose_channels, choose_names, choose_times, split_by_ranges
+from data_prep.store.selection import choose_channels, choose_names, choose_times
 from data_prep.store.training_statistics import ChannelStatistics, TrainingStatistics
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
@@ -42,9 +44,9 @@ class Store:
         rows: Rows that this rank reads; all rows without a mesh.
         reader: Reader of the fields.
         channels: Variables of the channels, in the order of the fields.
-        time: Valid times, datetime64[ns], shape (n,). All trajectories have the same times. A part
-            of a store may have gaps.
-        time_step: Interval of the times.
+        time: Valid times, datetime64[ns], shape (n,); see `configs.calendar`. All trajectories have
+            the same times.
+        time_step: Interval of the times, in their calendar. There may be gaps between them.
         split: Split of each trajectory, or of each time of a series, str, shape (n,).
         has_trajectories: True for a store of trajectories, False for one time series.
         mask: True where channels have values, (c, own rows, nlon); None if all channels have
@@ -64,17 +66,16 @@ class Store:
             ValueError: if the path is not a store, has another format version, or is damaged.
         """
         self.path = Path(path)
-        open_store(self.path)
+        group = open_store(self.path)
         with (
             damage_named(self.path),
-            xr.open_zarr(self.path, consolidated=False, chunks=None) as store,
+            xr.open_zarr(self.path, consolidated=False, chunks=None, decode_times=False) as store,
         ):
             self.attributes: dict[str, Any] = dict(store.attrs)
             self.grid = Grid.from_coordinates(store.latitude.values, store.longitude.values)
             _check_order(self.path, store, self.grid)
             self.channels = _variables(store, layout.CHANNEL)
-            self.time = store[layout.TIME].values.astype("datetime64[ns]")
-            self.time_step = TimeStep.parse(self.attributes[layout.TIME_STEP])
+            self.time, self.time_step = times(group), time_step(group)
             self.split: NDArray[Any] = np.array([str(s) for s in store[layout.SPLIT].values])
             self.has_trajectories = layout.TRAJECTORY in store[layout.FIELDS].dims
             self.rows = own_rows(self.grid)
@@ -136,7 +137,7 @@ class Store:
         """
         part = copy(self)
         part.__dict__.pop("statistics", None)
-        part.__dict__.pop("follows", None)
+        part.__dict__.pop("n_before", None)
         part.channels, part._of_parent = choose_channels(
             self.channels, channels, forcing, roles or {}, str(self.path)
         )
@@ -150,14 +151,18 @@ class Store:
             chosen = choose_names(static, names, "data.static", str(self.path))
             part.static_variables = tuple(self.static_variables[i] for i in chosen)
             part.static = {name: self.static[name] for name in static}
-        kept = choose_times(self.time, self.time_step, times, time_step, str(self.path))
+        part.time_step = self.time_step
+        if time_step is not None:
+            part.time_step = replace(time_step, calendar=self.time_step.calendar)
+        kept = choose_times(self.time, self.time_step, times, part.time_step, str(self.path))
         part.time, part.reader = self.time[kept], self.reader.part(part._of_parent, kept)
-        part.time_step = time_step or self.time_step
         if not self.has_trajectories:
             part.split = (
                 self.split[kept]
                 if splits is None
-                else split_by_ranges(part.time, splits, str(self.path))
+                else assign_splits(
+                    part.time, splits, part.time_step, f"the chosen times of {self.path}"
+                )
             )
         return part
 
@@ -241,7 +246,8 @@ class Store:
     def windows(self, split: str, n_steps: int, n_history: int = 0) -> NDArray[np.int64]:
         """Return the starts of all windows of consecutive states inside a split.
 
-        A window holds `n_history` states, the start, and `n_steps` states after it.
+        A window holds `n_history` states, the start, and `n_steps` states after it. It never
+        crosses a gap between the times.
 
         Returns:
             Arguments `index` and `step` of `state` for each start, shape (n, 2).
@@ -251,14 +257,12 @@ class Store:
         """
         indices, count = self.split_indices(split), n_history + n_steps + 1
         if self.has_trajectories:
-            steps = np.arange(n_history, len(self.time) - n_steps)
+            steps = np.flatnonzero(self.n_before >= count - 1) - n_steps
             starts = np.stack(np.meshgrid(indices, steps, indexing="ij"), -1).reshape(-1, 2)
         else:
-            inside = np.isin(np.arange(len(self.time)), indices)
-            first = np.flatnonzero(_whole_windows(inside, count)) + n_history
+            linked = self.time_step.consecutive(self.time) & (self.split[1:] == self.split[:-1])
+            first = indices[_n_before(linked)[indices] >= count - 1] - n_steps
             starts = np.stack([first, np.zeros_like(first)], -1)
-        later = starts.sum(1) if not self.has_trajectories else starts[:, 1]
-        starts = starts[_whole_windows(self.follows, count - 1)[later - n_history]]
         if not len(starts):
             raise ValueError(
                 f"split {split!r} of {self.path} has no {count} consecutive states; ask for "
@@ -267,22 +271,20 @@ class Store:
             )
         return starts
 
+    @cached_property
+    def n_before(self) -> NDArray[np.int64]:
+        """Number of times before each time without a gap between them, (n,)."""
+        return _n_before(self.time_step.consecutive(self.time))
+
     def describe(self, index: int, step: int = 0) -> str:
         """Return a name of a state for reports: its valid time, and its trajectory if any."""
-        time = np.datetime_as_string(self.valid_time(index, step), unit="s")
-        return f"trajectory {index}, {time}" if self.has_trajectories else str(time)
+        time = self.time_step.calendar.label(self.valid_time(index, step))
+        return f"trajectory {index}, {time}" if self.has_trajectories else time
 
     @property
     def in_memory(self) -> bool:
         """True if the fields are small enough to be kept in memory."""
         return self.reader.in_memory
-
-    @cached_property
-    def follows(self) -> NDArray[np.bool_]:
-        """True for each time that is followed by the time one step later, shape (n - 1,)."""
-        expected = self.time_step.advance(self.time[:-1])
-        unit = "M8[M]" if self.time_step.is_calendar else "M8[s]"
-        return np.asarray(expected.astype(unit) == self.time[1:].astype(unit))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, without the whole of which this store is a part."""
@@ -302,15 +304,6 @@ _STATISTICS = (
 )
 
 
-def _whole_windows(flags: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    """Return for each place whether all of the `length` flags from there on are set."""
-    if length == 0:
-        return np.ones(len(flags) + 1, dtype=bool)
-    if length > len(flags):
-        return np.zeros(0, dtype=bool)
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(flags, length).all(-1))
-
-
 def _check_order(path: Path, store: xr.Dataset, grid: Grid) -> None:
     """Raise a ValueError if rows or columns are not in the order of the grid."""
     for name, expected in ((layout.LATITUDE, grid.latitude), (layout.LONGITUDE, grid.longitude)):
@@ -321,6 +314,17 @@ def _check_order(path: Path, store: xr.Dataset, grid: Grid) -> None:
                 f"order, from {wanted[0]:g} to {wanted[-1]:g}; put it in that order, or ingest "
                 "the files that it was made from"
             )
+
+
+def _n_before(linked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the number of elements that are linked to each one from before, (n,).
+
+    Args:
+        linked: True for each element that its successor is linked to, (n - 1,).
+    """
+    index = np.arange(len(linked) + 1)
+    first = np.where(np.concatenate([[False], linked]), 0, index)
+    return index - np.maximum.accumulate(first)
 
 
 def _of_rows(values: xr.DataArray, rows: slice) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""Choice of a part of a store: its channels, static fields, times and splits."""
+"""Choice of a part of a store: its channels, static fields and times."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import layout
-from configs.schema import SplitRanges, TimeRange, TimesConfig
+from configs.calendar import Times
+from configs.schema import TimesConfig
+from configs.time_axis import select_times
 from configs.timestep import TimeStep
 from configs.variables import Role, Variable
-
-Times = NDArray[np.datetime64]
 
 
 def choose_channels(
@@ -87,100 +86,30 @@ def choose_names(names: Sequence[str], known: Sequence[str], setting: str, store
 
 
 def choose_times(
-    time: Times, step: TimeStep, wanted: TimesConfig | None, new_step: TimeStep | None, store: str
-) -> NDArray[np.int64]:
+    time: Times, step: TimeStep, wanted: TimesConfig | None, new_step: TimeStep, store: str
+) -> NDArray[np.intp]:
     """Return the places of chosen times.
 
     Args:
         time: Valid times of a store.
         step: Interval of the store.
-        wanted: Period, hours and months; all times if None.
-        new_step: Interval of the chosen times; that of the store if None.
+        wanted: Period, hours and months; all times if None. They may leave gaps.
+        new_step: Interval of the chosen times.
         store: Name of the store for messages.
 
     Raises:
         ValueError: if the new interval is not a multiple of the interval of the store, or no time
             is left.
     """
-    count = 1 if new_step is None else new_step.multiple_of(step)
+    count = new_step.multiple_of(step)
     if count is None:
         raise ValueError(
             f"data.time_step is {new_step}, but {store} has a step of {step}; take a multiple of "
             "it, or make the store again"
         )
-    kept = np.arange(len(time)) if wanted is None else np.flatnonzero(in_period(time, wanted))
-    if not len(kept):
-        assert wanted is not None
-        chosen = ", ".join(f"{k}={v}" for k, v in wanted.model_dump(exclude_defaults=True).items())
-        raise ValueError(
-            f"data.times ({chosen}) leaves no time of {store}, which has {_day(time[0])} to "
-            f"{_day(time[-1])} every {step}; choose other times"
-        )
-    if count == 1 or new_step is None:
-        return kept
-    if new_step.months is not None:
-        months = time[kept].astype("datetime64[M]").astype(np.int64)
-        return kept[(months - months[0]) % new_step.months == 0]
-    assert new_step.seconds is not None
-    seconds = (time[kept] - time[kept[0]]).astype("timedelta64[s]").astype(np.int64)
-    return kept[seconds % new_step.seconds == 0]
-
-
-def in_period(time: Times, wanted: TimesConfig) -> NDArray[np.bool_]:
-    """Return True for the times of a period, at chosen hours of the day and in chosen months.
-
-    Raises:
-        ValueError: if the first or last time of the period is not a date.
-    """
-    inside = np.ones(len(time), dtype=bool)
-    if wanted.first is not None:
-        inside &= time >= _date(wanted.first, "data.times.first")
-    if wanted.last is not None:
-        inside &= time < _date(wanted.last, "data.times.last") + 1
-    if wanted.hours:
-        day = time.astype("datetime64[D]").astype(time.dtype)
-        inside &= np.isin(time - day, np.array(wanted.hours, dtype="timedelta64[h]"))
-    if wanted.months:
-        inside &= np.isin(time.astype("datetime64[M]").astype(np.int64) % 12 + 1, wanted.months)
-    return inside
-
-
-def split_by_ranges(time: Times, ranges: SplitRanges, store: str) -> NDArray[np.str_]:
-    """Return the name of the split of each time, "" for none, (n,).
-
-    Raises:
-        ValueError: if a range has no time or is not of dates, or two of them overlap.
-    """
-    split = np.full(len(time), "", dtype="U10")
-    for name in layout.SPLITS:
-        limits: TimeRange = getattr(ranges, name)
-        first = _date(limits.first, f"data.splits.{name}.first")
-        end = _date(limits.last, f"data.splits.{name}.last") + 1
-        inside = (time >= first) & (time < end)
-        if not inside.any():
-            raise ValueError(
-                f"data.splits.{name} from {limits.first} to {limits.last} holds no chosen time of "
-                f"{store}, which run from {_day(time[0])} to {_day(time[-1])}; change it, or take "
-                "the splits of the store with data.splits=null"
-            )
-        if (taken := split[inside & (split != "")]).size:
-            raise ValueError(
-                f"data.splits.{name} from {limits.first} to {limits.last} overlaps with "
-                f"{taken[0]}; a time belongs to one split only"
-            )
-        split[inside] = name
-    return split
-
-
-def _date(text: str, setting: str) -> np.datetime64:
-    """Return a date in the unit of its text, so that adding 1 gives the end of its period."""
-    try:
-        return np.datetime64(text)
-    except ValueError:
-        raise ValueError(
-            f"{setting} is {text!r}; expected a date such as 1950, 1950-07 or 1950-07-01T06"
-        ) from None
-
-
-def _day(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, "s")).removesuffix("T00:00:00")
+    settings = (
+        TimesConfig(gaps=True) if wanted is None else wanted.model_copy(update={"gaps": True})
+    )
+    if count == 1 and settings == TimesConfig(gaps=True):
+        return np.arange(len(time))
+    return select_times(time, settings, new_step, f"the times of {store}")

@@ -213,6 +213,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
         """
         store = self._store
         train = np.flatnonzero(store.split == "train")
+        consecutive = store.time_step.consecutive(store.time)
         state = 4 * len(store.channels) * store.grid.nlat * store.grid.nlon
         longest = max(1, _READ_BYTES // state)
         if store.has_trajectories:
@@ -221,7 +222,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
             series = [(0, train)]
         for index, places in series:
             follows = np.zeros(len(places), dtype=bool)
-            follows[1:] = (np.diff(places) == 1) & store.follows[places[:-1]]
+            follows[1:] = (np.diff(places) == 1) & consecutive[places[:-1]]
             runs = np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1)
             for run in (r[i : i + longest] for r in runs for i in range(0, len(r), longest)):
                 states = store.states(index, int(places[run[0]]), len(run)).numpy()

@@ -208,10 +208,10 @@ def test_a_role_of_the_configuration_overrides_that_of_the_store(seven):
         ({"time_step": "9h"}, "data.time_step is 9h, but .* has a step of 6h; take a multiple"),
         (
             {"times": {"last": "1999"}},
-            r"data.times \(last=1999\) leaves no time of .*2000-01-01 to",
+            "data.times.last=1999 leaves no time of .* from 2000-01-01 to",
         ),
         ({"times": {"first": "2000-01-08"}}, "leaves no training time of"),
-        ({"times": {"first": "yesterday"}}, "data.times.first is 'yesterday'; expected a date"),
+        ({"times": {"first": "yesterday"}}, "data.times.first: 'yesterday' is not a date"),
     ],
 )
 def test_a_choice_that_a_store_does_not_have_is_refused(seven, tmp_path, data, message):
