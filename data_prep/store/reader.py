@@ -243,6 +243,16 @@ class Store:
         """Return the valid time of `state(index, step)`."""
         return self.time[step if self.has_trajectories else index + step]
 
+    def find(self, time: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Return the place of each valid time on the time axis, -1 if absent, shape (n,).
+
+        Of monthly data, the month counts.
+        """
+        unit = "datetime64[M]" if self.time_step.is_calendar else "datetime64[ns]"
+        known, wanted = self.time.astype(unit), time.astype(unit)
+        place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        return np.where(known[place] == wanted, place, -1)
+
     def windows(self, split: str, n_steps: int, n_history: int = 0) -> NDArray[np.int64]:
         """Return the starts of all windows of consecutive states inside a split.
 

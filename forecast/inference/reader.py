@@ -260,12 +260,16 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
-        facts: tuple[tuple[str, Callable[[Any], object]], ...] = (
-            ("the grid", lambda x: str(x.grid)),
-            ("a time step of", lambda x: x.time_step.label),
+        facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
+            ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
+            (
+                "a time step of",
+                lambda x: x.time_step.label,
+                self.time_step.multiple_of(store.time_step) is not None,
+            ),
         )
-        for what, fact in facts:
-            if fact(self) != fact(store):
+        for what, fact, fits in facts:
+            if not fits:
                 raise ValueError(
                     f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
                     f"against {fact(store)}; give the store that the forecast started from"
