@@ -114,7 +114,7 @@ class TimeStep:
             months = times.astype("datetime64[M]") - origin.astype("datetime64[M]")
             return np.asarray(months.astype(np.int64) / self.count)
         assert self.seconds is not None
-        elapsed = self.calendar.elapsed(times) - self.calendar.elapsed(np.asarray(origin))
+        elapsed = self.calendar.elapsed(times) - self.calendar.elapsed(origin)
         return np.asarray(elapsed / (self.seconds * SECOND))
 
     def consecutive(self, times: Times) -> NDArray[np.bool_]:

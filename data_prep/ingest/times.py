@@ -116,8 +116,7 @@ def decode(raw: NDArray[Any], units: str, calendar: str, step: TimeStep) -> Time
         seconds = (raw.astype("M8[ms]").astype(np.int64) + 500) // 1000
     else:
         seconds = _seconds(raw, units, used, calendar)
-    limits = np.array([used.period(year)[0] for year in (_FIRST, _LAST)])
-    first, last = used.elapsed(limits) // SECOND
+    first, last = (used.elapsed(used.period(year)[0]) // SECOND for year in (_FIRST, _LAST))
     outside = (seconds < first) | (seconds > last)
     if outside.any():
         date = cftime.num2date(seconds[outside].flat[0], f"seconds since {EPOCH}", used.name)

@@ -139,7 +139,7 @@ class ForcingSource:
 
 
 def _check_fits(source: Store, store: Store, names: Sequence[str]) -> None:
-    """Raise a ValueError if a source lacks channels, or has another grid than the initial states."""
+    """Raise a ValueError if a source lacks channels, or is not on the grid of the store."""
     if absent := [name for name in names if name not in source.channel_names]:
         raise ValueError(
             f"the model is given {', '.join(absent)} at every time, which {source.path} does not "

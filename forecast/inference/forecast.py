@@ -284,6 +284,10 @@ def _fitted(
             f"package and store do not fit: the model steps by {forecaster.time_step.label}, "
             f"which is no multiple of the {store.time_step.label} of {store.path}"
         )
+    if forecaster.time_step.calendar != store.time_step.calendar:
+        calendars = forecaster.time_step.calendar, store.time_step.calendar
+        log.info("the model was trained in the calendar %s, the store has %s", *calendars)
+        forecaster.use_calendar(store.time_step.calendar)
     if forecaster.grid == store.grid:
         return forecaster
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)

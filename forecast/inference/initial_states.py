@@ -112,7 +112,9 @@ class InitialStates:
     def _series(self, start: InitialTime) -> Tensor:
         """Read a state and its history, (n_history + 1, c, nlat, nlon)."""
         store, (index, _) = self.store, start
-        time = self._time_step.advance(store.valid_time(*start), np.arange(-self.n_history, 1))
+        time = self._time_step.advance(
+            np.array(store.valid_time(*start)), np.arange(-self.n_history, 1)
+        )
         places = store.find(time).tolist()
         if store.has_trajectories:
             return torch.stack([store.state(index, place) for place in places])

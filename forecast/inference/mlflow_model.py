@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from configs.calendar import SECOND
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
@@ -34,8 +35,9 @@ class MLflowModel:
 
         Args:
             inputs: `state` (b, c, nlat, nlon), physical units, and `time` (b,), their valid times
-                in seconds since 1970. Of a model that sees several states, these in the order of
-                time, (b, history, c, nlat, nlon), and the time of the last one.
+                in seconds since 1970 in the calendar of training. Of a model that sees several
+                states, these in the order of time, (b, history, c, nlat, nlon), and the time of
+                the last one.
             params: `n_steps`, 1 if not given.
 
         Returns:
@@ -45,7 +47,8 @@ class MLflowModel:
             ValueError: if the shapes are not those of the model, or the steps make no sense.
         """
         fields = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
-        time = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
+        seconds = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
+        time = self.forecaster.time_step.calendar.times(seconds.astype(np.int64) * SECOND)
         n_steps = int((params or {}).get("n_steps", 1))
         seen = self.forecaster.n_history + 1
         expected = [seen] * (seen > 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,13 +11,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
+from configs.calendar import GREGORIAN, Calendar, Times
 from configs.variables import Variable
 from data_prep.store.reader import Store
 from sphere_ops.grid import Grid
 from sphere_ops.insolation import SOLAR_CONSTANT, insolation
 from sphere_ops.parallel.fields import own_rows, own_shape
 
-Times = NDArray[np.datetime64]
+
+@dataclass(frozen=True)
+class _Season:
+    """Position of times in the year and in the day.
+
+    Attributes:
+        year: Fraction of the year that has passed, (t,).
+        time_of_day: Time of the day, datetime64 of any date, (t,).
+    """
+
+    year: NDArray[np.float64]
+    time_of_day: Times
+
+    @property
+    def angle(self) -> Tensor:
+        """Fraction of the year as an angle, radians, (t, 1, 1) float64."""
+        return torch.from_numpy(2 * np.pi * self.year)[:, None, None]
+
+    def share_of_sunlight(self, grid: Grid, *, daily_mean: bool) -> Tensor:
+        """Return insolation over the solar constant on the rows of this rank, (t, rows, nlon)."""
+        of_rows = insolation(self.time_of_day, grid, daily_mean, own_rows(grid), self.year)
+        return of_rows / SOLAR_CONSTANT
 
 
 class ForcingChannels(nn.Module):
@@ -85,18 +108,6 @@ class ForcingChannels(nn.Module):
         return scaled.where(~scaled.isnan(), 0.0)
 
 
-def _year_angle(time: Times) -> Tensor:
-    """Fraction of the year as an angle, radians, (t, 1, 1) float64."""
-    year = time.astype("datetime64[Y]")
-    fraction = (time - year) / ((year + 1).astype(time.dtype) - year)
-    return torch.from_numpy(2 * np.pi * np.asarray(fraction, dtype=np.float64))[:, None, None]
-
-
-def _share_of_sunlight(time: Times, grid: Grid, *, daily_mean: bool) -> Tensor:
-    """Return insolation over the solar constant on the rows of this rank, (t, rows, nlon)."""
-    return insolation(time, grid, daily_mean, own_rows(grid)) / SOLAR_CONSTANT
-
-
 def given_inputs(
     channels: ForcingChannels | None, fields: Tensor | None, like: Tensor
 ) -> list[Tensor]:
@@ -121,11 +132,11 @@ def given_inputs(
     )
 
 
-_FORCINGS: dict[str, Callable[[Times, Grid], Tensor]] = {
-    "insolation": lambda time, grid: _share_of_sunlight(time, grid, daily_mean=False),
-    "daily_insolation": lambda time, grid: _share_of_sunlight(time, grid, daily_mean=True),
-    "sin_year": lambda time, grid: torch.sin(_year_angle(time)).expand(-1, *own_shape(grid)),
-    "cos_year": lambda time, grid: torch.cos(_year_angle(time)).expand(-1, *own_shape(grid)),
+_FORCINGS: dict[str, Callable[[_Season, Grid], Tensor]] = {
+    "insolation": lambda season, grid: season.share_of_sunlight(grid, daily_mean=False),
+    "daily_insolation": lambda season, grid: season.share_of_sunlight(grid, daily_mean=True),
+    "sin_year": lambda season, grid: torch.sin(season.angle).expand(-1, *own_shape(grid)),
+    "cos_year": lambda season, grid: torch.cos(season.angle).expand(-1, *own_shape(grid)),
 }
 
 _PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -136,13 +147,16 @@ _PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
+def forcing_fields(
+    names: Sequence[str], time: Times, grid: Grid, calendar: Calendar = GREGORIAN
+) -> Tensor:
     """Forcings at given times, scaled to order one.
 
     Args:
         names: which ones; insolation comes as a share of the solar constant.
         time: datetime64 (b,).
         grid: where.
+        calendar: calendar of the times.
 
     Returns:
         (b, len(names), nlat, nlon) float64; in a mesh own rows.
@@ -158,7 +172,8 @@ def forcing_fields(names: Sequence[str], time: Times, grid: Grid) -> Tensor:
         )
     if not names:
         return torch.empty(len(time), 0, *own_shape(grid), dtype=torch.float64)
-    return torch.stack([_FORCINGS[name](time, grid) for name in names], dim=1)
+    season = _Season(calendar.year_fraction(time), calendar.time_of_day(time).astype("M8[ns]"))
+    return torch.stack([_FORCINGS[name](season, grid) for name in names], dim=1)
 
 
 def is_positional(name: str) -> bool:

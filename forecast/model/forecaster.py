@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from configs.calendar import Calendar
 from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
@@ -42,7 +44,7 @@ class Forecaster(nn.Module):
         config: the model's settings.
         grid: the grid of the states.
         channels: what the channels of a state are.
-        time_step: interval of one step.
+        time_step: interval of one step, in the calendar of the valid times.
         n_history: length of the history of the states that it steps.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
@@ -290,6 +292,11 @@ class Forecaster(nn.Module):
         )
         return other.to(self.static.device).train(self.training)
 
+    def use_calendar(self, calendar: Calendar) -> None:
+        """Take valid times of a calendar, which may be another one than that of training."""
+        self.time_step = replace(self.time_step, calendar=calendar)
+        self.normalizer.time_step = self.time_step
+
     def whole_tensors(self) -> dict[str, Tensor]:
         """Return the tensors of the module as a package holds them, on the first process of a mesh.
 
@@ -322,7 +329,9 @@ class Forecaster(nn.Module):
             given: forcing channels at these times, physical units.
         """
         present = seen[-1]
-        forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
+        forcing = forcing_fields(
+            self.config.forcing, target_time, self.grid, self.time_step.calendar
+        ).to(present)
         # Steps rather than states: they are of order one too, and say what states hardly do.
         # The latest comes first, which the weights of packages rely on.
         steps = [(y - x) / self.normalizer.step_scale for x, y in pairwise(seen)][::-1]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from configs import layout
+from configs.calendar import GREGORIAN
 from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
@@ -59,6 +60,7 @@ def save_package(
         "grid": asdict(forecaster.grid),
         "time_step": forecaster.time_step.label,
         layout.MOVING_MASK: list(forecaster.moving_mask),
+        "calendar": forecaster.time_step.calendar.name,
         layout.ROLLOUT: rollout.model_dump(mode="json"),
         "training": dict(training or {}),
         "provenance": dict(provenance or {}),
@@ -92,7 +94,8 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
         for name in BY_ROWS:
             if name in tensors:
                 tensors[name] = tensors[name][..., own_rows(grid), :]
-        time_step = TimeStep.parse(description["time_step"])
+        calendar = description.get("calendar", GREGORIAN.name)  # absent in older packages
+        time_step = TimeStep.parse(description["time_step"], calendar)
         normalizer = Normalizer(
             tensors["normalizer.mean"],
             tensors["normalizer.std"],
