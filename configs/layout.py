@@ -35,8 +35,10 @@ LONGITUDE: Final = "longitude"
 MONTH: Final = "month"
 DEGREE: Final = "degree"
 
-CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
-"""Coordinates over the channels: `channel_units`, ..."""
+CHANNEL_ATTRIBUTES: Final = (
+    "standard_name", "long_name", "units", "role", "conserved", "positive", "accumulated",
+)  # fmt: skip
+"""Coordinates over the channels: `channel_units`, ... Older stores lack the last two."""
 STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
 """Coordinates over the static fields: `channel_static_units`, ..."""
 

@@ -354,14 +354,18 @@ def _variables(store: xr.Dataset, dim: str) -> tuple[Variable, ...]:
             units=str(units),
             role=str(role),  # type: ignore[arg-type]
             conserved=bool(conserved),
+            positive=bool(positive),
+            accumulated=bool(accumulated),
         )
-        for name, standard_name, long_name, units, role, conserved in zip(
+        for name, standard_name, long_name, units, role, conserved, positive, accumulated in zip(
             store[dim].values,
             column("standard_name", ""),
             column("long_name", ""),
             column("units", "1"),
             column("role", "static" if dim == layout.CHANNEL_STATIC else "prognostic"),
             column("conserved", False),
+            column("positive", False),
+            column("accumulated", False),
             strict=True,
         )
     )
