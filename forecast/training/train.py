@@ -12,6 +12,7 @@ import torch
 from configs import layout
 from configs.schema import Config, FilesData, SplitRanges
 from configs.timestep import TimeStep
+from configs.variables import Role
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
@@ -115,18 +116,19 @@ def _chosen(config: Config, store: Store) -> Store:
             f"data.grid is {grid.kind} {grid.nlat}×{grid.nlon}, but {store.path} is on "
             f"{store.grid}; take the preset that the store was made with, or make the store again"
         )
-    step = TimeStep.parse(data.time_step)
+    step, roles = TimeStep.parse(data.time_step), _given_roles(config)
     if isinstance(data, FilesData):
         part = store.select(
             channels=data.variables,
             forcing=data.forcing,
+            roles=roles,
             static=data.static,
             times=data.times,
             time_step=step,
             splits=data.splits if isinstance(data.splits, SplitRanges) else None,
         )
     else:
-        part = store.select(channels=data.variables, time_step=step)
+        part = store.select(channels=data.variables, roles=roles, time_step=step)
     if "train" in store.split and "train" not in part.split:
         raise ValueError(
             f"data.times leaves no training time of {store.path}; choose other times, or give "
@@ -135,6 +137,18 @@ def _chosen(config: Config, store: Store) -> Store:
     if current().is_first:
         _log_choice(store, part)
     return part
+
+
+def _given_roles(config: Config) -> dict[str, Role]:
+    """Return the roles that the section `variables` gives to channels, by short name."""
+    given = {name for name, entry in config.variables.items() if entry.role is not None}
+    roles: dict[str, Role] = {}
+    for name in config.data.variables:
+        found = config.table.variable(name)
+        base = name if found.level is None else name.removesuffix(str(found.level))
+        if base in given:
+            roles[name] = found.role
+    return roles
 
 
 def _log_choice(store: Store, part: Store) -> None:

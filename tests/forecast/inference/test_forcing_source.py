@@ -137,10 +137,8 @@ def test_scores_of_a_forced_model_are_those_of_its_own_channels(folder, tmp_path
     run_rollout(folder / "run", store, out, n_steps=4)
     scores = evaluate(out, store, tmp_path / "scores.nc")
     assert scores.channel.values.tolist() == ["t2m"]
-    assert (
-        scores.rmse.sel(forecast="model")[0, 1:]
-        < 0.2 * scores.rmse.sel(forecast="persistence")[0, 1:]
-    ).all()
+    rmse = scores.rmse.sel(channel="t2m")[:, 1:]
+    assert (rmse.sel(forecast="model") < 0.2 * rmse.sel(forecast="persistence")).all()
 
 
 def test_a_model_of_12_hours_starts_from_a_store_of_6_hours(folder, tmp_path):
@@ -169,7 +167,5 @@ def test_a_model_of_12_hours_starts_from_a_store_of_6_hours(folder, tmp_path):
 def test_a_step_that_is_no_multiple_of_the_store_s_is_refused(folder, tmp_path):
     forecaster = load_package(folder / "run")
     forecaster.time_step = TimeStep.parse("9h")
-    with pytest.raises(
-        ValueError, match="the model steps by 9h, which is no multiple of the 6h of"
-    ):
+    with pytest.raises(ValueError, match="steps by 9h, which is no multiple of the 6h of"):
         run_rollout(forecaster, folder / "store.zarr", tmp_path / "f.nc", n_steps=2)

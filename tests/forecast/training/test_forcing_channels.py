@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from configs import layout
+from configs.schema import Config
 from data_prep.store import field_reader
 from data_prep.store.reader import Store
+from forecast.inference.mlflow_model import MLflowModel
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
@@ -125,3 +127,31 @@ def test_a_model_that_forecasts_nothing_is_refused(world, tmp_path):
     config = settings({"variables": ["sst"], "forcing": ["sst"]})
     with pytest.raises(ValueError, match="sst is both in data.variables and in data.forcing"):
         train(config, world, tmp_path / "run")
+
+
+def test_a_role_of_the_configuration_makes_a_channel_given(world, tmp_path):
+    config = settings({"variables": ["sst", "t2m"], "forcing": []}, steps=2, validate_every=2)
+    tree = config.model_dump() | {"variables": {"sst": {"role": "forcing"}}}
+    train(Config.model_validate(tree), world, tmp_path / "run")
+    forecaster = load_package(tmp_path / "run")
+    assert forecaster.channel_names == ("t2m",)
+    assert [v.name for v in forecaster.forcing_channels] == ["sst"]
+
+
+def test_mlflow_s_model_takes_the_forcing_of_every_step(world, run):
+    forecaster, store = load_package(run), Store(world)
+    served = MLflowModel(forecaster)
+    states = torch.stack([store.states(i, 0, 3) for i in (5, 60)])  # (b, t, c, h, w)
+    inputs = {
+        "state": states[:, 0, :1].numpy(),
+        "time": store.time[[5, 60]].astype("M8[s]").astype(int),
+        "forcing": states[:, 1:, 1:].numpy(),
+    }
+    with torch.no_grad():
+        found = served.predict(inputs, {"n_steps": 2})
+        initial = State(states[:, 0, :1], store.time[[5, 60]])
+        steps = rollout(forecaster, initial, 2, forcing=states[:, 1:, 1:].unbind(1))
+        expected = torch.stack([state.fields for state in steps], 1).numpy()
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"forcing of shape None; expected \(2, 1, 1, 8, 16\)"):
+        served.predict({name: inputs[name] for name in ("state", "time")})
