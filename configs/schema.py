@@ -317,9 +317,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _known_variables(self) -> Config:
+        table = self.table
         for key, name in variable_names(self):
             try:
-                self.table.variable(name)
+                table.variable(name)
             except ValueError as error:
                 raise ValueError(f"{key}: {error}") from None
         return self

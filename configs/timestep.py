@@ -77,6 +77,13 @@ class TimeStep:
         """Length in calendar months; None for intervals in seconds."""
         return self.count if self.is_calendar else None
 
+    def multiple_of(self, other: TimeStep) -> int | None:
+        """Return the number of steps of `other` in one of this; None if it is no whole number."""
+        own, unit = (
+            (self.months, other.months) if self.is_calendar else (self.seconds, other.seconds)
+        )
+        return own // unit if own and unit and own % unit == 0 else None
+
     def advance(self, times: Times, n: int | Integers = 1) -> Times:
         """Return valid times n steps later, or earlier for negative n.
 

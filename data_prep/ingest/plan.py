@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from configs.calendar import Times
 from configs.schema import FilesData
+from configs.time_axis import assign_splits, select_times
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue import Catalogue, Search
@@ -21,7 +22,6 @@ from data_prep.ingest.fields import SourceField
 from data_prep.ingest.recipes import Recipe, Series, between_levels, recipe_of
 from data_prep.ingest.sources import Sources
 from data_prep.ingest.splits import split_trajectories
-from data_prep.ingest.time_axis import assign_splits, select_times
 from sphere_ops.grid import Grid
 
 _SHARD_BYTES = 64 * 2**20

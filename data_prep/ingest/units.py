@@ -92,7 +92,7 @@ _WORDS = {
 _NAMES = {word: symbol for symbol, words in _WORDS.items() for word in words}
 _TO_KELVIN = {"degC": (1.0, 273.15), "degF": (5 / 9, 459.67 * 5 / 9)}
 """Factor and offset to K of temperatures that count from another zero."""
-_CODES = re.compile(r"\(?code table [\d.]+\)?")
+_CODES = re.compile(r"\(?code table \(?[\d.]+\)?")
 _WATER = re.compile(r"\s*\(?(of )?(liquid )?water( equivalent)?\)?|\s*\bwe\b", re.IGNORECASE)
 
 

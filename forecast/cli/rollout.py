@@ -53,6 +53,14 @@ def rollout(
             "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
         ),
     ] = False,
+    forcing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE|climatology",
+            help="Source of the fields that the model is given at every time; default: the store "
+            "of the initial states.",
+        ),
+    ] = None,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -81,6 +89,7 @@ def rollout(
             transfer=transfer,
             fill=fill,
             winds=winds,
+            forcing=forcing,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from configs.calendar import SECOND
 from forecast.inference.rollout import rollout
@@ -38,6 +39,8 @@ class MLflowModel:
                 in seconds since 1970 in the calendar of training. Of a model that sees several
                 states, these in the order of time, (b, history, c, nlat, nlon), and the time of
                 the last one.
+                Of a model that is given channels at every time also `forcing`, these at the times
+                of the steps, (b, n_steps, f, nlat, nlon), physical units, NaN where missing.
             params: `n_steps`, 1 if not given.
 
         Returns:
@@ -63,8 +66,24 @@ class MLflowModel:
         if not 1 <= n_steps <= _MOST_STEPS:
             raise ValueError(f"n_steps is {n_steps}; expected 1 to {_MOST_STEPS}")
         state = State.from_series(fields if seen > 1 else fields[:, None], time)
-        steps = rollout(self.forecaster, state, n_steps)
+        forcing = self._forcing(inputs.get("forcing"), (len(fields), n_steps))
+        steps = rollout(self.forecaster, state, n_steps, forcing=forcing)
         return torch.stack([following.fields for following in steps], dim=1).numpy()
+
+    def _forcing(self, values: Any, lead: tuple[int, int]) -> tuple[Tensor, ...] | None:
+        """Return the forcing of each step; None for a model that takes none."""
+        names = ", ".join(v.name for v in self.forecaster.forcing_channels)
+        n_channels = len(self.forecaster.forcing_channels)
+        if not n_channels and values is None:
+            return None
+        expected = (*lead, n_channels, *self.forecaster.grid.shape)
+        found = None if values is None else np.shape(values)
+        if not n_channels or found != expected:
+            raise ValueError(
+                f"forcing of shape {found}; expected {expected if n_channels else None}: the model "
+                f"is given {names or 'no channels'} at the time of every step"
+            )
+        return torch.as_tensor(np.asarray(values, dtype=np.float32)).unbind(1)
 
 
 def _load_pyfunc(path: str) -> MLflowModel:

@@ -267,13 +267,18 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
-        facts: tuple[tuple[str, Callable[[Any], object]], ...] = (
-            ("the grid", lambda x: str(x.grid)),
-            ("a time step of", lambda x: x.time_step.label),
-            ("the calendar", lambda x: x.time_step.calendar.name),
+        step = self.time_step.multiple_of(store.time_step)
+        facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
+            ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
+            ("a time step of", lambda x: x.time_step.label, step is not None),
+            (
+                "the calendar",
+                lambda x: x.time_step.calendar.name,
+                self.time_step.calendar == store.time_step.calendar,
+            ),
         )
-        for what, fact in facts:
-            if fact(self) != fact(store):
+        for what, fact, fits in facts:
+            if not fits:
                 raise ValueError(
                     f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
                     f"against {fact(store)}; give the store that the forecast started from"

@@ -203,9 +203,9 @@ def test_a_wrong_entry_is_refused_in_one_line(
     path = tmp_path / "wrong.yaml"
     tree = {"variables": entries, **yaml.safe_load((TABLE.parent / "sst.yaml").read_text())}
     path.write_text(yaml.safe_dump(tree))
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(ValueError, match=f"^configuration {path}: .*{message}") as error:
         load_config(path)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "data." not in str(error.value)
 
 
 @pytest.mark.parametrize(

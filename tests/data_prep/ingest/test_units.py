@@ -30,6 +30,7 @@ from data_prep.ingest.units import amount_rate_conversion, conversion
         ("kg m**-2 s**-1", "kg m-2 s-1"),
         ("Degree true", "degree"),
         ("(Code table 4.201)", "1"),
+        ("code table (4.201)", "1"),
         ("Proportion", "1"),
         ("radians", "radian"),
     ],

@@ -1,4 +1,4 @@
-"""Time axis of a store: choice among the times of the files, and splits."""
+"""Time axis of a store or of a part of one: choice among the times that there are, and splits."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 _APART = "apart; set data.time_step"
 
 
-def select_times(times: Times, config: TimesConfig, step: TimeStep) -> NDArray[np.intp]:
-    """Choose the times of a store from those of the files.
+def select_times(
+    times: Times, config: TimesConfig, step: TimeStep, holder: str = "the files"
+) -> NDArray[np.intp]:
+    """Choose the times of a store from those of the files, or of a part from those of a store.
 
     Chosen are the times from the first to the last, at the hours and in the months of the
     configuration, at every step from midnight of the first day. If no time is at such a step
@@ -26,6 +28,7 @@ def select_times(times: Times, config: TimesConfig, step: TimeStep) -> NDArray[n
         times: All times of the files in ascending order without duplicates, datetime64, (n,).
         config: Period, hours, months, and gaps.
         step: Interval of the store, with the calendar of the times.
+        holder: Name of what has the times, for messages.
 
     Returns:
         Indices of the chosen times, ascending.
@@ -34,12 +37,12 @@ def select_times(times: Times, config: TimesConfig, step: TimeStep) -> NDArray[n
         ValueError: if no time is chosen, hours or months are not in the files, the step does not
             fit the times of the files, or times are missing and gaps are not allowed.
     """
-    chosen = np.arange(len(times))[_in_period(times, config.first, config.last, step)]
+    chosen = np.arange(len(times))[_in_period(times, config, step, holder)]
     months, hours = _month(times), step.calendar.time_of_day(times) / _HOUR
     for name, values, wanted in (("months", months, config.months), ("hours", hours, config.hours)):
         if wanted:
             of_times = values[chosen]
-            _check_in_files(name, of_times, wanted)
+            _check_in_files(name, of_times, wanted, holder)
             chosen = chosen[np.isin(of_times, wanted)]
     candidates = times[chosen]
     on_step = _on_step(candidates, step)
@@ -48,7 +51,10 @@ def select_times(times: Times, config: TimesConfig, step: TimeStep) -> NDArray[n
 
 
 def assign_splits(
-    time: Times, ranges: SplitRanges | SplitFractions | None, step: TimeStep
+    time: Times,
+    ranges: SplitRanges | SplitFractions | None,
+    step: TimeStep,
+    holder: str = "the files",
 ) -> NDArray[np.str_]:
     """Return the name of the split of each time, (n,); "" for none.
 
@@ -56,6 +62,7 @@ def assign_splits(
         time: Times of a store in ascending order, datetime64, (n,).
         ranges: Periods or fractions of the splits; None for no splits.
         step: Interval of the store, with the calendar of the times.
+        holder: Name of what has the times, for messages.
 
     Raises:
         ValueError: if a split is empty or overlaps with another one, or if the training split has
@@ -71,19 +78,17 @@ def assign_splits(
             split[first:end] = name
     else:
         for name in layout.SPLITS:
-            _put_split(split, name, time, ranges, step)
+            _put_split(split, name, time, ranges, step, holder)
     _check_lengths(split, time, ranges, step)
     return split
 
 
-def _in_period(
-    times: Times, first: str | None, last: str | None, step: TimeStep
-) -> NDArray[np.bool_]:
+def _in_period(times: Times, config: TimesConfig, step: TimeStep, holder: str) -> NDArray[np.bool_]:
     """Return True for the times from the first to the last date."""
     if not len(times):
         raise ValueError("the files hold no times; give files of fields with a time coordinate")
     inside = np.ones(len(times), dtype=bool)
-    limits = {"first": first, "last": last}
+    limits = {"first": config.first, "last": config.last}
     for name, text in limits.items():
         if text is not None:
             try:
@@ -94,18 +99,20 @@ def _in_period(
     if not inside.any():
         given = " ".join(f"data.times.{name}={text}" for name, text in limits.items() if text)
         raise ValueError(
-            f"{given} leaves no time of the files, which run from {step.show(times[0])} to "
+            f"{given} leaves no time of {holder}, which run from {step.show(times[0])} to "
             f"{step.show(times[-1])}; change the period, or give the files that hold it"
         )
     return inside
 
 
-def _check_in_files(name: str, of_times: NDArray[np.number], wanted: tuple[int, ...]) -> None:
+def _check_in_files(
+    name: str, of_times: NDArray[np.number], wanted: tuple[int, ...], holder: str
+) -> None:
     """Raise a ValueError for an hour or month at which the files have no time."""
     if absent := sorted(set(wanted) - set(of_times.tolist())):
         known = np.unique(of_times)
         raise ValueError(
-            f"data.times.{name}={_list(wanted)}: the files have no time with {name[:-1]} "
+            f"data.times.{name}={_list(wanted)}: {holder} have no time with {name[:-1]} "
             f"{absent[0]} in this period, but {', '.join(f'{h:g}' for h in known[:24])}; leave it "
             "out, or give the files that hold it"
         )
@@ -206,7 +213,12 @@ def _list(values: tuple[int, ...]) -> str:
 
 
 def _put_split(
-    split: NDArray[np.str_], name: str, time: Times, ranges: SplitRanges, step: TimeStep
+    split: NDArray[np.str_],
+    name: str,
+    time: Times,
+    ranges: SplitRanges,
+    step: TimeStep,
+    holder: str,
 ) -> None:
     """Write the name of a split at the times of its range."""
     limits = getattr(ranges, name)
@@ -221,8 +233,8 @@ def _put_split(
     if not inside.any():
         first, last = (step.calendar.label(t, "D") for t in (time[0], time[-1]))
         raise ValueError(
-            f"data.splits.{name} from {limits.first} to {limits.last} holds no time of the "
-            f"files, which run from {first} to {last}; change it, or leave out the splits with "
+            f"data.splits.{name} from {limits.first} to {limits.last} holds no time of "
+            f"{holder}, which run from {first} to {last}; change it, or leave out the splits with "
             "data.splits=null"
         )
     if (taken := split[inside & (split != "")]).size:

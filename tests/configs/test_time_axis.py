@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from configs.calendar import DAY
 from configs.schema import SplitFractions, SplitRanges, TimesConfig
+from configs.time_axis import assign_splits, select_times
 from configs.timestep import TimeStep
-from data_prep.ingest.time_axis import assign_splits, select_times
 
 NAMES = ("standard", "noleap", "360_day")
 
