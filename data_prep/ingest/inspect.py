@@ -12,11 +12,11 @@ import xarray as xr
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import BUILT_IN, Variable, VariableTable
-from data_prep.ingest.catalogue import Catalogue, Search
-from data_prep.ingest.coordinates import file_grid, horizontal_dim, pressure_levels
+from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim, pressure_levels
+from data_prep.ingest.catalogue.search import Catalogue, Search
+from data_prep.ingest.catalogue.times import find_time, valid_times
 from data_prep.ingest.plan import Plan, make_plan, not_found, wanted_channels
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.times import find_time, valid_times
 
 _READ_BYTES = 64 * 2**20  # larger chunks are not read to count missing values
 

@@ -16,10 +16,10 @@ from configs.schema import FilesData
 from configs.time_axis import assign_splits, select_times
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
-from data_prep.ingest.catalogue import Catalogue, Search
-from data_prep.ingest.derived import WindPair
-from data_prep.ingest.fields import SourceField
+from data_prep.ingest.catalogue.fields import SourceField
+from data_prep.ingest.catalogue.search import Catalogue, Search
 from data_prep.ingest.recipes import Recipe, Series, between_levels, recipe_of
+from data_prep.ingest.regridding.derived import WindPair
 from data_prep.ingest.sources import Sources
 from data_prep.ingest.splits import split_trajectories
 from sphere_ops.grid import Grid

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.variables import Variable
-from data_prep.ingest.derived import with_vorticity_divergence
-from data_prep.ingest.fields import SourceField, read_fields
+from data_prep.ingest.catalogue.fields import SourceField, read_fields
 from data_prep.ingest.plan import Plan
 from data_prep.ingest.recipes import Index, Term
-from data_prep.ingest.regrid import FileGrid, Regridder
+from data_prep.ingest.regridding.derived import with_vorticity_divergence
+from data_prep.ingest.regridding.regrid import FileGrid, Regridder
 from data_prep.ingest.sources import Sources
 from data_prep.store.blocks import Block
 from sphere_ops.grid import Grid

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from configs.calendar import SECOND, Times
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.ingest.fields import SourceField
+from data_prep.ingest.catalogue.fields import SourceField
 
 Index = NDArray[np.intp]
 

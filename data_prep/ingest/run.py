@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from configs.load import dump_config
 from configs.schema import FilesData
 from configs.variables import BUILT_IN, Variable, VariableTable
-from data_prep.ingest.fields import read_fields
+from data_prep.ingest.catalogue.fields import read_fields
 from data_prep.ingest.missing import ValidPoints, first_mask
 from data_prep.ingest.plan import Plan, make_plan
 from data_prep.ingest.reading import BlockReader

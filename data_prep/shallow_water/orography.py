@@ -9,9 +9,9 @@ from torch import Tensor
 
 from configs.schema import FilesData
 from configs.variables import BUILT_IN
-from data_prep.ingest.catalogue import Search
-from data_prep.ingest.fields import AmbiguousField, read_fields
-from data_prep.ingest.regrid import Regridder
+from data_prep.ingest.catalogue.fields import AmbiguousField, read_fields
+from data_prep.ingest.catalogue.search import Search
+from data_prep.ingest.regridding.regrid import Regridder
 from data_prep.ingest.sources import Sources
 from data_prep.shallow_water.physics import analysed
 from data_prep.shallow_water.planet import quadratic_grid

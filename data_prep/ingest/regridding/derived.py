@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.variables import Variable
-from data_prep.ingest.winds import vorticity_divergence
+from data_prep.ingest.regridding.winds import vorticity_divergence
 from sphere_ops.grid import Grid
 
 EARTH_RADIUS = 6.37122e6  # m

@@ -9,8 +9,8 @@ from configs.calendar import SECOND, Calendar, Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
-from data_prep.ingest.fields import AmbiguousField, Amount
-from data_prep.ingest.units import Conversion, amount_rate_conversion, conversion
+from data_prep.ingest.catalogue.fields import AmbiguousField, Amount
+from data_prep.ingest.catalogue.units import Conversion, amount_rate_conversion, conversion
 
 _HOUR = 3600
 

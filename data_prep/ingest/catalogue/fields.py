@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.calendar import Times
-from data_prep.ingest.regrid import FileGrid
+from data_prep.ingest.catalogue.units import Conversion
+from data_prep.ingest.regridding.regrid import FileGrid
 from data_prep.ingest.sources import Sources, read_errors, unreadable
-from data_prep.ingest.units import Conversion
 
 
 @dataclass(frozen=True)

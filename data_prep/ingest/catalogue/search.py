@@ -14,12 +14,12 @@ from configs.calendar import GREGORIAN, Calendar, Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
-from data_prep.ingest.accumulation import amount_of, converted
-from data_prep.ingest.coordinates import file_grid, horizontal_dim, pressure_levels
-from data_prep.ingest.fields import AmbiguousField, SourceField
-from data_prep.ingest.levels import bracket
+from data_prep.ingest.catalogue.accumulation import amount_of, converted
+from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim, pressure_levels
+from data_prep.ingest.catalogue.fields import AmbiguousField, SourceField
+from data_prep.ingest.catalogue.times import common_calendar, find_time, valid_times
+from data_prep.ingest.regridding.levels import bracket
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.times import common_calendar, find_time, valid_times
 
 _GRID_TYPES = {
     "reduced_gg": "reduced Gaussian; make it regular first: cdo setgridtype,regular IN OUT",
