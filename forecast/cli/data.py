@@ -45,7 +45,7 @@ def ingest(
         list[str],
         typer.Argument(
             metavar="FILE... [KEY=VALUE]...",
-            help="netCDF, GRIB or zarr files, and overrides such as data.splits=null.",
+            help="netCDF, GRIB or zarr files, patterns, URLs; overrides such as data.splits=null.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
@@ -54,7 +54,7 @@ def ingest(
     from configs.load import is_override, load_config
 
     overrides = [word for word in words if is_override(word)]
-    files = [Path(word) for word in words if word not in overrides]
+    files = [word for word in words if word not in overrides]
     config = load_config(preset, overrides).data
     if config.source != "files":
         raise ValueError(
