@@ -11,13 +11,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from configs.calendar import GREGORIAN, Calendar, Times
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import VARIABLES, Variable
 from data_prep.ingest.coordinates import file_grid, horizontal_dim, pressure_levels
 from data_prep.ingest.readers import Files, read_errors, unreadable
 from data_prep.ingest.regrid import FileGrid
-from data_prep.ingest.times import Times, find_time, valid_times
+from data_prep.ingest.times import find_time, valid_times
 from data_prep.ingest.units import Conversion, conversion
 
 _HEIGHT = {"t2m": 2.0, "u10": 10.0, "v10": 10.0}
@@ -36,7 +37,8 @@ class FileField:
         path: Path of the file.
         dataset: Index of the data set in the file.
         name: Name of the variable in the file.
-        time: Valid times, datetime64[s], (n,); empty for a file without times.
+        time: Valid times, datetime64[ns], (n,); empty for a file without times.
+        calendar: Calendar of the times.
         time_dim: Dimension of the times, None for a single time.
         at: Index along each further dimension.
         grid: Rows and columns.
@@ -49,6 +51,7 @@ class FileField:
     dataset: int
     name: str
     time: Times
+    calendar: Calendar
     time_dim: str | None
     at: Mapping[str, int]
     grid: FileGrid
@@ -216,7 +219,8 @@ def _describe(
     latitude = horizontal_dim(dataset, array, "latitude")
     longitude = horizontal_dim(dataset, array, "longitude")
     grid = file_grid(dataset[latitude].values, dataset[longitude].values, exact_grid)
-    time, time_dim, times = find_time(dataset, name), None, np.empty(0, dtype="M8[s]")
+    time, time_dim = find_time(dataset, name, config), None
+    times, calendar = np.empty(0, dtype="M8[ns]"), GREGORIAN
     static = channel.role == "static"
     if time is not None and time.ndim > 1:
         raise ValueError(
@@ -226,7 +230,8 @@ def _describe(
     if time is not None:
         time_dim = str(time.dims[0]) if time.ndim else None
         if not static:  # the time of a static field has no meaning
-            times = valid_times(dataset, time, step)
+            times, calendar = valid_times(dataset, time, step, config)
+            times = np.atleast_1d(times)
     elif not static:
         raise ValueError(
             f"it has no valid times (its dimensions are {', '.join(map(str, array.dims))}); give "
@@ -245,7 +250,7 @@ def _describe(
         wrong = f"if the file's units are wrong give data.units.{name}"
         raise AmbiguousField(str(error), wrong) from None
     return FileField(
-        path, number, name, times, time_dim, at, grid, latitude, longitude, convert
+        path, number, name, times, calendar, time_dim, at, grid, latitude, longitude, convert
     )  # fmt: skip
 
 

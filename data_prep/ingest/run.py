@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import layout
 from configs.load import dump_config
-from configs.schema import FilesData, SplitFractions, SplitRanges
-from configs.timestep import TimeStep
+from configs.schema import FilesData
+from configs.time_axis import assign_splits
 from configs.variables import Variable, variable
 from data_prep.ingest.fields import find_fields, names_of
 from data_prep.ingest.readers import Files
-from data_prep.ingest.series import Regridding, Series, common_time, find_series, not_found
-from data_prep.ingest.times import Times
+from data_prep.ingest.series import Regridding, Series, find_series, not_found, on_common_times
 from data_prep.store.outputs import check_output
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
@@ -57,12 +55,12 @@ def ingest(
     channels = [variable(name) for name in config.variables]
     statics = [variable(name) for name in config.static]
     _check_names(config, channels, statics)
-    step = TimeStep.parse(config.time_step)
     wanted = set().union(*(names_of(v, config) for v in (*channels, *statics)))
     with Files(wanted) as files:
         series = [find_series(files, sources, channel, config) for channel in channels]
-        time = common_time(series, step)
-        split = _split(time, config.splits)
+        series, step = on_common_times(series, config)
+        time = series[0].time
+        split = assign_splits(time, config.splits, step)
         grid = _target_grid(series, config)
         to_grid = Regridding(grid)
         first = np.concatenate([one.read(files, slice(0, 1), to_grid) for one in series])
@@ -80,6 +78,7 @@ def ingest(
             sources=[_origin(path) for path in used],
             static={v: _static(files, sources, v, config, to_grid) for v in statics},
             mask=mask,
+            calendar=step.calendar.name,
         )
         with StoreWriter(out, spec) as writer:
             for times in writer.blocks():
@@ -113,62 +112,6 @@ def _check_names(config: FilesData, channels: list[Variable], statics: list[Vari
         )
     if not config.variables or len(set(config.variables)) < len(config.variables):
         raise ValueError(f"data.variables names one twice: {', '.join(config.variables)}")
-
-
-def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[np.str_]:
-    """Return the name of the split of each time, (n,)."""
-    split = np.full(len(time), "", dtype="U10")
-    if ranges is None:
-        return split
-    if isinstance(ranges, SplitFractions):
-        fractions = [getattr(ranges, name) for name in layout.SPLITS]
-        edges = np.rint(np.cumsum([0.0, *fractions]) * len(time)).astype(int)
-        for name, first, end in zip(layout.SPLITS, edges, edges[1:], strict=False):
-            split[first:end] = name
-        _check_lengths(split, ranges)
-        return split
-    for name in layout.SPLITS:
-        limits = getattr(ranges, name)
-        try:
-            start, last = np.datetime64(limits.first), np.datetime64(limits.last)
-            end = last + 1  # one unit later: the end of the year, month, day, ...
-        except ValueError:
-            raise ValueError(
-                f"data.splits.{name} from {limits.first!r} to {limits.last!r}: expected dates such "
-                "as 1950, 1950-07 or 1950-07-01T06"
-            ) from None
-        inside = (time >= start) & (time < end)
-        if not inside.any():
-            raise ValueError(
-                f"data.splits.{name} from {limits.first} to {limits.last} holds no time of the "
-                f"files, which run from {_day(time[0])} to {_day(time[-1])}; change it, or leave "
-                "out the splits with data.splits=null"
-            )
-        if (taken := split[inside & (split != "")]).size:
-            raise ValueError(
-                f"data.splits.{name} from {limits.first} to {limits.last} overlaps with "
-                f"{taken[0]}; a time belongs to one split only"
-            )
-        split[inside] = name
-    _check_lengths(split, ranges)
-    return split
-
-
-def _check_lengths(split: NDArray[np.str_], splits: SplitRanges | SplitFractions) -> None:
-    """Raise a ValueError for empty splits, or training times without two in succession."""
-    way_out = "give more times, or leave out the splits with data.splits=null"
-    for name in layout.SPLITS:
-        if getattr(splits, name) and not (split == name).any():
-            raise ValueError(
-                f"data.splits.{name} is {getattr(splits, name):g} of {len(split)} times, which is "
-                f"none; {way_out}"
-            )
-    train = np.flatnonzero(split == "train")
-    if not (np.diff(train) == 1).any():
-        raise ValueError(
-            f"data.splits.train holds {len(train)} of the {len(split)} times; the statistics of "
-            f"one step take two in succession; {way_out}"
-        )
 
 
 def _target_grid(series: list[Series], config: FilesData) -> Grid:
@@ -214,7 +157,7 @@ def _check_missing(
     t = int(wrong.any(axis=(-2, -1)).argmax())
     name, count = one.channel.name, int(wrong[t].sum())
     path = one.fields[one.field[times][t]].path
-    where = f"{name} at {np.datetime_as_string(one.time[times][t], 's')} in {path}"
+    where = f"{name} at {one.fields[0].calendar.label(one.time[times][t])} in {path}"
     if mask is None or mask.all():
         raise ValueError(
             f"{where} has {count} missing values; if they are missing at all times (land), declare "
@@ -261,7 +204,3 @@ def _origin(path: Path) -> dict[str, Any]:
     modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     size = sum(part.stat().st_size for part in parts)
     return {"name": path.name, "size": size, "modified": modified}
-
-
-def _day(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, "D"))

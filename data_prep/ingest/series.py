@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.calendar import Times
 from configs.schema import FilesData
+from configs.time_axis import select_times
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.coordinates import pressure_levels
 from data_prep.ingest.fields import FileField, base_name, find_fields
 from data_prep.ingest.readers import Files, grib_names
 from data_prep.ingest.regrid import FileGrid, Regridder
-from data_prep.ingest.times import Times
+from data_prep.ingest.times import common_calendar
 from sphere_ops.grid import Grid
 
 _VECTORS = frozenset({"eastward_wind", "northward_wind"})
@@ -57,7 +59,7 @@ class Series:
     Attributes:
         channel: Channel.
         fields: Values of the channel in each file.
-        time: All times in ascending order, datetime64[s], (n,).
+        time: Times in ascending order, datetime64[ns], (n,).
         field: Index into `fields` for each time, (n,).
         index: Index into the times of that field for each time, (n,).
     """
@@ -114,7 +116,7 @@ def find_series(files: Files, sources: list[Path], channel: Variable, config: Fi
     if len(twice):
         where = sorted({str(fields[which[k]].path) for k in (twice[0], twice[0] + 1)})
         raise ValueError(
-            f"{channel.name} occurs twice at {np.datetime_as_string(time[twice[0]], 's')} (in "
+            f"{channel.name} occurs twice at {fields[0].calendar.label(time[twice[0]])} (in "
             f"{' and '.join(where)}), a duplicate on the time axis; give each time once"
         )
     return Series(channel, fields, time, which, index)
@@ -147,20 +149,24 @@ def not_found(files: Files, sources: list[Path], channel: Variable) -> ValueErro
     )
 
 
-def common_time(series: list[Series], step: TimeStep) -> Times:
-    """Return the times of all channels.
+def on_common_times(series: list[Series], config: FilesData) -> tuple[list[Series], TimeStep]:
+    """Return the series at the chosen times, and the time step in the calendar of the files.
 
     Raises:
-        ValueError: if channels have different times, or times are not one step apart.
+        ValueError: if channels have different times or calendars, or the times cannot be chosen.
     """
-    time = series[0].time
+    calendar = common_calendar({str(f.path): f.calendar for one in series for f in one.fields})
+    step, time = TimeStep.parse(config.time_step, calendar.name), series[0].time
     for one in series[1:]:
         alone = np.setxor1d(time, one.time)
         if len(alone):
             has, lacks = (series[0], one) if alone[0] in time else (one, series[0])
             raise ValueError(
-                f"{lacks.channel.name} has no field at {np.datetime_as_string(alone[0], 's')} "
-                f"where {has.channel.name} has one; give files of the same times for all variables"
+                f"{lacks.channel.name} has no field at {calendar.label(alone[0])} where "
+                f"{has.channel.name} has one; give files of the same times for all variables"
             )
-    step.check(time)
-    return time
+    at = select_times(time, config.times, step)
+    chosen = [
+        replace(one, time=time[at], field=one.field[at], index=one.index[at]) for one in series
+    ]
+    return chosen, step

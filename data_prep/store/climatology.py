@@ -13,7 +13,7 @@ from zarr.codecs import ZstdCodec
 
 from configs import layout
 from configs.timestep import TimeStep
-from data_prep.store.arrays import CHECKSUM, array, put
+from data_prep.store.arrays import CHECKSUM, array, consecutive, put, times
 from data_prep.store.statistics import Moments, PointMean, point_weights, train_series
 from sphere_ops.grid import Grid
 
@@ -50,9 +50,7 @@ class Climatology:
         number = _month(time)
         if self.time_step.is_calendar:
             return number, np.zeros(len(number))
-        month = time.astype("datetime64[M]")
-        length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
-        fraction = (time - month) / length - 0.5
+        fraction = self.time_step.calendar.month_fraction(time) - 0.5
         return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
 
 
@@ -92,10 +90,10 @@ def write_climatology(group: zarr.Group, grid: Grid) -> None:
         grid: Grid of the store.
     """
     fields = array(group, layout.FIELDS)
-    seconds = np.asarray(array(group, layout.TIME)[...]).astype("datetime64[s]")
+    time, linked = times(group), consecutive(group)
     train = np.array([index[0] for index in train_series(group)], dtype=int)
-    month = _month(seconds)
-    years = [len(np.unique(seconds[train[month[train] == m]].astype("M8[Y]"))) for m in range(12)]
+    month = _month(time)
+    years = [len(np.unique(time[train[month[train] == m]].astype("M8[Y]"))) for m in range(12)]
     if min(years) < 2:
         return
     state = fields.shape[1:]
@@ -127,7 +125,7 @@ def write_climatology(group: zarr.Group, grid: Grid) -> None:
             mean = np.asarray(climatology[of], dtype=np.float64)
         values = np.asarray(fields[index], dtype=np.float64) - mean  # (c, h, w)
         anomaly.add(values)
-        if index == last_index + 1:
+        if index == last_index + 1 and linked[last_index]:
             step.add(values - last)
         last_index, last = index, values
     over = "over the training split, weighted by area"

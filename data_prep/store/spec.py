@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from configs import layout
+from configs.calendar import GREGORIAN, SECOND, Calendar
 from configs.variables import Variable
-from data_prep.store.arrays import CHECKSUM, put
+from data_prep.store.arrays import CHECKSUM, TIME_UNITS, put
 from sphere_ops.grid import Grid
 
 _SHARD_BYTES = 64 * 2**20
@@ -63,6 +64,7 @@ class StoreSpec:
         moving_mask: Names of the channels that may be missing (NaN) at points inside the mask, at
             times that change.
         radius: Radius of the sphere, m; None if lengths have no meaning.
+        calendar: CF name of the calendar of the times.
     """
 
     grid: Grid
@@ -79,6 +81,7 @@ class StoreSpec:
     mask: NDArray[np.bool_] | None = None
     moving_mask: tuple[str, ...] = ()
     radius: float | None = None
+    calendar: str = GREGORIAN.name
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -171,9 +174,10 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
 
 def _put_axes(group: zarr.Group, spec: StoreSpec) -> None:
     grid = spec.grid
-    time = spec.time.astype("datetime64[s]").astype(np.int64)
+    calendar = Calendar.parse(spec.calendar)
+    time = calendar.elapsed(spec.time) // SECOND
     put(group, layout.TIME, (layout.TIME,), time, standard_name="time", long_name="Valid time",
-        axis="T", units="seconds since 1970-01-01", calendar="proleptic_gregorian")  # fmt: skip
+        axis="T", units=TIME_UNITS, calendar=calendar.name)  # fmt: skip
     for name, values, units, axis in (
         (layout.LATITUDE, grid.latitude, "degrees_north", "Y"),
         (layout.LONGITUDE, grid.longitude, "degrees_east", "X"),

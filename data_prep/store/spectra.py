@@ -10,8 +10,7 @@ import zarr
 from torch import Tensor
 
 from configs import layout
-from configs.timestep import TimeStep
-from data_prep.store.arrays import array, put, times
+from data_prep.store.arrays import array, put, time_step, times
 from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.statistics import train_series
 from sphere_ops.grid import Grid
@@ -34,7 +33,6 @@ def write_largest_power(group: zarr.Group, grid: Grid) -> None:
         grid: Grid of the store.
     """
     fields, time, indices = array(group, layout.FIELDS), times(group), list(train_series(group))
-    step = TimeStep.parse(str(group.attrs[layout.TIME_STEP]))
 
     def write(name: str, std_name: str, of: str, baseline: Callable[[int], Tensor]) -> None:
         std = _float(group, std_name)[:, None, None]
@@ -52,7 +50,7 @@ def write_largest_power(group: zarr.Group, grid: Grid) -> None:
         write(layout.LARGEST_POWER, layout.STD, "departure from the mean", lambda t: mean)
     if layout.CLIMATOLOGY in group:
         by_month = without_gaps(_float(group, layout.CLIMATOLOGY)).nan_to_num()
-        climatology = Climatology(by_month, step)
+        climatology = Climatology(by_month, time_step(group))
         name, std = layout.CLIMATOLOGY_LARGEST_POWER, layout.CLIMATOLOGY_STD
         write(name, std, "anomaly", lambda t: climatology.at(time[t : t + 1])[0])
 

@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from configs import layout
-from data_prep.store.arrays import array, put
+from data_prep.store.arrays import array, consecutive, put
 from sphere_ops.grid import Grid
 
 _SLAB_BYTES = 2**25  # size of the states that one call reads
@@ -139,7 +139,8 @@ def _runs(numbers: NDArray[np.integer], longest: int) -> Iterator[NDArray[np.int
 def write_statistics(group: zarr.Group, grid: Grid) -> None:
     """Write the mean state, and the mean and standard deviations of each channel.
 
-    The standard deviations are those of the fields and of their one-step differences. Statistics
+    The standard deviations are those of the fields and of their one-step differences, of which none
+    crosses a gap. Statistics
     are weighted by area, inside the mask, and over the training split only. A store without a
     training split gets no statistics.
 
@@ -150,13 +151,15 @@ def write_statistics(group: zarr.Group, grid: Grid) -> None:
     weights = point_weights(group, grid)
     state, step = Moments(weights), Moments(weights)
     at_points = PointMean(weights.shape)
+    linked = consecutive(group)
     last_index: tuple[int, ...] = ()
     last: NDArray[np.float64] | None = None
     for index, fields in train_states(group):
         values = fields.astype(np.float64)  # (c, h, w)
         state.add(values)
         at_points.add(values)
-        if last is not None and index == (*last_index[:-1], last_index[-1] + 1):
+        follows = last is not None and index == (*last_index[:-1], last_index[-1] + 1)
+        if last is not None and follows and linked[last_index[-1]]:
             step.add(values - last)
         last_index, last = index, values
     if last is None:

@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 
 from configs import layout
+from configs.calendar import Calendar
 from data_prep.store.climatology import write_climatology
 from data_prep.store.outputs import check_output, locked, remove
 from data_prep.store.spec import StoreSpec, create_empty
@@ -247,8 +248,9 @@ class StoreWriter:
                 wrong[:, c] &= ~np.isnan(values[:, c])
         if wrong.any():
             t, c = np.argwhere(wrong)[0][:2]
+            calendar = Calendar.parse(self.spec.calendar)
             raise ValueError(
-                f"{self.spec.channels[c].name} at {np.datetime_as_string(time[t], 's')} has "
+                f"{self.spec.channels[c].name} at {calendar.label(time[t])} has "
                 f"{int(wrong[t, c].sum())} values that are missing or infinite; a store takes "
                 "missing values only where its channel's mask says so, or at changing points of "
                 "channels with a moving mask"

@@ -47,6 +47,14 @@ def rollout(
             "of the store leaves out."
         ),
     ] = None,
+    forcing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE|climatology",
+            help="Source of the fields that the model is given at every time; default: the store "
+            "of the initial states.",
+        ),
+    ] = None,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -74,6 +82,7 @@ def rollout(
             every=every,
             transfer=transfer,
             fill=fill,
+            forcing=forcing,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -47,6 +47,24 @@ class NearestFill:
         return filled.unflatten(-1, fields.shape[-2:])
 
 
+def fill_gaps(fields: Tensor, grid: Grid) -> Tensor:
+    """Fill the missing points (NaN) of fields from the nearest points, in a mesh across ranks.
+
+    Args:
+        fields: (b, c, nlat, nlon), each with some value; in a mesh own rows.
+        grid: grid of the fields.
+    """
+    there = ~fields.isnan()
+    if not current().sum_rows((~there).sum().double()):
+        return fields
+    everywhere = torch.ones_like(there[0]).cpu()
+    filled = [
+        NearestFill(points, everywhere, grid)(x)
+        for x, points in zip(fields.cpu(), there.cpu(), strict=True)
+    ]
+    return torch.stack(filled).to(fields)
+
+
 def _unit_vectors(grid: Grid) -> NDArray[np.float64]:
     """Points of a grid in space, (nlat, nlon, 3); chords are ordered as great circles are."""
     latitude = np.radians(grid.latitude.numpy())[:, None]

@@ -72,7 +72,7 @@ def evaluate(
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     file, store = ForecastFile(forecast), Store(data)
-    store.in_memory = False  # few states are needed, each of them once
+    store.reader.in_memory = False  # few states are needed, each of them once
     file.check_fits(store)
     scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
     if current().is_first:

@@ -158,8 +158,9 @@ def opened(file: Path) -> xr.Dataset:
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
-def test_a_rollout_of_20_steps_is_that_of_one_process(out, folder, suffix):
-    name = f"forecast.{suffix}"
+@pytest.mark.parametrize("kind", ["forecast", "forced"])
+def test_a_rollout_is_that_of_one_process(out, folder, suffix, kind):
+    name = f"{kind}.{suffix}"
     with opened(out / name) as found, opened(folder / "alone" / name) as expected:
         assert found.sizes == expected.sizes
         for name, field in expected.data_vars.items():
