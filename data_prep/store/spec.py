@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from configs import layout
-from configs.calendar import EPOCH, GREGORIAN, SECOND, Calendar
+from configs.calendar import GREGORIAN, SECOND, Calendar
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.arrays import CHECKSUM, TIME_UNITS, put
