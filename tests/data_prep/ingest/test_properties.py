@@ -272,7 +272,7 @@ def test_accumulations_become_the_amount_of_each_step(
     every = ends[0] - period + step * np.arange(1, count)
     wanted = every[every <= ends[-1]]
     assume(len(wanted) > 1)
-    hours = sorted({int(end) % 24 for end in every})
+    hours = sorted({int(end) % 24 for end in wanted})
     store = stored(
         [data],
         variables=("t2m", "tp"),
