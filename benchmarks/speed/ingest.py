@@ -5,7 +5,7 @@
 Cases, on synthetic files: a year of six-hourly states, 8 variables × 3 levels at 5.625 degrees, as
 zarr in the layout of WeatherBench 2 and as netCDF; and some states of 27 channels at 0.25 degrees
 in the layout of ARCO-ERA5. Ingestion and copy of the same arrays alternate, and minima and medians
-are reported, and the minimum of the processor time, which other programs on the machine change less.
+are reported, and the minimum of the processor time, which other programs disturb less.
 Peak memory is that of a new process, with its imports. The counts are those of another ingestion.
 """
 
