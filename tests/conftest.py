@@ -11,6 +11,7 @@ from pathlib import Path
 # SQLite that is too old for MLflow, and libraries that break a PROJ that is loaded after them.
 import pyproj  # noqa: F401
 import pytest
+from hypothesis import settings
 
 from tests.workflow import Workflow
 
@@ -23,6 +24,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # another instruction set or an earlier version of our operators, and compute wrong numbers.
 _compiled = tempfile.TemporaryDirectory(prefix="torchinductor_")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
+# Fixed seeds, and no time limit for one example: other programs compute too.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")
