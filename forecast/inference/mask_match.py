@@ -18,7 +18,11 @@ _FILLED = {"nearest": "from the nearest points", "smooth": "by a smooth extensio
 
 
 def match_masks(
-    store: Store, names: Sequence[str], needed: Tensor | None, fill: FillMethod | None
+    store: Store,
+    names: Sequence[str],
+    needed: Tensor | None,
+    fill: FillMethod | None,
+    moving: Sequence[str] = (),
 ) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """Find the points that a model needs and a store does not have.
 
@@ -26,9 +30,9 @@ def match_masks(
         store: store with the fields, on the grid of the model.
         names: channels of the model, which the store has.
         needed: points at which the model needs values, bool (c, nlat, nlon), in a mesh own rows;
-            None if it needs them everywhere. Of a channel whose missing points change with time it
-            fills what the store lacks.
+            None if it needs them everywhere.
         fill: method that fills such points.
+        moving: channels with a moving mask, of which the model fills the missing points.
 
     Returns:
         What fills them, and in words how and how many; None and an empty text if there are none.
@@ -40,8 +44,7 @@ def match_masks(
         return None, ""
     there = store.mask[[store.channel_names.index(name) for name in names]]
     needed = torch.ones_like(there) if needed is None else needed.cpu()
-    moving = torch.tensor([name in store.moving_mask for name in names])[:, None, None]
-    needed = needed & (there | ~moving)
+    needed = needed & (there | ~torch.tensor([name in moving for name in names])[:, None, None])
     points = torch.stack([needed & ~there, needed, there, there & ~needed])
     missing, total, available, beyond = (
         current().sum_rows(points.sum((-2, -1)).double()).long().tolist()

@@ -149,7 +149,7 @@ def _open(name: str, source: Path | Store) -> list[xr.Dataset]:
 
 def _opener(kind: str) -> Callable[[Any], list[xr.Dataset]]:
     if kind == "GRIB":
-        from data_prep.ingest.sources.grib import open_grib
+        from data_prep.ingest.sources.grib.datasets import open_grib
 
         return open_grib
     return open_netcdf if kind == "netCDF" else open_zarr

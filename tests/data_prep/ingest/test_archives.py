@@ -287,10 +287,10 @@ def test_trajectories_of_the_well(tmp_path: Path) -> None:
         variables=("geopotential", "eastward_wind", "northward_wind"),
         rename={
             "height": "geopotential",
-            "velocity_phi": "eastward_wind",
-            "velocity_theta": "northward_wind",
+            "velocity_0": "eastward_wind",
+            "velocity_1": "northward_wind",
         },
-        units={"height": "m", "velocity_phi": "m s-1", "velocity_theta": "m s-1"},
+        units={"height": "m", "velocity_0": "m s-1", "velocity_1": "-1 m s-1"},
         time_units="hours since 2020-01-01",
         time_step="1h",
         trajectories="trajectory",

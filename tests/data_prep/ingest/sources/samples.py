@@ -1,8 +1,10 @@
 """Fields with known values, and GRIB messages of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 LATITUDE = np.array([90.0, 45.0, 0.0, -45.0, -90.0])
 LONGITUDE = np.arange(8) * 45.0
@@ -37,3 +39,9 @@ def grib_message(eccodes: Any, keys: dict[str, Any], k: float) -> bytes:
         return eccodes.codes_get_message(handle)
     finally:
         eccodes.codes_release(handle)
+
+
+def count_open(paths: list[Path]) -> int:
+    """Return the number of files that this process has open."""
+    opened = [file.path for file in psutil.Process().open_files()]
+    return sum(str(path) in opened for path in paths)

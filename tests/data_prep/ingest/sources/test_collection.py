@@ -1,7 +1,6 @@
 """Sources: paths and patterns, number of openings, threads, fingerprints."""
 
 import gc
-import os
 import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import xarray as xr
 
 from data_prep.ingest.sources import Sources, collection
 from data_prep.ingest.sources.netcdf import _LOCK
-from tests.data_prep.ingest.sources.samples import field
+from tests.data_prep.ingest.sources.samples import count_open, field
 
 
 @pytest.fixture
@@ -79,18 +78,12 @@ def test_the_least_recently_used_source_is_closed(
         first = sources[files[0]][0]
         for path in files:
             sources[path][0].t2m[0].values  # noqa: B018
-        assert _open_files(files) == 3
+        assert count_open(files) == 3
         np.testing.assert_allclose(first.t2m[1], field(1), atol=1e-6)  # opened again
-        assert _open_files(files) == 4
+        assert count_open(files) == 4
     del first
     gc.collect()
-    assert _open_files(files) == 0
-
-
-def _open_files(files: list[Path]) -> int:
-    links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
-    targets = [os.readlink(link) for link in links if link.is_symlink()]
-    return sum(str(path) in targets for path in files)
+    assert count_open(files) == 0
 
 
 @pytest.mark.parametrize("layout", ["NETCDF3_64BIT", "NETCDF4"])
@@ -165,6 +158,16 @@ def test_new_copernicus_layout_opens_as_it_is(fields: xr.Dataset, tmp_path: Path
         assert dataset.expver.values.tolist() == ["0001", "0001", "0005"]
         assert dataset.number.ndim == 0
         assert dataset.valid_time.attrs["units"] == "hours since 2001-01-01"
+
+
+@pytest.mark.data
+def test_every_real_file_opens_with_its_fields(data_folder: Path) -> None:
+    words = ["climate/*.nc", "messy/*.nc", "messy/*.zarr", "reanalysis/*.nc", "sst", "static/*.nc"]
+    with Sources([data_folder / word for word in words]) as sources:
+        assert len(sources.paths) == 23
+        for path in sources.paths:
+            assert sum(len(dataset.data_vars) for dataset in sources[path]) >= 1
+    assert set(sources.opens.values()) == {1}
 
 
 def test_a_fingerprint_is_that_of_the_content_and_not_of_the_place(

@@ -164,6 +164,38 @@ def test_several_fields_in_one_message_are_all_read(tmp_path: Path) -> None:
         np.testing.assert_allclose(found[name], field(k), atol=1e-6)
 
 
+@pytest.mark.parametrize("edition", [1, 2])
+def test_messages_of_more_than_8_mb_and_bytes_between_messages_are_read(
+    edition: int, tmp_path: Path
+) -> None:
+    """GRIB 1 has 23 bits for the length, and counts 120 bytes at a time beyond."""
+    values = np.arange(1201 * 2400, dtype=float).reshape(1201, 2400)
+    keys = {
+        "Ni": 2400, "Nj": 1201, "iDirectionIncrementInDegrees": 0.15, "values": values,
+        "jDirectionIncrementInDegrees": 0.15, "longitudeOfLastGridPointInDegrees": 359.85,
+    }  # fmt: skip
+    large = grib_message(eccodes, T2M | {"edition": edition} | keys, 0)
+    small = grib_message(eccodes, T2M | {"edition": edition, "endStep": 6}, 1)
+    assert len(large) > 2**23
+    (tmp_path / "in.grib").write_bytes(large + b"\r\r\n between" + small + bytes(100))
+    first, second = (dataset.t2m for dataset in opened(tmp_path / "in.grib"))
+    np.testing.assert_allclose(first, values, rtol=1e-6, atol=1)
+    np.testing.assert_allclose(second, field(1), atol=1e-6)
+
+
+def test_dates_and_steps_of_messages_with_equal_headers_are_their_own(make_grib: MakeGrib) -> None:
+    """The names of such messages are looked up once."""
+    dates = [(19991231, 2345), (20000101, 0), (20000229, 1200), (20120101, 630)]
+    for edition in (1, 2):
+        keys = [T2M | {"dataDate": date, "dataTime": time} for date, time in dates]
+        array = only(make_grib(keys, edition=edition))
+        found = array.time.values.astype("M8[s]").astype("M8[m]").astype(str).tolist()
+        assert found == [
+            "1999-12-31T23:45", "2000-01-01T00:00", "2000-02-29T12:00", "2012-01-01T06:30",
+        ]  # fmt: skip
+        np.testing.assert_allclose(array[2], field(2), atol=1e-6)
+
+
 def test_parts_of_an_array_are_those_of_the_whole(make_grib: MakeGrib) -> None:
     path = make_grib([PRESSURE | {"level": 100 * k, "k": k} for k in range(1, 7)])
     with Sources([path]) as sources:
@@ -183,12 +215,12 @@ def test_parts_of_an_array_are_those_of_the_whole(make_grib: MakeGrib) -> None:
 def test_reading_decodes_nothing_but_the_fields_that_are_asked_for(
     make_grib: MakeGrib, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_prep.ingest.sources import grib
+    from data_prep.ingest.sources.grib import datasets
 
     path = make_grib([PRESSURE | {"level": 100 * k, "k": k} for k in range(1, 7)])
     decoded = []
-    decode = grib.decode
-    monkeypatch.setattr(grib, "decode", lambda *a: decoded.append(1) or decode(*a))
+    decode = datasets.decode
+    monkeypatch.setattr(datasets, "decode", lambda *a: decoded.append(1) or decode(*a))
     with Sources([path]) as sources:
         (dataset,) = sources[path]
         assert not decoded

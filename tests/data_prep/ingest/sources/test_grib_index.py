@@ -1,6 +1,7 @@
 """Index of a GRIB file: kept between commands, never beside the data, and without holes."""
 
 import sqlite3  # noqa: F401
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.ingest.sources import Sources, grib_index
-from data_prep.ingest.sources.grib_cubes import cubes
-from data_prep.ingest.sources.grib_index import GribIndex
+from data_prep.ingest.sources import Sources
+from data_prep.ingest.sources.grib import index as grib_index
+from data_prep.ingest.sources.grib.cubes import cubes
+from data_prep.ingest.sources.grib.index import GribIndex
 from tests.data_prep.ingest.sources.samples import field
 
 pytest.importorskip("eccodes")
@@ -58,6 +60,15 @@ def test_nothing_is_written_beside_the_data(
     read(path)
     assert list(tmp_path.iterdir()) == [path]
     assert len(list((cache_folder / "sphere-forecast/grib").iterdir())) == 1
+
+
+def test_without_eccodes_the_error_names_what_to_install(
+    make_grib: MakeGrib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_grib(MESSAGES)
+    monkeypatch.setitem(sys.modules, "eccodes", None)
+    with pytest.raises(ValueError, match=r"needs the package eccodes; .*sphere-forecast\[grib\]"):
+        read(path)
 
 
 def test_a_damaged_index_is_made_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import re
 
@@ -13,7 +14,6 @@ import tempfile
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,21 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from data_prep.ingest.sources.grib_messages import count_fields, opened, single_field
+from data_prep.ingest.sources.grib.headers import Header, headers
+from data_prep.ingest.sources.grib.messages import opened, single_field
 
-_VERSION = 3
+_VERSION = 4
 _NO_MEMBER = -1
 _COLUMNS = np.dtype(
     [
         ("offset", "i8"),  # of the message in the file, bytes
         ("length", "i8"),  # of the message, bytes
         ("part", "i4"),  # position of the field in its message
+        ("time", "i8"),  # start of the forecast, seconds since 1970-01-01
         ("parameter", "i4"),  # index into the parameters
         ("grid", "i4"),  # index into the grids
         ("data_type", "i4"),  # index into the data types
         ("number", "i4"),  # ensemble member, -1 for none
-        ("time", "i8"),  # start of the forecast, seconds since 1970-01-01
         ("start", "f8"),  # of the interval of the values, hours since the start of the forecast
         ("end", "f8"),  # of that interval, hours; equal to the start for instantaneous values
         ("level", "f8"),  # pressures in hPa
@@ -82,25 +83,11 @@ def grib_index(path: Path) -> GribIndex:
 
 def scan(path: Path) -> GribIndex:
     """Read the index of a GRIB file from its messages."""
-    import eccodes
-
     scanner = _Scanner()
     with path.open("rb") as file:
-        while (handle := eccodes.codes_grib_new_from_file(file)) is not None:
-            try:
-                offset = eccodes.codes_get_message_offset(handle)
-                length = eccodes.codes_get(handle, "totalLength")
-                message = b""
-                if eccodes.codes_get(handle, "edition") == 2:
-                    message = eccodes.codes_get_message(handle)
-                parts = count_fields(message) if message else 1
-                if parts == 1:
-                    scanner.add(handle, offset, length, 0)
-            finally:
-                eccodes.codes_release(handle)
-            for part in range(parts if parts > 1 else 0):
-                with opened(single_field(message, part)) as field:
-                    scanner.add(field, offset, length, part)
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    for header in headers(data):
+        scanner.add(header, data)
     if not scanner.rows:
         raise ValueError("it holds no GRIB message")
     return scanner.index()
@@ -111,39 +98,43 @@ class _Scanner:
 
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []
+        self._known: dict[tuple[bytes, bytes], tuple[Any, ...]] = {}
         self._parameters: dict[tuple[Any, ...], int] = {}
-        self._grids: dict[str, int] = {}
+        self._grids: dict[bytes, int] = {}
         self._data_types: dict[str, int] = {}
         self._parameter_list: list[dict[str, Any]] = []
         self._grid_list: list[dict[str, Any]] = []
 
-    def add(self, handle: int, offset: int, length: int, part: int) -> None:
+    def add(self, header: Header, data: memoryview) -> None:
         """Add a field.
 
         Args:
-            handle: eccodes' handle of the field.
-            offset: Offset of its message in the file.
-            length: Length of its message.
-            part: Position of the field in its message.
+            header: Place and header of the field.
+            data: Content of the file.
         """
+        key = (header.product, header.grid)
+        if key not in self._known:
+            message = bytes(data[header.offset : header.offset + header.length])
+            with opened(single_field(message, header.part)) as handle:
+                self._known[key] = self._description(handle, header.grid)
+        self.rows.append(
+            (header.offset, header.length, header.part, header.time, *self._known[key])
+        )
+
+    def _description(self, handle: int, grid: bytes) -> tuple[Any, ...]:
+        """Return the columns of a field that do not depend on its date."""
         parameter = self._parameter(handle)
         start, end = _steps(str(_get(handle, "stepRange", "0")))
         data_type = str(_get(handle, "dataType", ""))
-        self.rows.append(
-            (
-                offset,
-                length,
-                part,
-                parameter,
-                self._grid(handle),
-                self._data_types.setdefault(data_type, len(self._data_types)),
-                int(_get(handle, "number", _NO_MEMBER)),
-                _start_time(handle),
-                start,
-                end,
-                _level(handle, self._parameter_list[parameter]["typeOfLevel"]),
-                int(_get(handle, "bitsPerValue", 0)),
-            )
+        return (
+            parameter,
+            self._grid(handle, grid),
+            self._data_types.setdefault(data_type, len(self._data_types)),
+            int(_get(handle, "number", _NO_MEMBER)),
+            start,
+            end,
+            _level(handle, self._parameter_list[parameter]["typeOfLevel"]),
+            int(_get(handle, "bitsPerValue", 0)),
         )
 
     def index(self) -> GribIndex:
@@ -164,12 +155,11 @@ class _Scanner:
             self._parameter_list.append(values)
         return self._parameters[identity]
 
-    def _grid(self, handle: int) -> int:
-        digest = str(_get(handle, "md5GridSection", ""))
-        if digest not in self._grids:
-            self._grids[digest] = len(self._grid_list)
+    def _grid(self, handle: int, header: bytes) -> int:
+        if header not in self._grids:
+            self._grids[header] = len(self._grid_list)
             self._grid_list.append(_describe_grid(handle))
-        return self._grids[digest]
+        return self._grids[header]
 
 
 def _numbers(handle: int) -> str:
@@ -220,15 +210,6 @@ def _level(handle: int, kind: str) -> float:
         return float(scaled) * 10.0 ** -int(factor) / 100
     level = float(_get(handle, "level", 0.0, kind=float))
     return level / 100 if kind == "isobaricInPa" else level
-
-
-def _start_time(handle: int) -> int:
-    """Return the start of the forecast of a field, seconds since 1970-01-01."""
-    date, clock = int(_get(handle, "dataDate", 0)), int(_get(handle, "dataTime", 0))
-    year, month, day = date // 10000, date // 100 % 100, date % 100
-    # Monthly means have day 0 in some archives.
-    start = datetime(year, month, day or 1, clock // 100, clock % 100, tzinfo=UTC)
-    return int(start.timestamp())
 
 
 def _get(handle: int, key: str, default: Any, kind: type | None = None) -> Any:

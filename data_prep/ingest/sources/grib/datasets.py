@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from data_prep.ingest.sources.grib_cubes import Cube, cubes
-from data_prep.ingest.sources.grib_index import GribIndex, grib_index
-from data_prep.ingest.sources.grib_messages import MessageFile, decode, single_field
+from data_prep.ingest.sources.grib.cubes import Cube, cubes
+from data_prep.ingest.sources.grib.index import GribIndex, grib_index
+from data_prep.ingest.sources.grib.messages import MessageFile, decode, single_field
 
 _EPOCH = {"units": "seconds since 1970-01-01T00:00:00", "calendar": "proleptic_gregorian"}
 _COORDINATES: dict[str, dict[str, str]] = {

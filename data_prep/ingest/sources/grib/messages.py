@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Buffer = bytes | memoryview
 
 _INDICATOR_BYTES = 16  # length of section 0 of GRIB 2
 _SAME_BITMAP = 254
@@ -73,9 +76,19 @@ class MessageFile:
                 self._file = None
 
 
-def count_fields(message: bytes) -> int:
-    """Return the number of fields in a message; GRIB 2 allows several."""
-    return sum(number == 7 for number, _, _ in _sections(message)) if _is_grib2(message) else 1
+def field_sections(message: Buffer) -> Iterator[dict[int, Buffer]]:
+    """Yield the sections of each field in a GRIB 2 message, which may hold several.
+
+    Args:
+        message: GRIB 2 message.
+    """
+    current: dict[int, Buffer] = {}
+    for number, start, end in _sections(message):
+        section = message[start:end]
+        if number != 6 or section[5] != _SAME_BITMAP:
+            current[number] = section
+        if number == 7:
+            yield dict(current)
 
 
 def single_field(message: bytes, part: int) -> bytes:
@@ -85,22 +98,10 @@ def single_field(message: bytes, part: int) -> bytes:
         message: GRIB message.
         part: Position of the field in the message, from 0.
     """
-    if not _is_grib2(message):
+    if message[7] != 2:
         return message
-    current: dict[int, bytes] = {}
-    bitmap = b""
-    for number, start, end in _sections(message):
-        section = message[start:end]
-        if number == 6:
-            if section[5] == _SAME_BITMAP:
-                section = bitmap
-            bitmap = section
-        current[number] = section
-        if number == 7:
-            if part == 0:
-                break
-            part -= 1
-    body = b"".join(current[number] for number in sorted(current))
+    sections = next(islice(field_sections(message), part, None))
+    body = b"".join(sections[number] for number in sorted(sections))
     length = _INDICATOR_BYTES + len(body) + 4
     return message[:8] + length.to_bytes(8, "big") + body + b"7777"
 
@@ -127,7 +128,7 @@ def decode(message: bytes, grid: dict[str, Any]) -> NDArray[np.float32]:
 
     Args:
         message: Message with one field.
-        grid: Description of its grid, from `grib_index`.
+        grid: Description of its grid, from `index`.
 
     Returns:
         Values of the shape of the grid, NaN where missing.
@@ -152,11 +153,7 @@ def decode(message: bytes, grid: dict[str, Any]) -> NDArray[np.float32]:
     return field
 
 
-def _is_grib2(message: bytes) -> bool:
-    return message[7] == 2
-
-
-def _sections(message: bytes) -> Iterator[tuple[int, int, int]]:
+def _sections(message: Buffer) -> Iterator[tuple[int, int, int]]:
     """Yield number, start and end of each section of a GRIB 2 message after section 0."""
     start = _INDICATOR_BYTES
     while start + 5 <= len(message) and message[start : start + 4] != b"7777":

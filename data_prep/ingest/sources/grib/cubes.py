@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.ingest.sources.grib_index import GribIndex
+from data_prep.ingest.sources.grib.index import GribIndex
 
 Rows = NDArray[np.intp]
 
