@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.climatology import Climatology, without_gaps
+from data_prep.store.climatology import Climatology, month_number, without_gaps
+from data_prep.store.gather.merge import Sums
+from data_prep.store.gather.moments import BlockStatistics, Moments, block_statistics
 from data_prep.store.spectra import largest_power
-from data_prep.store.statistics import Moments, PointMean
-from sphere_ops.parallel.fields import own_shape
+from sphere_ops.parallel.fields import own_rows, own_shape
 from sphere_ops.parallel.mesh import current
 
 if TYPE_CHECKING:
     from data_prep.store.reader import Store
 
+_States = tuple[NDArray[np.int64], NDArray[Any], NDArray[np.bool_]]
 _READ_BYTES = 32 * 2**20
 """Size of the states that are read at once."""
 
@@ -114,38 +116,37 @@ class TrainingStatistics(Mapping[str, Tensor]):
     @cached_property
     def _fields(self) -> dict[str, Tensor]:
         """Mean, standard deviations and mean state of the fields."""
-        at_points = self._point_mean()
+        sums = self._empty_sums()
 
-        def fields() -> Iterator[tuple[NDArray[np.float64], bool]]:
-            for _, values, follows in self._states():
-                at_points.add(values)
-                yield values, follows
+        def fields() -> Iterator[_States]:
+            for places, states, follows in self._states():
+                sums.add_states(states)
+                yield places, states, follows
 
         found = self._moments(fields())
-        return found | {layout.TIME_MEAN: torch.from_numpy(at_points.mean.astype(np.float32))}
+        return found | {layout.TIME_MEAN: torch.from_numpy(sums.mean)}
 
     @cached_property
     def _anomalies(self) -> dict[str, Tensor]:
         """Standard deviations of the anomalies and of their steps."""
         monthly = self._monthly.numpy().astype(np.float64)
-        month = _month(self._store.time)
+        month = month_number(self._store.time)
         return self._moments(
-            (values - monthly[month[place]], follows) for place, values, follows in self._states()
+            (places, states - monthly[month[places]], follows)
+            for places, states, follows in self._states()
         )
 
     @cached_property
     def _monthly(self) -> Tensor:
         """Mean by calendar month, (12, c, own rows, nlon)."""
         store = self._store
-        month = _month(store.time)
+        month = month_number(store.time)
         train = np.flatnonzero(store.split == "train")
         means = []
         for m in range(12):
-            of_month = train[month[train] == m]
-            at_points = self._point_mean()
-            for i in of_month:
-                at_points.add(store.state(int(i)).numpy())
-            means.append(at_points.mean.astype(np.float32))
+            sums = self._empty_sums()
+            sums.add_states(store.state(int(i)).numpy() for i in train[month[train] == m])
+            means.append(sums.mean)
         return torch.from_numpy(np.stack(means))
 
     @cached_property
@@ -173,61 +174,55 @@ class TrainingStatistics(Mapping[str, Tensor]):
 
         return largest_power(read, len(starts), store.grid)
 
-    def _point_mean(self) -> PointMean:
+    def _empty_sums(self) -> Sums:
         store = self._store
-        return PointMean((len(store.channels), *own_shape(store.grid)))
+        return Sums.empty((len(store.channels), *own_shape(store.grid)))
 
-    def _moments(self, fields: Iterator[tuple[NDArray[np.float64], bool]]) -> dict[str, Tensor]:
+    def _moments(self, states: Iterator[_States]) -> dict[str, Tensor]:
         """Return mean and standard deviations of fields and of their steps, (c,) float64.
 
         Args:
-            fields: Own rows of each field, and True if it follows the one before it by one step.
+            states: Some states at a time, as `_states` yields them.
         """
-        store, mesh = self._store, current()
+        grid = self._store.grid
+        area = grid.area_weights[own_rows(grid), 0].numpy()
 
-        def whole(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            rows = torch.from_numpy(values)
-            return mesh.gather_rows(rows, store.grid.nlat, everywhere=True).numpy()
+        def statistics(fields: NDArray[Any], follows: NDArray[np.bool_]) -> BlockStatistics:
+            return block_statistics(fields, np.ones(len(fields), dtype=bool), follows, area)
 
-        shape = (len(store.channels), *store.grid.shape)
-        weights = np.broadcast_to(store.grid.area_weights.numpy(), shape)
-        if store.mask is not None:
-            weights = weights * whole(store.mask.double().numpy())
-        state, step = Moments(weights), Moments(weights)
+        found = BlockStatistics.empty(len(self._store.channels))
         last = np.empty(0)
-        for values, follows in fields:
-            values = whole(values)
-            state.add(values)
-            if follows:
-                step.add(values - last)
-            last = values
-        moments = {layout.MEAN: state.mean, layout.STD: state.std, layout.STD_STEP: step.std}
-        return {name: torch.from_numpy(value) for name, value in moments.items()}
+        for _, fields, follows in states:
+            into = None
+            if follows[0]:
+                into = statistics(np.stack([last, fields[0]]), np.ones(2, dtype=bool)).step
+            found, last = found.merged(statistics(fields, follows), into), fields[-1].copy()
+        state, step = _over_rows(found.state), _over_rows(found.step)
+        values = {layout.MEAN: state.mean_or_nan, layout.STD: state.std, layout.STD_STEP: step.std}
+        return {name: torch.from_numpy(value) for name, value in values.items()}
 
-    def _states(self) -> Iterator[tuple[int, NDArray[np.float64], bool]]:
-        """Iterate over the training states in the order of time.
+    def _states(self) -> Iterator[_States]:
+        """Iterate over the training states in the order of time, some at a time.
 
         Yields:
-            Place of the time, own rows of the fields, and True if they follow the last ones by one
-            step.
+            Places of the times (n,), own rows of the fields (n, c, rows, nlon), and True for those
+            that follow the state before them by one step, (n,).
         """
         store = self._store
         train = np.flatnonzero(store.split == "train")
         consecutive = store.time_step.consecutive(store.time)
         state = 4 * len(store.channels) * store.grid.nlat * store.grid.nlon
         longest = max(1, _READ_BYTES // state)
+        series = [(0, train)]
         if store.has_trajectories:
             series = [(int(i), np.arange(len(store.time))) for i in train]
-        else:
-            series = [(0, train)]
         for index, places in series:
             follows = np.zeros(len(places), dtype=bool)
             follows[1:] = (np.diff(places) == 1) & consecutive[places[:-1]]
             runs = np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1)
             for run in (r[i : i + longest] for r in runs for i in range(0, len(r), longest)):
                 states = store.states(index, int(places[run[0]]), len(run)).numpy()
-                for n, values in zip(run, states, strict=True):
-                    yield int(places[n]), values.astype(np.float64), bool(follows[n])
+                yield places[run], states, follows[run]
 
     @property
     def _months_of_two_years(self) -> bool:
@@ -235,10 +230,14 @@ class TrainingStatistics(Mapping[str, Tensor]):
         if self._store.has_trajectories:
             return False
         time = self._store.time[self._store.split == "train"]
-        month = _month(time)
+        month = month_number(time)
         return all(len(np.unique(time[month == m].astype("M8[Y]"))) >= 2 for m in range(12))
 
 
-def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    """Return the calendar month of each time, 0 to 11."""
-    return times.astype("M8[M]").astype(np.int64) % 12
+def _over_rows(own: Moments) -> Moments:
+    """Merge the moments of the rows of all ranks, by Chan's formula for many parts."""
+    mesh, weight, mean = current(), torch.from_numpy(own.weight), torch.from_numpy(own.mean)
+    total = mesh.sum_rows(weight)
+    centre = mesh.sum_rows(weight * mean) / total.clamp(min=torch.finfo(total.dtype).tiny)
+    square = mesh.sum_rows(torch.from_numpy(own.square) + weight * (mean - centre).square())
+    return Moments(total.numpy(), centre.numpy(), square.numpy())
