@@ -4,7 +4,7 @@ from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.spectral import SpectralConv
-from sphere_ops.grid import Grid
+from sphere_ops.grid import EARTH_RADIUS, Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import (
@@ -19,9 +19,11 @@ from sphere_ops.harmonics.transforms import (
     vorticity_divergence_from_wind,
     wind_from_vorticity_divergence,
 )
+from sphere_ops.harmonics.winds import vorticity_divergence, winds
 from sphere_ops.parallel.fields import area_mean
 
 __all__ = [
+    "EARTH_RADIUS",
     "DifferentialConv",
     "Grid",
     "IntegralConv",
@@ -39,6 +41,8 @@ __all__ = [
     "power_spectrum",
     "resample",
     "smooth_fill",
+    "vorticity_divergence",
     "vorticity_divergence_from_wind",
     "wind_from_vorticity_divergence",
+    "winds",
 ]

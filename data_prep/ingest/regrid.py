@@ -1,24 +1,20 @@
-"""Horizontal grid of a file, and regridding to another grid.
-
-Regridding to a coarser grid is first-order conservative: each value is the mean over its cell.
-Regridding to a finer grid is bilinear, since cell means would be piecewise constant. Neither makes
-new extremes, unlike a spectral transform at coasts and fronts. Missing values are left out; a point
-is missing if less than half of its weight has values.
-"""
+"""Horizontal grid of a file, and regridding to another grid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from data_prep.ingest.regridding.separable import SeparableMap, bilinear, conservative
+from data_prep.ingest.regridding.spectral import SpectralMap
 from sphere_ops.grid import Grid
 
 _Float = NDArray[np.float64]
+Method = Literal["auto", "conservative", "bilinear", "spectral"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +50,8 @@ class FileGrid:
         """
         lat = np.asarray(latitude, dtype=np.float64)
         lon = np.asarray(longitude, dtype=np.float64)
+        if lon.ndim == 1 and len(lon):  # 0 to 180 and on from -180, say
+            lon = np.where(lon < lon[0], lon + 360, lon)
         try:
             grid: Grid | None = Grid.from_coordinates(lat, lon)
             assert grid is not None
@@ -107,106 +105,115 @@ class FileGrid:
 
 
 class Regridder:
-    """Linear map from the grid of a file to another grid."""
+    """Linear map from the grid of a file to another grid.
 
-    def __init__(self, source: FileGrid, target: Grid) -> None:
-        """Build the matrices of rows and columns.
+    Methods:
+        conservative: Mean over the cell of each point, of fields that are constant in the cells of
+            the file. The area mean is kept.
+        bilinear: Linear interpolation in latitude and longitude.
+        spectral: Sum of the spherical harmonics that both grids resolve.
+        auto: conservative to a coarser grid; bilinear to a finer one, since cell means would be
+            piecewise constant there.
+
+    All keep constants. Only spectral regridding makes new extremes, at coasts and fronts. The
+    others leave missing values out; a point is missing if less than half of its weight has values.
+    """
+
+    def __init__(self, source: FileGrid, target: Grid, method: Method = "auto") -> None:
+        """Build the map.
 
         Args:
             source: Grid of the file.
             target: Grid of the result.
-        """
-        self._coarser = target.nlat <= source.nlat and target.nlon <= source.nlon
-        longitude = source.longitude
-        wanted = target.longitude.numpy()
-        if self._coarser:
-            self._rows = _overlaps(-source.row_edges, -_quadrature_edges(target))
-            self._columns = _periodic_overlaps(longitude, wanted)
-        else:
-            beyond = np.concatenate(
-                [[180 - source.latitude[0]], source.latitude, [-180 - source.latitude[-1]]]
-            )
-            self._rows = _between(-beyond, -target.latitude.numpy())
-            self._columns = _periodic_between(longitude, wanted)
-            self._across = _periodic_between(longitude, longitude + 180)
+            method: Method of regridding.
 
-    def __call__(self, fields: NDArray[np.floating], *, vector: bool = False) -> _Float:
-        """Regrid fields in the canonical order.
+        Raises:
+            ValueError: if the method is unknown, or spectral for a file grid of no known kind.
+        """
+        if method not in get_args(Method):
+            raise ValueError(
+                f"unknown method of regridding {method!r}; expected one of "
+                f"{', '.join(get_args(Method))}"
+            )
+        if method == "auto":
+            coarser = target.nlat <= source.nlat and target.nlon <= source.nlon
+            method = "conservative" if coarser else "bilinear"
+        self.target, self.method = target, method
+        self._map: SeparableMap | SpectralMap
+        latitude, longitude = target.latitude.numpy(), target.longitude.numpy()
+        if method == "spectral":
+            self._map = SpectralMap(_known(source), target)
+        elif method == "bilinear":
+            self._map = bilinear(source.latitude, source.longitude, latitude, longitude)
+        else:
+            edges = _quadrature_edges(target)
+            self._map = conservative(source.row_edges, source.longitude, edges, longitude)
+
+    def __call__(
+        self, fields: NDArray[np.floating], *, vector: bool = False
+    ) -> NDArray[np.floating]:
+        """Regrid fields in the canonical order; may be called by several threads at once.
 
         Args:
             fields: Fields (n, nlat, nlon), NaN where missing.
-            vector: True for a component of a vector, which changes its sign across a pole.
+            vector: True for the eastward or northward component of a vector, which changes its
+                sign across a pole.
 
         Returns:
-            Fields (n, nlat, nlon) on the target grid, NaN where missing.
+            Fields (n, nlat, nlon) on the target grid, NaN where missing, float32 if the input is,
+            else float64. The computation is in float64.
+
+        Raises:
+            ValueError: if values are missing and the method is spectral.
         """
-        valid = np.isfinite(fields)
+        dtype = np.float32 if fields.dtype == np.float32 else np.float64
+        if isinstance(self._map, SpectralMap):
+            if missing := fields.size - int(np.isfinite(fields).sum()):
+                raise ValueError(
+                    f"spectral regridding of fields with {missing} missing values; it takes "
+                    "complete fields: choose data.regridding=conservative or bilinear"
+                )
+            return self._map(fields, vector=vector).astype(dtype, copy=False)
+        out = np.empty((len(fields), *self.target.shape), dtype=dtype)
+        masked = _MaskedMap(self._map, -1.0 if vector else 1.0)
+        for i, field in enumerate(fields):  # one by one, in bounded memory
+            out[i] = masked(field)
+        return out
+
+
+class _MaskedMap:
+    """Separable map that leaves out missing values."""
+
+    def __init__(self, weights: SeparableMap, sign: float) -> None:
+        self._weights, self._sign = weights, sign
+        self._valid: NDArray[np.bool_] | None = None  # of the previous field with missing values
+
+    def __call__(self, field: NDArray[np.floating]) -> _Float:
+        valid = np.isfinite(field)
         if valid.all():
-            return self._apply(np.asarray(fields, dtype=np.float64), -1.0 if vector else 1.0)
-        there = self._apply(valid.astype(np.float64), 1.0)
-        values = self._apply(np.where(valid, fields, 0.0), -1.0 if vector else 1.0)
-        enough = there >= 0.5 - 1e-9
-        return np.where(enough, values / np.where(enough, there, 1.0), np.nan)
-
-    def _apply(self, fields: _Float, sign: float) -> _Float:
-        if not self._coarser:
-            ends = sign * _along_columns(self._across, fields[:, [0, -1]])
-            fields = np.concatenate([ends[:, :1], fields, ends[:, 1:]], axis=1)
-        fields = _along_columns(self._columns, fields)
-        return np.stack([self._rows @ field for field in fields])
+            return self._weights(field, self._sign)
+        if self._valid is None or not np.array_equal(valid, self._valid):
+            self._valid, self._share = valid, self._weights(valid)
+        enough = self._share >= 0.5 - 1e-9
+        values = self._weights(np.where(valid, field, 0), self._sign)
+        return np.where(enough, values / np.where(enough, self._share, 1.0), np.nan)
 
 
-def _along_columns(matrix: sparse.csr_array, fields: _Float) -> _Float:
-    """Apply a matrix of columns to the last dimension."""
-    flat = fields.reshape(-1, fields.shape[-1])
-    return (matrix @ flat.T).T.reshape(*fields.shape[:-1], matrix.shape[0])
+def _known(source: FileGrid) -> Grid:
+    """Return the grid of a known kind; raise a ValueError if it is of none."""
+    if source.grid is None:
+        raise ValueError(
+            f"spectral regridding from {source.nlat} rows, from {source.latitude[0]:g} to "
+            f"{source.latitude[-1]:g}, that are neither equally spaced from pole to pole nor at "
+            "Gaussian latitudes; choose data.regridding=conservative or bilinear"
+        )
+    return source.grid
 
 
 def _quadrature_edges(grid: Grid) -> _Float:
     """Return the edges, in sine of latitude, of cells with the areas of the quadrature."""
     rows = grid.area_weights.numpy()[:, 0] * grid.nlon
     return np.concatenate([[1.0], 1 - 2 * np.cumsum(rows)[:-1], [-1.0]])
-
-
-def _overlaps(edges: _Float, wanted: _Float) -> sparse.csr_array:
-    """Return the fraction of each wanted cell that each source cell covers; edges ascend."""
-    low = np.maximum(wanted[:-1, None], edges[None, :-1])
-    high = np.minimum(wanted[1:, None], edges[None, 1:])
-    return sparse.csr_array(np.clip(high - low, 0, None) / np.diff(wanted)[:, None])
-
-
-def _periodic_overlaps(longitude: _Float, wanted: _Float) -> sparse.csr_array:
-    """Return `_overlaps` of cells centred on equally spaced longitudes."""
-    source, target = 360 / len(longitude), 360 / len(wanted)
-    distance = wanted[:, None] - longitude[None, :]
-    distance = np.abs((distance + 180) % 360 - 180)
-    overlap = np.minimum((source + target) / 2 - distance, min(source, target))
-    return sparse.csr_array(np.clip(overlap, 0, None) / target)
-
-
-def _between(nodes: _Float, wanted: _Float) -> sparse.csr_array:
-    """Return the matrix of linear interpolation between ascending nodes."""
-    right = np.clip(np.searchsorted(nodes, wanted), 1, len(nodes) - 1)
-    width = nodes[right] - nodes[right - 1]
-    # A row at the pole is its own neighbour across the pole, at width 0.
-    weight = np.where(width > 0, (wanted - nodes[right - 1]) / np.where(width > 0, width, 1), 1.0)
-    matrix = np.zeros((len(wanted), len(nodes)))
-    matrix[np.arange(len(wanted)), right - 1] = 1 - weight
-    matrix[np.arange(len(wanted)), right] = weight
-    return sparse.csr_array(matrix)
-
-
-def _periodic_between(longitude: _Float, wanted: _Float) -> sparse.csr_array:
-    """Return the matrix of linear interpolation between equally spaced longitudes."""
-    n = len(longitude)
-    position = (wanted - longitude[0]) * n / 360
-    left = np.floor(position + 1e-9)
-    weight = np.clip(position - left, 0, 1)
-    matrix = np.zeros((len(wanted), n))
-    rows, left = np.arange(len(wanted)), left.astype(np.intp)
-    matrix[rows, left % n] = 1 - weight
-    matrix[rows, (left + 1) % n] += weight
-    return sparse.csr_array(matrix)
 
 
 def _pole_to_pole(latitude: _Float) -> _Float:

@@ -41,10 +41,10 @@ def rollout(
         ),
     ] = "fields",
     fill: Annotated[
-        Literal["nearest"] | None,
+        Literal["nearest", "smooth"] | None,
         typer.Option(
             help="Method to fill points of the initial states that the model needs and the mask "
-            "of the store leaves out."
+            "of the store leaves out: the nearest points, or a smooth extension."
         ),
     ] = None,
     forcing: Annotated[
@@ -55,6 +55,12 @@ def rollout(
             "of the initial states.",
         ),
     ] = None,
+    winds: Annotated[
+        bool,
+        typer.Option(
+            "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
+        ),
+    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -83,6 +89,7 @@ def rollout(
             transfer=transfer,
             fill=fill,
             forcing=forcing,
+            winds=winds,
             progress=update,
         )
     say(f"forecast: {out}")

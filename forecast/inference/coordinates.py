@@ -41,6 +41,7 @@ class ForecastAxes:
         init_time: start of each forecast, datetime64 (n,).
         steps: model steps that are kept, 0 (the initial state) included, increasing (k,).
         trajectory: number in the store of each forecast's trajectory (n,); None for a time series.
+        derived: variables computed from the channels, which follow these in the file.
     """
 
     grid: Grid
@@ -49,6 +50,12 @@ class ForecastAxes:
     init_time: NDArray[np.datetime64]
     steps: NDArray[np.int64]
     trajectory: NDArray[np.int64] | None = None
+    derived: Sequence[Variable] = ()
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """All variables of the file: the channels, then those computed from them."""
+        return (*self.channels, *self.derived)
 
     @property
     def forecast_dim(self) -> str:
@@ -137,14 +144,14 @@ def define(
         named = {"standard_name": name, "long_name": name.capitalize()}
         file.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
     dims = (dim, LEAD_TIME, LATITUDE, LONGITUDE)
-    for channel in axes.channels:
-        named = {"standard_name": channel.standard_name} if channel.standard_name else {}
+    for variable in axes.variables:
+        named = {"standard_name": variable.standard_name} if variable.standard_name else {}
         meaning = {
-            "long_name": channel.long_name,
-            "units": channel.units,
+            "long_name": variable.long_name,
+            "units": variable.units,
             "coordinates": " ".join(auxiliary),
         }
-        file.field(channel.name, dims, (held, rows), named | meaning)
+        file.field(variable.name, dims, (held, rows), named | meaning)
 
 
 def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, int]) -> None:

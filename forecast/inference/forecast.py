@@ -23,14 +23,16 @@ from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.failures import EarlyStop, first_failures
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
-from forecast.inference.mask_match import Fill
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
+from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES
+from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
+from sphere_ops.grid import EARTH_RADIUS
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,9 @@ def run_rollout(
     every: int = 1,
     batch_size: int | None = None,
     transfer: Transfer = "fields",
-    fill: Fill | None = None,
+    fill: FillMethod | None = None,
     forcing: str | Path | None = None,
+    winds: bool = False,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[EarlyStop, ...]:
@@ -75,11 +78,12 @@ def run_rollout(
             training grid and back (see `ResamplingForecaster`), or the operators discretised there.
             A model with a mask whose grid is that of the store, rotated about the axis, takes its
             operators along, since its fields cannot be shifted across the mask.
-        fill: "nearest" fills points of the initial states that the model needs and the store does
-            not have from the nearest points that have values.
+        fill: method to fill points of the initial states that the model needs and the store does
+            not have: "nearest" (from the nearest points that have values) or "smooth".
         forcing: store of the channels that the model is given at every time, if it is not `data`;
             or "climatology", for that of `data`. Of a split, only the initial times are taken from
             which the forcing covers all steps.
+        winds: write also the winds of each pair of channels of vorticity and divergence.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -88,7 +92,8 @@ def run_rollout(
 
     Raises:
         ValueError: if package and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given.
+            no values at points where the model needs them and `fill` is not given, or no winds
+            follow from the channels.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is.
     """
@@ -109,6 +114,10 @@ def run_rollout(
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
+    radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
+    derived = (
+        ForecastWinds(forecaster.channels, store.grid, radius, states.valid) if winds else None
+    )
     batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
         grid=store.grid,
@@ -117,6 +126,7 @@ def run_rollout(
         init_time=states.time,
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
+        derived=() if derived is None else derived.variables,
     )
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
@@ -131,7 +141,7 @@ def run_rollout(
     if any(comments):
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
     ended: list[EarlyStop] = []
-    with SharedWriter(out, axes, attributes, batch_size) as writer:
+    with SharedWriter(out, axes, attributes, batch_size, derived) as writer:
         for first in range(0, len(states), batch_size * parts):
             batch = range(first, min(first + batch_size * parts, len(states)))
             done, total = first * n_steps, len(states) * n_steps

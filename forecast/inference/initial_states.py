@@ -12,7 +12,8 @@ from torch import Tensor
 
 from data_prep.store.reader import Store
 from forecast.inference.initial_times import InitialTime, find_initial_times
-from forecast.inference.mask_match import Fill, match_masks
+from forecast.inference.mask_match import FILLED, match_masks
+from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
@@ -41,7 +42,7 @@ class InitialStates:
         split: str = "test",
         init_times: Sequence[str] | None = None,
         *,
-        fill: Fill | None = None,
+        fill: FillMethod | None = None,
     ) -> None:
         """Find the states, and compare the masks of model and store.
 
@@ -50,7 +51,7 @@ class InitialStates:
             forecaster: model, whose channels the store has.
             split: split that is forecast from; see `find_initial_times`.
             init_times: valid times to forecast from instead.
-            fill: "nearest" fills points that the model needs and the store does not have.
+            fill: method to fill points that the model needs and the store does not have.
 
         Raises:
             ValueError: if a time is not in the store or has no history there, or if points that
@@ -70,10 +71,10 @@ class InitialStates:
         self._moving = torch.tensor([name in self.moving_mask for name in names])[:, None, None]
         self._fill, filled = match_masks(store, names, self.valid, fill, self.moving_mask)
         self.comment = ""
-        if filled:
+        if fill and filled:
             self.comment = (
-                "Initial states have values from the nearest points where the store "
-                f"{store.path.name} has none: {filled}"
+                f"Initial states are filled {FILLED[fill]} where the store {store.path.name} has "
+                f"no values: {filled}"
             )
 
     def only(self, chosen: NDArray[np.bool_]) -> InitialStates:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.model.fill import NearestFill
+from forecast.model.fill import FillMethod, make_fill
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
-Fill = Literal["nearest"]
+FILLED: dict[FillMethod, str] = {
+    "nearest": "from the nearest points",
+    "smooth": "by a smooth extension",
+}
+"""Methods in words."""
 
 
 def match_masks(
     store: Store,
     names: Sequence[str],
     needed: Tensor | None,
-    fill: Fill | None,
+    fill: FillMethod | None,
     moving: Sequence[str] = (),
-) -> tuple[NearestFill | None, str]:
+) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """Find the points that a model needs and a store does not have.
 
     Args:
@@ -32,7 +35,7 @@ def match_masks(
         names: channels of the model, which the store has.
         needed: points at which the model needs values, bool (c, nlat, nlon), in a mesh own rows;
             None if it needs them everywhere.
-        fill: "nearest" fills such points.
+        fill: method to fill such points; None if they are not to be filled.
         moving: channels with a moving mask, of which the model fills the missing points.
 
     Returns:
@@ -59,8 +62,8 @@ def match_masks(
     if fill is None:
         raise ValueError(
             f"the mask of {store.path} is not that of the model, which needs values that the "
-            f"store does not have: {found}; fill them from the nearest points with --fill "
-            "nearest, or start from a store with the mask of training"
+            f"store does not have: {found}; fill them with --fill nearest or --fill smooth, or "
+            "start from a store with the mask of training"
         )
     for name, count in zip(names, available, strict=True):
         if count == 0:
@@ -68,8 +71,8 @@ def match_masks(
                 f"{store.path} has no values of {name} at all to fill from; start from another "
                 "store"
             )
-    log.info("filled from the nearest points, as the store has no values there: %s", found)
-    return NearestFill(there, needed, store.grid), found
+    log.info("filled %s, as the store has no values there: %s", FILLED[fill], found)
+    return make_fill(fill, there, needed, store.grid), found
 
 
 def _counts(names: Sequence[str], counts: list[int], total: list[int] | None = None) -> str:

@@ -28,6 +28,7 @@ class ForecastFile:
         dataset: the file as xarray opens it.
         grid: grid of the fields.
         channel_names: short names of the forecast variables.
+        derived_names: short names of the variables that were computed from these, such as winds.
         time_step: interval of one model step, in the calendar of the times.
         forecast_dim: `init_time`, or `trajectory`.
         init_time: start of each forecast, datetime64[ns] (n,).
@@ -68,6 +69,9 @@ class ForecastFile:
         absent = [name for name in self.channel_names if name not in data.variables]
         if absent:
             raise ValueError(f"there is no {', '.join(absent)}")
+        dims = data[self.channel_names[0]].dims
+        others = (name for name in map(str, data.data_vars) if name not in self.channel_names)
+        self.derived_names = tuple(name for name in others if data[name].dims == dims)
         calendar = data[INIT_TIME].encoding.get("calendar", GREGORIAN.name)
         self.time_step = TimeStep.parse(data.attrs[TIME_STEP], calendar)
         self.init_time = self.time_step.calendar.from_dates(data[INIT_TIME].values)
@@ -186,11 +190,12 @@ class ForecastFile:
         Raises:
             ValueError: if not; those that are there are named.
         """
-        if name in self.channel_names:
+        known = (*self.channel_names, *self.derived_names)
+        if name in known:
             return name
-        near = get_close_matches(name, self.channel_names, n=1)
+        near = get_close_matches(name, known, n=1)
         raise ValueError(
-            f"{self.path} has no variable {name!r}; it has {', '.join(self.channel_names)}"
+            f"{self.path} has no variable {name!r}; it has {', '.join(known)}"
             + (f" (nearest: {near[0]})" if near else "")
         )
 
