@@ -34,6 +34,8 @@ LATITUDE: Final = "latitude"
 LONGITUDE: Final = "longitude"
 MONTH: Final = "month"
 DEGREE: Final = "degree"
+DAY_OF_YEAR: Final = "dayofyear"
+HOUR: Final = "hour"
 
 CHANNEL_ATTRIBUTES: Final = (
     "standard_name", "long_name", "units", "role", "conserved", "positive", "accumulated",
@@ -47,7 +49,13 @@ STD: Final = "std"
 STD_STEP: Final = "std_step"
 TIME_MEAN: Final = "time_mean"
 """float32 (channel, latitude, longitude): mean over the training split; not in older stores."""
+MINIMUM: Final = "minimum"
+MAXIMUM: Final = "maximum"
+"""float64 (channel,): extremes over the training split; not in older stores."""
 CLIMATOLOGY: Final = "climatology"
+DAILY_CLIMATOLOGY: Final = "daily_climatology"
+"""float32 (dayofyear, hour, channel, latitude, longitude): mean over the training split by day of
+the year and hour of the day, in a window of days; absent unless it is asked for."""
 CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
 LARGEST_POWER: Final = "largest_power"
@@ -64,6 +72,11 @@ TIME_STEP: Final = "time_step"
 RADIUS: Final = "radius"
 CONFIGURATION: Final = "configuration"
 PROVENANCE: Final = "provenance"
+PLAN: Final = "plan"
+"""JSON text of the plan by which the store was made from its sources; absent in older stores."""
+BLOCKS: Final = "blocks"
+"""Group of a store of one time series, with the statistics of each block of times and the digests
+of the files of the fields. Not in older stores."""
 
 # --- the package: a folder ------------------------------------------------------------------------
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +12,7 @@ from configs.timestep import TimeStep
 
 _HOUR = DAY // 24
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+_APART = "apart; set data.time_step"
 
 
 def select_times(
@@ -134,7 +133,7 @@ def _on_step(times: Times, step: TimeStep) -> NDArray[np.bool_]:
 def _check_step(
     times: Times, on_step: NDArray[np.bool_], config: TimesConfig, step: TimeStep
 ) -> None:
-    """Raise a ValueError if no time of a period is on a step, or if the chosen times have gaps.
+    """Raise a ValueError if times are left out that others do not represent, or for a gap.
 
     Args:
         times: Times that may be chosen.
@@ -147,8 +146,13 @@ def _check_step(
     own = position[on_step]
     edge = np.diff(np.concatenate([[True], on_step, [True]]).astype(int))
     first, last = np.flatnonzero(edge == -1), np.flatnonzero(edge == 1) - 1  # of runs left out
-    if (long := position[last] - position[first] >= 2).any():
-        i, k = first[long][0], last[long][0]
+    interval = np.concatenate([[np.inf], np.diff(position), [np.inf]])
+    alone = np.minimum(interval[1:], interval[:-1]) > 1 - 1e-9
+    wrong = (position[last] - position[first] >= 2) | alone[first] | alone[last]
+    if wrong.any():
+        i, k = first[wrong][0], last[wrong][0]
+        if spacing := _spacing(times, step):
+            raise ValueError(f"the times of the files are {spacing} {_APART}={spacing}")
         raise ValueError(
             f"the times from {step.show(times[i])} to {step.show(times[k])} are no whole numbers "
             f"of time steps of {step} from {step.show(chosen[0])}; choose times that belong "
@@ -162,32 +166,33 @@ def _check_step(
         return
     i = gaps[0]
     n_missing = round(float(own[i + 1] - own[i])) - 1
+    if spacing := _spacing(chosen, step):
+        way_out = f"the times of the files are {spacing} {_APART}={spacing}"
+    else:
+        way_out = (
+            f"{n_missing} missing time{'s' * (n_missing > 1)} in the first of {len(gaps)} "
+            f"gap{'s' * (len(gaps) > 1)}; give the files that hold them, set data.time_step to the "
+            "files' own step, or allow missing times with data.times.gaps=true"
+        )
     raise ValueError(
         f"the time axis has a gap: {step.show(chosen[i])} is followed by "
         f"{step.show(chosen[i + 1])}, expected {step.show(step.advance(chosen[i : i + 1])[0])} for "
-        f"a time step of {step}; {_way_out(chosen, step, n_missing, len(gaps))}"
+        f"a time step of {step}; {way_out}"
     )
 
 
-def _way_out(chosen: Times, step: TimeStep, n_missing: int, n_gaps: int) -> str:
-    """Return the ways out of a gap of `n_missing` times, the first of `n_gaps`."""
-    intervals = np.diff(step.calendar.elapsed(chosen)) / SECOND
-    own = ""
-    if len(intervals) > 1 and not step.is_calendar and np.ptp(intervals) < 1:
+def _spacing(times: Times, step: TimeStep) -> str:
+    """Return the interval of times that are evenly spaced, as a label; "" for others."""
+    intervals = np.diff(step.calendar.elapsed(times)) / SECOND
+    if len(intervals) < 2:
+        return ""
+    if step.is_calendar:
+        months = np.unique(np.diff(step.steps_since(times[0], times)) * step.count)
+        return f"{months[0]:.0f}mo" if len(months) == 1 else ""
+    if np.ptp(intervals) < 1:
         length, unit = next((n, u) for u, n in _UNITS.items() if intervals[0] % n == 0)
-        own = f"{intervals[0] / length:.0f}{unit}"
-    elif step.is_calendar and len(set(np.diff(step.steps_since(chosen[0], chosen)))) == 1 < n_gaps:
-        own = replace(step, count=step.count * (n_missing + 1)).label
-    elif len(intervals) > 1 and 28 <= intervals.min() / 86400 <= intervals.max() / 86400 <= 31:
-        own = "1mo"
-    if own:
-        return f"the times of the files are {own} apart; set data.time_step={own}"
-    missing = "1 time is" if n_missing == 1 else f"{n_missing} times are"
-    others = f", the first of {n_gaps} gaps" if n_gaps > 1 else ""
-    return (
-        f"{missing} missing{others}; give the files that hold them, set data.time_step to the "
-        "files' own step, or allow missing times with data.times.gaps=true"
-    )
+        return f"{intervals[0] / length:.0f}{unit}"
+    return "1mo" if 27 <= intervals.min() / 86400 <= intervals.max() / 86400 <= 32 else ""
 
 
 def _between_months(ends: Times, months: tuple[int, ...], step: TimeStep) -> bool:

@@ -48,6 +48,11 @@ class Variable:
     rate_of: str = ""
     height: float | None = None
 
+    @property
+    def base(self) -> str:
+        """Short name without the level."""
+        return self.name if self.level is None else self.name.removesuffix(str(self.level))
+
 
 class VariableTable:
     """Variables by short name, and the names of each in files. A table does not change.
@@ -125,7 +130,7 @@ class VariableTable:
         Some may be those of another variable, with levels if the channel has none or the other way
         round; see `find`.
         """
-        base = self._base(channel)
+        base = channel.base
         names = set(self._file_names(base)) if base in self.variables else {channel.name.lower()}
         if channel.level is not None:
             with_level = {f"{n}{gap}{channel.level}" for n in names for gap in ("", "_")}
@@ -217,11 +222,6 @@ class VariableTable:
         """Return the name of the channel of a variable without levels in a file."""
         found = self.find(file_name, has_levels=False)
         return None if found is None else found.name
-
-    def _base(self, channel: Variable) -> str:
-        """Return the short name of a channel without its level."""
-        level = "" if channel.level is None else str(channel.level)
-        return channel.name.removesuffix(level)
 
     def _file_names(self, name: str) -> Iterator[str]:
         """Yield each name in files of a short name once, in lower case."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.climatology import Climatology, without_gaps
+from data_prep.store.climatology import Climatology, month_number, without_gaps
+from data_prep.store.gather.merge import Sums
+from data_prep.store.gather.moments import Moments, block_statistics
 from data_prep.store.spectra import largest_power
-from data_prep.store.statistics import Moments, PointMean
 from sphere_ops.parallel.fields import own_shape
 from sphere_ops.parallel.mesh import current
 
@@ -114,39 +115,33 @@ class TrainingStatistics(Mapping[str, Tensor]):
     @cached_property
     def _fields(self) -> dict[str, Tensor]:
         """Mean, standard deviations and mean state of the fields."""
-        at_points = self._point_mean()
+        sums = self._no_sums()
 
-        def fields() -> Iterator[tuple[NDArray[np.float64], bool]]:
-            for _, values, follows in self._states():
-                at_points.add(values)
-                yield values, follows
+        def fields() -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
+            for _, states, follows in self._states():
+                sums.add_states(states)
+                yield states, follows
 
         found = self._moments(fields())
-        return found | {layout.TIME_MEAN: torch.from_numpy(at_points.mean.astype(np.float32))}
+        return found | {layout.TIME_MEAN: torch.from_numpy(sums.mean)}
 
     @cached_property
     def _anomalies(self) -> dict[str, Tensor]:
         """Standard deviations of the anomalies and of their steps."""
         monthly = self._monthly.numpy().astype(np.float64)
-        month = _month(self._store.time)
+        month = month_number(self._store.time)
         return self._moments(
-            (values - monthly[month[place]], follows) for place, values, follows in self._states()
+            (states - monthly[month[places]], follows) for places, states, follows in self._states()
         )
 
     @cached_property
     def _monthly(self) -> Tensor:
         """Mean by calendar month, (12, c, own rows, nlon)."""
-        store = self._store
-        month = _month(store.time)
-        train = np.flatnonzero(store.split == "train")
-        means = []
-        for m in range(12):
-            of_month = train[month[train] == m]
-            at_points = self._point_mean()
-            for i in of_month:
-                at_points.add(store.state(int(i)).numpy())
-            means.append(at_points.mean.astype(np.float32))
-        return torch.from_numpy(np.stack(means))
+        month, sums = month_number(self._store.time), [self._no_sums() for _ in range(12)]
+        for places, states, _ in self._states():
+            for m in range(12):
+                sums[m].add_states(states[month[places] == m])
+        return torch.from_numpy(np.stack([of_month.mean for of_month in sums]))
 
     @cached_property
     def _power(self) -> Tensor:
@@ -173,43 +168,40 @@ class TrainingStatistics(Mapping[str, Tensor]):
 
         return largest_power(read, len(starts), store.grid)
 
-    def _point_mean(self) -> PointMean:
-        store = self._store
-        return PointMean((len(store.channels), *own_shape(store.grid)))
+    def _no_sums(self) -> Sums:
+        return Sums.empty((len(self._store.channels), *own_shape(self._store.grid)))
 
-    def _moments(self, fields: Iterator[tuple[NDArray[np.float64], bool]]) -> dict[str, Tensor]:
+    def _moments(
+        self, fields: Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]
+    ) -> dict[str, Tensor]:
         """Return mean and standard deviations of fields and of their steps, (c,) float64.
 
         Args:
-            fields: Own rows of each field, and True if it follows the one before it by one step.
+            fields: Own rows of consecutive fields, (n, c, own rows, nlon), and for each of them
+                True if it follows the one before it by one step.
         """
-        store, mesh = self._store, current()
-
-        def whole(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            rows = torch.from_numpy(values)
-            return mesh.gather_rows(rows, store.grid.nlat, everywhere=True).numpy()
-
-        shape = (len(store.channels), *store.grid.shape)
-        weights = np.broadcast_to(store.grid.area_weights.numpy(), shape)
-        if store.mask is not None:
-            weights = weights * whole(store.mask.double().numpy())
-        state, step = Moments(weights), Moments(weights)
-        last = np.empty(0)
-        for values, follows in fields:
-            values = whole(values)
-            state.add(values)
-            if follows:
-                step.add(values - last)
-            last = values
-        moments = {layout.MEAN: state.mean, layout.STD: state.std, layout.STD_STEP: step.std}
+        grid, mesh = self._store.grid, current()
+        area = grid.area_weights.numpy()[:, 0]
+        state = step = Moments.empty(len(self._store.channels))
+        last: NDArray[np.floating] | None = None
+        for rows, follows in fields:
+            whole = mesh.gather_rows(torch.from_numpy(rows), grid.nlat, everywhere=True).numpy()
+            found = block_statistics(whole, np.ones(len(whole), dtype=bool), follows, area)
+            if last is not None and follows[0]:
+                pair, both = np.stack([last, whole[0]]), np.ones(2, dtype=bool)
+                step = step.merged(block_statistics(pair, both, both, area).step)
+            state, step, last = state.merged(found.state), step.merged(found.step), whole[-1]
+        moments = {layout.MEAN: state.mean_or_nan, layout.STD: state.std, layout.STD_STEP: step.std}
         return {name: torch.from_numpy(value) for name, value in moments.items()}
 
-    def _states(self) -> Iterator[tuple[int, NDArray[np.float64], bool]]:
-        """Iterate over the training states in the order of time.
+    def _states(
+        self,
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]]:
+        """Iterate over the training states in the order of time, some at once.
 
         Yields:
-            Place of the time, own rows of the fields, and True if they follow the last ones by one
-            step.
+            Places of the times, own rows of the fields, and True for each that follows the one
+            before it by one step.
         """
         store = self._store
         train = np.flatnonzero(store.split == "train")
@@ -226,8 +218,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
             runs = np.split(np.arange(len(places)), np.flatnonzero(np.diff(places) != 1) + 1)
             for run in (r[i : i + longest] for r in runs for i in range(0, len(r), longest)):
                 states = store.states(index, int(places[run[0]]), len(run)).numpy()
-                for n, values in zip(run, states, strict=True):
-                    yield int(places[n]), values.astype(np.float64), bool(follows[n])
+                yield places[run], states, follows[run]
 
     @property
     def _months_of_two_years(self) -> bool:
@@ -235,10 +226,5 @@ class TrainingStatistics(Mapping[str, Tensor]):
         if self._store.has_trajectories:
             return False
         time = self._store.time[self._store.split == "train"]
-        month = _month(time)
+        month = month_number(time)
         return all(len(np.unique(time[month == m].astype("M8[Y]"))) >= 2 for m in range(12))
-
-
-def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
-    """Return the calendar month of each time, 0 to 11."""
-    return times.astype("M8[M]").astype(np.int64) % 12

@@ -47,6 +47,12 @@ def rollout(
             "of the store leaves out: the nearest points, or a smooth extension."
         ),
     ] = None,
+    winds: Annotated[
+        bool,
+        typer.Option(
+            "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
+        ),
+    ] = False,
     forcing: Annotated[
         str | None,
         typer.Option(
@@ -55,12 +61,6 @@ def rollout(
             "of the initial states.",
         ),
     ] = None,
-    winds: Annotated[
-        bool,
-        typer.Option(
-            "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
-        ),
-    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -88,8 +88,8 @@ def rollout(
             every=every,
             transfer=transfer,
             fill=fill,
-            forcing=forcing,
             winds=winds,
+            forcing=forcing,
             progress=update,
         )
     say(f"forecast: {out}")

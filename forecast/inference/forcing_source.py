@@ -13,7 +13,7 @@ from torch import Tensor
 from configs import layout
 from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.reader import Store
-from forecast.inference.mask_match import FILLED, match_masks
+from forecast.inference.mask_match import match_masks
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
@@ -48,7 +48,7 @@ class ForcingSource:
             store: store of the initial states.
             source: another store, on the same grid; or `climatology`, that of `store`. Default:
                 `store`.
-            fill: method to fill points that the model needs and the source does not have.
+            fill: "nearest" fills points that the model needs and the source does not have.
 
         Raises:
             FileNotFoundError: if there is no such store.
@@ -72,12 +72,11 @@ class ForcingSource:
         self._fill, filled = None, ""
         if forecaster.forcing_mask is not None:
             needed = forecaster.forcing_mask
-            moving = self._store.moving_mask
-            self._fill, filled = match_masks(self._store, self.names, needed, fill, moving)
+            self._fill, filled = match_masks(self._store, self.names, needed, fill)
         origin = f"the climatology of {found.path.name}" if from_climatology else found.path.name
         self.comment = f"{', '.join(self.names)} at every time from {origin}"
-        if fill and filled:
-            self.comment += f", filled {FILLED[fill]} where it has no values: {filled}"
+        if filled:
+            self.comment += f", filled where it has no values: {filled}"
 
     def n_steps(self, time: Times, n_steps: int) -> NDArray[np.int64]:
         """Return the number of steps that the source covers from initial times, at most `n_steps`.

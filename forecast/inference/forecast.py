@@ -53,8 +53,8 @@ def run_rollout(
     batch_size: int | None = None,
     transfer: Transfer = "fields",
     fill: FillMethod | None = None,
-    forcing: str | Path | None = None,
     winds: bool = False,
+    forcing: str | Path | None = None,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[EarlyStop, ...]:
@@ -80,10 +80,10 @@ def run_rollout(
             operators along, since its fields cannot be shifted across the mask.
         fill: method to fill points of the initial states that the model needs and the store does
             not have: "nearest" (from the nearest points that have values) or "smooth".
+        winds: write also the winds of each pair of channels of vorticity and divergence.
         forcing: store of the channels that the model is given at every time, if it is not `data`;
             or "climatology", for that of `data`. Of a split, only the initial times are taken from
             which the forcing covers all steps.
-        winds: write also the winds of each pair of channels of vorticity and divergence.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data_prep.store.reader import Store
 from forecast.inference.initial_times import InitialTime, find_initial_times
-from forecast.inference.mask_match import FILLED, match_masks
+from forecast.inference.mask_match import match_masks
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
@@ -69,12 +69,12 @@ class InitialStates:
         self.valid = None if mask is None else mask.cpu()
         self.moving_mask = tuple(n for n in store.moving_mask if n in forecaster.moving_mask)
         self._moving = torch.tensor([name in self.moving_mask for name in names])[:, None, None]
-        self._fill, filled = match_masks(store, names, self.valid, fill, self.moving_mask)
+        self._fill, filled = match_masks(store, names, self.valid, fill)
         self.comment = ""
-        if fill and filled:
+        if filled:
             self.comment = (
-                f"Initial states are filled {FILLED[fill]} where the store {store.path.name} has "
-                f"no values: {filled}"
+                f"Initial states are filled where the store {store.path.name} has no values: "
+                f"{filled}"
             )
 
     def only(self, chosen: NDArray[np.bool_]) -> InitialStates:

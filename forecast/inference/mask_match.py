@@ -14,19 +14,11 @@ from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
-FILLED: dict[FillMethod, str] = {
-    "nearest": "from the nearest points",
-    "smooth": "by a smooth extension",
-}
-"""Methods in words."""
+_FILLED = {"nearest": "from the nearest points", "smooth": "by a smooth extension"}
 
 
 def match_masks(
-    store: Store,
-    names: Sequence[str],
-    needed: Tensor | None,
-    fill: FillMethod | None,
-    moving: Sequence[str] = (),
+    store: Store, names: Sequence[str], needed: Tensor | None, fill: FillMethod | None
 ) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """Find the points that a model needs and a store does not have.
 
@@ -34,12 +26,12 @@ def match_masks(
         store: store with the fields, on the grid of the model.
         names: channels of the model, which the store has.
         needed: points at which the model needs values, bool (c, nlat, nlon), in a mesh own rows;
-            None if it needs them everywhere.
-        fill: method to fill such points; None if they are not to be filled.
-        moving: channels with a moving mask, of which the model fills the missing points.
+            None if it needs them everywhere. Of a channel whose missing points change with time it
+            fills what the store lacks.
+        fill: method that fills such points.
 
     Returns:
-        What fills them, and the filled points in words; None and an empty text if there are none.
+        What fills them, and in words how and how many; None and an empty text if there are none.
 
     Raises:
         ValueError: if there are such points and they are not to be filled, or cannot be.
@@ -48,7 +40,8 @@ def match_masks(
         return None, ""
     there = store.mask[[store.channel_names.index(name) for name in names]]
     needed = torch.ones_like(there) if needed is None else needed.cpu()
-    needed = needed & (there | ~torch.tensor([name in moving for name in names])[:, None, None])
+    moving = torch.tensor([name in store.moving_mask for name in names])[:, None, None]
+    needed = needed & (there | ~moving)
     points = torch.stack([needed & ~there, needed, there, there & ~needed])
     missing, total, available, beyond = (
         current().sum_rows(points.sum((-2, -1)).double()).long().tolist()
@@ -71,8 +64,8 @@ def match_masks(
                 f"{store.path} has no values of {name} at all to fill from; start from another "
                 "store"
             )
-    log.info("filled %s, as the store has no values there: %s", FILLED[fill], found)
-    return make_fill(fill, there, needed, store.grid), found
+    log.info("filled %s, as the store has no values there: %s", _FILLED[fill], found)
+    return make_fill(fill, there, needed, store.grid), f"{_FILLED[fill]}, {found}"
 
 
 def _counts(names: Sequence[str], counts: list[int], total: list[int] | None = None) -> str:

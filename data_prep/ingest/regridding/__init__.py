@@ -1,1 +1,4 @@
-"""Methods of regridding: products of sparse matrices of rows and columns, spherical harmonics."""
+"""Grids of files, regridding by three methods, levels between levels, winds and their derivatives.
+
+Imports nothing else of `data_prep`.
+"""

@@ -113,7 +113,7 @@ from test_store import StoreWriter, fields, trajectories
 writer = StoreWriter({str(tmp_path / "store")!r}, trajectories(), resume=True)
 for index in (0, 2):
     writer.write_trajectory(index, fields(index))
-writer._fields[1, :2] = -1.0
+writer.group["fields"][1, :2] = -1.0
 os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs.variables import VARIABLES
-from data_prep.ingest.units import amount_rate_conversion, conversion
+from data_prep.ingest.catalogue.units import amount_rate_conversion, conversion
 
 
 @pytest.mark.parametrize(

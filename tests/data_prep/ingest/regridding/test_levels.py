@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.ingest.levels import bracket
+from data_prep.ingest.regridding.levels import bracket
 
 LEVELS = st.lists(st.floats(1, 1100), min_size=2, max_size=40, unique=True)
 

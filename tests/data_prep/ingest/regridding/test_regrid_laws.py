@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.ingest.regrid import FileGrid, Regridder
+from data_prep.ingest.regridding.regrid import FileGrid, Regridder
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import area_mean
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.ingest.regrid import FileGrid, Regridder
+from data_prep.ingest.regridding.regrid import FileGrid, Regridder
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import rotated
 from sphere_ops.harmonics.transforms import InverseRealVectorSHT

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from configs.calendar import Calendar
 from configs.schema import FilesData
 from configs.timestep import TimeStep
-from data_prep.ingest.times import common_calendar, decode, find_time, valid_times
+from data_prep.ingest.catalogue.times import common_calendar, decode, find_time, valid_times
 
 MONTH, HOURS = TimeStep.parse("1mo"), TimeStep.parse("6h")
 
