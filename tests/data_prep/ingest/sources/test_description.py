@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from configs.schema import FilesData
-from data_prep.ingest.sources import Sources
 from data_prep.ingest.catalogue.times import find_time, valid_times
+from data_prep.ingest.sources import Sources
 from tests.data_prep.ingest.sources.samples import count_open
 
 
