@@ -72,10 +72,8 @@ class InitialStates:
         self._fill, filled = match_masks(store, names, self.valid, fill)
         self.comment = ""
         if filled:
-            self.comment = (
-                f"Initial states are filled where the store {store.path.name} has no values: "
-                f"{filled}"
-            )
+            where = f"where the store {store.path.name} has no values"
+            self.comment = f"Initial states are filled {filled}, {where}"
 
     def only(self, chosen: NDArray[np.bool_]) -> InitialStates:
         """Return some of the initial states."""
