@@ -72,8 +72,10 @@ class InitialStates:
         self._fill, filled = match_masks(store, names, self.valid, fill)
         self.comment = ""
         if filled:
-            where = f"where the store {store.path.name} has no values"
-            self.comment = f"Initial states are filled {filled}, {where}"
+            self.comment = (
+                f"Values of initial states that the store {store.path.name} lacks are filled "
+                f"{filled}"
+            )
 
     def only(self, chosen: NDArray[np.bool_]) -> InitialStates:
         """Return some of the initial states."""
