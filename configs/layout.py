@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Key of the format version in stores and packages."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 4
+PACKAGE_VERSION: Final = 6
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
@@ -17,7 +17,12 @@ FIELDS: Final = "fields"
 STATIC: Final = "static"
 """float32 (channel_static, latitude, longitude); absent without static fields."""
 MASK: Final = "mask"
-"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask."""
+"""int8 (channel, latitude, longitude), 1 = valid; absent without a mask. Of a channel of
+`MOVING_MASK`, 1 = valid at some times."""
+MOVING_MASK: Final = "moving_mask"
+"""Attribute of stores and forecast files: names of the channels that are also missing at points
+inside their mask, at times that change; separated by spaces, absent without such channels. In
+packages a list."""
 SPLIT: Final = "split"
 """str (time,) or (trajectory,): one of SPLITS, or "" for none."""
 
@@ -29,9 +34,13 @@ LATITUDE: Final = "latitude"
 LONGITUDE: Final = "longitude"
 MONTH: Final = "month"
 DEGREE: Final = "degree"
+DAY_OF_YEAR: Final = "dayofyear"
+HOUR: Final = "hour"
 
-CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
-"""Coordinates over the channels: `channel_units`, ..."""
+CHANNEL_ATTRIBUTES: Final = (
+    "standard_name", "long_name", "units", "role", "conserved", "positive", "accumulated",
+)  # fmt: skip
+"""Coordinates over the channels: `channel_units`, ... Older stores lack the last two."""
 STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
 """Coordinates over the static fields: `channel_static_units`, ..."""
 
@@ -40,7 +49,13 @@ STD: Final = "std"
 STD_STEP: Final = "std_step"
 TIME_MEAN: Final = "time_mean"
 """float32 (channel, latitude, longitude): mean over the training split; not in older stores."""
+MINIMUM: Final = "minimum"
+MAXIMUM: Final = "maximum"
+"""float64 (channel,): extremes over the training split; not in older stores."""
 CLIMATOLOGY: Final = "climatology"
+DAILY_CLIMATOLOGY: Final = "daily_climatology"
+"""float32 (dayofyear, hour, channel, latitude, longitude): mean over the training split by day of
+the year and hour of the day, in a window of days; absent unless it is asked for."""
 CLIMATOLOGY_STD: Final = "climatology_std"
 CLIMATOLOGY_STD_STEP: Final = "climatology_std_step"
 LARGEST_POWER: Final = "largest_power"
@@ -57,6 +72,11 @@ TIME_STEP: Final = "time_step"
 RADIUS: Final = "radius"
 CONFIGURATION: Final = "configuration"
 PROVENANCE: Final = "provenance"
+PLAN: Final = "plan"
+"""JSON text of the plan by which the store was made from its sources; absent in older stores."""
+BLOCKS: Final = "blocks"
+"""Group of a store of one time series, with the statistics of each block of times and the digests
+of the files of the fields. Not in older stores."""
 
 # --- the package: a folder ------------------------------------------------------------------------
 
@@ -64,6 +84,8 @@ WEIGHTS_FILE: Final = "model.safetensors"
 PACKAGE_FILE: Final = "package.json"
 DIGESTS: Final = "weights_sha256"
 """List of digests of the weights file and of the file that it replaced."""
+FORCING_CHANNELS: Final = "forcing_channels"
+"""Channels that are given at every time; `channels` are those that are predicted."""
 ROLLOUT: Final = "rollout"
 """Defaults of a forecast, the `rollout` section of the configuration."""
 

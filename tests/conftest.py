@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 import pyproj  # noqa: F401
 import pytest
+from hypothesis import settings
 
 from tests.workflow import Workflow
 
@@ -24,6 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # another instruction set or an earlier version of our operators, and compute wrong numbers.
 _compiled = tempfile.TemporaryDirectory(prefix="torchinductor_")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _compiled.name
+# Fixed seeds, and no time limit for one example: other programs compute too.
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

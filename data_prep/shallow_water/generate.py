@@ -147,11 +147,9 @@ class _Run:
     def _write(self, indices: list[int], part: Block) -> None:
         """Write one shard of some trajectories."""
         last = part.start + part.fields.shape[1]
-        self.writer.write_part(indices, part.start, part.fields)
+        # The last block completes a trajectory, so that its diagnostics come first.
         self.record.write(indices, part.start, part.integrals, part.spectrum)
-        if last == len(self.times):
-            for index in indices:
-                self.writer.complete(index)
+        self.writer.write_part(indices, part.start, part.fields)
         span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
         self.simulated += len(indices) * (span / np.timedelta64(1, "D"))
         self._report()

@@ -1,21 +1,20 @@
-"""Monthly climatology of the training split of a store, and the statistics of anomalies."""
+"""Climatologies of a store as functions of time: by calendar month, or by day and hour."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-import zarr
 from numpy.typing import NDArray
 from torch import Tensor
-from zarr.codecs import ZstdCodec
 
 from configs import layout
+from configs.calendar import SECOND
 from configs.timestep import TimeStep
-from data_prep.store.arrays import CHECKSUM, array, put
-from data_prep.store.statistics import Moments, point_weights, train_series
-from sphere_ops.grid import Grid
+from data_prep.store.arrays import array, open_store, time_step
+from data_prep.store.damage import damage_named
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Climatology:
 
     def at(self, time: NDArray[np.datetime64]) -> Tensor:
         """Return the climatology at valid times (b,), (b, c, nlat, nlon)."""
-        month, weight = self._months(time)
+        month, weight = months_around(time, self.time_step)
         device = self.monthly.device
         first = self.monthly[torch.from_numpy(month).to(device)]
         if not weight.any():
@@ -42,77 +41,104 @@ class Climatology:
         second = self.monthly[torch.from_numpy((month + 1) % 12).to(device)]
         return torch.lerp(first, second, torch.from_numpy(weight).to(first)[:, None, None, None])
 
-    def _months(
-        self, time: NDArray[np.datetime64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return a month (0 to 11) for each time, and the weight of the month after it."""
-        time = np.asarray(time, dtype="datetime64[ns]")
-        number = _month(time)
-        if self.time_step.is_calendar:
-            return number, np.zeros(len(number))
-        month = time.astype("datetime64[M]")
-        length = (month + 1).astype(time.dtype) - month.astype(time.dtype)
-        fraction = (time - month) / length - 0.5
-        return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
+
+class DailyClimatology:
+    """Climatology by day of the year and hour of the day, read from a store as it is needed.
+
+    In a leap year the days after 28 February have numbers one higher than in other years, as in
+    WeatherBench 2.
+
+    Attributes:
+        path: Path of the store.
+        hours: Hours of the day, float64, (n,).
+    """
+
+    def __init__(self, path: str | Path, rows: slice = slice(None)) -> None:
+        """Open the climatology of a store.
+
+        Args:
+            path: Path of the store.
+            rows: Rows of the grid to read.
+
+        Raises:
+            ValueError: if the store has no climatology by day.
+        """
+        self.path, self._rows = Path(path), rows
+        group = open_store(path)
+        if layout.DAILY_CLIMATOLOGY not in group:
+            raise ValueError(
+                f"{path} has no climatology by day of the year; make the store with "
+                "data.climatology.by=day"
+            )
+        self._values = array(group, layout.DAILY_CLIMATOLOGY)
+        self.hours = np.asarray(array(group, layout.HOUR)[...], dtype=np.float64)
+        self._calendar = time_step(group).calendar
+
+    def at(self, time: NDArray[np.datetime64]) -> Tensor:
+        """Return the climatology at valid times (b,), (b, c, rows, nlon).
+
+        Raises:
+            ValueError: if the climatology does not have the hour of a time.
+        """
+        day = self._calendar.day_of_year(time)
+        hour = self._calendar.time_of_day(time) / (3600 * SECOND)
+        place = np.abs(self.hours - hour[:, None]).argmin(1)
+        wrong = np.abs(self.hours[place] - hour) > 1 / 3600
+        if wrong.any():
+            raise ValueError(
+                f"{self.path} has a climatology of the hours "
+                f"{', '.join(f'{h:g}' for h in self.hours)}, and {hour[wrong][0]:g} h is asked for"
+            )
+        with damage_named(self.path):
+            fields = [np.asarray(self._values[d, h, :, self._rows])
+                      for d, h in zip(day.tolist(), place.tolist(), strict=True)]  # fmt: skip
+        return torch.from_numpy(np.stack(fields))
+
+    def anywhere(self) -> NDArray[np.bool_]:
+        """Return True at points that have a value at every day and hour, (c, rows, nlon)."""
+        there = np.ones((), dtype=bool)
+        for day in range(self._values.shape[0]):
+            there = there & np.isfinite(np.asarray(self._values[day, :, :, self._rows])).all(0)
+        return there
 
 
-def write_climatology(group: zarr.Group, grid: Grid) -> None:
-    """Write the mean by calendar month, and the standard deviations of the anomaly and its step.
+def without_gaps(climatology: Tensor) -> Tensor:
+    """Fill the times of the year at which a point never has a value, by interpolation in time.
 
-    Memory holds the mean of one month at a time. The training split needs every calendar month of
-    at least two years, since anomalies from a single year are zero; otherwise nothing is written.
+    A point under ice in winter thus gets values between those of its last month without ice and
+    the next one.
 
     Args:
-        group: Store of one time series whose fields are complete.
-        grid: Grid of the store.
+        climatology: Mean by time of the year, (n, ...), NaN where missing.
+
+    Returns:
+        Climatology without missing values, but for points that never have one.
     """
-    fields = array(group, layout.FIELDS)
-    seconds = np.asarray(array(group, layout.TIME)[...]).astype("datetime64[s]")
-    train = np.array([index[0] for index in train_series(group)], dtype=int)
-    month = _month(seconds)
-    years = [len(np.unique(seconds[train[month[train] == m]].astype("M8[Y]"))) for m in range(12)]
-    if min(years) < 2:
-        return
-    state = fields.shape[1:]
-    climatology = group.create_array(
-        layout.CLIMATOLOGY,
-        shape=(12, *state),
-        chunks=(1, *state),
-        dtype="float32",
-        compressors=(ZstdCodec(), CHECKSUM),
-        fill_value=float("nan"),
-        dimension_names=(layout.MONTH, layout.CHANNEL, layout.LATITUDE, layout.LONGITUDE),
-        attributes={"long_name": "Mean by calendar month over the training split"},
-        overwrite=True,
-    )
-    for m in range(12):
-        total = np.zeros(state)
-        of_month = train[month[train] == m].tolist()
-        for index in of_month:
-            total += np.asarray(fields[index])
-        climatology[m] = (total / len(of_month)).astype(np.float32)
-    put(group, layout.MONTH, (layout.MONTH,), np.arange(1, 13), long_name="Calendar month")
-
-    weights = point_weights(group, grid)
-    anomaly, step = Moments(weights), Moments(weights)
-    last_index, last = -2, np.empty(0)
-    of, mean = -1, np.empty(0)
-    for index in train.tolist():
-        if month[index] != of:
-            of = int(month[index])
-            mean = np.asarray(climatology[of], dtype=np.float64)
-        values = np.asarray(fields[index], dtype=np.float64) - mean  # (c, h, w)
-        anomaly.add(values)
-        if index == last_index + 1:
-            step.add(values - last)
-        last_index, last = index, values
-    over = "over the training split, weighted by area"
-    put(group, layout.CLIMATOLOGY_STD, (layout.CHANNEL,), anomaly.std,
-        long_name=f"Standard deviation of the anomaly {over}")  # fmt: skip
-    put(group, layout.CLIMATOLOGY_STD_STEP, (layout.CHANNEL,), step.std,
-        long_name=f"Standard deviation of the anomaly's one-step difference {over}")  # fmt: skip
+    n = len(climatology)
+    there = ~climatology.isnan()
+    gaps = (there.any(0) & ~there.all(0)).flatten()
+    if not gaps.any():
+        return climatology
+    filled = climatology.flatten(1).clone()
+    columns, known, times = filled[:, gaps].numpy(), there.flatten(1)[:, gaps].numpy(), np.arange(n)
+    for column, has_value in zip(columns.T, known.T, strict=True):
+        column[:] = np.interp(times, times[has_value], column[has_value], period=n)
+    filled[:, gaps] = torch.from_numpy(columns)
+    return filled.view_as(climatology)
 
 
-def _month(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+def months_around(
+    time: NDArray[np.datetime64], time_step: TimeStep
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return a month (0 to 11) for each time, and the weight of the month after it."""
+    time = np.asarray(time, dtype="datetime64[ns]")
+    number = month_number(time)
+    if time_step.is_calendar:
+        return number, np.zeros(len(number))
+    fraction = time_step.calendar.month_fraction(time) - 0.5
+    return np.where(fraction < 0, (number - 1) % 12, number), fraction % 1.0
+
+
+def month_number(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
     """Return the calendar month of each time, 0 to 11."""
     return times.astype("M8[M]").astype(np.int64) % 12

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from configs import layout
-from data_prep.store.arrays import array, channel_attributes, open_store, strings, times
+from configs.calendar import GREGORIAN, Times
+from configs.timestep import TimeStep
+from data_prep.store.arrays import array, channel_attributes, open_store, strings, time_step, times
 from data_prep.store.damage import damage_named
 
 
@@ -33,21 +34,21 @@ def describe(path: str | Path) -> str:
 
 
 def _described(path: Path, group: zarr.Group) -> str:
-    attrs, time = group.attrs, times(group)
+    attrs, time, step = group.attrs, times(group), time_step(group)
     fields = array(group, layout.FIELDS)
     lines = [
         ("store", f"{path} ({_size(_bytes_on_disk(path))} on disk)"),
         ("title", attrs["title"]),
         ("source", attrs["source"]),
         ("grid", f"{attrs[layout.GRID_KIND]} {fields.shape[-2]}×{fields.shape[-1]}"),
-        ("time", f"{_date(time[0])} to {_date(time[-1])}, {len(time)} times, one every "
-                 f"{attrs[layout.TIME_STEP]}"),
+        ("time", f"{step.show(time[0])} to {step.show(time[-1])}, {len(time)} times, one every "
+                 f"{step}{_gaps(step, time)}"),
     ]  # fmt: skip
     split = strings(group, layout.SPLIT)
     if layout.TRAJECTORY in group:
         cases = sorted(set(strings(group, layout.CASE)))
         lines.append(("trajectories", f"{len(split)}, cases {', '.join(cases)}"))
-    parts = [_split_line(group, split, time, name) for name in layout.SPLITS]
+    parts = [_split_line(group, split, time, step, name) for name in layout.SPLITS]
     lines.append(("splits", "; ".join(part for part in parts if part) or "none"))
     if layout.STATIC in group:
         lines.append(("static", ", ".join(strings(group, layout.CHANNEL_STATIC))))
@@ -72,10 +73,13 @@ def _channel_table(group: zarr.Group) -> list[str]:
     masked = [False] * len(names)
     if layout.MASK in group:
         masked = [not channel.all() for channel in np.asarray(array(group, layout.MASK)[...])]
+    moving = str(group.attrs.get(layout.MOVING_MASK, "")).split()
     rows = [("channel", "units", *(name.replace("_", " ") for name in present), "")]
     for c, name in enumerate(names):
         values = [f"{float(np.asarray(array(group, key)[...])[c]):.4g}" for key in present]
         note = " (masked)" if masked[c] else ""
+        if name in moving:
+            note = " (moving mask)"
         about = channel_attributes(group, layout.CHANNEL, c)
         rows.append((name, about["units"], *values, about["long_name"] + note))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
@@ -83,19 +87,20 @@ def _channel_table(group: zarr.Group) -> list[str]:
             for row in rows]  # fmt: skip
 
 
-def _split_line(
-    group: zarr.Group, split: list[str], time: NDArray[np.datetime64], name: str
-) -> str:
+def _split_line(group: zarr.Group, split: list[str], time: Times, step: TimeStep, name: str) -> str:
     index = [i for i, of in enumerate(split) if of == name]
     if not index:
         return ""
     if layout.TRAJECTORY in group:
         return f"{name} {len(index)}"
-    return f"{name} {len(index)} ({_date(time[index[0]])} to {_date(time[index[-1]])})"
+    return f"{name} {len(index)} ({step.show(time[index[0]])} to {step.show(time[index[-1]])})"
 
 
-def _date(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, "s")).removesuffix("T00:00:00")
+def _gaps(step: TimeStep, time: Times) -> str:
+    """Return the number of gaps, and the calendar if it is not the standard one."""
+    n = int((~step.consecutive(time)).sum())
+    gaps = f" with {n} gap{'s' * (n != 1)}" if n else ""
+    return gaps + (f", calendar {step.calendar}" if step.calendar != GREGORIAN else "")
 
 
 def _bytes_on_disk(path: Path) -> int:

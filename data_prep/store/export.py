@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 import zarr
 
 from configs import layout
-from data_prep.store.arrays import array, channel_attributes, open_store, strings, times
+from configs.calendar import EPOCH, SECOND
+from data_prep.store.arrays import array, channel_attributes, open_store, strings, time_step, times
 from data_prep.store.damage import damage_named
 from data_prep.store.outputs import check_output, written_beside
 
 _SPLIT_CODES = ("", *layout.SPLITS)
-_CALENDAR = "proleptic_gregorian"
 
 
 def export_netcdf(
@@ -110,12 +111,13 @@ def _write_coordinates(file: netCDF4.Dataset, group: zarr.Group) -> None:
     for name in (layout.LATITUDE, layout.LONGITUDE):
         source = array(group, name)
         put(name, "f8", (name,), source[...], **dict(source.attrs))
-    seconds = times(group).astype(np.int64)
+    calendar = time_step(group).calendar
+    seconds = calendar.elapsed(times(group)) // SECOND
     # CF-1.8 has no 64-bit integers; float64 holds these numbers exactly.
     unit, length = ("hours", 3600) if (seconds % 3600 == 0).all() else ("seconds", 1)
     put(layout.TIME, "f8", (layout.TIME,), seconds / length, standard_name="time", axis="T",
-        long_name="Valid time", units=f"{unit} since 1970-01-01 00:00:00",
-        calendar=_CALENDAR)  # fmt: skip
+        long_name="Valid time", units=f"{unit} since {EPOCH} 00:00:00",
+        calendar=calendar.name)  # fmt: skip
     along = layout.TRAJECTORY if layout.TRAJECTORY in group else layout.TIME
     codes = [_SPLIT_CODES.index(name) for name in strings(group, layout.SPLIT)]
     put(layout.SPLIT, "i1", (along,), codes, long_name="Split that it belongs to",
@@ -143,5 +145,5 @@ def _write_level(file: netCDF4.Dataset, level: int) -> str:
 
 def _level(attributes: dict[str, Any], name: str) -> int | None:
     """Return the pressure of a channel on a pressure level, hPa; None for other channels."""
-    digits = name.lstrip("abcdefghijklmnopqrstuvwxyz")
-    return int(digits) if attributes["long_name"].endswith(f" at {digits} hPa") else None
+    at = re.search(r" at (\d+) hPa$", attributes["long_name"])
+    return int(at[1]) if at is not None and name.endswith(at[1]) else None

@@ -6,13 +6,17 @@ renamed when all is written.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
@@ -99,6 +103,39 @@ def written_beside(path: Path, *, replace: bool = False) -> Iterator[Path]:
         if not replace:
             check_output(path)  # another process may have written it meanwhile
         scratch.replace(path)
+
+
+def exchange(new: Path, path: Path) -> None:
+    """Put a folder in the place of another one, which takes its place.
+
+    One system call exchanges both where the file system can do that. Elsewhere the old folder is
+    moved away first: for a moment there is none at the path.
+    """
+    if sys.platform == "linux":
+        renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if renameat2 and not renameat2(
+            _AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(path), _RENAME_EXCHANGE
+        ):
+            return
+    with scratch_beside(path) as scratch:
+        path.rename(scratch)
+        new.rename(path)
+        scratch.rename(new)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a hard link to a file, or all files of a folder; copy where links do not exist."""
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for part in source.iterdir():
+            link_or_copy(part, target / part.name)
+        return
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOSPC, errno.EDQUOT):
+            raise
+        shutil.copy2(source, target)
 
 
 def remove_scratch(folder: Path) -> None:

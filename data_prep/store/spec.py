@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from configs import layout
+from configs.calendar import GREGORIAN, SECOND, Calendar
 from configs.variables import Variable
-from data_prep.store.arrays import CHECKSUM, put
+from data_prep.store.arrays import CHECKSUM, TIME_UNITS, put
 from sphere_ops.grid import Grid
 
 _SHARD_BYTES = 64 * 2**20
@@ -59,8 +59,17 @@ class StoreSpec:
         trajectories: Seeds and cases; None for a store of one time series.
         static: Time-independent fields (nlat, nlon) by variable.
         mask: True where a channel has values, shape (channel, nlat, nlon); None if all channels
-            have values everywhere.
+            have values everywhere. Of a channel of `moving_mask`, True where it ever has values.
+        moving_mask: Names of the channels that may be missing (NaN) at points inside the mask, at
+            times that change.
         radius: Radius of the sphere, m; None if lengths have no meaning.
+        calendar: CF name of the calendar of the times.
+        block_times: Number of times of a block, the unit of writing; by default as many as fit into
+            64 MiB.
+        row_chunks: Number of chunks by rows, which the ranks of a mesh read apart.
+        climatology_window: Days of the window of a climatology by day of the year and hour; None
+            for a climatology by calendar month only.
+        plan: JSON text of the plan by which the store is made from its sources.
     """
 
     grid: Grid
@@ -75,7 +84,13 @@ class StoreSpec:
     trajectories: Trajectories | None = None
     static: dict[Variable, NDArray[np.floating]] = field(default_factory=dict)
     mask: NDArray[np.bool_] | None = None
+    moving_mask: tuple[str, ...] = ()
     radius: float | None = None
+    calendar: str = GREGORIAN.name
+    block_times: int | None = None
+    row_chunks: int = 1
+    climatology_window: int | None = None
+    plan: str = ""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -93,22 +108,22 @@ class StoreSpec:
     def times_per_shard(self) -> int:
         """Number of times in one shard. A shard is written at once."""
         state = 4 * len(self.channels) * self.grid.nlat * self.grid.nlon
-        return min(len(self.time), max(1, _SHARD_BYTES // state))
+        return min(len(self.time), self.block_times or max(1, _SHARD_BYTES // state))
 
 
-def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
+def create_empty(path: Path, spec: StoreSpec, now: str) -> zarr.Group:
     """Create a store without values of the fields and without statistics.
 
     Args:
         path: Path of the store, which must not exist.
         spec: Specification of the store.
+        now: Time of the creation, for its history.
 
     Returns:
         The zarr group of the store.
     """
     grid, channels, dims = spec.grid, spec.channels, spec.dims
     group = zarr.open_group(path, mode="w-", zarr_format=3)
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     group.attrs.update(
         {
             "Conventions": layout.CONVENTIONS,
@@ -122,8 +137,12 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
             layout.PROVENANCE: _provenance(spec.sources),
         }
     )
+    if spec.moving_mask:
+        group.attrs[layout.MOVING_MASK] = " ".join(spec.moving_mask)
     if spec.radius is not None:
         group.attrs[layout.RADIUS] = spec.radius
+    if spec.plan:
+        group.attrs[layout.PLAN] = spec.plan
 
     _put_axes(group, spec)
     _put_table(group, layout.CHANNEL, layout.CHANNEL_ATTRIBUTES, channels)
@@ -131,10 +150,12 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
     if spec.trajectories is not None:
         about += [layout.SEED, layout.CASE]
     lead = (1,) * (len(dims) - 4)
-    state = (len(channels), *grid.shape)
-    file = (*lead, spec.times_per_shard, *state)
+    n_rows = -(-grid.nlat // spec.row_chunks)
+    state = (len(channels), n_rows, grid.nlon)
+    all_rows = n_rows * -(-grid.nlat // n_rows)
+    file = (*lead, spec.times_per_shard, len(channels), all_rows, grid.nlon)
     # Both states of a pair are always read together: one chunk for both halves the cost of writing.
-    pairs = bool(lead) and len(spec.time) == 2
+    pairs = bool(lead) and len(spec.time) == 2 and spec.row_chunks == 1
     group.create_array(
         layout.FIELDS,
         shape=spec.shape,
@@ -166,9 +187,10 @@ def create_empty(path: Path, spec: StoreSpec) -> zarr.Group:
 
 def _put_axes(group: zarr.Group, spec: StoreSpec) -> None:
     grid = spec.grid
-    time = spec.time.astype("datetime64[s]").astype(np.int64)
+    calendar = Calendar.parse(spec.calendar)
+    time = calendar.elapsed(spec.time) // SECOND
     put(group, layout.TIME, (layout.TIME,), time, standard_name="time", long_name="Valid time",
-        axis="T", units="seconds since 1970-01-01", calendar="proleptic_gregorian")  # fmt: skip
+        axis="T", units=TIME_UNITS, calendar=calendar.name)  # fmt: skip
     for name, values, units, axis in (
         (layout.LATITUDE, grid.latitude, "degrees_north", "Y"),
         (layout.LONGITUDE, grid.longitude, "degrees_east", "X"),

@@ -7,53 +7,75 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import zarr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from configs.timestep import TimeStep
-from data_prep.store.arrays import array, put, times
-from data_prep.store.climatology import Climatology
-from data_prep.store.statistics import train_series
+from data_prep.store.arrays import array, strings, time_step, times
+from data_prep.store.blocks import Blocks
+from data_prep.store.climatology import months_around, without_gaps
+from data_prep.store.gather.power import analysis, sampled, total_power
+from data_prep.store.statistics import put_power
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT, power_spectrum
 from sphere_ops.parallel.fields import area_mean
 
-_MOST_STATES, _FEWEST_STATES = 1024, 32
-_VALUES = 1 << 27  # maximum number of values to read, for more than the fewest states
 _BATCH = 8
 
 
-def write_largest_power(group: zarr.Group, grid: Grid) -> None:
-    """Write the largest power of each degree of departures from the mean and the climatology.
+def write_anomaly_power(group: zarr.Group) -> None:
+    """Write the largest power of each degree of departures from the monthly climatology.
 
-    The unit is the squared standard deviation of the departures. Without a mean or a climatology in
-    the store, the power of departures from it is not written.
+    The unit is the squared standard deviation of the departures. Without a climatology in the
+    store, nothing is written.
 
     Args:
-        group: Store whose fields and other statistics are complete.
-        grid: Grid of the store.
+        group: Store whose fields and climatology are complete.
     """
-    fields, time, indices = array(group, layout.FIELDS), times(group), list(train_series(group))
-    step = TimeStep.parse(str(group.attrs[layout.TIME_STEP]))
+    if layout.CLIMATOLOGY not in group:
+        return
+    blocks, time = Blocks(group), times(group)
+    std = torch.from_numpy(np.asarray(array(group, layout.CLIMATOLOGY_STD)[...]))[:, None, None]
+    climatology = _StoredClimatology(group)
 
-    def write(name: str, std_name: str, of: str, baseline: Callable[[int], Tensor]) -> None:
-        std = _float(group, std_name)[:, None, None]
+    def read(i: int) -> Tensor:
+        state = torch.from_numpy(np.asarray(blocks.fields[i]))
+        return (state - climatology.at(time[i : i + 1])) / std
 
-        def read(i: int) -> Tensor:
-            state = torch.from_numpy(np.asarray(fields[indices[i]]))
-            return (state - baseline(indices[i][-1])) / std
+    chosen = np.flatnonzero(blocks.sample[0])
+    values = _largest(read, chosen, blocks.grid).float().numpy()
+    put_power(group, layout.CLIMATOLOGY_LARGEST_POWER, "anomaly", values)
 
-        put(group, name, (layout.CHANNEL, layout.DEGREE), largest_power(read, len(indices), grid),
-            long_name=f"Largest power over the training split of each degree of the {of}, and in "
-            "the last place of all degrees beyond them")  # fmt: skip
 
-    if layout.MEAN in group:
-        mean = _float(group, layout.MEAN)[:, None, None]
-        write(layout.LARGEST_POWER, layout.STD, "departure from the mean", lambda t: mean)
-    if layout.CLIMATOLOGY in group:
-        climatology = Climatology(_float(group, layout.CLIMATOLOGY).nan_to_num(), step)
-        name, std = layout.CLIMATOLOGY_LARGEST_POWER, layout.CLIMATOLOGY_STD
-        write(name, std, "anomaly", lambda t: climatology.at(time[t : t + 1])[0])
+class _StoredClimatology:
+    """Monthly climatology of a store, of which two months are in memory."""
+
+    def __init__(self, group: zarr.Group) -> None:
+        self._monthly, self._step = array(group, layout.CLIMATOLOGY), time_step(group)
+        moving = str(group.attrs.get(layout.MOVING_MASK, "")).split()
+        names = strings(group, layout.CHANNEL)
+        self._filled = {
+            c: without_gaps(torch.from_numpy(np.asarray(self._monthly[:, c])))
+            for c in (names.index(name) for name in moving)
+        }
+        self._held: dict[int, Tensor] = {}
+
+    def at(self, time: NDArray[np.datetime64]) -> Tensor:
+        """Return the climatology at one time, (c, nlat, nlon), 0 where there is none."""
+        month, weight = months_around(time, self._step)
+        first, second = int(month[0]), (int(month[0]) + 1) % 12
+        self._held = {m: v for m, v in self._held.items() if m in (first, second)}
+        if not weight[0]:
+            return self._month(first)
+        return torch.lerp(self._month(first), self._month(second), float(weight[0]))
+
+    def _month(self, number: int) -> Tensor:
+        if number not in self._held:
+            fields = torch.from_numpy(np.asarray(self._monthly[number]))
+            for c, filled in self._filled.items():
+                fields[c] = filled[number]
+            self._held[number] = fields.nan_to_num()
+        return self._held[number]
 
 
 def largest_power(read: Callable[[int], Tensor], count: int, grid: Grid) -> Tensor:
@@ -68,17 +90,18 @@ def largest_power(read: Callable[[int], Tensor], count: int, grid: Grid) -> Tens
     Returns:
         Power of each degree that the grid resolves, then of the rest of the field, (c, lmax + 1).
     """
-    to_degrees, to_field = transforms(grid, grid.exact_lmax)
-    affordable = _VALUES // (len(read(0)) * grid.nlat * grid.nlon)
-    chosen = min(count, _MOST_STATES, max(_FEWEST_STATES, affordable))
-    indices = np.unique(np.linspace(0, count - 1, chosen).round().astype(int))
+    values = len(read(0)) * grid.nlat * grid.nlon
+    return _largest(read, sampled(count, values), grid).float()
+
+
+def _largest(read: Callable[[int], Tensor], chosen: NDArray[np.intp], grid: Grid) -> Tensor:
+    """Return the largest power of each degree in some states."""
     largest = torch.zeros(())
-    for batch in np.array_split(indices, -(-len(indices) // _BATCH)):
+    for batch in np.array_split(chosen, -(-len(chosen) // _BATCH)):
         fields = torch.stack([read(int(i)) for i in batch]).nan_to_num().double()
-        coeffs = to_degrees(fields)
-        power = degree_power(coeffs, fields - to_field(coeffs), grid)
+        power = total_power(analysis(grid)(fields), fields, grid)
         largest = torch.maximum(largest, power.amax(0))
-    return largest.float()
+    return largest
 
 
 def degree_power(coeffs: Tensor, rest: Tensor, grid: Grid) -> Tensor:
@@ -99,7 +122,3 @@ def transforms(grid: Grid, lmax: int) -> tuple[RealSHT, InverseRealSHT]:
     """Return the transforms of a triangular truncation."""
     mmax = min(lmax, grid.nlon // 2 + 1)
     return RealSHT(grid, lmax=lmax, mmax=mmax), InverseRealSHT(grid, lmax=lmax, mmax=mmax)
-
-
-def _float(group: zarr.Group, name: str) -> Tensor:
-    return torch.from_numpy(np.asarray(array(group, name)[...])).float()

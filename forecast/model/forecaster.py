@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from configs.calendar import Calendar
 from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.reader import Store
 from forecast.model.build import build_network
-from forecast.model.forcing import forcing_fields
+from forecast.model.forcing import ForcingChannels, forcing_fields, given_inputs
 from forecast.model.limiter import SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
 from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times
 from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
-BY_ROWS = ("static", "mask", "normalizer.climatology")
+BY_ROWS = ("static", "mask", "normalizer.climatology", "forcing.mask")
 """Tensors of a package of which each rank holds its own rows."""
+
+_SMALLEST_SHARE = 1e-9
+"""Bound of a share of the sphere in a division: smaller than any point of a grid."""
 
 
 class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
 
-    normalise → append the steps that led here (`history`), forcings at the target time, the
-    climatology if that is the baseline, and static fields → network → add to the state (scaled by
-    the size of a one-step difference) → limit the spectrum, but in training → denormalise → keep
-    the area means of conserved and persistent channels → mask.
+    normalise → fill missing points → append the steps that led here (`history`), forcings at the
+    target time, the climatology if that is the baseline, and static fields → network → add to the
+    state (scaled by the size of a one-step difference) → limit the spectrum, but in training →
+    denormalise → keep the area means of conserved and persistent channels → mask.
 
     Attributes:
         config: the model's settings.
         grid: the grid of the states.
         channels: what the channels of a state are.
-        time_step: interval of one step.
+        time_step: interval of one step, in the calendar of the valid times.
         n_history: length of the history of the states that it steps.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
-        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere.
+        mask: where channels have values, bool (c, nlat, nlon); None if all have everywhere. Of a
+            channel of `moving_mask`, where it ever has values.
+        moving_mask: names of channels that states lack (NaN) at points inside the mask that change.
+            They are predicted everywhere inside the mask.
+        forcing: channels that are given at every time; None if there are none.
+        moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
+        smooth_fill: extends fields over the points outside the mask; None if the baseline does, or
+            if there are no such points.
 
     In a mesh states, static inputs, mask and climatology are this process's own rows; a package
     holds whole ones.
@@ -53,6 +66,7 @@ class Forecaster(nn.Module):
 
     static: Tensor
     mask: Tensor | None
+    moving: Tensor | None
     _prognostic: Tensor
     _kept: Tensor
     _persistent: Tensor
@@ -70,19 +84,23 @@ class Forecaster(nn.Module):
         mask: Tensor | None = None,
         network: LocalSFNO | None = None,
         limiter: SpectralLimiter | None = None,
+        moving_mask: tuple[str, ...] = (),
+        forcing: ForcingChannels | None = None,
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
 
         Raises:
-            ValueError: if a channel is given at every step, which no store provides yet, or a
-                setting does not fit the grid.
+            ValueError: if a channel is neither prognostic nor diagnostic, or a setting does not fit
+                the grid.
         """
         super().__init__()
+        if not channels:
+            raise ValueError("all channels are given; name those to forecast in data.variables")
         for v in channels:
             if v.role not in ("prognostic", "diagnostic"):
                 raise ValueError(
-                    f"channel {v.name!r} of the store has role {v.role}; a forecast predicts all "
-                    "its channels, so they are prognostic or diagnostic"
+                    f"channel {v.name!r} of the store has role {v.role}; channels to forecast are "
+                    "prognostic or diagnostic, and those of data.forcing are given"
                 )
         if unknown := set(config.persistent_mean) - {v.name for v in channels}:
             raise ValueError(
@@ -92,7 +110,14 @@ class Forecaster(nn.Module):
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
         self.normalizer, self.n_history = normalizer, config.history - 1
         self.register_buffer("static", static)
+        self.moving_mask, moving = moving_mask, None
+        if moving_mask:
+            moving = torch.tensor([v.name in moving_mask for v in channels])[:, None, None]
+            if mask is None:
+                mask = torch.ones(len(channels), *static.shape[-2:], dtype=torch.bool)
+        self.forcing = forcing
         self.register_buffer("mask", mask)
+        self.register_buffer("moving", moving, persistent=False)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
         persistent = [v.name in config.persistent_mean for v in channels]
         kept = [
@@ -106,9 +131,12 @@ class Forecaster(nn.Module):
         self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
         baselines = len(prognostic) * (normalizer.climatology is not None)
         in_channels = len(prognostic) * config.history + len(config.forcing)
-        in_channels += baselines + len(static)
+        in_channels += len(self.forcing_channels) + baselines + len(static)
         self.network = network or build_network(config, in_channels, len(channels), grid)
         self.limiter = limiter
+        self.smooth_fill: SmoothFill | None = None
+        if config.fill == "smooth" and mask is not None:
+            self.smooth_fill = SmoothFill(mask, grid)
         self.filter: nn.Module | None = None
         if config.dealias_lmax is not None:
             if config.dealias_lmax > grid.exact_lmax and network is None:
@@ -126,9 +154,14 @@ class Forecaster(nn.Module):
         Raises:
             ValueError: if the configuration asks for something that the store does not have.
         """
-        normalizer = Normalizer.from_store(store, config.baseline)
         forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
         static = static_inputs(config.static, store)
+        forcing = None
+        if given := [v.name for v in store.channels if v.role == "forcing"]:
+            forcing = ForcingChannels.from_store(store.select(channels=(), forcing=given))
+            names = [name for name in store.channel_names if name not in given]
+            store = store.select(channels=names)
+        normalizer = Normalizer.from_store(store, config.baseline)
         limiter = None
         if config.spectral_limit is not None:
             fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
@@ -142,6 +175,8 @@ class Forecaster(nn.Module):
             static,
             store.mask,
             limiter=limiter,
+            moving_mask=store.moving_mask,
+            forcing=forcing,
         )
         if config.baseline == "climatology":
             forecaster.network.start_from(forecaster._damping())
@@ -152,14 +187,27 @@ class Forecaster(nn.Module):
         """Short names of the channels."""
         return tuple(v.name for v in self.channels)
 
-    def step(self, state: State) -> State:
+    @property
+    def forcing_channels(self) -> tuple[Variable, ...]:
+        """Channels that are given at every time."""
+        return () if self.forcing is None else self.forcing.channels
+
+    @property
+    def forcing_mask(self) -> Tensor | None:
+        """Points at which the forcing channels need values, bool (f, nlat, nlon)."""
+        return None if self.forcing is None else self.forcing.needed_points(self.grid)
+
+    def step(self, state: State, forcing: Tensor | None = None) -> State:
         """Return the state one time step later; NaN outside the mask.
 
         Args:
-            state: state with a history of `n_history`; outside the mask anything.
+            state: state with a history of `n_history`; outside the mask anything, NaN at missing
+                points of channels with a moving mask.
+            forcing: forcing channels one time step later, (b, f, nlat, nlon), physical units, NaN
+                where missing; not given to a model without such channels.
 
         Raises:
-            ValueError: if the history is longer or shorter.
+            ValueError: if the history is longer or shorter, or the forcing does not fit.
         """
         if len(state.history) != self.n_history:
             raise ValueError(
@@ -168,11 +216,13 @@ class Forecaster(nn.Module):
             )
         target_time = self.time_step.advance(state.time)
         seen = [
-            self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
+            self.fill_missing(
+                self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
+            )
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
-        change = self.network(self._inputs(seen, target_time)).to(state.fields.dtype)
+        change = self.network(self._inputs(seen, target_time, forcing)).to(state.fields.dtype)
         if self.filter is not None:
             change = self.filter(change)
         # Diagnostic channels are not fed back: theirs is the value itself, not a change.
@@ -186,13 +236,30 @@ class Forecaster(nn.Module):
             following = self._keep_means(following, state, target_time)
         return state.advance(self._inside_mask(following, torch.nan), target_time)
 
-    def forward(self, state: State) -> State:
+    def forward(self, state: State, forcing: Tensor | None = None) -> State:
         """See `step`."""
-        return self.step(state)
+        return self.step(state, forcing)
 
     def normalise(self, fields: Tensor, time: Times) -> Tensor:
-        """Return fields (b, c, nlat, nlon) in normalised units, zero outside the mask."""
+        """Return fields (b, c, nlat, nlon) in normalised units.
+
+        They are zero outside the mask, and NaN at missing points of channels with a moving mask.
+        """
         return self._inside_mask(self.normalizer.normalise(fields, time), 0.0)
+
+    def fill_missing(self, normalised: Tensor) -> Tensor:
+        """Return fields with values at all points, those that the network sees; see `model.fill`.
+
+        Args:
+            normalised: fields (b, c, nlat, nlon) from `normalise`.
+        """
+        if self.moving is None:
+            return normalised if self.smooth_fill is None else self.smooth_fill(normalised)
+        missing = normalised.isnan() & self.moving
+        if self.smooth_fill is None:
+            return normalised.where(~missing, 0.0)
+        assert self.mask is not None
+        return smooth_fill(normalised, self.mask & ~missing, self.grid)
 
     def on_grid(self, grid: Grid) -> Forecaster:
         """Return the same forecaster on another grid; it shares the weights of this one.
@@ -216,6 +283,10 @@ class Forecaster(nn.Module):
                 climatology,
             )
         static = static_on_grid(self.config.static, self.static, self.grid, grid)
+        forcing = self.forcing
+        if forcing is not None and forcing.mask is not None:
+            there = nearest(forcing.mask, self.grid, grid)
+            forcing = ForcingChannels(forcing.channels, forcing.mean, forcing.std, there)
         other = Forecaster(
             self.config,
             grid,
@@ -226,8 +297,15 @@ class Forecaster(nn.Module):
             mask,
             self.network.on_grid(grid),
             None if self.limiter is None else self.limiter.on_grid(grid),
+            self.moving_mask,
+            forcing,
         )
         return other.to(self.static.device).train(self.training)
+
+    def use_calendar(self, calendar: Calendar) -> None:
+        """Take valid times of a calendar, which may be another one than that of training."""
+        self.time_step = replace(self.time_step, calendar=calendar)
+        self.normalizer.time_step = self.time_step
 
     def whole_tensors(self) -> dict[str, Tensor]:
         """Return the tensors of the module as a package holds them, on the first process of a mesh.
@@ -250,23 +328,31 @@ class Forecaster(nn.Module):
         weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
         return weights[:, self._prognostic]
 
-    def _inputs(self, seen: list[Tensor], target_time: Times) -> Tensor:
+    def _inputs(
+        self, seen: list[Tensor], target_time: Times, given: Tensor | None = None
+    ) -> Tensor:
         """Inputs of the network, (b, in_channels, nlat, nlon).
 
         Args:
             seen: normalised states in the order of time, the present one last.
             target_time: valid times of the state that is predicted.
+            given: forcing channels at these times, physical units.
         """
         present = seen[-1]
-        forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
+        forcing = forcing_fields(
+            self.config.forcing, target_time, self.grid, self.time_step.calendar
+        ).to(present)
         # Steps rather than states: they are of order one too, and say what states hardly do.
         # The latest comes first, which the weights of packages rely on.
         steps = [(y - x) / self.normalizer.step_scale for x, y in pairwise(seen)][::-1]
         parts = [x[:, self._prognostic] for x in (present, *steps)]
-        parts.append(forcing)
+        parts += [forcing, *given_inputs(self.forcing, given, present)]
         if self.normalizer.climatology is not None:
             # Anomaly dynamics depend on the background state: fronts, the edge of the ice.
-            baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
+            baseline = self.normalizer.baseline_of_order_one(target_time)
+            if self.smooth_fill is not None:
+                baseline = self.smooth_fill(baseline)
+            baseline = baseline[:, self._prognostic]
             parts.append(baseline.expand(len(present), -1, -1, -1))
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)
@@ -274,7 +360,8 @@ class Forecaster(nn.Module):
     def _keep_means(self, following: Tensor, state: State, target_time: Times) -> Tensor:
         """Give channels of `following` the area means of `state`, persistent ones with the season.
 
-        What the season changes is the climatology, where that is the baseline.
+        What the season changes is the climatology, where that is the baseline. Points that `state`
+        lacks do not count.
         """
         chosen = self._kept
         change = following[:, chosen] - state.fields[:, chosen]
@@ -284,11 +371,15 @@ class Forecaster(nn.Module):
             change = change - season[:, chosen]
         area = self._area.to(change)
         if self.mask is not None:
-            area = area * self.mask[chosen]
-            change = change.where(self.mask[chosen], 0.0)
-        sums = (change * area).sum((-2, -1)), area.expand(change.shape[1:]).sum((-2, -1))[None]
-        *totals, share = current().sum_rows(torch.cat(sums)).unbind()
-        mean = torch.stack(totals) / share
+            valid = self.mask[chosen]
+            if self.moving is not None:
+                valid = valid & ~(state.fields[:, chosen].isnan() & self.moving[chosen])
+            area = area * valid
+            change = change.where(valid, 0.0)
+        shares = area.expand(-1 if area.dim() == 4 else 1, *change.shape[1:]).sum((-2, -1))
+        sums = (change * area).sum((-2, -1)), shares
+        totals, shares = current().sum_rows(torch.cat(sums)).split([len(change), len(shares)])
+        mean = totals / shares.clamp(min=_SMALLEST_SHARE)
         correction = torch.zeros_like(following[:, :, :1, :1])
         return following - correction.index_copy(1, chosen, mean[..., None, None])
 

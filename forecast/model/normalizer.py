@@ -6,13 +6,15 @@ import math
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
 from configs.timestep import TimeStep
-from data_prep.store.climatology import Climatology
+from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.reader import Store
+from sphere_ops.harmonics.fill import SmoothFill
 from sphere_ops.parallel.mesh import current
 
 Times = NDArray[np.datetime64]
@@ -75,8 +77,17 @@ class Normalizer(nn.Module):
                     "model.baseline=mean"
                 )
             names = (layout.MEAN, layout.CLIMATOLOGY_STD, layout.CLIMATOLOGY_STD_STEP)
-            climatology = of[layout.CLIMATOLOGY].float().nan_to_num()
+            climatology = without_gaps(of[layout.CLIMATOLOGY].float())
         mean, std, std_step = (of[name].float() for name in names)
+        if climatology is not None:
+            if store.moving_mask:
+                # A point that has values at other times may have none in the training split.
+                known = ~climatology.isnan().any(0)
+                fill = SmoothFill(known, store.grid)
+                filled = torch.stack([fill(month) for month in climatology])
+                outside = torch.zeros_like(known) if store.mask is None else ~store.mask
+                climatology = climatology.where(known | outside, filled)
+            climatology = climatology.nan_to_num()
         for name, s, d in zip(store.channel_names, std.tolist(), std_step.tolist(), strict=True):
             if not (math.isfinite(s) and math.isfinite(d)):
                 raise ValueError(

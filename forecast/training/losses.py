@@ -22,11 +22,14 @@ class Loss(nn.Module):
     ‖u‖ is, with area weights a (and zero outside the mask),
     `relative-l2`: (Σ a u²)^½; `relative-l1`: Σ a |u|; `relative-h1`: (Σ_lm (1 + l(l+1)) |û_lm|²)^½;
     the loss is ‖prediction − target‖ / ‖target‖. `mse` is Σ a (prediction − target)².
-    Inputs are normalised, so that channels of different units weigh the same.
+    Inputs are normalised, so that channels of different units weigh the same. A channel with a
+    moving mask counts at the points at which the target has a value, with 0 elsewhere; a target
+    without any value adds 0.
     """
 
     area: Tensor
     channel_weights: Tensor
+    moving: Tensor | None
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Loss(nn.Module):
         grid: Grid,
         channel_weights: Tensor,
         mask: Tensor | None = None,
+        moving: Tensor | None = None,
     ) -> None:
         """Prepare the weights.
 
@@ -42,6 +46,8 @@ class Loss(nn.Module):
             grid: of the fields.
             channel_weights: relative importance of the channels, (c,).
             mask: where channels have values, bool (c, nlat, nlon); in a mesh own rows.
+            moving: channels whose targets are missing (NaN) at points inside the mask that change,
+                bool (c, 1, 1); None if there are none.
         """
         super().__init__()
         self.name = name
@@ -51,6 +57,7 @@ class Loss(nn.Module):
             area = area / current().sum_rows(area.sum((-2, -1), keepdim=True))
         self.register_buffer("area", area.float(), persistent=False)
         weights = channel_weights.float()
+        self.register_buffer("moving", moving, persistent=False)
         self.register_buffer("channel_weights", weights / weights.sum(), persistent=False)
         if name == "relative-h1":
             lmax = grid.exact_lmax
@@ -64,9 +71,18 @@ class Loss(nn.Module):
                 own rows.
             target: (b, c, nlat, nlon), likewise.
         """
+        share: Tensor | None = None
+        if self.moving is not None:
+            present = ~(target.isnan() & self.moving)
+            prediction, target = prediction.where(present, 0.0), target.where(present, 0.0)
+            share = current().sum_rows((self.area * present).sum((-2, -1)))  # (b, c)
         per_channel = self.norm(prediction - target)  # (b, c)
         if self.name != "mse":
             per_channel = per_channel / self.norm(target).clamp(min=_SMALLEST)
+        if share is not None:
+            per_channel = per_channel.where(share > 0, 0.0)
+            if self.name == "mse":
+                per_channel = per_channel / share.clamp(min=_SMALLEST)
         return (per_channel * self.channel_weights).sum(-1).mean()
 
     def norm(self, x: Tensor) -> Tensor:

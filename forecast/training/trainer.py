@@ -67,8 +67,9 @@ class Trainer:
         self.forecaster, self.config = forecaster, config
         self.device = forecaster.static.device
         weights = channel_weights(forecaster.channel_names, config.channel_weights)
-        self.loss = Loss(config.loss, forecaster.grid, weights, forecaster.mask).to(self.device)
-        self.error = Loss("relative-l2", forecaster.grid, weights, forecaster.mask).to(self.device)
+        points = forecaster.grid, weights, forecaster.mask, forecaster.moving
+        self.loss = Loss(config.loss, *points).to(self.device)
+        self.error = Loss("relative-l2", *points).to(self.device)
         self.optimizer, self.choice = make_optimizer(
             config.optimizer,
             forecaster.parameters(),
@@ -136,12 +137,13 @@ class Trainer:
         batch = batch.to(self.device)
         state, targets = batch.initial, batch.targets.unbind(1)
         pushed = len(targets) - n_steps
-        for following in rollout(self.forecaster, state, pushed):
+        forcing = batch.forcing_of_steps()
+        for following in rollout(self.forecaster, state, pushed, forcing=forcing[:pushed]):
             state = following
         checkpointed = self.config.checkpoint_steps
         model = _Recomputed(self.forecaster) if checkpointed else self.forecaster
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
-        predictions = rollout(model, state, n_steps, grad=True)
+        predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
         for predicted, target in zip(predictions, targets[pushed:], strict=True):
             truth = normalise(target, predicted.time)
             total = total + self.loss(normalise(predicted.fields, predicted.time), truth)
@@ -157,7 +159,8 @@ class Trainer:
 
         Returns:
             By name: relative L2 error of the first and last step and the mean over all of them,
-            and the same of persistence.
+            and the same of persistence. Both are over the points at which the target has values;
+            where the initial state has none, the value that the model sees there persists.
         """
         forecaster = self.averaged().eval()
         errors: list[Tensor] = []
@@ -166,8 +169,11 @@ class Trainer:
         for chosen in np.array_split(own, -(-len(own) // batch_size)) if len(own) else []:
             batch = windows.batch(chosen).to(self.device)
             with autocast(self.config.precision, self.device):
-                steps = list(rollout(forecaster, batch.initial, windows.n_steps))
+                forcing = batch.forcing_of_steps()
+                predictions = rollout(forecaster, batch.initial, windows.n_steps, forcing=forcing)
+                steps = list(predictions)
             first = forecaster.normalise(batch.initial.fields, batch.time)
+            first = forecaster.fill_missing(first)
             pairs = []
             for state, target in zip(steps, batch.targets.unbind(1), strict=True):
                 truth = forecaster.normalise(target, state.time)
@@ -242,8 +248,8 @@ class _Recomputed:
         self.forecaster = forecaster
         self.time_step: TimeStep = forecaster.time_step
 
-    def step(self, state: State) -> State:
+    def step(self, state: State, forcing: Tensor | None = None) -> State:
         # Steps draw no random numbers, so that no generator has to be restored.
         return recomputed(
-            self.forecaster.step, state, use_reentrant=False, preserve_rng_state=False
+            self.forecaster.step, state, forcing, use_reentrant=False, preserve_rng_state=False
         )

@@ -118,11 +118,19 @@ class References:
             return f"the monthly climatology of {self.name} (training years)"
         return None if self.time_mean is None else f"the mean training state of {self.name}"
 
-    @property
-    def valid(self) -> NDArray[np.bool_]:
-        """Mask of the points with a reference of anomalies, broadcast against (c, nlat, nlon)."""
+    def valid(self, moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the mask of the points with a reference of anomalies.
+
+        Args:
+            moving: channels with a moving mask, of which a climatology may lack a point at some
+                times of the year, (c,).
+
+        Returns:
+            Mask that broadcasts against (c, nlat, nlon).
+        """
         if self.climatology is not None:
-            return self.climatology.monthly.isfinite().all(0).numpy()
+            finite = self.climatology.monthly.isfinite().numpy()
+            return np.where(moving[:, None, None], finite.any(0), finite.all(0))
         if self.time_mean is None:
             return np.ones((), dtype=bool)
         return self.time_mean.isfinite().numpy()

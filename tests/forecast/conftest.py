@@ -41,6 +41,14 @@ def _smooth(rng: np.random.Generator, n: int, grid: Grid, rotation: np.ndarray) 
     return np.einsum("nk,kthw->tnhw", rng.normal(size=(n, len(basis))), basis)
 
 
+def _ice(grid: Grid, month: np.ndarray) -> np.ndarray:
+    """Return where there is ice, (t, nlat, nlon), from the months (t, 1, 1) from January on."""
+    north = np.sin(np.radians(grid.latitude.numpy()))[:, None]
+    longitude, time = np.radians(grid.longitude.numpy()), np.arange(len(month))[:, None, None]
+    cold = north * np.cos(2 * np.pi * month / 12) + 0.5 * np.cos(longitude - 0.4 * time)
+    return (np.abs(north) > 0.7) & (cold > 0.4)
+
+
 def build_store(
     path: Path,
     kind: str = "trajectory",
@@ -52,6 +60,7 @@ def build_store(
     n_times: int | None = None,
     time_step: str | None = None,
     mask: bool = False,
+    moving_mask: bool = False,
     orography: bool = True,
     seed: int = 0,
 ) -> Path:
@@ -67,6 +76,8 @@ def build_store(
         n_times: states of a trajectory (default 6), or of the series (default 48).
         time_step: "1h" for trajectories and "1mo" for files unless given.
         mask: True if the first channel is missing over a "continent" (files only).
+        moving_mask: True if the first channel is also missing under "ice", whose edge moves with
+            the season and from year to year (files only).
         orography: True if the store has a static field.
         seed: seed of the fields.
 
@@ -104,6 +115,10 @@ def build_store(
     if mask:
         valid = np.ones((len(channels), nlat, nlon), dtype=bool)
         valid[0, nlat // 4 : nlat // 2, nlon // 4 : nlon // 2] = False
+    if moving_mask:
+        fields[:, 0][_ice(grid, month[:, 0])] = np.nan
+        ever = np.ones((len(channels), nlat, nlon), dtype=bool) if valid is None else valid
+        valid = ever & np.isfinite(fields).any(0)
     static = {}
     if orography:
         height = 1000.0 * _smooth(rng, 1, grid, np.zeros(1))[0, 0].clip(0)
@@ -122,6 +137,7 @@ def build_store(
         else None,
         static=static,
         mask=valid,
+        moving_mask=channels[:1] if moving_mask else (),
         radius=6.37122e6 if trajectories else None,
     )
     with StoreWriter(path, spec) as writer:

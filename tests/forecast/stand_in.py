@@ -29,6 +29,8 @@ class Turning(nn.Module):
         self.grid, self.channels = self.store.grid, self.store.channels
         self.channel_names, self.time_step = self.store.channel_names, self.store.time_step
         self.mask, self.n_history = self.store.mask, 0
+        self.moving_mask = self.store.moving_mask
+        self.forcing_channels = ()
         self.weight = nn.Parameter(torch.tensor(factor))
         self.fails: dict[int, int] = {}
         self.times: list[np.ndarray] = []
@@ -42,6 +44,8 @@ class Turning(nn.Module):
         anomaly = state.fields - mean
         if self.mask is not None:
             anomaly = anomaly.where(self.mask, 0.0)
+        if self.moving_mask:
+            anomaly = anomaly.nan_to_num()
         spectrum = torch.fft.rfft(anomaly)
         m = torch.arange(spectrum.shape[-1])
         turned = torch.fft.irfft(spectrum * torch.exp(-1j * m * TURN), n=anomaly.shape[-1])

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import xarray as xr
 from configs.variables import variable
 from data_prep.store import spec as spec_module
 from data_prep.store.describe import describe
+from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
@@ -76,6 +78,19 @@ def test_what_is_written_is_what_xarray_reads(
     assert leftovers(tmp_path) == []
 
 
+def test_a_store_says_the_sign_and_the_accumulation_of_its_channels(tmp_path: Path) -> None:
+    channels = (variable("tp"), variable("z500"))
+    with StoreWriter(tmp_path / "store", series(channels=channels)) as writer:
+        writer.write_times(slice(0, len(TIMES)), fields(0))
+        writer.finalise()
+    tp, z500 = Store(tmp_path / "store").channels
+    assert (tp.positive, tp.accumulated, z500.positive, z500.accumulated) == (1, 1, 0, 0)
+    for attribute in ("positive", "accumulated"):  # a store of an earlier version
+        shutil.rmtree(tmp_path / "store" / f"channel_{attribute}")
+    tp = Store(tmp_path / "store").channels[0]
+    assert (tp.positive, tp.accumulated, tp.role) == (False, False, "diagnostic")
+
+
 @pytest.mark.parametrize("shard_bytes", [2**26, 600])
 def test_blocks_of_a_series_cover_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard_bytes: int
@@ -98,7 +113,7 @@ from test_store import StoreWriter, fields, trajectories
 writer = StoreWriter({str(tmp_path / "store")!r}, trajectories(), resume=True)
 for index in (0, 2):
     writer.write_trajectory(index, fields(index))
-writer._fields[1, :2] = -1.0
+writer.group["fields"][1, :2] = -1.0
 os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)

@@ -94,7 +94,7 @@ def test_worker_processes_give_the_batches_of_memory(stores, monkeypatch):
         return list(batches(Windows(Store(stores["files"]), "train", 2), 3, 0, 2, 6))
 
     in_memory = read()
-    monkeypatch.setattr("data_prep.store.reader._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("data_prep.store.field_reader._IN_MEMORY_BYTES", 0)
     streamed = read()
     assert len(in_memory) == len(streamed) == 4
     for a, b in zip(in_memory, streamed, strict=True):
@@ -122,9 +122,9 @@ def test_what_is_not_a_store_is_refused(tmp_path, stores):
 
 
 def test_a_store_is_read_from_disk_where_memory_is_short(stores, monkeypatch):
-    size = Store(stores["files"]).n_bytes
+    size = Store(stores["files"]).reader.n_bytes
     for available, in_memory in ((4 * size, True), (4 * size - 4, False)):
-        monkeypatch.setattr("data_prep.store.reader.available_memory", lambda n=available: n)
+        monkeypatch.setattr("data_prep.store.field_reader.available_memory", lambda n=available: n)
         assert Store(stores["files"]).in_memory is in_memory
 
 

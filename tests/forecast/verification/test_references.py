@@ -70,7 +70,7 @@ def test_a_lasting_contrast_between_regions_is_no_correlation(
     contrast(path)
     store = Store(path)
     if stored:
-        write_statistics(zarr.open_group(path, mode="r+"), store.grid)
+        write_statistics(zarr.open_group(path, mode="r+"))
     else:  # a store that was made before mean states were kept
         group = zarr.open_group(path, mode="r+")
         for name in [key for key in group.array_keys() if key.startswith("time_mean")]:

@@ -1,12 +1,18 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
-from data_prep.ingest.regrid import FileGrid, Regridder
+from data_prep.ingest.regridding.regrid import FileGrid, Regridder
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.resample import rotated
+from sphere_ops.harmonics.transforms import InverseRealVectorSHT
 from sphere_ops.parallel.fields import area_mean
+from tests.sphere_ops.exact import random_coeffs
 
 KINDS = ("equiangular", "cell-centred", "legendre-gauss")
+METHODS = ("conservative", "bilinear", "spectral")
 
 
 def of(grid: Grid) -> FileGrid:
@@ -119,3 +125,87 @@ def test_regional_files_are_refused_also_for_regridding(
 ) -> None:
     with pytest.raises(ValueError, match="pole to pole|once round"):
         FileGrid.from_coordinates(latitude, longitude, exact=False)
+
+
+def wind(grid: Grid, lmax: int) -> np.ndarray:
+    """Return a random wind of degrees below lmax, (2, nlat, nlon), the same one on every grid."""
+    coeffs = random_coeffs(2, lmax, lmax)
+    coeffs = rotated(coeffs, torch.arange(lmax), grid.first_longitude)
+    south, east = InverseRealVectorSHT(grid, lmax, lmax)(coeffs).numpy()
+    return np.stack([east, -south])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wanted", KINDS)
+def test_spectral_regridding_of_wind_components_is_exact_up_to_the_poles(
+    kind: str, wanted: str
+) -> None:
+    source, target = Grid(kind, 25, 48, 2.5), Grid(wanted, 17, 40)
+    lmax = min(source.exact_lmax, target.exact_lmax) - 1  # times sin θ it has one degree more
+    out = Regridder(of(source), target, "spectral")(wind(source, lmax), vector=True)
+    np.testing.assert_allclose(out, wind(target, lmax), rtol=0, atol=1e-10)
+
+
+def test_spectral_regridding_of_a_rough_wind_stays_finite_and_bounded_at_the_poles() -> None:
+    source, target = Grid.equiangular(65, 128), Grid.equiangular(33, 64)
+    flow = np.random.default_rng(0).normal(size=(4, *source.shape))
+    out = Regridder(of(source), target, "spectral")(flow, vector=True)
+    assert np.abs(out).max() < 2 * np.abs(flow).max()
+
+
+def test_a_shift_in_longitude_keeps_all_degrees_of_spectral_regridding() -> None:
+    source, target = Grid.cell_centred(12, 24), Grid("cell-centred", 12, 24, 7.5)
+    rough = np.random.default_rng(0).normal(size=(1, *source.shape))
+    to, back = (Regridder(of(a), b, "spectral") for a, b in ((source, target), (target, source)))
+    spectrum = np.fft.rfft(rough)[..., :12]  # without the wavenumber nlon / 2
+    for vector in (False, True):
+        found = np.fft.rfft(back(to(rough, vector=vector), vector=vector))[..., :12]
+        np.testing.assert_allclose(found, spectrum, atol=1e-10)
+
+
+def test_spectral_regridding_of_missing_values_is_refused_with_the_alternatives() -> None:
+    source = Grid.cell_centred(12, 24)
+    fields = np.zeros((1, *source.shape))
+    fields[0, 3, 4:6] = np.nan
+    with pytest.raises(ValueError, match="2 missing values.*conservative or bilinear"):
+        Regridder(of(source), Grid.equiangular(9, 18), "spectral")(fields)
+
+
+def test_spectral_regridding_from_rows_of_no_known_kind_is_refused_with_the_alternatives() -> None:
+    source = FileGrid.from_coordinates(np.linspace(90, -89, 180), np.arange(360.0), exact=False)
+    with pytest.raises(ValueError, match="180 rows, from 90 to -89,.*conservative or bilinear"):
+        Regridder(source, Grid.equiangular(9, 18), "spectral")
+
+
+def test_an_unknown_method_is_refused() -> None:
+    grid = Grid.equiangular(9, 18)
+    with pytest.raises(ValueError, match="nearest.*auto, conservative, bilinear, spectral"):
+        Regridder(of(grid), grid, "nearest")
+
+
+def test_auto_is_conservative_to_a_coarser_grid_and_bilinear_to_a_finer_one() -> None:
+    source = of(Grid.cell_centred(12, 24))
+    assert Regridder(source, Grid.equiangular(11, 24)).method == "conservative"
+    assert Regridder(source, Grid.equiangular(11, 25)).method == "bilinear"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_single_precision_in_gives_single_precision_out(method: str) -> None:
+    source, target = Grid.cell_centred(24, 48), Grid.equiangular(13, 24)
+    fields = (smooth(source)[None] + 287).astype("f4")
+    regrid = Regridder(of(source), target, method)
+    out = regrid(fields)
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, regrid(fields.astype("f8")).astype("f4"))
+
+
+def test_threads_may_share_a_regridder() -> None:
+    source, target = Grid.equiangular(91, 180), Grid.legendre_gauss(32, 64)
+    fields = np.random.default_rng(0).normal(size=(16, *source.shape))
+    fields[8:, 20:30] = np.nan
+    for method, whole in (("conservative", fields), ("spectral", fields[:8])):
+        alone = Regridder(of(source), target, method)(whole)
+        shared = Regridder(of(source), target, method)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda x, to=shared: to(x[None])[0], whole))
+        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-12)

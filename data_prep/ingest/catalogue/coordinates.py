@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from data_prep.ingest.regrid import FileGrid
-from data_prep.ingest.units import conversion
+from data_prep.ingest.catalogue.units import conversion
+from data_prep.ingest.regridding.regrid import FileGrid
 
 _LEVEL_NAMES = frozenset({"level", "lev", "plev", "pressure_level", "isobaricinhpa"})
 _HORIZONTAL = {
