@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 import yaml
 
 from configs import layout
@@ -15,6 +14,7 @@ from configs.variables import BUILT_IN, VariableTable
 from data_prep.ingest.plan import make_plan
 from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
+from data_prep.store.arrays import array, open_store, times
 from data_prep.store.blocks import Block
 
 _TOLERANCE = 1e-6
@@ -43,32 +43,29 @@ def compare_with_sources(
     Raises:
         ValueError: if the sources cannot be read or lack a time of the store.
     """
-    with (
-        xr.open_zarr(store, consolidated=False, chunks=None) as stored,
-        Sources(
-            paths, config := FilesData(**yaml.safe_load(stored.attrs[layout.CONFIGURATION]))
-        ) as sources,
-    ):
+    group = open_store(store)
+    known = {time: i for i, time in enumerate(times(group).tolist())}
+    fields = array(group, layout.FIELDS)
+    config = FilesData(**yaml.safe_load(str(group.attrs[layout.CONFIGURATION])))
+    with Sources(paths, config) as sources:
         plan = make_plan(sources, config, table)
-        known = {str(t): i for i, t in enumerate(stored[layout.TIME].values.astype("M8[s]"))}
-        chosen = np.random.default_rng(seed).choice(
-            len(plan.time), min(states, len(plan.time)), replace=False
-        )
+        draw = np.random.default_rng(seed)
+        chosen = draw.choice(len(plan.time), min(states, len(plan.time)), replace=False)
         reader = BlockReader(plan, sources)
         problems = []
         for t in sorted(chosen.tolist()):
-            time = str(plan.time[t])
-            if time not in known:
-                problems.append(f"{time} is in the sources and not in the store")
+            time, label = plan.time[t], plan.step.calendar.label(plan.time[t])
+            if (place := known.get(time.item())) is None:
+                problems.append(f"{label} is in the sources and not in the store")
                 continue
             trajectory = 0
-            where: tuple[int, ...] = (known[time],)
+            where: tuple[int, ...] = (place,)
             if plan.trajectories is not None:
-                trajectory = int(np.random.default_rng([seed, t]).integers(len(plan.trajectories)))
-                where = (trajectory, *where)
-            found = stored[layout.FIELDS][where].values
+                trajectory = int(draw.integers(len(plan.trajectories)))
+                where = (trajectory, place)
+            found = np.asarray(fields[where])
             expected = reader.read(Block(trajectory, t, t + 1))[0]
-            problems += _differences(found, expected, [v.name for v in plan.channels], time)
+            problems += _differences(found, expected, [v.name for v in plan.channels], label)
         return problems
 
 

@@ -51,4 +51,6 @@ def read_surface(path: Path, lmax: int) -> Tensor:
     grid = quadratic_grid(lmax)
     if not np.isfinite(height).all():
         raise ValueError(f"the orography of {path} has missing values; fill them first")
-    return analysed(Regridder(found[0].grid, grid)(np.maximum(height, 0))[0], lmax)
+    return analysed(
+        Regridder(found[0].grid, grid)(np.maximum(height, 0).astype(np.float64))[0], lmax
+    )

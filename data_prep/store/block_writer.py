@@ -71,7 +71,7 @@ class BlockWriter:
 
     def part(self, block: Block) -> Part:
         """Return the statistics of a complete block."""
-        with np.load(self._marker(block)) as file:
+        with self._marker(block).open("rb") as opened, np.load(opened) as file:
             return Part.from_arrays(dict(file))
 
     def step_into(self, block: Block) -> Moments:

@@ -119,18 +119,31 @@ class Blocks:
         lead = (block.trajectory,) if self.has_trajectories else ()
         return np.asarray(self.fields[(*lead, times or block.times)])
 
+    def read_some(self, indices: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Read states of a series by ascending indices, (n, c, nlat, nlon)."""
+        first, last = int(indices[0]), int(indices[-1])
+        if last - first < 2 * len(indices):  # one call is faster, even if it reads more
+            return np.asarray(self.fields[first : last + 1])[indices - first]
+        return np.stack([np.asarray(self.fields[int(i)]) for i in indices])
+
     def states(self, block: Block) -> Iterator[NDArray[np.float32]]:
         """Read the training states of a block one by one, (c, nlat, nlon)."""
         for time in np.flatnonzero(self.train[block.trajectory, block.times]) + block.start:
             yield self.read(block, slice(int(time), int(time) + 1))[0]
 
-    def part(self, block: Block, states: NDArray[np.float32]) -> Part:
-        """Return the statistics of a block whose fields are (n, c, nlat, nlon) and in the store."""
+    def part(self, block: Block, states: NDArray[np.float32], *, with_power: bool = True) -> Part:
+        """Return the statistics of a block that is in the store.
+
+        Args:
+            block: Block of the store.
+            states: Its fields, (n, c, nlat, nlon).
+            with_power: False to leave out the power of the sampled states.
+        """
         train = self.train[block.trajectory, block.times]
         statistics = block_statistics(states, train, self.follows[block.times], self.area)
         digest, size = file_digest(self.file(block))
         times = np.flatnonzero(self.sample[block.trajectory, block.times])
-        if not len(times):
+        if not (with_power and len(times)):
             return Part(statistics, digest=digest, size=size)
         power = StatePower.of(states[times], self.grid)
         return Part(statistics, times + block.start, power, digest, size)

@@ -17,6 +17,7 @@ from zarr.codecs import BloscCodec
 
 from configs import layout
 from configs.calendar import GREGORIAN, SECOND, Calendar
+from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.arrays import CHECKSUM, TIME_UNITS, put
 from sphere_ops.grid import Grid
@@ -91,6 +92,20 @@ class StoreSpec:
     row_chunks: int = 1
     climatology_window: int | None = None
     plan: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the window of the climatology.
+
+        Raises:
+            ValueError: if it is even, or if the time step is a calendar month.
+        """
+        window = self.climatology_window
+        if window is not None and (TimeStep.parse(self.time_step).is_calendar or window % 2 == 0):
+            raise ValueError(
+                f"a climatology by day with a window of {window} days, of times every "
+                f"{self.time_step}; it takes times in hours or days, and an odd number of days: "
+                "set data.climatology.by=month or change data.climatology.window"
+            )
 
     @property
     def dims(self) -> tuple[str, ...]:

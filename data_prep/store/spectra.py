@@ -38,9 +38,10 @@ def write_anomaly_power(group: zarr.Group) -> None:
     std = torch.from_numpy(np.asarray(array(group, layout.CLIMATOLOGY_STD)[...]))[:, None, None]
     climatology = _StoredClimatology(group)
 
-    def read(i: int) -> Tensor:
-        state = torch.from_numpy(np.asarray(blocks.fields[i]))
-        return (state - climatology.at(time[i : i + 1])) / std
+    def read(indices: NDArray[np.intp]) -> Tensor:
+        states = torch.from_numpy(blocks.read_some(indices))
+        means = torch.stack([climatology.at(time[i : i + 1]) for i in indices])
+        return (states - means) / std
 
     chosen = np.flatnonzero(blocks.sample[0])
     values = _largest(read, chosen, blocks.grid).float().numpy()
@@ -91,14 +92,20 @@ def largest_power(read: Callable[[int], Tensor], count: int, grid: Grid) -> Tens
         Power of each degree that the grid resolves, then of the rest of the field, (c, lmax + 1).
     """
     values = len(read(0)) * grid.nlat * grid.nlon
-    return _largest(read, sampled(count, values), grid).float()
+
+    def read_some(indices: NDArray[np.intp]) -> Tensor:
+        return torch.stack([read(int(i)) for i in indices])
+
+    return _largest(read_some, sampled(count, values), grid).float()
 
 
-def _largest(read: Callable[[int], Tensor], chosen: NDArray[np.intp], grid: Grid) -> Tensor:
+def _largest(
+    read: Callable[[NDArray[np.intp]], Tensor], chosen: NDArray[np.intp], grid: Grid
+) -> Tensor:
     """Return the largest power of each degree in some states."""
     largest = torch.zeros(())
     for batch in np.array_split(chosen, -(-len(chosen) // _BATCH)):
-        fields = torch.stack([read(int(i)) for i in batch]).nan_to_num().double()
+        fields = read(batch).nan_to_num().double()
         power = total_power(analysis(grid)(fields), fields, grid)
         largest = torch.maximum(largest, power.amax(0))
     return largest

@@ -101,17 +101,17 @@ class ForcingChannels(nn.Module):
         return torch.ones(shape, dtype=torch.bool, device=self.mean.device)
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Scale fields (b, f, nlat, nlon) to order one; 0 outside the mask and where missing."""
+        """Scale fields (b, f, nlat, nlon) to order one; NaN outside the mask and where missing."""
         scaled = (fields - self.mean[:, None, None]) / self.std[:, None, None]
-        if self.mask is not None:
-            scaled = scaled.where(self.mask, 0.0)
-        return scaled.where(~scaled.isnan(), 0.0)
+        return scaled if self.mask is None else scaled.where(self.mask, torch.nan)
 
 
 def given_inputs(
     channels: ForcingChannels | None, fields: Tensor | None, like: Tensor
 ) -> list[Tensor]:
     """Return the inputs that are given: none, or one tensor (b, f, nlat, nlon) of order one.
+
+    Values are NaN where they are missing.
 
     Args:
         channels: forcing channels of a model; None if it has none.

@@ -346,7 +346,11 @@ class Forecaster(nn.Module):
         # The latest comes first, which the weights of packages rely on.
         steps = [(y - x) / self.normalizer.step_scale for x, y in pairwise(seen)][::-1]
         parts = [x[:, self._prognostic] for x in (present, *steps)]
-        parts += [forcing, *given_inputs(self.forcing, given, present)]
+        parts.append(forcing)
+        for x in given_inputs(self.forcing, given, present):
+            there = ~x.isnan()
+            smooth = self.config.fill == "smooth"
+            parts.append(smooth_fill(x, there, self.grid) if smooth else x.where(there, 0.0))
         if self.normalizer.climatology is not None:
             # Anomaly dynamics depend on the background state: fronts, the edge of the ice.
             baseline = self.normalizer.baseline_of_order_one(target_time)

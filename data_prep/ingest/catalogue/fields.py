@@ -119,16 +119,11 @@ def read_fields(
     array = sources[one.path][one.dataset][one.name].isel(one.at)
     if one.trajectory_dim is not None:
         array = array.isel({one.trajectory_dim: trajectory})
-    lead = list(one.time_dims)
     levels = np.unique([field.level for field in fields])
     if one.level_dim is not None:
         array = array.isel({one.level_dim: _slice_or_list(levels)})
-        lead.append(one.level_dim)
-    if "expver" in array.dims:
-        lead.insert(0, "expver")
     try:
-        values = _read_entries(array.transpose(*lead, one.latitude_dim, one.longitude_dim), one,
-                               entries)  # fmt: skip
+        values = _read_entries(array, one, entries)
     except read_errors() as error:
         raise unreadable(one.path, error) from error
     values = values.reshape(len(entries), len(levels), one.grid.nlat, one.grid.nlon)
@@ -141,21 +136,24 @@ def read_fields(
 def _read_entries(
     array: xr.DataArray, one: SourceField, entries: NDArray[np.intp]
 ) -> NDArray[np.floating]:
-    """Read entries of an array whose dimensions of time come first, (k, ...)."""
+    """Read entries of an array, (k, level, nlat, nlon), without the dimensions that it lacks."""
     if not one.time_dims:
-        return _read(array)[None]
+        return _read(array, one)[None]
     if len(one.time_dims) == 1:
-        return _read(array.isel({one.time_dims[0]: _slice_or_list(entries)}))
+        return _read(array.isel({one.time_dims[0]: _slice_or_list(entries)}), one)
     first, second = np.unravel_index(entries, one.time_shape)
     rows = []
     for i in np.unique(first):
         index = {one.time_dims[0]: i, one.time_dims[1]: _slice_or_list(second[first == i])}
-        rows.append(_read(array.isel(index)))
+        rows.append(_read(array.isel(index), one))
     return np.concatenate(rows)
 
 
-def _read(array: xr.DataArray) -> NDArray[np.floating]:
-    values = array.values
+def _read(array: xr.DataArray, one: SourceField) -> NDArray[np.floating]:
+    """Read an array with its dimensions in the order of time, level, rows and columns."""
+    order = ["expver", *one.time_dims, one.level_dim, one.latitude_dim, one.longitude_dim]
+    # Transposed after it was read: xarray reads a transposed array point by point.
+    values = array.values.transpose([array.dims.index(d) for d in order if d in array.dims])
     if "expver" in array.dims:
         # Final and preliminary ERA5 data in one array, each missing where the other is valid.
         values = np.where(np.isfinite(values[0]), values[0], values[-1])

@@ -195,11 +195,11 @@ def _parse(units: str) -> tuple[Conversion, Powers] | None:
             size, own = _SYMBOLS[symbol]
             factor *= size**power
             powers = _quotient(powers, own, -power)
-        elif re.fullmatch(r"\d+(\.\d+)?(e-?\d+)?", name):
+        elif re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", name):
             factor *= float(name) ** power
         else:
             known = False
-    return (Conversion(factor), powers) if known and factor > 0 else None
+    return (Conversion(factor), powers) if known and factor else None
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from configs.variables import Variable
 from data_prep.ingest.regridding.winds import vorticity_divergence
-from sphere_ops.grid import Grid
-
-EARTH_RADIUS = 6.37122e6  # m
+from sphere_ops.grid import EARTH_RADIUS, Grid
 
 
 @dataclass(frozen=True)
@@ -60,5 +58,11 @@ def with_vorticity_divergence(
     found = {v.name: fields[:, i] for i, v in enumerate(inputs)}
     for pair in pairs:
         u, v = found[pair.u], found[pair.v]
-        found |= zip(pair.outputs, vorticity_divergence(u, v, grid, EARTH_RADIUS), strict=True)
+        try:
+            computed = vorticity_divergence(u, v, grid, EARTH_RADIUS)
+        except ValueError as error:
+            raise ValueError(
+                f"{' and '.join(pair.outputs)} of {pair.u} and {pair.v}: {error}"
+            ) from None
+        found |= zip(pair.outputs, computed, strict=True)
     return np.stack([found[v.name] for v in channels], axis=1).astype(np.float32, copy=False)

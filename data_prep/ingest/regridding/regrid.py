@@ -50,6 +50,8 @@ class FileGrid:
         """
         lat = np.asarray(latitude, dtype=np.float64)
         lon = np.asarray(longitude, dtype=np.float64)
+        if lon.ndim == 1 and len(lon):  # 0 to 180 and on from -180, say
+            lon = np.where(lon < lon[0], lon + 360, lon)
         try:
             grid: Grid | None = Grid.from_coordinates(lat, lon)
             assert grid is not None

@@ -29,7 +29,8 @@ def open_well(root: netCDF4.Dataset, groups: dict[str, xr.Dataset]) -> list[xr.D
 
     Returns:
         One data set; its variables have the dimensions trajectory, time, and those of space.
-        Components of vectors are variables with the name of their direction appended.
+        Components of vectors are variables with the number of the component appended: files do not
+        say which direction it is.
         Colatitude theta and longitude phi, in radians, become latitude and longitude.
 
     Raises:
@@ -53,7 +54,7 @@ def open_well(root: netCDF4.Dataset, groups: dict[str, xr.Dataset]) -> list[xr.D
             ]
             varying = np.atleast_1d(_attribute(variable, "dim_varying", [True] * len(dims)))
             space = [dim for dim, flag in zip(dims, varying, strict=True) if flag]
-            variables |= _components(str(key), array.variable, [*leading, *space], spatial)
+            variables |= _components(str(key), array.variable, [*leading, *space])
     result = xr.Dataset(variables, attrs=_attributes(root))
     time = {k: str(v) for k, v in _all_attributes(described["time"]).items() if k == "units"}
     result = result.assign_coords(
@@ -71,14 +72,12 @@ def open_well(root: netCDF4.Dataset, groups: dict[str, xr.Dataset]) -> list[xr.D
     return [result]
 
 
-def _components(
-    name: str, array: xr.Variable, dims: list[str], spatial: list[str]
-) -> dict[str, xr.Variable]:
-    """Return a scalar, or the components of a vector, under the names of its dimensions."""
+def _components(name: str, array: xr.Variable, dims: list[str]) -> dict[str, xr.Variable]:
+    """Return a scalar, or the components of a vector by their numbers."""
     if array.ndim == len(dims):
         return {name: array.copy(deep=False)._replace(dims=dims)}
     renamed = array._replace(dims=[*dims, "component"])
-    return {f"{name}_{axis}": renamed.isel(component=k) for k, axis in enumerate(spatial)}
+    return {f"{name}_{k}": renamed.isel(component=k) for k in range(renamed.sizes["component"])}
 
 
 def _flag(variable: netCDF4.Variable, name: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import zarr
@@ -25,6 +26,7 @@ from data_prep.store.gather.merge import Sums
 
 _HELD_BYTES = 2**28
 """Size of the sums of days that are kept in memory, beyond those that are in use."""
+_SHARD_BYTES = 2**25
 _LEAP_YEAR = np.array(12 * 2)
 """January 1972 in months since January 1970."""
 
@@ -38,17 +40,8 @@ def write_daily_climatology(group: zarr.Group, window: int) -> None:
     Args:
         group: Store of one time series whose fields are complete, with a training split.
         window: Days of the window, an odd number.
-
-    Raises:
-        ValueError: if the window is even, or the time step is a calendar month.
     """
     blocks, time, step = Blocks(group), times(group), time_step(group)
-    if step.is_calendar or window % 2 == 0:
-        raise ValueError(
-            f"a climatology by day with a window of {window} days, of times every {step}; it takes "
-            "times in hours or days, and an odd number of days: set data.climatology.by=month or "
-            "change data.climatology.window"
-        )
     train = np.flatnonzero(blocks.train[0])
     if not len(train):
         return
@@ -56,10 +49,12 @@ def write_daily_climatology(group: zarr.Group, window: int) -> None:
     n_days = int(step.calendar.month_start(_LEAP_YEAR + 12) - step.calendar.month_start(_LEAP_YEAR))
     hours = np.unique(since[train])
     state = blocks.fields.shape[1:]
+    together = min(n_days, max(1, _SHARD_BYTES // (4 * int(np.prod(state)))))
     climatology = group.create_array(
         layout.DAILY_CLIMATOLOGY,
         shape=(n_days, len(hours), *state),
         chunks=(1, 1, *state),
+        shards=(together, 1, *state),
         dtype="float32",
         compressors=(ZstdCodec(), CHECKSUM),
         fill_value=float("nan"),
@@ -78,8 +73,10 @@ def write_daily_climatology(group: zarr.Group, window: int) -> None:
     for h, hour in enumerate(hours):
         at_hour = train[since[train] == hour]
         days = _Days(blocks, at_hour, day[at_hour], _is_last(time[at_hour], step, n_days), n_days)
-        for d, mean in enumerate(_smoothed(days, half)):
-            climatology[d, h] = mean
+        smoothed = _smoothed(days, half)
+        for d in range(0, n_days, together):
+            part = list(islice(smoothed, together))
+            climatology[d : d + len(part), h] = np.stack(part)
 
 
 def _is_last(time: NDArray[np.datetime64], step: TimeStep, n_days: int) -> NDArray[np.bool_]:

@@ -269,10 +269,10 @@ def test_accumulations_become_the_amount_of_each_step(
     values = rain * 1000 / (3600 * period) if rate else rain
     units = "kg m-2 s-1" if rate else "m"
     data["tp"] = data.t2m.dims, values.astype("f4"), {"units": units}
-    every = ends[0] - period + step * np.arange(1, count)
+    every = ends[0] - period + step * np.arange(1, count + 1)
     wanted = every[every <= ends[-1]]
     assume(len(wanted) > 1)
-    hours = sorted({int(end) % 24 for end in every})
+    hours = sorted({int(end) % 24 for end in wanted})
     store = stored(
         [data],
         variables=("t2m", "tp"),

@@ -176,6 +176,24 @@ def test_smoothly_filled_inputs_are_those_of_the_fill_of_each_state(make_store, 
     torch.testing.assert_close(seen[0][:, 4:6], filled)
 
 
+def test_a_forcing_with_missing_points_is_filled_too(store):
+    part = Store(store.path).select(forcing=("sst",))
+    windows = Windows(part, "train", 1)
+    for fill in ("baseline", "smooth"):
+        forecaster = trainer(part, {"history": 1, "fill": fill}).forecaster
+        seen = []
+        forecaster.network.register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0]))
+        batch = windows.batch([0, 7])
+        given = batch.forcing[:, 0]
+        assert (given.isnan() & part.select(channels=(), forcing=("sst",)).mask).any()
+        forecaster.step(batch.initial, given)
+        scaled = (given - forecaster.forcing.mean) / forecaster.forcing.std
+        expected = scaled.nan_to_num()
+        if fill == "smooth":
+            expected = smooth_fill(scaled, scaled.isfinite(), part.grid)
+        torch.testing.assert_close(seen[0][:, 1:2], expected)
+
+
 def test_values_outside_the_mask_change_nothing(store):
     for fill in ("baseline", "smooth"):
         forecaster = trainer(store, {"fill": fill}).forecaster

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import xarray as xr
 
+from forecast.model.fill import NearestFill
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.transforms import RealSHT, power_spectrum
@@ -94,6 +96,29 @@ def test_filling_takes_power_from_the_small_scales_of_zeros_at_land():
     zeros = power_spectrum(transform(wave.where(mask, 0)))
     filled = power_spectrum(transform(smooth_fill(wave, mask, grid)))
     assert filled[12:].sum() < 0.1 * zeros[12:].sum()
+
+
+@pytest.mark.data
+def test_the_sea_surface_has_less_power_at_small_scales_than_with_zeros_or_nearest_points(
+    data_folder,
+):
+    with xr.open_dataset(data_folder / "sst/cobe2_sst_monthly_1950-2009_2deg.nc") as file:
+        grid = Grid.from_coordinates(file.lat.values, file.lon.values)
+        months = torch.from_numpy(file.sst.values.astype("f4")).unflatten(0, (60, 12))
+    anomaly = (months - months[:40].mean(0))[::10].flatten(0, 1)
+    mask = anomaly[0].isfinite()
+    nearest = NearestFill(mask[None], torch.ones_like(mask)[None], grid)
+    fields = {
+        "zero": anomaly.where(mask, 0.0),
+        "nearest": nearest(anomaly[:, None])[:, 0],
+        "smooth": smooth_fill(anomaly, mask, grid),
+    }
+    transform = RealSHT(grid, 60)
+    power = {k: power_spectrum(transform(x)).mean(0) for k, x in fields.items()}
+    for low, high, share in ((20, 30, 0.9), (30, 40, 0.75), (40, 50, 0.6), (50, 60, 0.5)):
+        smooth = power["smooth"][low:high].sum()
+        assert smooth < share * power["zero"][low:high].sum()
+        assert smooth < share * power["nearest"][low:high].sum()
 
 
 def test_the_gradient_is_that_of_a_linear_map_from_the_points_inside():

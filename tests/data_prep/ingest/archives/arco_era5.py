@@ -104,8 +104,8 @@ def read(paths: list[Path], channel: str, time: np.datetime64 | None = None) -> 
     (path,) = paths
     times = np.datetime64("1959-01-01T00", "h") + read_zarr_array(path, "time")
     if time is None:  # a fixed field, at a time that has values
-        start = json.loads((path / ".zattrs").read_text())["valid_time_start"]
-        time = times[times >= np.datetime64(start)][0]
+        stop = json.loads((path / ".zattrs").read_text())["valid_time_stop"]
+        time = np.datetime64(stop, "h")
     if channel != "tp":
         return weatherbench2.read(paths, channel, time)
     last = int(np.flatnonzero(times == time)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,22 +95,45 @@ def read_zarr(path: Path, name: str, **index: int) -> Raw:
 def read_grib(path: Path, **keys: Any) -> Raw:
     """Read the one message of a GRIB file that has all of the given keys.
 
+    Args:
+        path: File, which must not change while the tests run.
+        keys: Values of some of `GRIB_KEYS`.
+
     Raises:
         LookupError: if none or several messages have them.
     """
     import eccodes
 
+    wanted = [i for i, m in enumerate(_grib_messages(path)) if keys.items() <= m.items()]
+    if len(wanted) != 1:
+        raise LookupError(f"{len(wanted)} messages of {path} have {keys}, expected 1")
+    with path.open("rb") as file:
+        file.seek(_grib_messages(path)[wanted[0]]["offset"])
+        message = eccodes.codes_grib_new_from_file(file)
+        try:
+            return _grib_field(message)
+        finally:
+            eccodes.codes_release(message)
+
+
+GRIB_KEYS = {
+    "offset": int, "paramId": int, "level": int, "typeOfLevel": str, "validityDate": int,
+    "validityTime": int,
+}  # fmt: skip
+"""Keys by which messages are found, and their types."""
+
+
+@cache
+def _grib_messages(path: Path) -> list[dict[str, Any]]:
+    """Return the keys of all messages of a file."""
+    import eccodes
+
     found = []
     with path.open("rb") as file:
         while (message := eccodes.codes_grib_new_from_file(file)) is not None:
-            try:
-                if all(eccodes.codes_get(message, k, type(v)) == v for k, v in keys.items()):
-                    found.append(_grib_field(message))
-            finally:
-                eccodes.codes_release(message)
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} messages of {path} have {keys}, expected 1")
-    return found[0]
+            found.append({k: eccodes.codes_get(message, k, t) for k, t in GRIB_KEYS.items()})
+            eccodes.codes_release(message)
+    return found
 
 
 def _grib_field(message: int) -> Raw:

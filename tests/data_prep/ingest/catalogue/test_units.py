@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from configs.variables import VARIABLES
-from data_prep.ingest.catalogue.units import amount_rate_conversion, conversion
+from data_prep.ingest.catalogue.units import Conversion, amount_rate_conversion, conversion
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,8 @@ def test_conversions_are_those_of_udunits() -> None:
                 np.testing.assert_allclose(out, expected, rtol=1e-12)
                 pairs += 1
     assert pairs > len(texts)
+
+
+def test_a_negative_factor_turns_a_direction_round() -> None:
+    assert conversion("-1 m s-1", "m s-1") == Conversion(-1.0)
+    assert conversion("-1 W m-2", "W m-2") == Conversion(-1.0)

@@ -101,6 +101,17 @@ def test_any_order_of_rows_and_columns_becomes_the_house_order(
     np.testing.assert_allclose(found.ordered(value), expected, atol=1e-2)  # float32 degrees
 
 
+@pytest.mark.parametrize("first", [0, 14, 35])
+def test_columns_may_jump_from_180_to_minus_180_or_from_360_to_0(first: int) -> None:
+    grid = Grid.equiangular(19, 36)
+    for west in (-180.0, 0.0):
+        longitude = (np.roll(grid.longitude.numpy(), -first) - west) % 360 + west
+        found = FileGrid.from_coordinates(grid.latitude.numpy(), longitude, exact=True)
+        assert found.grid == grid
+        value = np.broadcast_to(longitude % 360, grid.shape)
+        np.testing.assert_array_equal(found.ordered(value)[0], grid.longitude.numpy())
+
+
 def test_rows_that_stop_a_step_short_of_a_pole_can_be_regridded_but_are_no_grid() -> None:
     latitude, longitude = np.linspace(90, -89, 180), np.arange(360.0)
     with pytest.raises(ValueError, match="180 latitudes"):

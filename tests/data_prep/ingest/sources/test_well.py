@@ -79,8 +79,8 @@ def test_trajectories_have_named_dimensions_and_degrees(tmp_path: Path) -> None:
 def test_components_of_vectors_are_variables(tmp_path: Path) -> None:
     truth = make_well(tmp_path / "a.hdf5")
     data = opened(tmp_path / "a.hdf5")
-    np.testing.assert_array_equal(data.velocity_theta, truth["velocity"][..., 0])
-    np.testing.assert_array_equal(data.velocity_phi, truth["velocity"][..., 1])
+    np.testing.assert_array_equal(data.velocity_0, truth["velocity"][..., 0])
+    np.testing.assert_array_equal(data.velocity_1, truth["velocity"][..., 1])
     assert data.topography.dims == ("latitude", "longitude")
 
 
@@ -97,7 +97,7 @@ def test_columns_may_come_first(tmp_path: Path) -> None:
     truth = make_well(tmp_path / "a.hdf5", order=("phi", "theta"))
     data = opened(tmp_path / "a.hdf5")
     assert data.height.dims == ("trajectory", "time", "longitude", "latitude")
-    np.testing.assert_array_equal(data.velocity_phi, truth["velocity"][..., 0])
+    np.testing.assert_array_equal(data.velocity_0, truth["velocity"][..., 0])
 
 
 def test_time_has_units_if_the_file_or_the_configuration_gives_them(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_cartesian_coordinates_can_be_described(tmp_path: Path) -> None:
     truth = make_well(tmp_path / "a.hdf5", kind="cartesian", order=("x", "y"))
     data = opened(tmp_path / "a.hdf5", dimensions={"x": "latitude", "y": "longitude"})
     assert data.height.dims == ("trajectory", "time", "latitude", "longitude")
-    np.testing.assert_array_equal(data.velocity_y, truth["velocity"][..., 1])
+    np.testing.assert_array_equal(data.velocity_1, truth["velocity"][..., 1])
 
 
 def test_fields_are_read_only_when_they_are_needed(tmp_path: Path) -> None:
     truth = make_well(tmp_path / "a.hdf5")
     with Sources([tmp_path / "a.hdf5"]) as sources:
-        array = sources[tmp_path / "a.hdf5"][0].velocity_phi
+        array = sources[tmp_path / "a.hdf5"][0].velocity_1
         assert not array.variable._in_memory
         part = array.isel(trajectory=1, time=[2, 0])
         np.testing.assert_array_equal(part, truth["velocity"][1, [2, 0], ..., 1])
