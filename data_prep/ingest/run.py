@@ -18,6 +18,7 @@ from data_prep.ingest.missing import ValidPoints, first_mask
 from data_prep.ingest.plan import Plan, make_plan
 from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
+from data_prep.ingest.verify import refuse_changed_sources
 from data_prep.ingest.workers import BlockWork, blocks_at_once, in_cluster, in_threads
 from data_prep.store.arrays import open_store, times
 from data_prep.store.blocks import Block
@@ -76,6 +77,8 @@ def ingest(
         check_output(out)
     with Sources(paths, config) as sources:
         plan = make_plan(sources, config, table, after)
+        if append:
+            refuse_changed_sources(out, sources, plan.used)
         blocks = all_blocks(plan)
         first = Block(0, 0, 1)
         reader = BlockReader(plan, sources, [first, *blocks])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,6 +68,29 @@ def compare_with_sources(
             expected = reader.read(Block(trajectory, t, t + 1))[0]
             problems += _differences(found, expected, [v.name for v in plan.channels], label)
         return problems
+
+
+def refuse_changed_sources(store: Path, sources: Sources, growing: Sequence[str]) -> None:
+    """Raise a ValueError for a source of a store that is not as it was when the store was made.
+
+    Args:
+        store: Path of the store.
+        sources: Sources that were given again, among others.
+        growing: Paths of the sources of new times, which may have grown.
+    """
+    origin = json.loads(str(open_store(store).attrs[layout.PROVENANCE]))
+    digests: dict[str, set[str | None]] = {}
+    for source in origin["sources"]:
+        digests.setdefault(source.get("name", ""), set()).add(source.get("digest"))
+    for path in sources.paths:
+        now = {} if path in growing else sources.fingerprint(path)
+        then = digests.get(now.get("name", ""), {None})
+        # Files of the same name may lie in several folders; one of them is to be the same.
+        if None not in then | {now.get("digest")} and now["digest"] not in then:
+            raise ValueError(
+                f"{path} has changed since {store} was made from it; make the store again, or give "
+                "the sources of the new times only"
+            )
 
 
 def _differences(
