@@ -237,7 +237,7 @@ def _times(dataset: xr.Dataset, name: str, config: FilesData) -> tuple[np.ndarra
 def _time_line(times: list[np.ndarray], calendar: Calendar) -> str:
     time = np.unique(np.concatenate(times))
     if not len(time):
-        return "none that can be read"
+        return "none"
     if len(time) == 1:
         return _date(time[0], calendar)
     intervals = np.diff(calendar.elapsed(time))
@@ -275,12 +275,26 @@ def _taken(sources: Sources, config: FilesData, table: VariableTable) -> list[st
 def _from(catalogue: Catalogue, channel: Variable) -> tuple[str, str, str, str]:
     """Return the line of a channel: variable, level, number of sources."""
     if not catalogue.holds(channel.name):
-        return (channel.name, f"missing: {not_found(catalogue, channel)}", "", "")
+        return (channel.name, _way_out(catalogue, channel), "", "")
     names = catalogue.levels_of(channel.name)
     fields = [field for name in names for field in catalogue.found[name]]
     variables = " ".join(dict.fromkeys(field.name for field in fields))
     levels = " ".join(n.removeprefix(channel.base) for n in names) if channel.level else "-"
     return (channel.name, variables, levels, str(len({field.path for field in fields})))
+
+
+def _way_out(catalogue: Catalogue, channel: Variable) -> str:
+    """Return the setting that would supply a channel which the sources do not have."""
+    rename = f"missing; data.rename.NAME={channel.name} if another variable is it"
+    if channel.level is None:
+        return rename
+    around = [
+        name
+        for name, levels in catalogue.held.items()
+        if levels and min(levels) < channel.level < max(levels)
+    ]
+    between = "data.interpolate_levels=true if it is one of" if around else ""
+    return f"{rename}; {between} {' '.join(around)}" if around else rename
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
