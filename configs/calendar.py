@@ -27,7 +27,7 @@ EPOCH: Final = "1970-01-01"
 
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261  # whole years of datetime64[ns]
 _PARTS: Final = re.compile(
-    r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?)(?::(\d\d)(?::(\d\d))?)?)?)?)?Z?"
+    r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ](\d\d?)(?::(\d\d)(?::(\d\d)(?:\.\d*)?)?)?)?)?)?Z?"
 )
 
 
@@ -61,7 +61,7 @@ class Calendar:
 
     # --- what a calendar defines ------------------------------------------------------------------
 
-    def elapsed(self, times: Times) -> Integers:
+    def elapsed(self, times: Times | np.datetime64) -> Integers:
         """Return the time since 1970-01-01 in days and hours of the calendar, ns."""
         return _nanoseconds(times)
 
@@ -77,8 +77,7 @@ class Calendar:
 
     def date(self, time: np.datetime64) -> tuple[int, int, int, int, int, int]:
         """Return year, month, day, hour, minute and second of a time."""
-        times = np.asarray(time)
-        month, since = int(_month(times)), int(self._since_month(times))
+        month, since = int(_month(time)), int(self._since_month(time))
         minute, second = divmod(since % DAY // SECOND, 60)
         return (1970 + month // 12, month % 12 + 1, since // DAY + 1, *divmod(minute, 60), second)
 
@@ -146,12 +145,14 @@ class Calendar:
         dates = [cftime.datetime(*self.date(t), calendar=self.name) for t in times.reshape(-1)]
         return np.array(dates, dtype=object).reshape(times.shape)
 
-    def from_cftime(self, dates: NDArray[Any]) -> Times:
-        """Return the times of dates of cftime, to the second."""
+    def from_dates(self, dates: NDArray[Any]) -> Times:
+        """Return the times of decoded CF times: dates of cftime, to the second, or datetime64."""
+        if dates.dtype.kind == "M":
+            return dates.astype("M8[ns]")
         seconds = cftime.date2num(dates, f"seconds since {EPOCH}", calendar=self.name)
         return self.times(np.round(seconds).astype(np.int64) * SECOND)
 
-    def _since_month(self, times: Times) -> Integers:
+    def _since_month(self, times: Times | np.datetime64) -> Integers:
         return np.asarray(self.elapsed(times) - self.month_start(_month(times)) * DAY)
 
 
@@ -159,7 +160,7 @@ class Calendar:
 class _MonthCalendar(Calendar):
     """Calendar whose months have other lengths than those of the proleptic Gregorian one."""
 
-    def elapsed(self, times: Times) -> Integers:
+    def elapsed(self, times: Times | np.datetime64) -> Integers:
         """Return the time since 1970-01-01 in days and hours of the calendar, ns."""
         month = _month(times)
         since = _nanoseconds(times) - _nanoseconds(month.astype("M8[M]"))
@@ -240,12 +241,12 @@ _CALENDARS: Final[dict[str, Calendar]] = {
 _NOLEAP_STARTS: Final = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])
 
 
-def _month(times: Times) -> Integers:
+def _month(times: Times | np.datetime64) -> Integers:
     """Return the months since January 1970."""
     return np.asarray(times).astype("M8[M]").astype(np.int64)
 
 
-def _nanoseconds(times: Times) -> Integers:
+def _nanoseconds(times: Times | np.datetime64) -> Integers:
     return np.asarray(times).astype("M8[ns]").astype(np.int64)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Key of the format version in stores and packages."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 5
+PACKAGE_VERSION: Final = 6
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
@@ -37,8 +37,10 @@ DEGREE: Final = "degree"
 DAY_OF_YEAR: Final = "dayofyear"
 HOUR: Final = "hour"
 
-CHANNEL_ATTRIBUTES: Final = ("standard_name", "long_name", "units", "role", "conserved")
-"""Coordinates over the channels: `channel_units`, ..."""
+CHANNEL_ATTRIBUTES: Final = (
+    "standard_name", "long_name", "units", "role", "conserved", "positive", "accumulated",
+)  # fmt: skip
+"""Coordinates over the channels: `channel_units`, ... Older stores lack the last two."""
 STATIC_ATTRIBUTES: Final = ("standard_name", "long_name", "units")
 """Coordinates over the static fields: `channel_static_units`, ..."""
 
@@ -82,6 +84,8 @@ WEIGHTS_FILE: Final = "model.safetensors"
 PACKAGE_FILE: Final = "package.json"
 DIGESTS: Final = "weights_sha256"
 """List of digests of the weights file and of the file that it replaced."""
+FORCING_CHANNELS: Final = "forcing_channels"
+"""Channels that are given at every time; `channels` are those that are predicted."""
 ROLLOUT: Final = "rollout"
 """Defaults of a forecast, the `rollout` section of the configuration."""
 

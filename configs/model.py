@@ -78,6 +78,10 @@ class ModelConfig(Section):
         default="mean", description="field subtracted before scaling: time mean, or mean by month; "
         "with the latter, training starts from damped persistence of the anomaly",
     )  # fmt: skip
+    fill: Literal["baseline", "smooth"] = Field(
+        default="baseline", description="values that the network sees at points without any: those "
+        "of the baseline, or a smooth extension of the field around them",
+    )  # fmt: skip
     conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
     persistent_mean: tuple[VariableName, ...] = Field(
         default=(), description="channels whose area mean keeps its departure from the baseline, "

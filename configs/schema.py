@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from configs.model import ModelConfig
-from configs.section import GridConfig, Section, TimeStepText, VariableName
+from configs.section import (
+    GridConfig,
+    Section,
+    TimeStepText,
+    VariableEntry,
+    VariableName,
+    variable_names,
+)
+from configs.variables import BUILT_IN, VariableTable
 
 # --- data ---------------------------------------------------------------------------------------
 
@@ -288,11 +297,30 @@ class MeshConfig(Section):
 
 
 class Config(Section):
-    """Configuration of an experiment: data, model, training and forecast."""
+    """Configuration of an experiment: variables, data, model, training and forecast."""
 
+    variables: dict[str, VariableEntry] = Field(
+        default={}, description="short name: entry, added to the table of variables or changed in "
+        "it",
+    )  # fmt: skip
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     rollout: RolloutConfig = RolloutConfig()
     tracking: TrackingConfig = TrackingConfig()
     mesh: MeshConfig = MeshConfig()
+
+    @cached_property
+    def table(self) -> VariableTable:
+        """Table of variables: the built-in one, with the changes of this configuration."""
+        return BUILT_IN.extended({name: entry.given for name, entry in self.variables.items()})
+
+    @model_validator(mode="after")
+    def _known_variables(self) -> Config:
+        table = self.table
+        for key, name in variable_names(self):
+            try:
+                table.variable(name)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+        return self

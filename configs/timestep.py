@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import DAY, GREGORIAN, SECOND, Calendar, Times
+from configs.calendar import DAY, GREGORIAN, SECOND, Calendar, Integers, Times
 
 _SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -77,7 +77,14 @@ class TimeStep:
         """Length in calendar months; None for intervals in seconds."""
         return self.count if self.is_calendar else None
 
-    def advance(self, times: Times, n: int = 1) -> Times:
+    def multiple_of(self, other: TimeStep) -> int | None:
+        """Return the number of steps of `other` in one of this; None if it is no whole number."""
+        own, unit = (
+            (self.months, other.months) if self.is_calendar else (self.seconds, other.seconds)
+        )
+        return own // unit if own and unit and own % unit == 0 else None
+
+    def advance(self, times: Times, n: int | Integers = 1) -> Times:
         """Return valid times n steps later, or earlier for negative n.
 
         A day that does not exist in the target month becomes the last day of that month. With days
@@ -85,10 +92,10 @@ class TimeStep:
 
         Args:
             times: Valid times, datetime64 of any shape.
-            n: Number of steps.
+            n: Number of steps, or an array of numbers that broadcasts against the times.
 
         Returns:
-            Valid times, datetime64[ns] of the same shape.
+            Valid times, datetime64[ns].
         """
         calendar, times = self.calendar, np.asarray(times, dtype="datetime64[ns]")
         elapsed = calendar.elapsed(times)
@@ -107,7 +114,7 @@ class TimeStep:
             months = times.astype("datetime64[M]") - origin.astype("datetime64[M]")
             return np.asarray(months.astype(np.int64) / self.count)
         assert self.seconds is not None
-        elapsed = self.calendar.elapsed(times) - self.calendar.elapsed(np.asarray(origin))
+        elapsed = self.calendar.elapsed(times) - self.calendar.elapsed(origin)
         return np.asarray(elapsed / (self.seconds * SECOND))
 
     def consecutive(self, times: Times) -> NDArray[np.bool_]:

@@ -4,7 +4,8 @@ from sphere_ops.branches.block import LocalSphericalConv
 from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.spectral import SpectralConv
-from sphere_ops.grid import Grid
+from sphere_ops.grid import EARTH_RADIUS, Grid
+from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -18,9 +19,11 @@ from sphere_ops.harmonics.transforms import (
     vorticity_divergence_from_wind,
     wind_from_vorticity_divergence,
 )
+from sphere_ops.harmonics.winds import vorticity_divergence, winds
 from sphere_ops.parallel.fields import area_mean
 
 __all__ = [
+    "EARTH_RADIUS",
     "DifferentialConv",
     "Grid",
     "IntegralConv",
@@ -29,6 +32,7 @@ __all__ = [
     "LocalSphericalConv",
     "RealSHT",
     "RealVectorSHT",
+    "SmoothFill",
     "SpectralConv",
     "area_mean",
     "gradient",
@@ -36,6 +40,9 @@ __all__ = [
     "laplacian",
     "power_spectrum",
     "resample",
+    "smooth_fill",
+    "vorticity_divergence",
     "vorticity_divergence_from_wind",
     "wind_from_vorticity_divergence",
+    "winds",
 ]

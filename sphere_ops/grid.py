@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from operator import index
 from typing import Any, Literal, get_args
@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
+
+EARTH_RADIUS = 6.37122e6
+"""Radius of the Earth, m (Williamson et al. 1992)."""
 
 _NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds differ by 0.1 or more
 
@@ -157,7 +160,7 @@ class Grid:
 
     def is_rotation_of(self, other: Grid) -> bool:
         """Return True if the grids differ at most by a rotation about the Earth's axis."""
-        return replace(other, first_longitude=self.first_longitude) == self
+        return (self.kind, self.shape) == (other.kind, other.shape)
 
     def place(self, row: int, column: int) -> str:
         """Return the coordinates of a point as text, such as "45 N 3 E"."""

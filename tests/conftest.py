@@ -4,11 +4,12 @@ import logging
 import os
 import sqlite3  # noqa: F401
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# These two before eccodes, which xarray loads to see what it can open: eccodes' wheel brings an
-# SQLite that is too old for MLflow, and libraries that break a PROJ that is loaded after them.
+# sqlite3 and pyproj before eccodes, which xarray loads to see what it can open: eccodes' wheel
+# brings an SQLite that is too old for MLflow, and libraries that break a PROJ loaded after them.
+import platformdirs
 import pyproj  # noqa: F401
 import pytest
 from hypothesis import settings
@@ -36,6 +37,15 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set SPHERE_FORECAST_DATA to the folder that holds sst/")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep indices of GRIB files out of the user's cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(platformdirs, "user_cache_path", lambda name: folder / name)
+        yield
 
 
 @pytest.fixture(scope="session")

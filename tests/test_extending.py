@@ -88,7 +88,7 @@ def write_inputs(folder: Path) -> None:
         longitude=longitude,
     )
     ice = xr.Dataset(
-        {"siconc": (("time", "latitude", "longitude"), np.abs(rows), {"units": "%"})},
+        {"sit": (("time", "latitude", "longitude"), np.abs(rows), {"units": "cm"})},
         {
             "time": time.astype("datetime64[ns]"),
             "latitude": ("latitude", latitude, {"units": "degrees_north"}),
@@ -135,8 +135,9 @@ def test_a_new_case_is_solved(folder: Path) -> None:
 
 def test_a_new_variable_is_ingested_in_its_units(folder: Path) -> None:
     store = xr.open_zarr(folder / "ice.zarr", consolidated=False)
-    assert list(store.channel.values) == ["sic"]
-    assert store.channel_standard_name.values[0] == "sea_ice_area_fraction"
+    assert list(store.channel.values) == ["sithick"]
+    assert store.channel_standard_name.values[0] == "sea_ice_thickness"
+    assert store.channel_positive.values[0]
     np.testing.assert_allclose(store.fields[0, 0, :, 0], np.abs(store.latitude) / 100, rtol=1e-6)
 
 

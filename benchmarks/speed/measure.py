@@ -162,8 +162,17 @@ def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def report(rows: list[Row], title: str, json_file: Path | None) -> None:
-    """Print a table and save the rows as JSON, with a description of the machine."""
+def report(
+    rows: list[Row], title: str, json_file: Path | None, about: Mapping[str, str] | None = None
+) -> None:
+    """Print a table and save the rows as JSON, with a description of the machine.
+
+    Args:
+        rows: Rows.
+        title: Title of the table.
+        json_file: File to write; None for none.
+        about: Further facts that are saved with the description of the machine.
+    """
     table = Table(title=title)
     for column in ("operation", "shape", "ours", "peer", "ratio", "medians", "difference", "peer"):
         table.add_column(column, justify="left" if column in ("operation", "shape") else "right")
@@ -181,7 +190,7 @@ def report(rows: list[Row], title: str, json_file: Path | None) -> None:
     Console(width=150).print(table)
     if json_file is not None:
         partial = json_file.with_name(f".{json_file.name}.partial")
-        content = {"machine": machine(), "rows": [asdict(r) for r in rows]}
+        content = {"machine": machine() | dict(about or {}), "rows": [asdict(r) for r in rows]}
         partial.write_text(json.dumps(content, indent=1) + "\n")
         partial.replace(json_file)
 

@@ -1,4 +1,4 @@
-"""Training data from gridded files: readers, coordinates, units, times, regridding.
+"""Training data from gridded files: sources, coordinates, units, times, regridding.
 
 It may import `data_prep.store`.
 """

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import layout
 from configs.load import dump_config
-from configs.schema import FilesData, SplitFractions, SplitRanges
-from configs.timestep import TimeStep
-from configs.variables import Variable, variable
-from data_prep.ingest.fields import find_fields, names_of
-from data_prep.ingest.readers import Files
-from data_prep.ingest.series import Regridding, Series, common_time, find_series, not_found
-from data_prep.ingest.times import Times
+from configs.schema import FilesData
+from configs.variables import BUILT_IN, Variable, VariableTable
+from data_prep.ingest.catalogue.fields import read_fields
+from data_prep.ingest.missing import ValidPoints, first_mask
+from data_prep.ingest.plan import Plan, make_plan
+from data_prep.ingest.reading import BlockReader
+from data_prep.ingest.sources import Sources
+from data_prep.ingest.workers import BlockWork, blocks_at_once, in_cluster, in_threads
+from data_prep.store.arrays import open_store, times
+from data_prep.store.blocks import Block
 from data_prep.store.outputs import check_output
-from data_prep.store.spec import StoreSpec
+from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
-from sphere_ops.grid import Grid
 
 _MOUNTAINS = (2000.0, 9000.0)  # plausible maximum of a global orography, m
+_WRITTEN_PER_SECOND = 2e8  # bytes, to estimate the time
 
 
 def ingest(
@@ -32,236 +34,152 @@ def ingest(
     config: FilesData,
     out: str | Path,
     *,
+    table: VariableTable = BUILT_IN,
+    append: bool = False,
+    memory: int | None = None,
+    scheduler: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    announce: Callable[[Plan, float], None] = lambda plan, seconds: None,
 ) -> Path:
     """Write a training store from gridded files.
 
+    An ingestion that was killed goes on where it was when it is started again with the same
+    settings and unchanged sources.
+
     Args:
-        paths: netCDF, GRIB or zarr files; variables and times may be distributed over them in any
-            way.
+        paths: Files, globs, folders or addresses of netCDF, GRIB or zarr data; variables and times
+            may be distributed over them in any way.
         config: Variables, grid, times and splits.
         out: Path of the store.
-        progress: Callback with the numbers of times written and of all times.
+        table: Table of variables.
+        append: True to add later times to the store `out`.
+        memory: Bytes of memory to use; by default half of what is available.
+        scheduler: Address of a dask scheduler, whose workers make the blocks.
+        progress: Callback with the numbers of states written and of all states.
+        announce: Callback with the plan and the estimated time in seconds, before anything is
+            written.
 
     Returns:
         Path of the store.
 
     Raises:
-        ValueError: if the files lack a variable, or if a variable has gaps, duplicate times,
+        ValueError: if the sources lack a variable, or if a variable has gaps, duplicate times,
             unknown units, undeclared missing values or no global grid.
         FileNotFoundError: if an input does not exist.
         FileExistsError: if the output exists.
     """
-    out, sources = Path(out), [Path(path) for path in paths]
-    check_output(out)
-    channels = [variable(name) for name in config.variables]
-    statics = [variable(name) for name in config.static]
-    _check_names(config, channels, statics)
-    step = TimeStep.parse(config.time_step)
-    wanted = set().union(*(names_of(v, config) for v in (*channels, *statics)))
-    with Files(wanted) as files:
-        series = [find_series(files, sources, channel, config) for channel in channels]
-        time = common_time(series, step)
-        split = _split(time, config.splits)
-        grid = _target_grid(series, config)
-        to_grid = Regridding(grid)
-        first = np.concatenate([one.read(files, slice(0, 1), to_grid) for one in series])
-        mask = _mask(first, config)
-        used = sorted({field.path for one in series for field in one.fields})
-        spec = StoreSpec(
-            grid=grid,
-            channels=tuple(channels),
-            time=time,
-            time_step=step.label,
-            split=split.tolist(),
-            title=f"Training store of {', '.join(config.variables)}",
-            source=_source(files, used),
-            configuration=dump_config(config),
-            sources=[_origin(path) for path in used],
-            static={v: _static(files, sources, v, config, to_grid) for v in statics},
-            mask=mask,
-        )
-        with StoreWriter(out, spec) as writer:
-            for times in writer.blocks():
-                block = np.empty((times.stop - times.start, *first.shape), dtype=np.float32)
-                for c, one in enumerate(series):
-                    block[:, c] = one.read(files, times, to_grid)
-                    _check_missing(block[:, c], None if mask is None else mask[c], one, times)
-                writer.write_times(times, block)
-                progress(times.stop, len(time))
-            return writer.finalise()
+    out = Path(out)
+    after = None
+    if append:
+        after = times(open_store(out))[-1]
+    else:
+        check_output(out)
+    with Sources(paths, config) as sources:
+        plan = make_plan(sources, config, table, after)
+        blocks = all_blocks(plan)
+        first = Block(0, 0, 1)
+        reader = BlockReader(plan, sources, [first, *blocks])
+        began = time.monotonic()
+        mask = first_mask(reader.read(first)[0], plan.channels, config)
+        seconds = (time.monotonic() - began) * reader.n_groups / reader.n_groups_of(first)
+        spec = _spec(plan, sources, reader, mask)
+        announce(plan, seconds + plan.n_bytes / _WRITTEN_PER_SECOND)
+        with StoreWriter(out, spec, resume=True, append=append) as writer:
+            try:
+                _write(writer, plan, reader, mask, memory, scheduler, progress)
+                return writer.finalise()
+            except ValueError:
+                writer.resume = False  # with other settings nothing of it could be kept
+                raise
 
 
-def _check_names(config: FilesData, channels: list[Variable], statics: list[Variable]) -> None:
-    """Raise a ValueError for channels in the wrong list of the configuration."""
-    for channel in channels:
-        if channel.role in ("static", "forcing"):
-            raise ValueError(
-                f"{channel.name} in data.variables is a {channel.role} field; name it in "
-                f"{'data.static' if channel.role == 'static' else 'model.forcing'} instead"
-            )
-    for static in statics:
-        if static.role != "static" or not static.standard_name:
-            raise ValueError(
-                f"{static.name} in data.static is not a static field of files; expected "
-                "orography or land_fraction (fields computed from the grid go into model.static)"
-            )
-    if strangers := set(config.mask) - set(config.variables):
-        raise ValueError(
-            f"data.mask names {', '.join(sorted(strangers))}, expected only data.variables: "
-            f"{', '.join(config.variables)}"
-        )
-    if not config.variables or len(set(config.variables)) < len(config.variables):
-        raise ValueError(f"data.variables names one twice: {', '.join(config.variables)}")
+def all_blocks(plan: Plan) -> list[Block]:
+    """Return the blocks of a store, in the order of trajectories and times."""
+    count = 1 if plan.trajectories is None else len(plan.trajectories)
+    n, total = plan.block_times, len(plan.time)
+    return [Block(k, i, min(i + n, total)) for k in range(count) for i in range(0, total, n)]
 
 
-def _split(time: Times, ranges: SplitRanges | SplitFractions | None) -> NDArray[np.str_]:
-    """Return the name of the split of each time, (n,)."""
-    split = np.full(len(time), "", dtype="U10")
-    if ranges is None:
-        return split
-    if isinstance(ranges, SplitFractions):
-        fractions = [getattr(ranges, name) for name in layout.SPLITS]
-        edges = np.rint(np.cumsum([0.0, *fractions]) * len(time)).astype(int)
-        for name, first, end in zip(layout.SPLITS, edges, edges[1:], strict=False):
-            split[first:end] = name
-        _check_lengths(split, ranges)
-        return split
-    for name in layout.SPLITS:
-        limits = getattr(ranges, name)
-        try:
-            start, last = np.datetime64(limits.first), np.datetime64(limits.last)
-            end = last + 1  # one unit later: the end of the year, month, day, ...
-        except ValueError:
-            raise ValueError(
-                f"data.splits.{name} from {limits.first!r} to {limits.last!r}: expected dates such "
-                "as 1950, 1950-07 or 1950-07-01T06"
-            ) from None
-        inside = (time >= start) & (time < end)
-        if not inside.any():
-            raise ValueError(
-                f"data.splits.{name} from {limits.first} to {limits.last} holds no time of the "
-                f"files, which run from {_day(time[0])} to {_day(time[-1])}; change it, or leave "
-                "out the splits with data.splits=null"
-            )
-        if (taken := split[inside & (split != "")]).size:
-            raise ValueError(
-                f"data.splits.{name} from {limits.first} to {limits.last} overlaps with "
-                f"{taken[0]}; a time belongs to one split only"
-            )
-        split[inside] = name
-    _check_lengths(split, ranges)
-    return split
-
-
-def _check_lengths(split: NDArray[np.str_], splits: SplitRanges | SplitFractions) -> None:
-    """Raise a ValueError for empty splits, or training times without two in succession."""
-    way_out = "give more times, or leave out the splits with data.splits=null"
-    for name in layout.SPLITS:
-        if getattr(splits, name) and not (split == name).any():
-            raise ValueError(
-                f"data.splits.{name} is {getattr(splits, name):g} of {len(split)} times, which is "
-                f"none; {way_out}"
-            )
-    train = np.flatnonzero(split == "train")
-    if not (np.diff(train) == 1).any():
-        raise ValueError(
-            f"data.splits.train holds {len(train)} of the {len(split)} times; the statistics of "
-            f"one step take two in succession; {way_out}"
-        )
-
-
-def _target_grid(series: list[Series], config: FilesData) -> Grid:
-    """Return the grid of the store: that of the configuration, or that of all files."""
-    found = [field for one in series for field in one.fields]
-    first = found[0].grid.grid
-    if config.grid is not None:
-        wanted = Grid.of(config.grid.kind, config.grid.nlat, config.grid.nlon)
-        # The same grid up to a shift in longitude needs no interpolation.
-        same = first is not None and (first.kind, first.shape) == (wanted.kind, wanted.shape)
-        return first if same and first is not None else wanted
-    assert first is not None
-    for field in found:
-        if field.grid.grid != first:
-            raise ValueError(
-                f"{field.path} is on {field.grid.grid} and {found[0].path} on {first}; set "
-                "data.grid to bring them onto one grid"
-            )
-    return first
-
-
-def _mask(first: NDArray[np.float32], config: FilesData) -> NDArray[np.bool_] | None:
-    """Return the mask of the declared channels, from the first time; None if none is declared."""
-    if not config.mask:
-        return None
-    mask = np.ones(first.shape, dtype=bool)
-    for c, name in enumerate(config.variables):
-        if name in config.mask:
-            mask[c] = np.isfinite(first[c])
-            if not mask[c].any():
-                raise ValueError(f"{name} has no value at all at the first time; check the files")
-    return mask
-
-
-def _check_missing(
-    fields: NDArray[np.float32], mask: NDArray[np.bool_] | None, one: Series, times: slice
+def _write(
+    writer: StoreWriter,
+    plan: Plan,
+    reader: BlockReader,
+    mask: NDArray[np.bool_] | None,
+    memory: int | None,
+    scheduler: str | None,
+    progress: Callable[[int, int], None],
 ) -> None:
-    """Raise a ValueError for missing values that differ from the mask."""
-    valid = np.True_ if mask is None else mask
-    wrong = np.isfinite(fields) != valid  # (n, h, w)
-    if not wrong.any():
-        return
-    t = int(wrong.any(axis=(-2, -1)).argmax())
-    name, count = one.channel.name, int(wrong[t].sum())
-    path = one.fields[one.field[times][t]].path
-    where = f"{name} at {np.datetime_as_string(one.time[times][t], 's')} in {path}"
-    if mask is None or mask.all():
-        raise ValueError(
-            f"{where} has {count} missing values; if they are missing at all times (land), declare "
-            f"data.mask=[{name}], otherwise fill them first"
-        )
-    raise ValueError(
-        f"{where} is missing at other points than at the first time ({count} of them); a mask has "
-        "to be constant in time, so fill values that are missing at some times only"
+    """Write the blocks that are missing, in threads or on the workers of a cluster."""
+    blocks = writer.missing_blocks
+    names = [v.name for v in plan.channels]
+    moving = tuple(names.index(name) for name in plan.config.moving_mask)
+    valid = ValidPoints(writer.scratch, moving)
+    work = BlockWork(plan, mask, writer.handle, valid, writer.first)
+    total = len(plan.time) * (1 if plan.trajectories is None else len(plan.trajectories))
+    done = total - sum(b.stop - b.start for b in blocks)
+    if scheduler is None:
+        stream = in_threads(partial(work.write, reader), blocks, blocks_at_once(plan, memory))
+    else:
+        stream = in_cluster(scheduler, work, reader.sources.paths, blocks)
+    for block in stream:
+        done += block.stop - block.start
+        progress(done, total)
+    valid.put(writer.group, writer.earlier_mask)
+
+
+def _spec(
+    plan: Plan, sources: Sources, reader: BlockReader, mask: NDArray[np.bool_] | None
+) -> StoreSpec:
+    """Return the specification of the store of a plan."""
+    config = plan.config
+    return StoreSpec(
+        grid=plan.grid,
+        channels=plan.channels,
+        time=plan.time,
+        time_step=plan.step.label,
+        calendar=plan.step.calendar.name,
+        split=plan.split.tolist(),
+        title=f"Training store of {', '.join(v.name for v in plan.channels)}",
+        source="; ".join(plan.titles),
+        configuration=dump_config(config),
+        sources=[sources.fingerprint(path) for path in plan.used],
+        trajectories=_trajectories(plan),
+        static={v: _static(reader, v) for v in plan.static},
+        mask=mask,
+        moving_mask=config.moving_mask,
+        block_times=plan.block_times,
+        row_chunks=config.row_chunks,
+        climatology_window=config.climatology.window if config.climatology.by == "day" else None,
+        plan=plan.to_json(),
     )
 
 
-def _static(
-    files: Files, sources: list[Path], static: Variable, config: FilesData, to_grid: Regridding
-) -> NDArray[np.floating]:
+def _trajectories(plan: Plan) -> Trajectories | None:
+    if plan.trajectories is None:
+        return None
+    dim = plan.config.trajectories or "trajectory"
+    names = tuple(f"{dim} {value}" for value in plan.trajectories)
+    return Trajectories(np.arange(len(names)), names)
+
+
+def _static(reader: BlockReader, static: Variable) -> NDArray[np.floating]:
     """Read a time-independent field on the target grid, (nlat, nlon)."""
-    for path in sources:
-        for field in find_fields(files, path, static, config, exact_grid=False):
-            values = field.read(files, np.zeros(1, dtype=np.intp))
-            values = to_grid(values, field.grid, static)[0]
-            if not np.isfinite(values).all():
-                raise ValueError(f"{path}: static field {field.name} has missing values")
-            low, high = _MOUNTAINS
-            if static.name == "orography" and not field.convert.is_identity:
-                top = float(values.max())
-                if not low <= top <= high:
-                    raise ValueError(
-                        f"{path}: {field.name} reaches {top:.0f} m after its units were converted, "
-                        f"expected {low:.0f} to {high:.0f} m; if the units in the file are wrong "
-                        f"give data.units.{field.name}=m"
-                    )
-            return values
-    raise not_found(files, sources, static)
-
-
-def _source(files: Files, used: list[Path]) -> str:
-    """Return the titles of the files, or their names."""
-    titles = [str(ds.attrs.get("title") or path.name) for path in used for ds in files[path]]
-    return "; ".join(list(dict.fromkeys(titles))[:3])
-
-
-def _origin(path: Path) -> dict[str, Any]:
-    """Return name, size and modification time of a file."""
-    parts = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
-    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    size = sum(part.stat().st_size for part in parts)
-    return {"name": path.name, "size": size, "modified": modified}
-
-
-def _day(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, "D"))
+    field = reader.plan.static[static]
+    # Some archives repeat static fields at all times, with nothing before the first year of data.
+    at = np.flatnonzero(field.time == reader.plan.time[0])[:1]
+    values = read_fields(reader.sources, [field], at if len(at) else np.zeros(1, dtype=np.intp), 0)[
+        0
+    ]
+    values = reader.to_grid(values, field.grid, static)[0]
+    if not np.isfinite(values).all():
+        raise ValueError(f"{field.path}: static field {field.name} has missing values")
+    low, high = _MOUNTAINS
+    if static.name == "orography" and not field.convert.is_identity:
+        top = float(values.max())
+        if not low <= top <= high:
+            raise ValueError(
+                f"{field.path}: {field.name} reaches {top:.0f} m after its units were "
+                f"converted, expected {low:.0f} to {high:.0f} m; if the units in the file are "
+                f"wrong give data.units.{field.name}=m"
+            )
+    return values

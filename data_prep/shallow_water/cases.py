@@ -19,6 +19,7 @@ from data_prep.shallow_water import initial_states, physics
 from data_prep.shallow_water.equations import ShallowWater
 from data_prep.shallow_water.orography import read_surface
 from data_prep.shallow_water.planet import Physics
+from sphere_ops.grid import EARTH_RADIUS
 
 _SPREAD = "_spread"
 
@@ -51,7 +52,7 @@ class Case:
 
 
 _RANDOM = {"mach": 0.2, "height_amplitude": 120.0, "cutoff": 120.0}
-_STANDARD_WIND = 2 * np.pi * 6.37122e6 / (12 * 86400)  # one revolution in 12 days, m s-1
+_STANDARD_WIND = 2 * np.pi * EARTH_RADIUS / (12 * 86400)  # one revolution in 12 days, m s-1
 _MOUNTAIN = {
     "mountain_height": 2000.0, "mountain_radius": 20.0,
     "mountain_latitude": 30.0, "mountain_longitude": 270.0,

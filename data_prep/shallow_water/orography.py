@@ -8,10 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from configs.schema import FilesData
-from configs.variables import VARIABLES
-from data_prep.ingest.fields import AmbiguousField, find_fields
-from data_prep.ingest.readers import Files
-from data_prep.ingest.regrid import Regridder
+from configs.variables import BUILT_IN
+from data_prep.ingest.catalogue.fields import AmbiguousField, read_fields
+from data_prep.ingest.catalogue.search import Search
+from data_prep.ingest.regridding.regrid import Regridder
+from data_prep.ingest.sources import Sources
 from data_prep.shallow_water.physics import analysed
 from data_prep.shallow_water.planet import quadratic_grid
 
@@ -31,11 +32,11 @@ def read_surface(path: Path, lmax: int) -> Tensor:
     """
     if not path.exists():
         raise FileNotFoundError(f"orography file {path} does not exist")
-    orography = VARIABLES["orography"]
+    orography = BUILT_IN.variable("orography")
     config = FilesData(variables=(orography.name,))
-    with Files({orography.name, *orography.aliases}) as files:
+    with Sources([path]) as files:
         try:
-            found = find_fields(files, path, orography, config, exact_grid=False)
+            found = Search(config, BUILT_IN).run(files, [orography]).found.get(orography.name)
         except AmbiguousField as error:
             raise ValueError(
                 f"{error.reason}; the solver reads one field of heights: give a file that holds "
@@ -46,8 +47,10 @@ def read_surface(path: Path, lmax: int) -> Tensor:
             raise ValueError(
                 f"{path} has no orography; expected one variable of the names {names}, in m"
             )
-        height = found[0].read(files, np.arange(max(1, len(found[0].time))))[:1]
+        height = read_fields(files, found[:1], np.zeros(1, dtype=np.intp), 0)[0]
     grid = quadratic_grid(lmax)
     if not np.isfinite(height).all():
         raise ValueError(f"the orography of {path} has missing values; fill them first")
-    return analysed(Regridder(found[0].grid, grid)(np.maximum(height, 0))[0], lmax)
+    return analysed(
+        Regridder(found[0].grid, grid)(np.maximum(height, 0).astype(np.float64))[0], lmax
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sphere_ops.grid import Grid
+from sphere_ops.grid import EARTH_RADIUS, Grid
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Planet:
         axis_tilt: Angle α from the axis of the grid to the axis of rotation, radians.
     """
 
-    radius: float = 6.37122e6
+    radius: float = EARTH_RADIUS
     rotation: float = 7.292e-5
     gravity: float = 9.80616
     axis_tilt: float = 0.0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from configs import layout
 from data_prep.store.arrays import array, open_store, strings, time_step, times
@@ -77,6 +78,13 @@ class Extension:
         sums = RecordedParts(self._group).sums()
         return None if sums is None else (sums, self._blocks.n_whole)
 
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Mask of the store, (channel, nlat, nlon); None if it has none."""
+        if layout.MASK not in self._group:
+            return None
+        return np.asarray(array(self._group, layout.MASK)[...]) == 1
+
     def take_over(self, handle: BlockWriter) -> None:
         """Put the files of complete blocks into the unfinished store, and mark them as complete.
 
@@ -134,8 +142,9 @@ class Extension:
                     f"{self._path} has {name} {_show(held)}, and the times to add "
                     f"have {_show(new)}; add times with the settings of the store, or make another"
                 )
+        fixed = [v.name not in spec.moving_mask for v in spec.channels]
         if (mask is None) != (spec.mask is None) or not (
-            mask is None or spec.mask is None or np.array_equal(mask, spec.mask)
+            mask is None or spec.mask is None or np.array_equal(mask[fixed], spec.mask[fixed])
         ):
             raise ValueError(
                 f"the mask of the times to add differs from that of {self._path}; their missing "

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from configs import layout
-from configs.calendar import GREGORIAN, SECOND
+from configs.calendar import EPOCH, GREGORIAN, SECOND
 from configs.timestep import TimeStep
 from data_prep.store.damage import damage_named, refuse_missing_chunks
 
+TIME_UNITS = f"seconds since {EPOCH}"
+"""CF units of the times."""
 CHECKSUM = Crc32cCodec()
 """Last codec of every array. Without a checksum, most damaged chunks are read without an error."""
 
@@ -88,8 +91,13 @@ def strings(group: zarr.Group, name: str) -> list[str]:
 
 def times(group: zarr.Group) -> NDArray[np.datetime64]:
     """Return the valid times of a store, datetime64[ns], shape (n,)."""
-    seconds = np.asarray(array(group, layout.TIME)[...])
-    return time_step(group).calendar.times(seconds.astype(np.int64) * SECOND)
+    time, calendar = array(group, layout.TIME), time_step(group).calendar
+    numbers = np.asarray(time[...])
+    if time.attrs.get("units", TIME_UNITS) == TIME_UNITS:
+        return calendar.times(numbers.astype(np.int64) * SECOND)
+    # In a copy that xarray wrote.
+    coordinate = xr.Variable((layout.TIME,), numbers, dict(time.attrs))
+    return calendar.from_dates(xr.conventions.decode_cf_variable(layout.TIME, coordinate).values)
 
 
 def time_step(group: zarr.Group) -> TimeStep:

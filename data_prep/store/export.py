@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,5 +145,5 @@ def _write_level(file: netCDF4.Dataset, level: int) -> str:
 
 def _level(attributes: dict[str, Any], name: str) -> int | None:
     """Return the pressure of a channel on a pressure level, hPa; None for other channels."""
-    digits = name.lstrip("abcdefghijklmnopqrstuvwxyz")
-    return int(digits) if attributes["long_name"].endswith(f" at {digits} hPa") else None
+    at = re.search(r" at (\d+) hPa$", attributes["long_name"])
+    return int(at[1]) if at is not None and name.endswith(at[1]) else None

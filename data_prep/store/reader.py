@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,26 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from configs.variables import Variable
+from configs.schema import SplitRanges, TimesConfig
+from configs.time_axis import assign_splits
+from configs.timestep import TimeStep
+from configs.variables import Role, Variable
 from data_prep.store.arrays import open_store, time_step, times
 from data_prep.store.damage import damage_named
+from data_prep.store.selection.choice import choose_channels, choose_names, choose_times
+from data_prep.store.selection.field_reader import FieldReader
+from data_prep.store.selection.training_statistics import ChannelStatistics, TrainingStatistics
 from sphere_ops.grid import Grid
-from sphere_ops.memory import available_memory
 from sphere_ops.parallel.fields import own_rows
+from sphere_ops.parallel.mesh import current
 
-_IN_MEMORY_BYTES = 2 * 1024**3
-_IN_MEMORY_SHARE = 0.25
-"""Fields up to this size, and up to this share of the available memory, are kept in memory. Larger
-fields are read state by state, by worker processes."""
+log = logging.getLogger(__name__)
 
 
 class Store:
-    """Training store: fields on a grid at regular times, their statistics and splits.
+    """Training store, or a part of one: fields on a grid, their statistics and splits.
 
     In a mesh, each rank reads its own rows of all fields.
 
@@ -36,6 +42,7 @@ class Store:
         path: Path of the store.
         grid: Grid of all fields.
         rows: Rows that this rank reads; all rows without a mesh.
+        reader: Reader of the fields.
         channels: Variables of the channels, in the order of the fields.
         time: Valid times, datetime64[ns], shape (n,); see `configs.calendar`. All trajectories have
             the same times.
@@ -72,8 +79,13 @@ class Store:
             self.split: NDArray[Any] = np.array([str(s) for s in store[layout.SPLIT].values])
             self.has_trajectories = layout.TRAJECTORY in store[layout.FIELDS].dims
             self.rows = own_rows(self.grid)
-            share = (self.rows.stop - self.rows.start) / self.grid.nlat
-            self.n_bytes = int(store[layout.FIELDS].nbytes * share)
+            self.reader = FieldReader(
+                self.path,
+                store[layout.FIELDS].shape,
+                tuple(range(len(self.channels))),
+                np.arange(len(self.time)),
+                self.rows,
+            )
             self.mask: Tensor | None = None
             if layout.MASK in store:
                 self.mask = torch.from_numpy(_of_rows(store[layout.MASK], self.rows).values == 1)
@@ -85,11 +97,96 @@ class Store:
                 self.static = {
                     v.name: f for v, f in zip(self.static_variables, fields, strict=True)
                 }
+            self._parent: Store | None = None
+            self._of_parent: list[int] = []
             self.statistics = {
                 name: torch.from_numpy(_of_rows(store[name], self.rows).values)
                 for name in _STATISTICS
                 if name in store
             }
+
+    def select(
+        self,
+        *,
+        channels: Sequence[str] | None = None,
+        forcing: Sequence[str] = (),
+        roles: Mapping[str, Role] | None = None,
+        static: Sequence[str] | None = None,
+        times: TimesConfig | None = None,
+        time_step: TimeStep | None = None,
+        splits: SplitRanges | None = None,
+    ) -> Store:
+        """Return a part of the store, which has the interface of a store.
+
+        If the training states or the step change, statistics are computed over the training states
+        of the part when they are first needed. Otherwise they are entries of those of the store.
+
+        Args:
+            channels: Short names of the channels to forecast, in the order of the part. Default:
+                all that `forcing` does not name.
+            forcing: Short names of the channels that are given at every time. They follow.
+            roles: Roles that replace those of the store, by short name.
+            static: Short names of the static fields. Default: all.
+            times: Times to keep.
+            time_step: Interval of the part, a multiple of that of the store. Only the times that
+                are whole intervals after the first one are kept.
+            splits: Splits of the part, for a store of one time series. Default: as in the store.
+
+        Raises:
+            ValueError: if the store lacks a name, or no time is left.
+        """
+        part = copy(self)
+        part.__dict__.pop("statistics", None)
+        part.__dict__.pop("n_before", None)
+        part.channels, part._of_parent = choose_channels(
+            self.channels, channels, forcing, roles or {}, str(self.path)
+        )
+        part._parent = self
+        if self.mask is not None:
+            mask = self.mask[part._of_parent]
+            everywhere = current().gather_rows(mask, self.grid.nlat, everywhere=True).all()
+            part.mask = None if everywhere else mask
+        if static is not None:
+            names = [v.name for v in self.static_variables]
+            chosen = choose_names(static, names, "data.static", str(self.path))
+            part.static_variables = tuple(self.static_variables[i] for i in chosen)
+            part.static = {name: self.static[name] for name in static}
+        part.time_step = self.time_step
+        if time_step is not None:
+            part.time_step = replace(time_step, calendar=self.time_step.calendar)
+        kept = choose_times(self.time, self.time_step, times, part.time_step, str(self.path))
+        part.time, part.reader = self.time[kept], self.reader.part(part._of_parent, kept)
+        if not self.has_trajectories:
+            part.split = (
+                self.split[kept]
+                if splits is None
+                else assign_splits(
+                    part.time, splits, part.time_step, f"the chosen times of {self.path}"
+                )
+            )
+        return part
+
+    @cached_property
+    def statistics(self) -> Mapping[str, Tensor]:
+        """Statistics of a part of a store; see `select`."""
+        parent = self._parent
+        assert parent is not None
+        same_step = self.time_step.multiple_of(parent.time_step) == 1
+        if not (same_step and np.array_equal(self._training_states, parent._training_states)):
+            n = self._training_states.shape[0]
+            log.info(
+                "statistics are computed over the %s training states that were chosen", f"{n:,}"
+            )
+            return TrainingStatistics(self)
+        return ChannelStatistics(parent.statistics, self._of_parent)
+
+    @property
+    def _training_states(self) -> NDArray[np.int64]:
+        """Places in the file of all states of the training split, (n, 1 or 2)."""
+        train = np.flatnonzero(self.split == "train")
+        if not self.has_trajectories:
+            return self.reader.times[train, None]
+        return np.stack(np.meshgrid(train, self.reader.times, indexing="ij"), -1).reshape(-1, 2)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -139,17 +236,22 @@ class Store:
         """
         first = step if self.has_trajectories else index + step
         trajectory = (int(index),) if self.has_trajectories else ()
-        where = (*trajectory, slice(first, first + count))
-        if self.in_memory:
-            fields = self._fields[where]
-        else:
-            with damage_named(self.path, where):
-                fields = self._fields[(*where, slice(None), self.rows)]
+        fields = self.reader.states(*trajectory, slice(first, first + count))
         return torch.from_numpy(np.ascontiguousarray(fields))
 
     def valid_time(self, index: int, step: int = 0) -> np.datetime64:
         """Return the valid time of `state(index, step)`."""
         return self.time[step if self.has_trajectories else index + step]
+
+    def find(self, time: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Return the place of each valid time on the time axis, -1 if absent, shape (n,).
+
+        Of monthly data, the month counts.
+        """
+        unit = "datetime64[M]" if self.time_step.is_calendar else "datetime64[ns]"
+        known, wanted = self.time.astype(unit), time.astype(unit)
+        place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        return np.where(known[place] == wanted, place, -1)
 
     def windows(self, split: str, n_steps: int, n_history: int = 0) -> NDArray[np.int64]:
         """Return the starts of all windows of consecutive states inside a split.
@@ -189,20 +291,14 @@ class Store:
         time = self.time_step.calendar.label(self.valid_time(index, step))
         return f"trajectory {index}, {time}" if self.has_trajectories else time
 
-    @cached_property
+    @property
     def in_memory(self) -> bool:
         """True if the fields are small enough to be kept in memory."""
-        return self.n_bytes <= min(_IN_MEMORY_BYTES, _IN_MEMORY_SHARE * available_memory())
-
-    @cached_property
-    def _fields(self) -> Any:
-        with damage_named(self.path, ()):
-            array = zarr.open_array(self.path / layout.FIELDS, mode="r")
-            return array[..., self.rows, :] if self.in_memory else array
+        return self.reader.in_memory
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, without the fields: a worker process opens them itself."""
-        return {k: v for k, v in self.__dict__.items() if k != "_fields"}
+        """Return the state to pickle, without the whole of which this store is a part."""
+        return {k: v for k, v in self.__dict__.items() if k != "_parent"}
 
 
 _STATISTICS = (
@@ -258,14 +354,18 @@ def _variables(store: xr.Dataset, dim: str) -> tuple[Variable, ...]:
             units=str(units),
             role=str(role),  # type: ignore[arg-type]
             conserved=bool(conserved),
+            positive=bool(positive),
+            accumulated=bool(accumulated),
         )
-        for name, standard_name, long_name, units, role, conserved in zip(
+        for name, standard_name, long_name, units, role, conserved, positive, accumulated in zip(
             store[dim].values,
             column("standard_name", ""),
             column("long_name", ""),
             column("units", "1"),
             column("role", "static" if dim == layout.CHANNEL_STATIC else "prognostic"),
             column("conserved", False),
+            column("positive", False),
+            column("accumulated", False),
             strict=True,
         )
     )

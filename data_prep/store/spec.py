@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from configs import layout
-from configs.calendar import EPOCH, GREGORIAN, SECOND, Calendar
+from configs.calendar import GREGORIAN, SECOND, Calendar
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from data_prep.store.arrays import CHECKSUM, put
+from data_prep.store.arrays import CHECKSUM, TIME_UNITS, put
 from sphere_ops.grid import Grid
 
 _SHARD_BYTES = 64 * 2**20
@@ -205,7 +205,7 @@ def _put_axes(group: zarr.Group, spec: StoreSpec) -> None:
     calendar = Calendar.parse(spec.calendar)
     time = calendar.elapsed(spec.time) // SECOND
     put(group, layout.TIME, (layout.TIME,), time, standard_name="time", long_name="Valid time",
-        axis="T", units=f"seconds since {EPOCH}", calendar=calendar.name)  # fmt: skip
+        axis="T", units=TIME_UNITS, calendar=calendar.name)  # fmt: skip
     for name, values, units, axis in (
         (layout.LATITUDE, grid.latitude, "degrees_north", "Y"),
         (layout.LONGITUDE, grid.longitude, "degrees_east", "X"),

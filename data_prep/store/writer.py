@@ -149,6 +149,11 @@ class StoreWriter:
         """Zarr group of the store, for arrays other than the fields."""
         return self.handle.group
 
+    @property
+    def earlier_mask(self) -> NDArray[np.bool_] | None:
+        """Mask of the store that is extended, (channel, nlat, nlon); None without one."""
+        return None if self._extension is None else self._extension.mask
+
     def write_times(self, times: slice, fields: NDArray[np.floating], trajectory: int = 0) -> None:
         """Write one block and its statistics, and mark it as complete.
 

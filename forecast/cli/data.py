@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forecast.cli.console import progress
 from forecast.cli.options import Overrides, Preset
 
-app = typer.Typer(help="Make, describe or export a training store.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from configs.schema import Config, FilesData
+
+app = typer.Typer(help="Make, check, describe or export a training store.", no_args_is_help=True)
+
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE... [KEY=VALUE]...",
+        help="netCDF, GRIB or zarr files, globs, folders or addresses (https://, s3://, gs://), "
+        "and overrides such as data.times.first=1990.",
+    ),
+]
 
 
 @app.command("swe")
@@ -38,36 +50,130 @@ def swe(
     typer.echo(f"store: {out}")
 
 
+@app.command("inspect")
+def inspect(
+    words: Words,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="PRESET", help="Preset, or YAML file, whose needs are compared."),
+    ] = None,
+) -> None:
+    """Describe gridded files: variables, levels, times, grids, units, gaps, missing values.
+
+    With a preset, also what a store would take from them, and what is missing.
+    """
+    overrides, sources = _divided(words)
+    if overrides and preset is None:
+        raise ValueError(f"{overrides[0]} changes a preset; name one with --preset")
+    if preset is None:
+        from data_prep.ingest.inspect import describe_sources
+
+        typer.echo(describe_sources(sources))
+        return
+    config, data = _files_config(preset, overrides)
+    from data_prep.ingest.inspect import describe_sources
+
+    typer.echo(describe_sources(sources, data, config.table))
+
+
 @app.command("ingest")
 def ingest(
     preset: Preset,
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE... [KEY=VALUE]...",
-            help="netCDF, GRIB or zarr files, and overrides such as data.splits=null.",
-        ),
-    ],
+    words: Words,
     out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+    append: Annotated[
+        bool, typer.Option("--append", help="Add later times to a store that exists.")
+    ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Memory to use, such as 2GiB; default: half of what is free."
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers make the store."),
+    ] = None,
 ) -> None:
-    """Read ERA5-style gridded files and write them to a store."""
-    from configs.load import is_override, load_config
+    """Read ERA5-style gridded files and write them to a store.
 
-    overrides = [word for word in words if is_override(word)]
-    files = [Path(word) for word in words if word not in overrides]
-    config = load_config(preset, overrides).data
-    if config.source != "files":
+    The plan is printed before anything is written. An ingestion that was interrupted goes on with
+    the same command.
+    """
+    overrides, sources = _divided(words)
+    config, data = _files_config(preset, overrides)
+    from data_prep.ingest.inspect import plan_lines
+    from data_prep.ingest.plan import Plan
+    from data_prep.ingest.run import ingest
+    from forecast.training.display import duration
+
+    def announce(plan: Plan, seconds: float) -> None:
+        typer.echo("\n".join([*plan_lines(plan), f"estimated time: {duration(seconds)}"]))
+
+    with progress("states") as update:
+        ingest(
+            sources, data, out, table=config.table, append=append, scheduler=scheduler,
+            memory=None if memory is None else _bytes(memory), progress=update, announce=announce,
+        )  # fmt: skip
+    typer.echo(f"store: {out}")
+
+
+@app.command("verify")
+def verify(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store to check.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SOURCE]...", help="Files that it was made from, to compare."),
+    ] = None,
+    states: Annotated[
+        int, typer.Option(min=1, help="Number of states to compare with the files.")
+    ] = 8,
+) -> None:
+    """Check a store: structure, checksums, statistics, and a sample of values against its files."""
+    from data_prep.store.verify import verify
+
+    problems = [str(problem) for problem in verify(store)]
+    if words:
+        from data_prep.ingest.verify import compare_with_sources
+
+        problems += compare_with_sources(store, words, states=states)
+    if problems:
+        raise ValueError(f"{store} has {len(problems)} problems: " + "; ".join(problems[:5]))
+    typer.echo(f"{store} is as it was written" + " and agrees with its sources" * bool(words))
+
+
+def _files_config(preset: str, overrides: list[str]) -> tuple[Config, FilesData]:
+    """Return a configuration whose data come from files, and its section of data."""
+    from configs.load import load_config
+
+    config = load_config(preset, overrides)
+    if config.data.source != "files":
         raise ValueError(
             f"the data of {preset} come from the shallow-water solver, not from files; "
             "use `forecast data swe`, or a preset such as reanalysis"
         )
-    if not files:
-        raise ValueError("no input file is given; name netCDF, GRIB or zarr files after the preset")
-    from data_prep.ingest.run import ingest
+    return config, config.data
 
-    with progress("times") as update:
-        ingest(files, config, out, progress=update)
-    typer.echo(f"store: {out}")
+
+def _bytes(text: str) -> int:
+    """Return a size such as 2GiB in bytes."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        raise ValueError(f"--memory is {text!r}; expected a size such as 2GiB or 500MB") from None
+
+
+def _divided(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides among the words of a command, and the sources."""
+    from configs.load import is_override
+
+    overrides = [word for word in words if is_override(word)]
+    sources = [word for word in words if word not in overrides]
+    if not sources:
+        raise ValueError("no input is given; name netCDF, GRIB or zarr files, globs or addresses")
+    return overrides, sources
 
 
 @app.command("info")

@@ -41,10 +41,24 @@ def rollout(
         ),
     ] = "fields",
     fill: Annotated[
-        Literal["nearest"] | None,
+        Literal["nearest", "smooth"] | None,
         typer.Option(
             help="Method to fill points of the initial states that the model needs and the mask "
-            "of the store leaves out."
+            "of the store leaves out: the nearest points, or a smooth extension."
+        ),
+    ] = None,
+    winds: Annotated[
+        bool,
+        typer.Option(
+            "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
+        ),
+    ] = False,
+    forcing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE|climatology",
+            help="Source of the fields that the model is given at every time; default: the store "
+            "of the initial states.",
         ),
     ] = None,
     latitude: Annotated[
@@ -74,6 +88,8 @@ def rollout(
             every=every,
             transfer=transfer,
             fill=fill,
+            winds=winds,
+            forcing=forcing,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.calendar import DAY, SECOND, Times
 from configs.layout import (
     CONVENTIONS,
     INIT_TIME,
@@ -28,8 +29,6 @@ GRID_KIND = "grid_kind"
 TIME_STEP = "time_step"
 CHANNELS = "channels"
 
-_CALENDAR = "proleptic_gregorian"
-
 
 @dataclass(frozen=True)
 class ForecastAxes:
@@ -38,10 +37,11 @@ class ForecastAxes:
     Attributes:
         grid: grid of the fields.
         channels: the forecast variables, in the order of the state's channels.
-        time_step: interval of one model step.
+        time_step: interval of one model step, in the calendar of the times.
         init_time: start of each forecast, datetime64 (n,).
         steps: model steps that are kept, 0 (the initial state) included, increasing (k,).
         trajectory: number in the store of each forecast's trajectory (n,); None for a time series.
+        derived: variables computed from the channels, which follow these in the file.
     """
 
     grid: Grid
@@ -50,6 +50,12 @@ class ForecastAxes:
     init_time: NDArray[np.datetime64]
     steps: NDArray[np.int64]
     trajectory: NDArray[np.int64] | None = None
+    derived: Sequence[Variable] = ()
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """All variables of the file: the channels, then those computed from them."""
+        return (*self.channels, *self.derived)
 
     @property
     def forecast_dim(self) -> str:
@@ -90,7 +96,7 @@ def define(
         rows: rows that are written at once.
     """
     dim, shape = axes.forecast_dim, axes.shape
-    epoch = np.min(axes.init_time).astype("datetime64[D]")
+    calendar = axes.time_step.calendar
     leads, lead_units = axes.lead_time()
     # xarray turns the lead times into timedelta64 where it finds this attribute.
     decoded = {} if lead_units == "months" else {"dtype": "timedelta64[ns]"}
@@ -100,12 +106,12 @@ def define(
         | {CHANNELS: " ".join(v.name for v in axes.channels)}  # zarr keeps no order
     )
     file.dims(dict(zip((dim, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
-    init_time, since = _encode(axes.init_time, epoch)
+    init_time, since = _encode(axes.init_time, axes)
     start = {
         "standard_name": "forecast_reference_time",
         "long_name": "Start of the forecast",
         "units": since,
-        "calendar": _CALENDAR,
+        "calendar": calendar.name,
     }
     # Only a coordinate variable may be an axis, and of trajectories it is not one.
     axis = {"axis": "T"} if axes.trajectory is None else {}
@@ -123,12 +129,12 @@ def define(
         "units": lead_units,
     }
     file.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
-    valid_time, since = _encode(axes.valid_time, epoch)
+    valid_time, since = _encode(axes.valid_time, axes)
     valid = {
         "standard_name": "time",
         "long_name": "Time for which the forecast is valid",
         "units": since,
-        "calendar": _CALENDAR,
+        "calendar": calendar.name,
     }
     file.coordinate(VALID_TIME, (dim, LEAD_TIME), valid_time, valid)
     for name, values, units, letter in (
@@ -138,14 +144,14 @@ def define(
         named = {"standard_name": name, "long_name": name.capitalize()}
         file.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
     dims = (dim, LEAD_TIME, LATITUDE, LONGITUDE)
-    for channel in axes.channels:
-        named = {"standard_name": channel.standard_name} if channel.standard_name else {}
+    for variable in axes.variables:
+        named = {"standard_name": variable.standard_name} if variable.standard_name else {}
         meaning = {
-            "long_name": channel.long_name,
-            "units": channel.units,
+            "long_name": variable.long_name,
+            "units": variable.units,
             "coordinates": " ".join(auxiliary),
         }
-        file.field(channel.name, dims, (held, rows), named | meaning)
+        file.field(variable.name, dims, (held, rows), named | meaning)
 
 
 def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, int]) -> None:
@@ -168,9 +174,12 @@ def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, i
     file.coordinate(LAST_STEP, (axes.forecast_dim,), last, meaning)
 
 
-def _encode(times: NDArray[np.datetime64], epoch: np.datetime64) -> tuple[NDArray[np.float64], str]:
-    """Numbers since the epoch, whole ones so that they come back exactly, and their unit."""
-    seconds = (times - epoch) / np.timedelta64(1, "s")
+def _encode(times: Times, axes: ForecastAxes) -> tuple[NDArray[np.float64], str]:
+    """Return whole numbers since the day of the first forecast, and their CF units."""
+    calendar, first = axes.time_step.calendar, np.min(axes.init_time)
+    midnight = calendar.elapsed(first) // DAY * DAY
+    since = f"since {calendar.label(first, 'D')} 00:00:00"
+    seconds = (calendar.elapsed(times) - midnight) / SECOND
     if (seconds % 3600 == 0).all():
-        return seconds / 3600, f"hours since {epoch} 00:00:00"
-    return seconds, f"seconds since {epoch} 00:00:00"
+        return seconds / 3600, f"hours {since}"
+    return seconds, f"seconds {since}"

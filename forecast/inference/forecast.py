@@ -21,14 +21,18 @@ from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.failures import EarlyStop, first_failures
-from forecast.inference.initial_states import Fill, InitialStates
+from forecast.inference.forcing_source import ForcingSource
+from forecast.inference.initial_states import InitialStates
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
+from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES
+from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
+from sphere_ops.grid import EARTH_RADIUS
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
@@ -48,7 +52,9 @@ def run_rollout(
     every: int = 1,
     batch_size: int | None = None,
     transfer: Transfer = "fields",
-    fill: Fill | None = None,
+    fill: FillMethod | None = None,
+    winds: bool = False,
+    forcing: str | Path | None = None,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[EarlyStop, ...]:
@@ -72,8 +78,12 @@ def run_rollout(
             training grid and back (see `ResamplingForecaster`), or the operators discretised there.
             A model with a mask whose grid is that of the store, rotated about the axis, takes its
             operators along, since its fields cannot be shifted across the mask.
-        fill: "nearest" fills points of the initial states that the model needs and the store does
-            not have from the nearest points that have values.
+        fill: method to fill points of the initial states that the model needs and the store does
+            not have: "nearest" (from the nearest points that have values) or "smooth".
+        winds: write also the winds of each pair of channels of vorticity and divergence.
+        forcing: store of the channels that the model is given at every time, if it is not `data`;
+            or "climatology", for that of `data`. Of a split, only the initial times are taken from
+            which the forcing covers all steps.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -82,7 +92,8 @@ def run_rollout(
 
     Raises:
         ValueError: if package and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given.
+            no values at points where the model needs them and `fill` is not given, or no winds
+            follow from the channels.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is.
     """
@@ -96,33 +107,45 @@ def run_rollout(
     trained, source = _load(package, device)
     forecaster = _fitted(trained, store, transfer)
     states = InitialStates(store, forecaster, split or settings.split, init_times, fill=fill)
+    source_of_forcing = None
+    if forecaster.forcing_channels:
+        source_of_forcing = ForcingSource(forecaster, store, forcing, fill=fill)
+        states = _covered(states, source_of_forcing, n_steps, leave_out=not init_times)
+    elif forcing is not None:
+        raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
+    radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
+    derived = (
+        ForecastWinds(forecaster.channels, store.grid, radius, states.valid) if winds else None
+    )
     batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
         grid=store.grid,
         channels=forecaster.channels,
-        time_step=store.time_step,
+        time_step=forecaster.time_step,
         init_time=states.time,
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
+        derived=() if derived is None else derived.variables,
     )
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(forecaster.channel_names)}",
         "source": source,
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
-        f"{n_steps} steps of {store.time_step.label})",
+        f"{n_steps} steps of {forecaster.time_step.label})",
     }
     if states.moving_mask:
         attributes[layout.MOVING_MASK] = " ".join(states.moving_mask)
-    if states.comment:
-        attributes["comment"] = states.comment
+    comments = [states.comment, source_of_forcing.comment if source_of_forcing else ""]
+    if any(comments):
+        attributes["comment"] = "; ".join(comment for comment in comments if comment)
     ended: list[EarlyStop] = []
-    with SharedWriter(out, axes, attributes, batch_size) as writer:
+    with SharedWriter(out, axes, attributes, batch_size, derived) as writer:
         for first in range(0, len(states), batch_size * parts):
             batch = range(first, min(first + batch_size * parts, len(states)))
             done, total = first * n_steps, len(states) * n_steps
-            run = _Batch(forecaster, states, writer, batch)
+            run = _Batch(forecaster, states, source_of_forcing, writer, batch)
             tick = partial(_tick, progress, done, total, len(batch))
             ended += run.forecast(n_steps, every, tick)
     for one in ended if current().is_first else []:
@@ -137,10 +160,12 @@ class _Batch:
         self,
         forecaster: Forecaster | ResamplingForecaster,
         states: InitialStates,
+        forcing: ForcingSource | None,
         writer: SharedWriter,
         forecast_indices: Sequence[int],
     ) -> None:
         self.forecaster, self.states, self.writer = forecaster, states, writer
+        self.forcing = forcing
         self.forecast_indices, self.mesh = forecast_indices, current()
         count = len(forecast_indices)
         self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
@@ -181,7 +206,12 @@ class _Batch:
         """Own fields after each step; a rank may have no forecasts."""
         if not self.own:
             return repeat(self.initial.fields, n_steps)
-        steps = rollout(self.forecaster, self.initial, n_steps)
+        forcing = None
+        if self.forcing is not None:
+            own = [self.states.starts[self.forecast_indices[i]][0] for i in self.own]
+            device = self.initial.fields.device
+            forcing = self.forcing.steps(self.initial.time, own, n_steps, device)
+        steps = rollout(self.forecaster, self.initial, n_steps, forcing=forcing)
         return (state.fields for state in steps)
 
     def _write(self, position: int, fields: Tensor, ended: dict[int, EarlyStop]) -> None:
@@ -197,6 +227,28 @@ class _Batch:
         grid, names = self.states.store.grid, self.forecaster.channel_names
         found = first_failures(fields, self.valid, grid, self.own, len(self.forecast_indices))
         return {i: (names[channel], place) for i, (channel, place) in found.items()}
+
+
+def _covered(
+    states: InitialStates, forcing: ForcingSource, n_steps: int, *, leave_out: bool
+) -> InitialStates:
+    """Return the initial states from which a forcing covers all steps.
+
+    Raises:
+        ValueError: if there are none, or if some are not to be left out.
+    """
+    covered = forcing.n_steps(states.time, n_steps)
+    kept = covered == n_steps
+    if kept.all():
+        return states
+    if not leave_out or not kept.any():
+        i = int(np.argmax(np.where(kept, -1, covered)))
+        raise forcing.refuse(states.describe(i), states.time[i], int(covered[i]))
+    log.info(
+        "%d of %d initial times are left out: %s end before %d steps after them",
+        (~kept).sum(), len(kept), ", ".join(forcing.names), n_steps,
+    )  # fmt: skip
+    return states.only(kept)
 
 
 def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> None:
@@ -237,11 +289,15 @@ def _fitted(
             f"package and store do not fit: the model forecasts {', '.join(absent)}, and "
             f"{store.path} has {', '.join(store.channel_names)}"
         )
-    if forecaster.time_step != store.time_step:
+    if forecaster.time_step.multiple_of(store.time_step) is None:
         raise ValueError(
             f"package and store do not fit: the model steps by {forecaster.time_step.label}, "
-            f"{store.path} by {store.time_step.label}"
+            f"which is no multiple of the {store.time_step.label} of {store.path}"
         )
+    if forecaster.time_step.calendar != store.time_step.calendar:
+        calendars = forecaster.time_step.calendar, store.time_step.calendar
+        log.info("the model was trained in the calendar %s, the store has %s", *calendars)
+        forecaster.use_calendar(store.time_step.calendar)
     if forecaster.grid == store.grid:
         return forecaster
     log.info("the model was trained on %s, the store is on %s", forecaster.grid, store.grid)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Literal
+from copy import copy
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.inference.initial_times import find_initial_times
-from forecast.model.fill import NearestFill
+from forecast.inference.initial_times import InitialTime, find_initial_times
+from forecast.inference.mask_match import match_masks
+from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
 from sphere_ops.parallel.fields import own_shape
 from sphere_ops.parallel.mesh import current
-
-log = logging.getLogger(__name__)
-
-Fill = Literal["nearest"]
 
 
 class InitialStates:
@@ -45,7 +42,7 @@ class InitialStates:
         split: str = "test",
         init_times: Sequence[str] | None = None,
         *,
-        fill: Fill | None = None,
+        fill: FillMethod | None = None,
     ) -> None:
         """Find the states, and compare the masks of model and store.
 
@@ -54,55 +51,36 @@ class InitialStates:
             forecaster: model, whose channels the store has.
             split: split that is forecast from; see `find_initial_times`.
             init_times: valid times to forecast from instead.
-            fill: "nearest" fills points that the model needs and the store does not have.
+            fill: method to fill points that the model needs and the store does not have.
 
         Raises:
             ValueError: if a time is not in the store or has no history there, or if points that
                 the model needs are missing and are not to be filled, or cannot be.
         """
         self.store, self.n_history = store, forecaster.n_history
-        self.starts = find_initial_times(store, split, init_times, n_history=self.n_history)
+        self._time_step = forecaster.time_step
+        self.starts = find_initial_times(
+            store, split, init_times, n_history=self.n_history, time_step=self._time_step
+        )
         times = [store.valid_time(*start) for start in self.starts]
         self.time = np.array(times, dtype="datetime64[ns]")
         names, mask = forecaster.channel_names, forecaster.mask
         self._channels = [store.channel_names.index(name) for name in names]
         self.valid = None if mask is None else mask.cpu()
-        self._fill: NearestFill | None = None
         self.moving_mask = tuple(n for n in store.moving_mask if n in forecaster.moving_mask)
         self._moving = torch.tensor([name in self.moving_mask for name in names])[:, None, None]
+        self._fill, filled = match_masks(store, names, self.valid, fill)
         self.comment = ""
-        if store.mask is None:
-            return
-        there = store.mask[self._channels]
-        needed = torch.ones_like(there) if self.valid is None else self.valid
-        points = torch.stack([needed & ~there, needed, there, there & ~needed])
-        missing, total, available, beyond = (
-            current().sum_rows(points.sum((-2, -1)).double()).long().tolist()
-        )
-        unused = _counts(names, beyond)
-        if unused:
-            log.info("outside the model's mask values of the store are left out: %s", unused)
-        found = _counts(names, missing, total)
-        if not found:
-            return
-        if fill is None:
-            raise ValueError(
-                f"the mask of {store.path} is not that of the model, which needs values that the "
-                f"store does not have: {found}; fill them from the nearest points with --fill "
-                "nearest, or start from a store with the mask of training"
-            )
-        for name, count in zip(names, available, strict=True):
-            if count == 0:
-                raise ValueError(
-                    f"{store.path} has no values of {name} at all to fill from; start from another "
-                    "store"
-                )
-        self._fill = NearestFill(there, needed, store.grid)
-        self.comment = (
-            f"Initial states have values from the nearest points where the store {store.path.name} "
-            f"has none: {found}"
-        )
-        log.info("filled from the nearest points, as the store has no values there: %s", found)
+        if filled:
+            where = f"where the store {store.path.name} has no values"
+            self.comment = f"Initial states are filled {filled}, {where}"
+
+    def only(self, chosen: NDArray[np.bool_]) -> InitialStates:
+        """Return some of the initial states."""
+        some = copy(self)
+        some.starts = [start for start, kept in zip(self.starts, chosen, strict=True) if kept]
+        some.time = self.time[chosen]
+        return some
 
     def __len__(self) -> int:
         """Number of initial states."""
@@ -118,7 +96,7 @@ class InitialStates:
         """
         n, store = self.n_history, self.store
         starts = [self.starts[i] for i in indices]
-        states = [store.states(i, s - n, n + 1)[:, self._channels] for i, s in starts]
+        states = [self._series(start)[:, self._channels] for start in starts]
         series = (
             torch.stack(states)
             if states
@@ -129,6 +107,17 @@ class InitialStates:
         if self.valid is not None:
             series = series.where(self.valid, torch.nan)
         return State.from_series(series, self.time[list(indices)])
+
+    def _series(self, start: InitialTime) -> Tensor:
+        """Read a state and its history, (n_history + 1, c, nlat, nlon)."""
+        store, (index, _) = self.store, start
+        time = self._time_step.advance(
+            np.array(store.valid_time(*start)), np.arange(-self.n_history, 1)
+        )
+        places = store.find(time).tolist()
+        if store.has_trajectories:
+            return torch.stack([store.state(index, place) for place in places])
+        return torch.stack([store.state(place) for place in places])
 
     def for_check(self, state: State) -> Tensor:
         """Return fields that are finite inside the mask if no value is missing that must be there.
@@ -152,13 +141,3 @@ class InitialStates:
     def describe(self, index: int) -> str:
         """Return an initial state in words, for reports."""
         return self.store.describe(*self.starts[index])
-
-
-def _counts(names: Sequence[str], counts: list[int], total: list[int] | None = None) -> str:
-    """Numbers of points by channel, in words, without those that have none."""
-    of = [""] * len(names) if total is None else [f" of {n:,}" for n in total]
-    return ", ".join(
-        f"{name} at {count:,}{all_} points"
-        for name, count, all_ in zip(names, counts, of, strict=True)
-        if count
-    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 
 InitialTime = tuple[int, int]
@@ -18,6 +20,7 @@ def find_initial_times(
     init_times: Sequence[str] | None = None,
     *,
     n_history: int = 0,
+    time_step: TimeStep | None = None,
 ) -> list[InitialTime]:
     """Find the initial states of a split, or those at given times.
 
@@ -26,7 +29,8 @@ def find_initial_times(
         split: all times of this split, or the first state of its trajectories; where earlier ones
             are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
-        n_history: states of the store that have to be before each.
+        n_history: states that have to be before each, one time step apart.
+        time_step: interval of these, a multiple of that of the store; the same if not given.
 
     Returns:
         The arguments `index` and `step` of `Store.state` for each.
@@ -35,9 +39,14 @@ def find_initial_times(
         ValueError: if a time is not in the store, or not enough are before it; what there is, and
             the nearest, are named.
     """
-    if n_history >= len(store.time):
+    time_step = time_step or store.time_step
+    label, n_before = store.time_step.calendar.label, _n_before(store, time_step)
+    ready = np.flatnonzero(n_before >= n_history)
+    if not len(ready):
+        longest = int(n_before.max()) + 1
+        gaps = " without a gap" if longest < len(store.time) else ""
         raise ValueError(
-            f"{store.path} has {len(store.time)} times, the model sees {n_history + 1} at once "
+            f"{store.path} has {longest} times{gaps}, the model sees {n_history + 1} at once "
             "(model.history); give a longer store"
         )
     if not init_times:
@@ -46,43 +55,63 @@ def find_initial_times(
         except ValueError as error:
             raise ValueError(f"{error}; name times to start from with --init-time") from None
         if store.has_trajectories:
-            return [(int(i), n_history) for i in indices]
-        if indices[-1] < n_history:
+            return [(int(i), int(ready[0])) for i in indices]
+        if not np.isin(indices, ready).any():
             raise ValueError(
                 f"no time in split {split!r} of {store.path} has the {n_history} before it that "
                 "the model sees too (model.history); name a later one with --init-time"
             )
-        return [(int(i), 0) for i in indices if i >= n_history]
-    # Not nanoseconds, which end in 2262: a later date would wrap around.
-    unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[s]"
-    known = store.time.astype(unit)
+        return [(int(i), 0) for i in indices if n_before[i] >= n_history]
     steps = []
     for text in init_times:
-        try:
-            time = np.datetime64(text.strip().removesuffix("Z").replace(" ", "T")).astype(unit)
-        except ValueError:
-            raise ValueError(
-                f"initial time {text!r} is not a date; write it as 2001-03-01 or 2001-03-01T12:00"
-            ) from None
-        found = np.flatnonzero(known == time)
-        if not len(found):
-            nearest = store.time[int(np.abs(known - time).argmin())]
-            raise ValueError(
-                f"{store.path} has no state at {text}; it has {_minute(store.time[0])} to "
-                f"{_minute(store.time[-1])} every {store.time_step.label} (nearest: "
-                f"{_minute(nearest)})"
+        step = _find(store, text)
+        if n_before[step] < n_history:
+            later = ready[ready > step]
+            after = (
+                f"the first time to start from is {label(store.time[later[0]], 'm')}, not {text}"
             )
-        if found[0] < n_history:
+            begins = time_step.advance(store.time[step : step + 1], -int(n_before[step]))[0]
+            from_first = begins < time_step.advance(store.time[:1])[0]
             raise ValueError(
                 f"the model sees {n_history + 1} states (model.history), and {store.path} begins "
-                f"at {_minute(store.time[0])}; the first time to start from is "
-                f"{_minute(store.time[n_history])}, not {text}"
+                f"{'' if from_first else 'again after a gap '}at "
+                f"{label(begins, 'm')}; {after if len(later) else 'start from an earlier time'}"
             )
-        steps.append(int(found[0]))
+        steps.append(step)
     if store.has_trajectories:
         return [(int(i), step) for i in store.split_indices(split) for step in steps]
     return [(step, 0) for step in steps]
 
 
-def _minute(time: np.datetime64) -> str:
-    return str(time.astype("datetime64[m]"))
+def _n_before(store: Store, time_step: TimeStep) -> NDArray[np.int64]:
+    """Return the number of states before each time that are one time step apart, (n,)."""
+    previous = store.find(time_step.advance(store.time, -1))
+    n_before = np.zeros(len(store.time), dtype=np.int64)
+    for place in np.flatnonzero(previous >= 0):
+        n_before[place] = n_before[previous[place]] + 1
+    return n_before
+
+
+def _find(store: Store, text: str) -> int:
+    """Return the index of a time of a store."""
+    calendar = store.time_step.calendar
+    try:
+        time = calendar.period(text)[0]
+    except ValueError:
+        raise ValueError(
+            f"initial time {text!r} is not a date; write it as 2001-03-01 or 2001-03-01T12:00"
+        ) from None
+    unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
+    known = store.time.astype(unit)
+    found = np.flatnonzero(known == time.astype(unit))
+    if not len(found):
+        first, last, nearest = (
+            calendar.label(store.time[i], "m")
+            for i in (0, -1, int(np.abs(store.time - time).argmin()))
+        )
+        gaps = "" if store.time_step.consecutive(store.time).all() else ", with gaps"
+        raise ValueError(
+            f"{store.path} has no state at {text}; it has {first} to {last} every "
+            f"{store.time_step}{gaps} (nearest: {nearest})"
+        )
+    return int(found[0])

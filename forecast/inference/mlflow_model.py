@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from configs.calendar import SECOND
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
@@ -34,8 +36,11 @@ class MLflowModel:
 
         Args:
             inputs: `state` (b, c, nlat, nlon), physical units, and `time` (b,), their valid times
-                in seconds since 1970. Of a model that sees several states, these in the order of
-                time, (b, history, c, nlat, nlon), and the time of the last one.
+                in seconds since 1970 in the calendar of training. Of a model that sees several
+                states, these in the order of time, (b, history, c, nlat, nlon), and the time of
+                the last one.
+                Of a model that is given channels at every time also `forcing`, these at the times
+                of the steps, (b, n_steps, f, nlat, nlon), physical units, NaN where missing.
             params: `n_steps`, 1 if not given.
 
         Returns:
@@ -45,7 +50,8 @@ class MLflowModel:
             ValueError: if the shapes are not those of the model, or the steps make no sense.
         """
         fields = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
-        time = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
+        seconds = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
+        time = self.forecaster.time_step.calendar.times(seconds.astype(np.int64) * SECOND)
         n_steps = int((params or {}).get("n_steps", 1))
         seen = self.forecaster.n_history + 1
         expected = [seen] * (seen > 1)
@@ -60,8 +66,24 @@ class MLflowModel:
         if not 1 <= n_steps <= _MOST_STEPS:
             raise ValueError(f"n_steps is {n_steps}; expected 1 to {_MOST_STEPS}")
         state = State.from_series(fields if seen > 1 else fields[:, None], time)
-        steps = rollout(self.forecaster, state, n_steps)
+        forcing = self._forcing(inputs.get("forcing"), (len(fields), n_steps))
+        steps = rollout(self.forecaster, state, n_steps, forcing=forcing)
         return torch.stack([following.fields for following in steps], dim=1).numpy()
+
+    def _forcing(self, values: Any, lead: tuple[int, int]) -> tuple[Tensor, ...] | None:
+        """Return the forcing of each step; None for a model that takes none."""
+        names = ", ".join(v.name for v in self.forecaster.forcing_channels)
+        n_channels = len(self.forecaster.forcing_channels)
+        if not n_channels and values is None:
+            return None
+        expected = (*lead, n_channels, *self.forecaster.grid.shape)
+        found = None if values is None else np.shape(values)
+        if not n_channels or found != expected:
+            raise ValueError(
+                f"forcing of shape {found}; expected {expected if n_channels else None}: the model "
+                f"is given {names or 'no channels'} at the time of every step"
+            )
+        return torch.as_tensor(np.asarray(values, dtype=np.float32)).unbind(1)
 
 
 def _load_pyfunc(path: str) -> MLflowModel:

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from configs.calendar import GREGORIAN
 from configs.layout import INIT_TIME, LEAD_TIME, MOVING_MASK, TRAJECTORY, VALID_TIME
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
@@ -27,7 +28,8 @@ class ForecastFile:
         dataset: the file as xarray opens it.
         grid: grid of the fields.
         channel_names: short names of the forecast variables.
-        time_step: interval of one model step.
+        derived_names: short names of the variables that were computed from these, such as winds.
+        time_step: interval of one model step, in the calendar of the times.
         forecast_dim: `init_time`, or `trajectory`.
         init_time: start of each forecast, datetime64[ns] (n,).
         steps: model step of each lead time, int (k,).
@@ -67,9 +69,13 @@ class ForecastFile:
         absent = [name for name in self.channel_names if name not in data.variables]
         if absent:
             raise ValueError(f"there is no {', '.join(absent)}")
-        self.time_step = TimeStep.parse(data.attrs[TIME_STEP])
-        self.init_time = data[INIT_TIME].values.astype("datetime64[ns]")
-        self.valid_time = data[VALID_TIME].values.astype("datetime64[ns]")
+        dims = data[self.channel_names[0]].dims
+        others = (name for name in map(str, data.data_vars) if name not in self.channel_names)
+        self.derived_names = tuple(name for name in others if data[name].dims == dims)
+        calendar = data[INIT_TIME].encoding.get("calendar", GREGORIAN.name)
+        self.time_step = TimeStep.parse(data.attrs[TIME_STEP], calendar)
+        self.init_time = self.time_step.calendar.from_dates(data[INIT_TIME].values)
+        self.valid_time = self.time_step.calendar.from_dates(data[VALID_TIME].values)
         self.steps = steps_of(data[LEAD_TIME], self.time_step)
         if (np.diff(self.steps) <= 0).any():
             raise ValueError("lead times do not increase")
@@ -184,11 +190,12 @@ class ForecastFile:
         Raises:
             ValueError: if not; those that are there are named.
         """
-        if name in self.channel_names:
+        known = (*self.channel_names, *self.derived_names)
+        if name in known:
             return name
-        near = get_close_matches(name, self.channel_names, n=1)
+        near = get_close_matches(name, known, n=1)
         raise ValueError(
-            f"{self.path} has no variable {name!r}; it has {', '.join(self.channel_names)}"
+            f"{self.path} has no variable {name!r}; it has {', '.join(known)}"
             + (f" (nearest: {near[0]})" if near else "")
         )
 
@@ -240,7 +247,7 @@ class ForecastFile:
         if self.trajectory is not None:
             known = [str(t) for t in self.trajectory]
         else:
-            known = [str(t) for t in np.datetime_as_string(self.init_time, unit="s")]
+            known = [self.time_step.calendar.label(t) for t in self.init_time]
         if text in known:
             return known.index(text)
         if self.trajectory is None and text.isdigit() and int(text) < len(known):
@@ -260,12 +267,18 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
-        facts: tuple[tuple[str, Callable[[Any], object]], ...] = (
-            ("the grid", lambda x: str(x.grid)),
-            ("a time step of", lambda x: x.time_step.label),
+        step = self.time_step.multiple_of(store.time_step)
+        facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
+            ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
+            ("a time step of", lambda x: x.time_step.label, step is not None),
+            (
+                "the calendar",
+                lambda x: x.time_step.calendar.name,
+                self.time_step.calendar == store.time_step.calendar,
+            ),
         )
-        for what, fact in facts:
-            if fact(self) != fact(store):
+        for what, fact, fits in facts:
+            if not fits:
                 raise ValueError(
                     f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
                     f"against {fact(store)}; give the store that the forecast started from"
@@ -331,9 +344,8 @@ def lead_label(time_step: TimeStep, steps: int) -> str:
 
 def time_label(time: np.datetime64, time_step: TimeStep) -> str:
     """A valid time in words: "2001-03" for monthly data, else to the minute."""
-    return str(time.astype("datetime64[M]" if time_step.is_calendar else "datetime64[m]")).replace(
-        "T", " "
-    )
+    label = time_step.calendar.label(time, "M" if time_step.is_calendar else "m")
+    return label.replace("T", " ")
 
 
 def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:

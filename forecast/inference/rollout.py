@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch import Tensor
 
 from forecast.model.state import State
 
@@ -19,12 +20,17 @@ class Model(Protocol):
 
     time_step: TimeStep
 
-    def step(self, state: State) -> State:
-        """Return the state one time step later."""
+    def step(self, state: State, forcing: Tensor | None = None) -> State:
+        """Return the state one time step later, with the forcing of that time if it takes one."""
 
 
 def rollout(
-    forecaster: Model, state: State, n_steps: int, *, grad: bool = False
+    forecaster: Model,
+    state: State,
+    n_steps: int,
+    *,
+    forcing: Iterable[Tensor] | None = None,
+    grad: bool = False,
 ) -> Iterator[State]:
     """Step a state forward, feeding every prediction back.
 
@@ -35,16 +41,19 @@ def rollout(
         forecaster: model of one time step.
         state: initial state, with the history that the model sees.
         n_steps: number of steps; 0 yields nothing.
+        forcing: fields of the forcing channels at the time of each step, (b, f, nlat, nlon),
+            physical units; for a model that takes them. They are taken one by one.
         grad: record the steps for autograd, as training through a rollout needs.
 
     Yields:
         The state after steps 1 to `n_steps`.
     """
-    start = state.time
+    start, given = state.time, iter(() if forcing is None else forcing)
     for step in range(1, n_steps + 1):
+        fields = next(given, None)
         # Set per step: a generator that holds a grad mode across a yield leaks it to its caller.
         with torch.set_grad_enabled(grad):
-            state = forecaster.step(state)
+            state = forecaster.step(state) if fields is None else forecaster.step(state, fields)
         # From the start, since the 31st of a month would otherwise become the 28th for good.
         state = replace(state, time=forecaster.time_step.advance(start, step))
         yield state

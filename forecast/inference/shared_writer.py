@@ -7,10 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from data_prep.store.outputs import check_output
 from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES, ForecastWriter
 from sphere_ops.parallel.mesh import current
 
@@ -24,7 +26,12 @@ class SharedWriter:
     """
 
     def __init__(
-        self, path: str | Path, axes: ForecastAxes, attributes: Mapping[str, str], batch_size: int
+        self,
+        path: str | Path,
+        axes: ForecastAxes,
+        attributes: Mapping[str, str],
+        batch_size: int,
+        winds: ForecastWinds | None = None,
     ) -> None:
         """Create the file; see `ForecastWriter`.
 
@@ -33,7 +40,9 @@ class SharedWriter:
             axes: what is going to be written.
             attributes: of the file.
             batch_size: largest number of forecasts that a process brings.
+            winds: computes the derived variables of the axes from the fields; None without any.
         """
+        self._winds = winds
         self._mesh, self._nlat = current(), axes.grid.nlat
         latitude = self._mesh.latitude
         self._each = check_output(path, SUFFIXES).suffix == ".zarr"
@@ -61,6 +70,8 @@ class SharedWriter:
             fields: of this process, (b, c, h, w), NaN where missing.
         """
         own = forecast_indices[self._mesh.data.rank]
+        if self._winds is not None:
+            fields = torch.cat((fields, self._winds(fields)), dim=1)
         if not self._by_rows:
             fields = self._mesh.gather_rows(fields, self._nlat)
         if not self._each and self._mesh.latitude.is_first:

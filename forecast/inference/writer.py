@@ -60,7 +60,7 @@ class ForecastWriter:
         self.scratch = joined or self._output.enter_context(written_beside(self.path))
         self._rows = rows or slice(0, axes.grid.nlat)
         n_rows = self._rows.stop - self._rows.start
-        per_step = 4 * len(axes.channels) * batch_size * n_rows * axes.grid.nlon
+        per_step = 4 * len(axes.variables) * batch_size * n_rows * axes.grid.nlon
         self._held = min(len(axes.steps), max(1, _BUFFER_BYTES // per_step))
         self._forecasts = slice(0, 0)
         self._first = 0
@@ -132,8 +132,8 @@ class ForecastWriter:
         stop = min(self._first + self._held, len(self.axes.steps))
         index = (self._forecasts, slice(self._first, stop), self._rows)
         with self._named_errors():
-            for c, channel in enumerate(self.axes.channels):
-                self._file.put(channel.name, index, self._block[:, : stop - self._first, c])
+            for c, variable in enumerate(self.axes.variables):
+                self._file.put(variable.name, index, self._block[:, : stop - self._first, c])
         self._block = None
 
     @contextmanager

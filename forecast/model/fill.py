@@ -1,6 +1,9 @@
-"""Values for points that have none, from the nearest points that have one."""
+"""Values for points that have none, from points that have one."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,8 +12,28 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import SmoothFill
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
+
+FillMethod = Literal["nearest", "smooth"]
+
+
+def make_fill(
+    method: FillMethod, available: Tensor, wanted: Tensor, grid: Grid
+) -> Callable[[Tensor], Tensor]:
+    """Return a function that fills missing points of fields.
+
+    Args:
+        method: "nearest" takes values of the nearest points, "smooth" is a smooth extension.
+        available: points that have values, bool (c, nlat, nlon), some in each channel.
+        wanted: points that need values, bool (c, nlat, nlon); the others stay as they are.
+        grid: grid of the fields, (..., c, nlat, nlon).
+    """
+    if method == "nearest":
+        return NearestFill(available, wanted, grid)
+    smooth, kept = SmoothFill(available, grid), available | ~wanted
+    return lambda fields: fields.where(kept, smooth(fields))
 
 
 class NearestFill:
@@ -45,6 +68,24 @@ class NearestFill:
         for channel, (targets, sources) in enumerate(self._pairs):
             filled[..., channel, targets] = whole[..., channel, sources]
         return filled.unflatten(-1, fields.shape[-2:])
+
+
+def fill_gaps(fields: Tensor, grid: Grid) -> Tensor:
+    """Fill the missing points (NaN) of fields from the nearest points, in a mesh across ranks.
+
+    Args:
+        fields: (b, c, nlat, nlon), each with some value; in a mesh own rows.
+        grid: grid of the fields.
+    """
+    there = ~fields.isnan()
+    if not current().sum_rows((~there).sum().double()):
+        return fields
+    everywhere = torch.ones_like(there[0]).cpu()
+    filled = [
+        NearestFill(points, everywhere, grid)(x)
+        for x, points in zip(fields.cpu(), there.cpu(), strict=True)
+    ]
+    return torch.stack(filled).to(fields)
 
 
 def _unit_vectors(grid: Grid) -> NDArray[np.float64]:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from configs.calendar import Calendar
 from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.reader import Store
 from forecast.model.build import build_network
-from forecast.model.forcing import forcing_fields
+from forecast.model.forcing import ForcingChannels, forcing_fields, given_inputs
 from forecast.model.limiter import SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
 from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times
 from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
-BY_ROWS = ("static", "mask", "normalizer.climatology")
+BY_ROWS = ("static", "mask", "normalizer.climatology", "forcing.mask")
 """Tensors of a package of which each rank holds its own rows."""
 
 _SMALLEST_SHARE = 1e-9
@@ -42,7 +45,7 @@ class Forecaster(nn.Module):
         config: the model's settings.
         grid: the grid of the states.
         channels: what the channels of a state are.
-        time_step: interval of one step.
+        time_step: interval of one step, in the calendar of the valid times.
         n_history: length of the history of the states that it steps.
         normalizer: the scaling.
         static: static inputs, of order one, (s, nlat, nlon).
@@ -50,9 +53,12 @@ class Forecaster(nn.Module):
             channel of `moving_mask`, where it ever has values.
         moving_mask: names of channels that states lack (NaN) at points inside the mask that change.
             They are predicted everywhere inside the mask.
+        forcing: channels that are given at every time; None if there are none.
         moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
+        smooth_fill: extends fields over the points outside the mask; None if the baseline does, or
+            if there are no such points.
 
     In a mesh states, static inputs, mask and climatology are this process's own rows; a package
     holds whole ones.
@@ -79,19 +85,22 @@ class Forecaster(nn.Module):
         network: LocalSFNO | None = None,
         limiter: SpectralLimiter | None = None,
         moving_mask: tuple[str, ...] = (),
+        forcing: ForcingChannels | None = None,
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
 
         Raises:
-            ValueError: if a channel is given at every step, which no store provides yet, or a
-                setting does not fit the grid.
+            ValueError: if a channel is neither prognostic nor diagnostic, or a setting does not fit
+                the grid.
         """
         super().__init__()
+        if not channels:
+            raise ValueError("all channels are given; name those to forecast in data.variables")
         for v in channels:
             if v.role not in ("prognostic", "diagnostic"):
                 raise ValueError(
-                    f"channel {v.name!r} of the store has role {v.role}; a forecast predicts all "
-                    "its channels, so they are prognostic or diagnostic"
+                    f"channel {v.name!r} of the store has role {v.role}; channels to forecast are "
+                    "prognostic or diagnostic, and those of data.forcing are given"
                 )
         if unknown := set(config.persistent_mean) - {v.name for v in channels}:
             raise ValueError(
@@ -106,6 +115,7 @@ class Forecaster(nn.Module):
             moving = torch.tensor([v.name in moving_mask for v in channels])[:, None, None]
             if mask is None:
                 mask = torch.ones(len(channels), *static.shape[-2:], dtype=torch.bool)
+        self.forcing = forcing
         self.register_buffer("mask", mask)
         self.register_buffer("moving", moving, persistent=False)
         prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
@@ -121,9 +131,12 @@ class Forecaster(nn.Module):
         self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
         baselines = len(prognostic) * (normalizer.climatology is not None)
         in_channels = len(prognostic) * config.history + len(config.forcing)
-        in_channels += baselines + len(static)
+        in_channels += len(self.forcing_channels) + baselines + len(static)
         self.network = network or build_network(config, in_channels, len(channels), grid)
         self.limiter = limiter
+        self.smooth_fill: SmoothFill | None = None
+        if config.fill == "smooth" and mask is not None:
+            self.smooth_fill = SmoothFill(mask, grid)
         self.filter: nn.Module | None = None
         if config.dealias_lmax is not None:
             if config.dealias_lmax > grid.exact_lmax and network is None:
@@ -141,9 +154,14 @@ class Forecaster(nn.Module):
         Raises:
             ValueError: if the configuration asks for something that the store does not have.
         """
-        normalizer = Normalizer.from_store(store, config.baseline)
         forcing_fields(config.forcing, store.time[:1], store.grid)  # refuses unknown names now
         static = static_inputs(config.static, store)
+        forcing = None
+        if given := [v.name for v in store.channels if v.role == "forcing"]:
+            forcing = ForcingChannels.from_store(store.select(channels=(), forcing=given))
+            names = [name for name in store.channel_names if name not in given]
+            store = store.select(channels=names)
+        normalizer = Normalizer.from_store(store, config.baseline)
         limiter = None
         if config.spectral_limit is not None:
             fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
@@ -158,6 +176,7 @@ class Forecaster(nn.Module):
             store.mask,
             limiter=limiter,
             moving_mask=store.moving_mask,
+            forcing=forcing,
         )
         if config.baseline == "climatology":
             forecaster.network.start_from(forecaster._damping())
@@ -168,15 +187,27 @@ class Forecaster(nn.Module):
         """Short names of the channels."""
         return tuple(v.name for v in self.channels)
 
-    def step(self, state: State) -> State:
+    @property
+    def forcing_channels(self) -> tuple[Variable, ...]:
+        """Channels that are given at every time."""
+        return () if self.forcing is None else self.forcing.channels
+
+    @property
+    def forcing_mask(self) -> Tensor | None:
+        """Points at which the forcing channels need values, bool (f, nlat, nlon)."""
+        return None if self.forcing is None else self.forcing.needed_points(self.grid)
+
+    def step(self, state: State, forcing: Tensor | None = None) -> State:
         """Return the state one time step later; NaN outside the mask.
 
         Args:
             state: state with a history of `n_history`; outside the mask anything, NaN at missing
                 points of channels with a moving mask.
+            forcing: forcing channels one time step later, (b, f, nlat, nlon), physical units, NaN
+                where missing; not given to a model without such channels.
 
         Raises:
-            ValueError: if the history is longer or shorter.
+            ValueError: if the history is longer or shorter, or the forcing does not fit.
         """
         if len(state.history) != self.n_history:
             raise ValueError(
@@ -191,7 +222,7 @@ class Forecaster(nn.Module):
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
-        change = self.network(self._inputs(seen, target_time)).to(state.fields.dtype)
+        change = self.network(self._inputs(seen, target_time, forcing)).to(state.fields.dtype)
         if self.filter is not None:
             change = self.filter(change)
         # Diagnostic channels are not fed back: theirs is the value itself, not a change.
@@ -205,9 +236,9 @@ class Forecaster(nn.Module):
             following = self._keep_means(following, state, target_time)
         return state.advance(self._inside_mask(following, torch.nan), target_time)
 
-    def forward(self, state: State) -> State:
+    def forward(self, state: State, forcing: Tensor | None = None) -> State:
         """See `step`."""
-        return self.step(state)
+        return self.step(state, forcing)
 
     def normalise(self, fields: Tensor, time: Times) -> Tensor:
         """Return fields (b, c, nlat, nlon) in normalised units.
@@ -217,14 +248,18 @@ class Forecaster(nn.Module):
         return self._inside_mask(self.normalizer.normalise(fields, time), 0.0)
 
     def fill_missing(self, normalised: Tensor) -> Tensor:
-        """Give the points at which channels with a moving mask are missing a value, the baseline.
+        """Return fields with values at all points, those that the network sees; see `model.fill`.
 
         Args:
-            normalised: fields (b, c, nlat, nlon) in normalised units.
+            normalised: fields (b, c, nlat, nlon) from `normalise`.
         """
         if self.moving is None:
-            return normalised
-        return normalised.where(~(normalised.isnan() & self.moving), 0.0)
+            return normalised if self.smooth_fill is None else self.smooth_fill(normalised)
+        missing = normalised.isnan() & self.moving
+        if self.smooth_fill is None:
+            return normalised.where(~missing, 0.0)
+        assert self.mask is not None
+        return smooth_fill(normalised, self.mask & ~missing, self.grid)
 
     def on_grid(self, grid: Grid) -> Forecaster:
         """Return the same forecaster on another grid; it shares the weights of this one.
@@ -248,6 +283,10 @@ class Forecaster(nn.Module):
                 climatology,
             )
         static = static_on_grid(self.config.static, self.static, self.grid, grid)
+        forcing = self.forcing
+        if forcing is not None and forcing.mask is not None:
+            there = nearest(forcing.mask, self.grid, grid)
+            forcing = ForcingChannels(forcing.channels, forcing.mean, forcing.std, there)
         other = Forecaster(
             self.config,
             grid,
@@ -259,8 +298,14 @@ class Forecaster(nn.Module):
             self.network.on_grid(grid),
             None if self.limiter is None else self.limiter.on_grid(grid),
             self.moving_mask,
+            forcing,
         )
         return other.to(self.static.device).train(self.training)
+
+    def use_calendar(self, calendar: Calendar) -> None:
+        """Take valid times of a calendar, which may be another one than that of training."""
+        self.time_step = replace(self.time_step, calendar=calendar)
+        self.normalizer.time_step = self.time_step
 
     def whole_tensors(self) -> dict[str, Tensor]:
         """Return the tensors of the module as a package holds them, on the first process of a mesh.
@@ -283,23 +328,35 @@ class Forecaster(nn.Module):
         weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
         return weights[:, self._prognostic]
 
-    def _inputs(self, seen: list[Tensor], target_time: Times) -> Tensor:
+    def _inputs(
+        self, seen: list[Tensor], target_time: Times, given: Tensor | None = None
+    ) -> Tensor:
         """Inputs of the network, (b, in_channels, nlat, nlon).
 
         Args:
             seen: normalised states in the order of time, the present one last.
             target_time: valid times of the state that is predicted.
+            given: forcing channels at these times, physical units.
         """
         present = seen[-1]
-        forcing = forcing_fields(self.config.forcing, target_time, self.grid).to(present)
+        forcing = forcing_fields(
+            self.config.forcing, target_time, self.grid, self.time_step.calendar
+        ).to(present)
         # Steps rather than states: they are of order one too, and say what states hardly do.
         # The latest comes first, which the weights of packages rely on.
         steps = [(y - x) / self.normalizer.step_scale for x, y in pairwise(seen)][::-1]
         parts = [x[:, self._prognostic] for x in (present, *steps)]
         parts.append(forcing)
+        for x in given_inputs(self.forcing, given, present):
+            there = ~x.isnan()
+            smooth = self.config.fill == "smooth"
+            parts.append(smooth_fill(x, there, self.grid) if smooth else x.where(there, 0.0))
         if self.normalizer.climatology is not None:
             # Anomaly dynamics depend on the background state: fronts, the edge of the ice.
-            baseline = self.normalizer.baseline_of_order_one(target_time)[:, self._prognostic]
+            baseline = self.normalizer.baseline_of_order_one(target_time)
+            if self.smooth_fill is not None:
+                baseline = self.smooth_fill(baseline)
+            baseline = baseline[:, self._prognostic]
             parts.append(baseline.expand(len(present), -1, -1, -1))
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)

@@ -5,6 +5,7 @@ the model name the MLP and the grid of the blocks.
 Version 3: a package may hold the largest power of every degree, which its rollouts keep to.
 Version 4: a package holds the digest of its weights and the defaults of its forecasts.
 Version 5: a package names the channels that may be missing at points that change.
+Version 6: a package names the channels that are given at every time.
 """
 
 from __future__ import annotations
@@ -77,10 +78,16 @@ def _no_moving_mask(description: dict[str, Any], tensors: dict[str, Tensor]) -> 
     description[layout.MOVING_MASK] = []
 
 
+def _nothing_is_given(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """To version 6: all channels of a model were predicted."""
+    description[layout.FORCING_CHANNELS] = []
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: _the_climatology_is_an_input,
     2: _no_spectral_limit,
     3: _built_in_defaults,
     4: _no_moving_mask,
+    5: _nothing_is_given,
 }
 """Migration from each earlier version to the next."""

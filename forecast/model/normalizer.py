@@ -14,6 +14,7 @@ from configs import layout
 from configs.timestep import TimeStep
 from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.reader import Store
+from sphere_ops.harmonics.fill import SmoothFill
 from sphere_ops.parallel.mesh import current
 
 Times = NDArray[np.datetime64]
@@ -79,9 +80,13 @@ class Normalizer(nn.Module):
             climatology = without_gaps(of[layout.CLIMATOLOGY].float())
         mean, std, std_step = (of[name].float() for name in names)
         if climatology is not None:
-            if store.mask is not None:  # a point of a moving mask may have no value in training
-                never = climatology.isnan() & store.mask
-                climatology = torch.where(never, mean[:, None, None], climatology)
+            if store.moving_mask:
+                # A point that has values at other times may have none in the training split.
+                known = ~climatology.isnan().any(0)
+                fill = SmoothFill(known, store.grid)
+                filled = torch.stack([fill(month) for month in climatology])
+                outside = torch.zeros_like(known) if store.mask is None else ~store.mask
+                climatology = climatology.where(known | outside, filled)
             climatology = climatology.nan_to_num()
         for name, s, d in zip(store.channel_names, std.tolist(), std_step.tolist(), strict=True):
             if not (math.isfinite(s) and math.isfinite(d)):

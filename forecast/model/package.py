@@ -12,10 +12,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from configs import layout
+from configs.calendar import GREGORIAN
 from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.model.forcing import ForcingChannels
 from forecast.model.forecaster import BY_ROWS, Forecaster
 from forecast.model.limiter import SpectralLimiter
 from forecast.model.migrate import MIGRATIONS, migrate
@@ -54,8 +56,10 @@ def save_package(
         layout.FORMAT_VERSION: layout.PACKAGE_VERSION,
         "model": forecaster.config.model_dump(mode="json"),
         "channels": [asdict(v) for v in forecaster.channels],
+        layout.FORCING_CHANNELS: [asdict(v) for v in forecaster.forcing_channels],
         "grid": asdict(forecaster.grid),
         "time_step": forecaster.time_step.label,
+        "calendar": forecaster.time_step.calendar.name,
         layout.MOVING_MASK: list(forecaster.moving_mask),
         layout.ROLLOUT: rollout.model_dump(mode="json"),
         "training": dict(training or {}),
@@ -82,15 +86,16 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
     try:
         migrate(description, tensors)
         config = ModelConfig.model_validate(description["model"])
-        channels = tuple(
-            Variable(**{**entry, "aliases": tuple(entry["aliases"])})
-            for entry in description["channels"]
+        channels, given = (
+            tuple(Variable(**{**e, "aliases": tuple(e["aliases"])}) for e in description[key])
+            for key in ("channels", layout.FORCING_CHANNELS)
         )
         grid = Grid(**description["grid"])
         for name in BY_ROWS:
             if name in tensors:
                 tensors[name] = tensors[name][..., own_rows(grid), :]
-        time_step = TimeStep.parse(description["time_step"])
+        calendar = description.get("calendar", GREGORIAN.name)  # absent in older packages
+        time_step = TimeStep.parse(description["time_step"], calendar)
         normalizer = Normalizer(
             tensors["normalizer.mean"],
             tensors["normalizer.std"],
@@ -98,6 +103,10 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             time_step,
             tensors.get("normalizer.climatology"),
         )
+        forcing = None
+        if given:
+            mean, std = (tensors[f"forcing.{name}"] for name in ("mean", "std"))
+            forcing = ForcingChannels(given, mean, std, tensors.get("forcing.mask"))
         limiter = None
         if config.spectral_limit is not None:
             limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
@@ -111,6 +120,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             tensors.get("mask"),
             limiter=limiter,
             moving_mask=tuple(description[layout.MOVING_MASK]),
+            forcing=forcing,
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
+from forecast.model.fill import fill_gaps
 from forecast.model.forecaster import Forecaster
 from forecast.model.state import State
 from sphere_ops.grid import Grid
@@ -26,10 +27,13 @@ class ResamplingForecaster(nn.Module):
         n_history: length of the history of the states that it steps.
         mask: None: all channels have values everywhere.
         moving_mask: empty, likewise.
+        forcing_channels: channels that are given at every time.
+        forcing_mask: None: a forcing may lack any points, which take the values of the nearest.
     """
 
     mask = None
     moving_mask = ()
+    forcing_mask = None
 
     def __init__(self, forecaster: Forecaster, grid: Grid) -> None:
         """See the attributes.
@@ -46,9 +50,13 @@ class ResamplingForecaster(nn.Module):
         self.forecaster, self.grid = forecaster, grid
         self.channels, self.channel_names = forecaster.channels, forecaster.channel_names
         self.time_step, self.n_history = forecaster.time_step, forecaster.n_history
+        self.forcing_channels = forecaster.forcing_channels
 
-    def step(self, state: State) -> State:
+    def step(self, state: State, forcing: Tensor | None = None) -> State:
         """Return the state one time step later; see `Forecaster.step`."""
         own = self.forecaster.grid
-        following = self.forecaster.step(state.map(lambda x: resample(x, self.grid, own)))
+        if forcing is not None:
+            forcing = resample(fill_gaps(forcing, self.grid), self.grid, own)
+        there = state.map(lambda x: resample(x, self.grid, own))
+        following = self.forecaster.step(there, forcing)
         return state.advance(resample(following.fields, own, self.grid), following.time)

@@ -24,7 +24,8 @@ class MeanSpectra:
     """Mean power per degree of forecast and truth at several lead times.
 
     At a lead time with truth, both are means over the same forecasts: those whose valid time is in
-    the store. Other lead times have the mean over all forecasts that have not ended.
+    the store, and of a forecast the points that the truth lacks do not count. Other lead times have
+    the mean over all forecasts that have not ended.
 
     Attributes:
         forecast: Power (k, c, l), NaN where all forecasts had ended.
@@ -74,11 +75,15 @@ def mean_spectra(file: ForecastFile, truth: Truth, positions: Sequence[int]) -> 
     of_forecast, of_truth = np.zeros(shape), np.zeros(shape)
     for i, drawn, compared in zip(forecast_indices, counted, paired, strict=True):
         at = np.array(positions, dtype=np.int64)
-        if drawn.any():
-            states = np.concatenate([file.states(i, slice(p, p + 1)) for p in at[drawn]])
-            of_forecast[drawn] += _spectra(states, truth, i, at[drawn])
+        if not drawn.any():
+            continue
+        states = np.concatenate([file.states(i, slice(p, p + 1)) for p in at[drawn]])
         if compared.any():
-            of_truth[compared] += _spectra(truth.states(i, at[compared]), truth, i, at[compared])
+            true = truth.states(i, at[compared])
+            of_truth[compared] += _spectra(true, truth, i, at[compared])
+            both = compared[drawn]
+            states[both] = np.where(np.isfinite(true), states[both], np.nan)
+        of_forecast[drawn] += _spectra(states, truth, i, at[drawn])
     with np.errstate(invalid="ignore"):
         return MeanSpectra(
             of_forecast / counted.sum(0)[:, None, None],

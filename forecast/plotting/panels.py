@@ -67,6 +67,12 @@ def true_field(
     """Return the true field and the reference of its anomaly."""
     source = Store(store)
     file.check_fits(source)
+    if variable in file.derived_names:
+        raise ValueError(
+            f"{variable} in {file.path} was computed from the forecast, and store {source.path} "
+            "does not give its truth; draw it without the truth, or draw a variable out of "
+            f"{', '.join(file.channel_names)}"
+        )
     truth = Truth(file, source)
     truth.check_start(forecast_index)
     known = truth.known(forecast_index, slice(position, position + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,12 +25,15 @@ class Batch:
         time: valid times of the initial states, datetime64[ns] (b,).
         starts: `index` and `step` of the initial states, (b, 2).
         n_history: length of the history of the initial states.
+        forcing: fields of the forcing channels at the times of the targets, likewise
+            (b, n_steps, f, nlat, nlon); None if no channel is given.
     """
 
     fields: Tensor
     time: Times
     starts: NDArray[np.int64]
     n_history: int = 0
+    forcing: Tensor | None = None
 
     @property
     def initial(self) -> State:
@@ -42,17 +45,27 @@ class Batch:
         """Fields after the initial states, (b, n_steps, c, nlat, nlon)."""
         return self.fields[:, self.n_history + 1 :]
 
+    def forcing_of_steps(self) -> tuple[Tensor, ...]:
+        """Forcing at the time of each target, (b, f, nlat, nlon); empty if no channel is given."""
+        return () if self.forcing is None else self.forcing.unbind(1)
+
     def first_steps(self, n_steps: int) -> Batch:
         """Return the batch with the first `n_steps` targets of each window."""
-        return replace(self, fields=self.fields[:, : self.n_history + 1 + n_steps])
+        forcing = None if self.forcing is None else self.forcing[:, :n_steps]
+        fields = self.fields[:, : self.n_history + 1 + n_steps]
+        return replace(self, fields=fields, forcing=forcing)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device; from page-locked memory the copy is asynchronous."""
-        return replace(self, fields=self.fields.to(device, non_blocking=True))
+        return self._map(lambda x: x.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory."""
-        return replace(self, fields=self.fields.pin_memory())
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        forcing = None if self.forcing is None else function(self.forcing)
+        return replace(self, fields=function(self.fields), forcing=forcing)
 
 
 class Windows(Dataset[Batch]):
@@ -80,7 +93,11 @@ class Windows(Dataset[Batch]):
         n, count = self.n_history, self.n_history + self.n_steps + 1
         fields = torch.stack([self.store.states(i, s - n, count) for i, s in starts])
         time = np.array([self.store.valid_time(i, s) for i, s in starts], dtype="datetime64[ns]")
-        return Batch(fields, time, starts, n)
+        given = [i for i, v in enumerate(self.store.channels) if v.role == "forcing"]
+        if not given:
+            return Batch(fields, time, starts, n)
+        predicted = [i for i in range(len(self.store.channels)) if i not in given]
+        return Batch(fields[:, :, predicted], time, starts, n, fields[:, n + 1 :, given])
 
 
 def order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:

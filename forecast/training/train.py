@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from configs import layout
-from configs.schema import Config
+from configs.schema import Config, FilesData, SplitRanges
+from configs.timestep import TimeStep
+from configs.variables import Role
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
@@ -23,6 +26,8 @@ from forecast.training.tracking.tracker import Tracker
 from forecast.training.trainer import Trainer
 from sphere_ops.parallel.launch import restarted
 from sphere_ops.parallel.mesh import current
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -71,8 +76,7 @@ def _train(
     device: torch.device,
 ) -> RunResult:
     """Train in one process."""
-    store = Store(data)
-    _check_fits(config, store)
+    store = _chosen(config, Store(data))
     check_bounds(config, store.grid, device)
     torch.manual_seed(config.training.seed)
     with model_that_fits(config.model, device):
@@ -97,22 +101,14 @@ def locked_run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]
         yield
 
 
-def _check_fits(config: Config, store: Store) -> None:
-    """Raise a ValueError if the configuration describes other data than the store holds."""
-    step = config.data.time_step
-    if step != store.time_step.label:
-        raise ValueError(
-            f"data.time_step is {step}, but {store.path} has a step of {store.time_step.label}; "
-            "take the preset that the store was made with, or make the store again"
-        )
-    missing = [name for name in config.data.variables if name not in store.channel_names]
-    if missing or len(config.data.variables) != len(store.channels):
-        raise ValueError(
-            f"data.variables are {', '.join(config.data.variables)}, but {store.path} has "
-            f"{', '.join(store.channel_names)}; take the preset that the store was made with, or "
-            "make the store again"
-        )
-    grid = config.data.grid
+def _chosen(config: Config, store: Store) -> Store:
+    """Return the part of a store that the configuration describes.
+
+    Raises:
+        ValueError: if the store lacks a part of it, or has another grid.
+    """
+    data = config.data
+    grid = data.grid
     if grid is not None and (grid.kind, grid.nlat, grid.nlon) != (
         store.grid.kind, *store.grid.shape,
     ):  # fmt: skip
@@ -120,6 +116,56 @@ def _check_fits(config: Config, store: Store) -> None:
             f"data.grid is {grid.kind} {grid.nlat}×{grid.nlon}, but {store.path} is on "
             f"{store.grid}; take the preset that the store was made with, or make the store again"
         )
+    step, roles = TimeStep.parse(data.time_step), _given_roles(config)
+    if isinstance(data, FilesData):
+        part = store.select(
+            channels=data.variables,
+            forcing=data.forcing,
+            roles=roles,
+            static=data.static,
+            times=data.times,
+            time_step=step,
+            splits=data.splits if isinstance(data.splits, SplitRanges) else None,
+        )
+    else:
+        part = store.select(channels=data.variables, roles=roles, time_step=step)
+    if "train" in store.split and "train" not in part.split:
+        raise ValueError(
+            f"data.times leaves no training time of {store.path}; choose other times, or give "
+            "data.splits as ranges of time inside them"
+        )
+    if current().is_first:
+        _log_choice(store, part)
+    return part
+
+
+def _given_roles(config: Config) -> dict[str, Role]:
+    """Return the roles that the section `variables` gives to channels, by short name."""
+    given = {name for name, entry in config.variables.items() if entry.role is not None}
+    roles: dict[str, Role] = {}
+    for name in config.data.variables:
+        found = config.table.variable(name)
+        base = name if found.level is None else name.removesuffix(str(found.level))
+        if base in given:
+            roles[name] = found.role
+    return roles
+
+
+def _log_choice(store: Store, part: Store) -> None:
+    """Log the channels and times that are used, unless all are."""
+    names = part.channel_names
+    if names != store.channel_names or part.channels != store.channels:
+        given = [v.name for v in part.channels if v.role == "forcing"]
+        log.info(
+            "channels: %d of the %d of %s%s", len(names), len(store.channels), store.path,
+            f", given at every time: {', '.join(given)}" * bool(given),
+        )  # fmt: skip
+    if len(part.time) < len(store.time):
+        log.info(
+            "times: %s of the %s of %s, %s to %s every %s", f"{len(part.time):,}",
+            f"{len(store.time):,}", store.path, *(t.astype("M8[m]") for t in part.time[[0, -1]]),
+            part.time_step,
+        )  # fmt: skip
 
 
 def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:

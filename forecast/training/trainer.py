@@ -137,12 +137,13 @@ class Trainer:
         batch = batch.to(self.device)
         state, targets = batch.initial, batch.targets.unbind(1)
         pushed = len(targets) - n_steps
-        for following in rollout(self.forecaster, state, pushed):
+        forcing = batch.forcing_of_steps()
+        for following in rollout(self.forecaster, state, pushed, forcing=forcing[:pushed]):
             state = following
         checkpointed = self.config.checkpoint_steps
         model = _Recomputed(self.forecaster) if checkpointed else self.forecaster
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
-        predictions = rollout(model, state, n_steps, grad=True)
+        predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
         for predicted, target in zip(predictions, targets[pushed:], strict=True):
             truth = normalise(target, predicted.time)
             total = total + self.loss(normalise(predicted.fields, predicted.time), truth)
@@ -168,7 +169,9 @@ class Trainer:
         for chosen in np.array_split(own, -(-len(own) // batch_size)) if len(own) else []:
             batch = windows.batch(chosen).to(self.device)
             with autocast(self.config.precision, self.device):
-                steps = list(rollout(forecaster, batch.initial, windows.n_steps))
+                forcing = batch.forcing_of_steps()
+                predictions = rollout(forecaster, batch.initial, windows.n_steps, forcing=forcing)
+                steps = list(predictions)
             first = forecaster.normalise(batch.initial.fields, batch.time)
             first = forecaster.fill_missing(first)
             pairs = []
@@ -245,8 +248,8 @@ class _Recomputed:
         self.forecaster = forecaster
         self.time_step: TimeStep = forecaster.time_step
 
-    def step(self, state: State) -> State:
+    def step(self, state: State, forcing: Tensor | None = None) -> State:
         # Steps draw no random numbers, so that no generator has to be restored.
         return recomputed(
-            self.forecaster.step, state, use_reentrant=False, preserve_rng_state=False
+            self.forecaster.step, state, forcing, use_reentrant=False, preserve_rng_state=False
         )

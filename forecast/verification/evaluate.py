@@ -47,6 +47,8 @@ def evaluate(
     without a climatology gives departures from the mean state of its training split. A store
     without either gives no anomaly correlation, unless `climatology` names another source.
     Persistence keeps the anomaly of the initial state if there is a climatology, else the state.
+    Channels with a moving mask are scored at the points that the forecast, the truth and the
+    reference have at the valid time, and, if persistence is a baseline, the initial state.
     Lead times whose valid time is not in the store are left out. A lead time at which a forecast
     had ended early has no score. Several processes share the forecasts along the axis `data`.
 
@@ -70,7 +72,7 @@ def evaluate(
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     file, store = ForecastFile(forecast), Store(data)
-    store.in_memory = False  # few states are needed, each of them once
+    store.reader.in_memory = False  # few states are needed, each of them once
     file.check_fits(store)
     scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
     if current().is_first:
@@ -102,28 +104,41 @@ def score(
     own = range(n)[part.rank :: part.ranks]
     squared_error = np.zeros((n, len(names), c, k), dtype=np.float32)
     squared_error[own] = np.nan
-    activity_of_truth, count = np.zeros((c, k)), np.zeros(k, dtype=np.int32)
+    activity_of_truth, n_scored, n_points = (np.zeros((c, k)) for _ in range(3))
+    count = np.zeros(k, dtype=np.int32)
     for i in own:
         for position, state in _states(truth, i):
             true = scorer.true(i, position)
             if position == 0:
                 start = true
+            # At the start, channels with a moving mask lack points in the file as in the store.
+            lacks_points = state if file.steps[position] == 0 else None
+            compared = (true, start) if PERSISTENCE in names else (true,)
+            at_valid, *rest = scorer.common(*compared, field=lacks_points)
+            at_start = rest[0] if rest else start
+            has_points = at_valid.points.count > 0
             count[position] += 1
-            activity_of_truth[:, position] += true.activity
+            n_scored[:, position] += has_points
+            n_points[:, position] += at_valid.points.count
+            activity_of_truth[:, position] += np.where(has_points, at_valid.activity, 0.0)
             for j, name in enumerate(names):
-                values = _values(scorer, name, state, start, true)
+                values = _values(scorer, name, state, at_start, at_valid)
                 squared_error[i, j, :, position] = values[RMSE]
                 for score_name, value in values.items():
-                    sums[score_name][j, :, position] += value
+                    sums[score_name][j, :, position] += np.where(has_points, value, 0.0)
                 if name == MODEL:
-                    file.check_complete(np.isfinite(values[RMSE]), i, position)
+                    complete = np.isfinite(values[RMSE]) | ~has_points
+                    file.check_complete(complete, i, position)
         progress(i + 1, n, "")
-    for sum_of_own in (count, activity_of_truth, squared_error, *sums.values()):
+    for sum_of_own in (
+        count, n_scored, n_points, activity_of_truth, squared_error, *sums.values()
+    ):  # fmt: skip
         current().sum_samples(torch.from_numpy(sum_of_own))  # in place
-    known = np.where(count, count, np.nan)
+    known = np.where(n_scored, n_scored, np.nan)
     means = {name: SCORES[name].reduce(total, known) for name, total in sums.items()}
     spread_of_truth = SCORES["activity"].reduce(activity_of_truth, known)
-    return make_dataset(truth, names, means, squared_error, spread_of_truth, count)
+    n_points /= known
+    return make_dataset(truth, names, means, squared_error, spread_of_truth, count, n_points)
 
 
 def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:

@@ -34,7 +34,7 @@ Reference = Literal["anomaly", "norm"]
 RMSE = "rmse"
 """Score that skill, report and shaded curves are based on."""
 
-_TAKEN = ("skill", "activity_of_truth", "squared_error", "n_forecasts")
+_TAKEN = ("skill", "activity_of_truth", "squared_error", "n_forecasts", "n_points")
 """Other variables of the scores file."""
 
 

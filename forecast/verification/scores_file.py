@@ -31,6 +31,7 @@ def make_dataset(
     squared_error: Array,
     activity_of_truth: Array,
     count: NDArray[np.int32],
+    n_points: Array,
 ) -> xr.Dataset:
     """Return a dataset of scores with coordinates and attributes.
 
@@ -41,6 +42,7 @@ def make_dataset(
         squared_error: Mean squared error of each forecast, (n, name, c, k).
         activity_of_truth: Activity of the truth, (c, k).
         count: Number of forecasts scored at each lead time, (k,).
+        n_points: Mean number of points scored, (c, k).
     """
     file, dims = truth.file, ("forecast", CHANNEL, LEAD_TIME)
     scores = xr.Dataset({s.name: (dims, means[s.name], _meaning(s)) for s in SCORES.values()})
@@ -63,6 +65,11 @@ def make_dataset(
         (LEAD_TIME,),
         count,
         {"long_name": "Number of forecasts scored", "units": "1"},
+    )
+    scores["n_points"] = (
+        dims[1:],
+        n_points,
+        {"long_name": "Mean number of grid points scored in a forecast", "units": "1"},
     )
     variables = [file.dataset[name] for name in file.channel_names]
     long_names = [v.attrs.get("long_name", v.name) for v in variables]
@@ -89,7 +96,7 @@ def write(scores: xr.Dataset, path: Path) -> None:
     encoding: dict[Hashable, dict[str, Any]] = {
         name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
     }
-    encoding[INIT_TIME]["dtype"] = "f8"  # CF 1.8 has no 64-bit integers
+    encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
     with written_beside(path) as scratch:
         scores.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
 
@@ -124,6 +131,11 @@ def _attributes(truth: Truth) -> dict[str, str]:
         notes.append(
             f"no anomaly correlation: {references.name} has neither climatology nor mean state of "
             "a training split; --climatology names a package or store that has"
+        )
+    for name in np.array(file.channel_names)[truth.moving]:
+        notes.append(
+            f"{name} is missing at points that change, so that its scores are over the points that "
+            "forecast and truth have in common at each time (n_points in the scores file)"
         )
     left_out = ((file.mask | truth.mask) & ~truth.valid).sum((-2, -1))
     counts = [f"{n} of {name}" for n, name in zip(left_out, file.channel_names, strict=True) if n]

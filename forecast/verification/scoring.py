@@ -3,6 +3,10 @@
 `metrics` has the definition of each score. Most of them follow from area-weighted means over the
 same two fields: the error e, and the anomaly b of the truth. The anomaly of the forecast is e + b.
 With both fields times the root of the area weights, each of these means is one dot product.
+
+Points are left out by a weight of zero. With constant masks all states have the same weights. With
+a moving mask, the weights of a state are those of the points that it has; states that are compared
+get the weights of the points that all of them have.
 """
 
 from __future__ import annotations
@@ -28,12 +32,37 @@ Values = dict[str, Array]
 
 
 @dataclass(frozen=True)
+class Points:
+    """Points of each channel that count, and their weights.
+
+    Attributes:
+        root: √w, the root of the area weights, whose sum is 1, (c, p); 0 where nothing counts.
+        outside: Points that do not count, (c, p); None if all do.
+        count: Number of points that count, (c,).
+    """
+
+    root: Array
+    outside: NDArray[np.bool_] | None
+    count: NDArray[np.int64]
+
+    def without(self, outside: NDArray[np.bool_]) -> Points:
+        """Leave out points given as (c, p); the weights of a channel without any point are NaN."""
+        if self.outside is not None:
+            outside = outside | self.outside
+        root = np.where(outside, 0.0, self.root)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            root /= np.sqrt(np.vecdot(root, root))[:, None]
+        return Points(root, outside, (~outside).sum(1))
+
+
+@dataclass(frozen=True)
 class TrueState:
     """Truth at one time, with the means that scores need.
 
     Attributes:
         time: Time, (1,).
         field: Field (c, p), row by row.
+        points: Points that count.
         anomaly: Departure from the reference times √w, (c, p).
         variance: Mean square of the anomaly, (c,).
         size: Mean square of the departure from the reference of norms, (c,).
@@ -42,6 +71,7 @@ class TrueState:
 
     time: NDArray[np.datetime64]
     field: Array
+    points: Points
     anomaly: Array
     variance: Array
     size: Array
@@ -99,7 +129,9 @@ class Scorer:
         self._truth, valid = truth, truth.valid
         weights = np.where(valid, truth.file.grid.area_weights.numpy(), 0.0).reshape(len(valid), -1)
         self._root = np.sqrt(weights / weights.sum(1, keepdims=True))  # (c, p)
-        self._outside = None if valid.all() else ~valid.reshape(self._root.shape)
+        outside = None if valid.all() else ~valid.reshape(self._root.shape)
+        self._points = Points(self._root, outside, valid.sum((-2, -1)))
+        self._moving = truth.moving[:, None] if truth.moving.any() else None
         references = truth.references
         no_norm = references.climatology is None and references.mean is None
         absent = {"anomaly": references.kind is None, "norm": no_norm}
@@ -110,7 +142,7 @@ class Scorer:
         }
         self._error, self._work = np.empty_like(self._root), np.empty_like(self._root)
         kept = min(_KEPT_BYTES, _KEPT_SHARE * available_memory())
-        per_state = self._root.nbytes + self._root.size * 4
+        per_state = self._root.nbytes * (1 if self._moving is None else 2) + self._root.size * 4
         keep: Callable[[Any], Any] = lru_cache(max(2, int(kept // per_state)))
         self._true = keep(self._true_state)
 
@@ -122,15 +154,33 @@ class Scorer:
         """
         return self._true(*self._truth.key(forecast_index, position))
 
+    def common(self, *states: TrueState, field: Array | None = None) -> tuple[TrueState, ...]:
+        """Return states over the points that all of them have.
+
+        Args:
+            *states: True states; with constant masks they are returned as they are.
+            field: Forecast state (c, nlat, nlon) that may also lack points of channels with a
+                moving mask, as an initial state.
+        """
+        if self._moving is None:
+            return states
+        outside = np.zeros(self._root.shape, dtype=bool)
+        if field is not None:
+            outside |= np.isnan(field.reshape(outside.shape)) & self._moving
+        for state in states:
+            outside |= state.points.outside
+        return tuple(self._over_fewer(outside, state) for state in states)
+
     def model(self, field: Array, true: TrueState) -> Values:
         """Return the scores of a forecast state (c, nlat, nlon)."""
-        error = self._weighted(field.reshape(self._root.shape), true.field)
+        error = self._weighted(field.reshape(self._root.shape), true.field, true.points)
         return self._values(error, true, lambda: field)
 
     def persistence(self, initial: TrueState, true: TrueState) -> Values:
         """Return the scores of a forecast that keeps the anomaly of the initial state.
 
-        Where the reference is constant or absent, this is a forecast that keeps the state.
+        Where the reference is constant or absent, this is a forecast that keeps the state. Both
+        states have the same points.
         """
 
         def state() -> Array:
@@ -156,7 +206,7 @@ class Scorer:
             true: Truth.
             state: Function that returns the state, for scores without a fast form.
         """
-        root = self._root
+        root = true.points.root
         squared, mean = np.vecdot(error, error), np.vecdot(error, root)
         absolute = np.vecdot(np.abs(error, out=self._work), root)
         anomaly = np.add(error, true.anomaly, out=error)
@@ -188,8 +238,9 @@ class Scorer:
 
     def _field(self, true: TrueState) -> Array:
         """Return the truth (c, nlat, nlon), NaN at points that do not count."""
-        valid = self._truth.valid
-        return np.where(valid, true.field.reshape(valid.shape), np.nan).astype(np.float64)
+        outside = np.False_ if true.points.outside is None else true.points.outside
+        field = np.where(outside, np.nan, true.field).astype(np.float64)
+        return field.reshape(self._truth.valid.shape)
 
     def _reference(self, kind: Reference, true: TrueState) -> Array:
         """Return a reference at the time of a true state, (c, ...); zero if there is none."""
@@ -203,32 +254,53 @@ class Scorer:
         truth, references = self._truth, self._truth.references
         field = truth.state(trajectory, place).reshape(self._root.shape)
         time = truth.store.time[place : place + 1]
-        reference, of_norms = references.of_anomalies(time), references.of_norms(time)
-        anomaly = self._weighted(field, 0.0 if reference is None else self._flat(reference)).copy()
-        variance, mean = np.vecdot(anomaly, anomaly), np.vecdot(anomaly, self._root)
-        missing = ~np.isfinite(variance)
+        found, points = references.of_anomalies(time), self._points
+        reference = np.zeros((len(field), 1)) if found is None else self._flat(found)
+        if self._moving is not None:
+            points = points.without(np.isnan(field - reference) & self._moving)
+        anomaly = self._weighted(field, reference, points).copy()
+        true = self._with_means(time, field, points, anomaly)
+        missing = (points.count > 0) & ~np.isfinite(true.variance)
         if missing.any():
             raise ValueError(
                 f"{truth.store.path} has no complete {truth.file.channel_names[missing.argmax()]} "
                 f"at {truth.store.describe(trajectory, place)}: values are missing inside the "
                 "mask, so the store is damaged; make it again"
             )
-        size = np.full(len(field), np.nan)
+        return true
+
+    def _with_means(
+        self, time: NDArray[np.datetime64], field: Array, points: Points, anomaly: Array
+    ) -> TrueState:
+        """Return a true state with the means over its points; see `TrueState`."""
+        variance, mean = np.vecdot(anomaly, anomaly), np.vecdot(anomaly, points.root)
+        size, of_norms = np.full(len(field), np.nan), self._truth.references.of_norms(time)
         if of_norms is not None:
-            departure = self._weighted(field, self._flat(of_norms))
+            departure = self._weighted(field, self._flat(of_norms), points)
             size = np.vecdot(departure, departure)
-        return TrueState(time, field, anomaly, variance, size, _spread(variance, mean))
+        activity = _spread(variance, mean)
+        return TrueState(time, field, points, anomaly, variance, size, activity)
+
+    def _over_fewer(self, outside: NDArray[np.bool_], true: TrueState) -> TrueState:
+        """Return a true state without the points given as (c, p), which include those it lacks."""
+        if true.points.outside is not None and np.array_equal(outside, true.points.outside):
+            return true
+        points = true.points.without(outside)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            growth = points.root / true.points.root  # NaN outside
+        anomaly = np.where(outside, 0.0, true.anomaly * growth)
+        return self._with_means(true.time, true.field, points, anomaly)
 
     def _flat(self, reference: Array) -> Array:
         """Reshape a reference (1, c, ...) to (c, p), or to (c, 1) if it is constant in space."""
         return reference.reshape(len(self._root), -1)
 
-    def _weighted(self, x: Array, y: Array | float) -> Array:
+    def _weighted(self, x: Array, y: Array, points: Points) -> Array:
         """Return (x − y)·√w in float64, 0 at points to leave out, in a buffer that is reused."""
         difference = np.subtract(x, y, out=self._error, dtype=np.float64)
-        difference *= self._root
-        if self._outside is not None:
-            np.copyto(difference, 0.0, where=self._outside)
+        difference *= points.root
+        if points.outside is not None:
+            np.copyto(difference, 0.0, where=points.outside)
         return difference
 
 

@@ -81,13 +81,21 @@ class Truth:
         return self.store.mask.numpy()[self._channels]
 
     @cached_property
+    def moving(self) -> NDArray[np.bool_]:
+        """True for channels with a moving mask in the store or in the initial states, (c,)."""
+        in_store = [name in self.store.moving_mask for name in self.file.channel_names]
+        return np.array(in_store) | self.file.moving
+
+    @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """Mask of the points with values in model, store and reference, (c, nlat, nlon).
+
+        Of a channel with a moving mask these are the points that have values at some times.
 
         Raises:
             ValueError: If a channel has no such point.
         """
-        valid = self.file.mask & self.mask & self.references.valid
+        valid = self.file.mask & self.mask & self.references.valid(self.moving)
         for name, of_channel in zip(self.file.channel_names, valid, strict=True):
             if not of_channel.any():
                 raise ValueError(
@@ -98,8 +106,8 @@ class Truth:
         return valid
 
     def complete(self, channel: int) -> bool:
-        """Return True if a channel of the store has values at all points."""
-        return bool(self.mask[channel].all())
+        """Return True if a channel of the store has values at all points and times."""
+        return bool(self.mask[channel].all() and not self.moving[channel])
 
     def check_start(self, forecast_index: int, initial: Array | None = None) -> None:
         """Raise an error if a forecast did not start from this store.

@@ -1,4 +1,4 @@
-"""Spherical harmonic transforms of scalars and vectors, vector calculus, power spectra.
+"""Spherical harmonic transforms, vector calculus, power spectra, and smooth fill.
 
 May import `sphere_ops.engine` and what that imports.
 """

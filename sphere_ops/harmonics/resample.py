@@ -41,12 +41,21 @@ def resample(x: Tensor, grid: Grid, grid_out: Grid, *, lmax: int | None = None) 
     if lmax is None:
         lmax = min(grid.exact_lmax, grid_out.exact_lmax)
     analysis, synthesis = _transforms(grid, grid_out, lmax)
-    coeffs = analysis(x)
-    if shift:
-        order = analysis.orders.index.to(x)
-        angle = order * torch.deg2rad(torch.tensor(shift, dtype=x.dtype))
-        coeffs = coeffs * torch.polar(torch.ones_like(angle), angle)
-    return synthesis(coeffs)
+    return synthesis(rotated(analysis(x), analysis.orders.index, shift))
+
+
+def rotated(coeffs: Tensor, order: Tensor, degrees: float) -> Tensor:
+    """Return the coefficients of a field in longitudes that begin some degrees further east.
+
+    Args:
+        coeffs: Coefficients, (..., lmax, mmax) complex.
+        order: Order of each column, (mmax,).
+        degrees: Longitude of the new first column relative to the old one, degrees east.
+    """
+    if not degrees:
+        return coeffs
+    angle = order.to(coeffs.real) * math.radians(degrees)
+    return coeffs * torch.polar(torch.ones_like(angle), angle)
 
 
 @lru_cache(maxsize=8)

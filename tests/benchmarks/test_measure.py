@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from benchmarks.accuracy import ablation, shallow_water
-from benchmarks.speed import sphere_ops, training
+from benchmarks.speed import ingest, sphere_ops, training
 from benchmarks.speed.measure import peak_memory, peak_of_process
 
 MAIN = {
+    "ingest": ingest.main,
     "sphere_ops": sphere_ops.main,
     "training": training.main,
     "shallow_water": shallow_water.main,

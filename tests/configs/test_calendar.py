@@ -32,7 +32,7 @@ def test_a_time_is_the_date_of_cftime(calendar: Calendar, elapsed: int) -> None:
     time = at(calendar, elapsed)
     assert str(calendar.to_cftime(time)[0]) == str(date)
     assert calendar.label(time[0]) == date.isoformat()
-    np.testing.assert_array_equal(calendar.from_cftime(np.array([date])), time)
+    np.testing.assert_array_equal(calendar.from_dates(np.array([date])), time)
     assert calendar.day_of_year(time)[0] == date.dayofyr - 1
     assert calendar.time_of_day(time)[0] == timedelta(
         hours=date.hour, minutes=date.minute, seconds=date.second

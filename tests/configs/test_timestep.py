@@ -94,3 +94,12 @@ def test_the_first_fault_of_an_axis_is_named(
         TimeStep.parse(step).check(np.array(times, "M8[ns]"))
     for fragment in fragments:
         assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("step", "of", "expected"),
+    [("12h", "6h", 2), ("1d", "24h", 1), ("6h", "12h", None), ("9h", "6h", None), ("3mo", "1mo", 3),
+     ("1mo", "1d", None), ("30d", "1mo", None)],
+)  # fmt: skip
+def test_a_step_is_a_whole_number_of_shorter_ones_or_none(step, of, expected) -> None:
+    assert TimeStep.parse(step).multiple_of(TimeStep.parse(of)) == expected

@@ -45,8 +45,8 @@ def _ice(grid: Grid, month: np.ndarray) -> np.ndarray:
     """Return where there is ice, (t, nlat, nlon), from the months (t, 1, 1) from January on."""
     north = np.sin(np.radians(grid.latitude.numpy()))[:, None]
     longitude, time = np.radians(grid.longitude.numpy()), np.arange(len(month))[:, None, None]
-    cold = north * np.cos(2 * np.pi * month / 12) + 0.3 * np.cos(longitude - 0.4 * time)
-    return (np.abs(north) > 0.7) & (cold > 0.3)
+    cold = north * np.cos(2 * np.pi * month / 12) + 0.5 * np.cos(longitude - 0.4 * time)
+    return (np.abs(north) > 0.7) & (cold > 0.4)
 
 
 def build_store(

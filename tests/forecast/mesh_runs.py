@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from configs.schema import Config
+from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.model.forecaster import Forecaster
@@ -44,6 +45,7 @@ class Case:
     n_steps: int
     model: dict[str, Any]
     training: dict[str, Any]
+    forcing: tuple[str, ...] = ()
 
 
 CASES = {
@@ -87,15 +89,26 @@ CASES = {
         {"baseline": "climatology", "persistent_mean": ["sst"]},
         {"loss": "mse"},
     ),
+    "given, recomputed": Case(
+        "series",
+        2,
+        {"branches": ALL, "spectral_limit": 1.0},
+        {"checkpoint_steps": True},
+        forcing=("sst",),
+    ),
     "moving mask": Case(
         "moving",
         2,
         {"baseline": "climatology", "persistent_mean": ["sst"], "history": 2},
         {"loss": "relative-h1", "ema_decay": 0.9},
     ),
-    "moving mask, mean squares": Case("moving", 1, {}, {"loss": "mse"}),
+    "moving mask, mean squares, filled smoothly": Case(
+        "moving", 2, {"fill": "smooth"}, {"loss": "mse"}
+    ),
+    "masked, filled smoothly": Case(
+        "series", 2, {"baseline": "climatology", "fill": "smooth", "history": 2}, {}
+    ),
 }
-
 
 WHOLE = Case(
     "trajectories",
@@ -118,7 +131,7 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
     """Return losses, gradient norms, weights and validation of ten optimiser steps."""
     run = settings(case, mesh)
     with training_mesh(run, CPU):
-        store = Store(folder / f"{case.store}.zarr")
+        store = Store(folder / f"{case.store}.zarr").select(forcing=case.forcing)
         torch.manual_seed(0)
         forecaster = Forecaster.from_store(run.model, store).to(dtype)
         forecaster.network.checkpoint_blocks = run.training.checkpoint_blocks
@@ -208,6 +221,10 @@ def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
                 batch_size=3,
             )
         one_fails(folder / "trajectories.zarr", out)
+        moving = folder / "moving.zarr"
+        for suffix in ("nc", "zarr"):
+            run_rollout(Turning(moving), moving, out / f"moving.{suffix}", n_steps=3, batch_size=5)
+        forced(folder / "series.zarr", out)
     forecast = folder / "alone/forecast.nc"
     with all_processes(1):
         evaluate(
@@ -215,6 +232,24 @@ def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
             folder / "trajectories.zarr",
             out / "scores.nc",
         )
+        forecast = folder / "alone/moving.nc"
+        evaluate(
+            forecast if package.exists() else out / "moving.nc",
+            folder / "moving.zarr",
+            out / "moving_scores.nc",
+        )
+
+
+def forced(store: Path, out: Path) -> None:
+    """Forecast from a series with a model that is given its masked channel, without training."""
+    torch.manual_seed(0)
+    model = config(CASES["given, recomputed"].model).model
+    part = Store(store).select(forcing=("sst",), time_step=TimeStep.parse("2mo"))
+    forecaster = Forecaster.from_store(model, part)
+    with torch.no_grad():
+        forecaster.network.decoder.weight.normal_(std=0.1)
+    for suffix in ("nc", "zarr"):
+        run_rollout(forecaster, store, out / f"forced.{suffix}", n_steps=3, batch_size=2)
 
 
 def one_fails(store: Path, out: Path) -> None:

@@ -158,8 +158,9 @@ def opened(file: Path) -> xr.Dataset:
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
-def test_a_rollout_of_20_steps_is_that_of_one_process(out, folder, suffix):
-    name = f"forecast.{suffix}"
+@pytest.mark.parametrize("kind", ["forecast", "forced"])
+def test_a_rollout_is_that_of_one_process(out, folder, suffix, kind):
+    name = f"{kind}.{suffix}"
     with opened(out / name) as found, opened(folder / "alone" / name) as expected:
         assert found.sizes == expected.sizes
         for name, field in expected.data_vars.items():
@@ -167,8 +168,8 @@ def test_a_rollout_of_20_steps_is_that_of_one_process(out, folder, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
-@pytest.mark.parametrize("name", ["failing", "single"])
-def test_forecasts_that_end_early_and_few_ones_make_the_file_of_one_process(
+@pytest.mark.parametrize("name", ["failing", "single", "moving"])
+def test_forecasts_that_end_early_and_few_ones_and_moving_masks_make_the_file_of_one_process(
     out, folder, name, suffix
 ):
     file = f"{name}.{suffix}"
@@ -183,14 +184,15 @@ def test_every_process_writes_its_own_rows_of_zarr_where_they_are_equally_many(o
     assert chunks[2] == (8 // latitude if 8 % latitude == 0 else 8)
 
 
-def test_scores_are_those_of_one_process(out, folder):
+@pytest.mark.parametrize("name", ["scores", "moving_scores"])
+def test_scores_are_those_of_one_process(out, folder, name):
     with (
-        xr.open_dataset(out / "scores.nc") as found,
-        xr.open_dataset(folder / "alone/scores.nc") as expected,
+        xr.open_dataset(out / f"{name}.nc") as found,
+        xr.open_dataset(folder / f"alone/{name}.nc") as expected,
     ):
         xr.testing.assert_allclose(found, expected, rtol=1e-10)
     for path in (out, folder / "alone"):
-        assert (path / "scores.md").is_file()
+        assert (path / f"{name}.md").is_file()
 
 
 def test_a_dealt_optimiser_does_the_steps_of_a_whole_one_with_half_its_state(folder, tmp_path):

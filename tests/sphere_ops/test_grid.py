@@ -245,3 +245,9 @@ def test_what_is_not_a_global_regular_grid_is_refused_in_one_sentence(name):
     with pytest.raises(ValueError, match=message) as caught:
         Grid.from_coordinates(latitude, longitude)
     assert "\n" not in str(caught.value)
+
+
+def test_grids_of_other_sizes_are_no_rotations_whatever_their_first_longitude() -> None:
+    coarse, fine = Grid("equiangular", 5, 6, first_longitude=45.0), Grid.equiangular(5, 12)
+    assert not coarse.is_rotation_of(fine) and not fine.is_rotation_of(coarse)
+    assert Grid.equiangular(5, 6).is_rotation_of(coarse)

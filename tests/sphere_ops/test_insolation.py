@@ -38,3 +38,14 @@ def test_the_sun_is_highest_at_noon_of_the_place():
     brightest = insolation(time, GRID)[:, 24].argmax(-1)
     longitude = GRID.longitude[brightest]
     assert longitude.tolist() == pytest.approx([180.0, 90.0], abs=360 / 96)
+
+
+def test_a_given_fraction_of_the_year_replaces_that_of_the_date():
+    time = np.array(["2001-06-21T15:00", "2001-12-21T03:00"], dtype="datetime64[ns]")
+    year = time.astype("M8[Y]")
+    fraction = np.asarray((time - year) / np.timedelta64(365, "D"))
+    clock = time - time.astype("M8[D]") + np.datetime64("1970-01-01", "ns")
+    for daily_mean in (False, True):
+        expected = insolation(time, GRID, daily_mean)
+        found = insolation(clock, GRID, daily_mean, year_fraction=fraction)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)

@@ -105,25 +105,28 @@ class MLflowTracker:
 
         It takes `state` (b, c, nlat, nlon), or (b, history, c, nlat, nlon) if the model sees
         several states, and `time` (b,) of the last one in seconds since 1970, with the parameter
-        `n_steps`, and gives (b, n_steps, c, nlat, nlon).
+        `n_steps`, and gives (b, n_steps, c, nlat, nlon). A model that is given channels at every
+        time also takes `forcing` (b, n_steps, f, nlat, nlon).
         """
         import mlflow.pyfunc
         import numpy as np
         from mlflow.models import ModelSignature
-        from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
         description = json.loads((package / layout.PACKAGE_FILE).read_text(encoding="utf-8"))
         grid, n_channels = description["grid"], len(description["channels"])
         field = (n_channels, grid["nlat"], grid["nlon"])
         history = description["model"].get("history", 1)
         state = field if history == 1 else (history, *field)
+        inputs: list[ColSpec | TensorSpec] = [
+            TensorSpec(np.dtype(np.float32), (-1, *state), "state"),
+            TensorSpec(np.dtype(np.int64), (-1,), "time"),
+        ]
+        if n_given := len(description[layout.FORCING_CHANNELS]):
+            given = (-1, -1, n_given, *field[1:])
+            inputs.append(TensorSpec(np.dtype(np.float32), given, "forcing"))
         signature = ModelSignature(
-            inputs=Schema(
-                [
-                    TensorSpec(np.dtype(np.float32), (-1, *state), "state"),
-                    TensorSpec(np.dtype(np.int64), (-1,), "time"),
-                ]
-            ),
+            inputs=Schema(inputs),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, *field))]),
             params=ParamSchema([ParamSpec("n_steps", "long", 1)]),
         )

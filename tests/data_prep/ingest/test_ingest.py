@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 
 from configs.schema import FilesData
-from data_prep.ingest import series as series_module
+from data_prep.ingest import plan
+from data_prep.ingest.catalogue import search
 from data_prep.ingest.run import ingest
-from data_prep.store import spec as spec_module
 from sphere_ops.grid import Grid
 
 GRID = Grid.equiangular(13, 24)
@@ -130,8 +130,8 @@ def test_variables_and_times_may_be_spread_over_files_in_any_order(
 def test_small_blocks_and_small_reads_give_the_same_store(
     gridded: Gridded, save: Save, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spec_module, "_SHARD_BYTES", 3 * 4 * 13 * 24)
-    monkeypatch.setattr(series_module, "_READ_BYTES", 2 * 8 * 13 * 24)
+    monkeypatch.setattr(plan, "_SHARD_BYTES", 3 * 4 * 13 * 24)
+    monkeypatch.setattr(search, "_LAYERS", 2 * 4 * 13 * 24)
     seen = []
     ingest(
         [save(gridded(GRID))], FilesData(variables=("t2m",)), tmp_path / "store",

@@ -222,11 +222,23 @@ def test_file_without_times(refused: Refused, gridded: Gridded, save: Save) -> N
     assert "no valid times (its dimensions are month, latitude" in refused([save(data)])
 
 
-def test_calendar_with_other_days(refused: Refused, gridded: Gridded, save: Save) -> None:
+def test_files_of_two_calendars(refused: Refused, gridded: Gridded, save: Save) -> None:
+    paths = []
+    for calendar, first in (("noleap", 0), ("360_day", 48)):
+        data = gridded(GRID).drop_vars("time")
+        attributes = {"units": "hours since 2001-01-01", "calendar": calendar}
+        data = data.assign_coords(time=("time", first + np.arange(8) * 6.0, attributes))
+        paths.append(save(data, f"{calendar}.nc"))
+    message = refused(paths)
+    assert f"{paths[0]} are in the calendar noleap, those of {paths[1]} in the" in message
+    assert "calendar 360_day; give files of one calendar" in message
+
+
+def test_calendar_that_is_not_supported(refused: Refused, gridded: Gridded, save: Save) -> None:
     data = gridded(GRID).drop_vars("time")
-    attributes = {"units": "hours since 2001-01-01", "calendar": "noleap"}
+    attributes = {"units": "hours since 2001-01-01", "calendar": "julian"}
     data = data.assign_coords(time=("time", np.arange(8) * 6.0, attributes))
-    assert "only monthly steps (time_step=1mo)" in refused([save(data)])
+    assert "'julian' is not supported; expected one of standard" in refused([save(data)])
 
 
 def test_split_without_times_and_overlapping_splits(

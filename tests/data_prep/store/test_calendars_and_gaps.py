@@ -105,6 +105,18 @@ def test_a_store_without_a_calendar_is_proleptic_gregorian(tmp_path: Path) -> No
     assert store.time_step == TimeStep.parse("1d")
 
 
+@pytest.mark.parametrize("calendar", NAMES)
+def test_a_copy_by_xarray_has_the_same_times(tmp_path: Path, calendar: str) -> None:
+    time = dates("6h", "2001-02-27T06", 50, calendar)
+    path = written(tmp_path / "s.zarr", series(time, "6h", calendar), np.arange(50.0) % 7)
+    with xr.open_zarr(path, consolidated=False, chunks=None) as data:
+        copy = data.load().drop_encoding()
+    copy.to_zarr(tmp_path / "copy.zarr", zarr_format=3, consolidated=False)
+    store = Store(tmp_path / "copy.zarr")
+    np.testing.assert_array_equal(store.time, time)
+    assert store.time_step == TimeStep.parse("6h", calendar)
+
+
 def test_windows_never_cross_a_gap_or_the_edge_of_a_split(tmp_path: Path) -> None:
     time = np.delete(dates("6h", "2001-02-27", 14, "noleap"), [4, 5, 9])
     split = ["train"] * 6 + ["validation"] * 3 + ["", "train"]

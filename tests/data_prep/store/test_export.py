@@ -41,7 +41,9 @@ def spec(grid: Grid, channels: tuple[Variable, ...], trajectories: bool) -> Stor
 def exported(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[xr.Dataset, Path]:
     """Store and its export."""
     grid, trajectories = GRIDS[request.param[0]], request.param[1]
-    names = ("geopotential", "vorticity") if trajectories else ("sst", "z500", "z850", "t850", "tp")
+    names = (
+        ("geopotential", "vorticity") if trajectories else ("sst", "z500", "o3500", "t850", "tp")
+    )
     what = spec(grid, tuple(map(variable, names)), trajectories)
     values = np.random.default_rng(0).normal(9.0, 2.0, what.shape).astype("f4")
     with StoreWriter(tmp_path / "store", what) as writer:
@@ -62,6 +64,8 @@ def test_export_holds_the_fields_of_the_store(exported: tuple[xr.Dataset, Path])
             expected = store.fields.isel(channel=c, drop=True).transpose(*out[name].dims)
             np.testing.assert_array_equal(out[name], expected)
             assert out[name].attrs["units"] == str(store.channel_units.values[c])
+            at_500 = "pressure_500" in out[name].encoding.get("coordinates", "")
+            assert at_500 == (variable(name).level == 500), name
         np.testing.assert_array_equal(out.time, store.time)
         np.testing.assert_array_equal(out.orography, store.static[0])
         meanings = out.split.attrs["flag_meanings"].replace("none", "-").split()

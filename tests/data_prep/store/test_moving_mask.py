@@ -7,6 +7,7 @@ import zarr
 
 from configs.variables import variable
 from data_prep.store.climatology import without_gaps
+from data_prep.store.describe import describe
 from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
@@ -51,6 +52,8 @@ def test_a_store_keeps_the_missing_points_of_each_time(tmp_path):
     assert store.moving_mask == ("sst",)
     np.testing.assert_array_equal(store.states(0, 0, N), values)
     np.testing.assert_array_equal(store.mask, np.isfinite(values).any(0))
+    (line,) = (line for line in describe(store.path).splitlines() if line.startswith("sst"))
+    assert line.endswith("(moving mask)")
 
 
 def test_gaps_of_a_climatology_are_filled_from_the_months_around_them():

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import xarray as xr
 from configs.variables import variable
 from data_prep.store import spec as spec_module
 from data_prep.store.describe import describe
+from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
@@ -74,6 +76,19 @@ def test_what_is_written_is_what_xarray_reads(
     assert store.channel_conserved.values.tolist() == [True, True]
     assert store.attrs["radius"] == 6.37e6
     assert leftovers(tmp_path) == []
+
+
+def test_a_store_says_the_sign_and_the_accumulation_of_its_channels(tmp_path: Path) -> None:
+    channels = (variable("tp"), variable("z500"))
+    with StoreWriter(tmp_path / "store", series(channels=channels)) as writer:
+        writer.write_times(slice(0, len(TIMES)), fields(0))
+        writer.finalise()
+    tp, z500 = Store(tmp_path / "store").channels
+    assert (tp.positive, tp.accumulated, z500.positive, z500.accumulated) == (1, 1, 0, 0)
+    for attribute in ("positive", "accumulated"):  # a store of an earlier version
+        shutil.rmtree(tmp_path / "store" / f"channel_{attribute}")
+    tp = Store(tmp_path / "store").channels[0]
+    assert (tp.positive, tp.accumulated, tp.role) == (False, False, "diagnostic")
 
 
 @pytest.mark.parametrize("shard_bytes", [2**26, 600])

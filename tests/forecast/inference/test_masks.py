@@ -117,6 +117,25 @@ def test_a_filled_forecast_is_that_of_the_filled_state(
         assert start[row, column] in state[0][distance <= distance.min() + 1e-9]
 
 
+def test_a_smoothly_filled_state_has_means_of_its_surroundings(
+    stores, package, run_forecast, tmp_path
+):
+    out = tmp_path / "f.nc"
+    words = ("rollout", package, "--data", stores[1], "--out", out, "--steps", 3)
+    assert run_forecast(*words, "--fill", "smooth") == 0
+    mask, other = Store(stores[0]).mask[0].numpy(), Store(stores[1])
+    there, state = other.mask.numpy()[0], other.state(36).numpy()[0]
+    with xr.open_dataset(out) as file:
+        assert "filled by a smooth extension" in file.attrs["comment"]
+        start = file.sst.values[0, 0]
+        assert np.isfinite(file.sst.values[:, :, mask]).all()
+    np.testing.assert_array_equal(np.isfinite(start), mask)
+    np.testing.assert_array_equal(start[mask & there], state[mask & there])
+    filled = start[mask & ~there]
+    assert len(filled) == 5 and len(np.unique(filled)) == 5
+    assert (filled > np.nanmin(state)).all() and (filled < np.nanmax(state)).all()
+
+
 def test_values_outside_the_mask_of_the_model_change_nothing(stores, package, tmp_path):
     """Start from a store that has more valid points than the model needs."""
     more = masked_as(stores[0], tmp_path / "more.zarr", np.ones((2, 8, 16), dtype=bool))

@@ -14,6 +14,7 @@ from forecast.inference.forecast import run_rollout
 from forecast.inference.reader import ForecastFile
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
+from forecast.verification.evaluate import evaluate
 from tests.forecast.stand_in import Turning
 
 CONFIG = {"branches": {"spectral": {"lmax": 6}}, "channels": 4, "blocks": 1, "history": 2}
@@ -97,6 +98,20 @@ def test_missing_points_of_other_channels_are_refused(store, tmp_path):
     zarr.open_group(path)["fields"][40, 1, 3, 3] = np.nan
     with pytest.raises(ValueError, match="missing values of t2m at 2003-05-01"):
         run_rollout(package(store, tmp_path / "p"), path, tmp_path / "f.nc", n_steps=2)
+
+
+def test_a_store_may_have_a_smaller_moving_mask_than_that_of_training(store, tmp_path):
+    """Use a store in which the ice never leaves one more point."""
+    path = shutil.copytree(store, tmp_path / "s.zarr")
+    group = zarr.open_group(path)
+    assert group["mask"][0, 1, 9] == 1
+    group["mask"][0, 1, 9] = 0
+    group["fields"][:, 0, 1, 9] = np.nan
+    run_rollout(package(store, tmp_path / "p"), path, tmp_path / "f.nc", n_steps=2)
+    with xr.open_dataset(tmp_path / "f.nc") as file:
+        assert file.sst[:, 0, 1, 9].isnull().all() and file.sst[:, 1:, 1, 9].notnull().all()
+    scores = evaluate(tmp_path / "f.nc", path, tmp_path / "s.nc")
+    assert scores.rmse[..., 1].notnull().all()
 
 
 def test_a_channel_that_has_values_everywhere_at_some_time_needs_no_mask(make_store, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from configs import layout
 from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from data_prep.store.reader import Store
@@ -78,10 +79,13 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     save_package(forecaster, tmp_path / "p")
     description = tmp_path / "p/package.json"
     text = description.read_text()
-    description.write_text(text.replace('"format_version": 5', '"format_version": 7'))
-    with pytest.raises(ValueError, match="version 7, this program reads up to 5; install a newer"):
+    version = layout.PACKAGE_VERSION
+    now = f'"format_version": {version}'
+    description.write_text(text.replace(now, f'"format_version": {version + 1}'))
+    expected = f"version {version + 1}, this program reads up to {version}; install a newer"
+    with pytest.raises(ValueError, match=expected):
         load_package(tmp_path / "p")
-    description.write_text(text.replace('"format_version": 5', '"format_version": null'))
+    description.write_text(text.replace(now, '"format_version": null'))
     with pytest.raises(ValueError, match="is damaged .format version None"):
         load_package(tmp_path / "p")
     description.write_text(text[:50])

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
+from forecast.model.normalizer import Normalizer
 from forecast.model.package import load_package, save_package
 from forecast.training.batches import Batch, Windows
 from forecast.training.losses import Loss
 from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import smooth_fill
 from tests.forecast.small_run import config
 
 GRID = Grid.legendre_gauss(12, 24)
@@ -107,6 +110,7 @@ def trainer(store: Store, model: dict | None = None, **training) -> Trainer:
 MODELS = [
     {"baseline": "mean"},
     {"baseline": "climatology", "persistent_mean": ["sst"], "forcing": ["sin_year"]},
+    {"baseline": "climatology", "fill": "smooth"},
 ]
 
 
@@ -151,6 +155,54 @@ def test_training_stays_finite_with_rollout_and_push_forward(store, model, name)
     assert len(errors) == 6 and np.isfinite(list(errors.values())).all()
 
 
+@pytest.mark.parametrize("moving", [True, False])
+def test_smoothly_filled_inputs_are_those_of_the_fill_of_each_state(make_store, tmp_path, moving):
+    source = Store(make_store(tmp_path / "s.zarr", "files", mask=True, moving_mask=moving))
+    forecaster = trainer(source, {"baseline": "climatology", "fill": "smooth"}).forecaster
+    seen = []
+    forecaster.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch = Windows(source, "train", 0, 1).batch([0, 7])
+    forecaster.step(batch.initial)
+    series = [
+        forecaster.normalizer.normalise(batch.fields[:, n], source.time[[n, n + 7]]) for n in (0, 1)
+    ]
+    before, present = (smooth_fill(x, x.isfinite(), source.grid) for x in series)
+    assert before.isfinite().all() and (before[:, 0, 0].std() > 0)
+    torch.testing.assert_close(seen[0][:, :2], present)
+    step = (present - before) / forecaster.normalizer.step_scale
+    torch.testing.assert_close(seen[0][:, 2:4], step, rtol=1e-4, atol=1e-4)
+    baseline = forecaster.normalizer.baseline_of_order_one(batch.time + np.timedelta64(31, "D"))
+    filled = smooth_fill(baseline, source.mask, source.grid)
+    torch.testing.assert_close(seen[0][:, 4:6], filled)
+
+
+def test_a_forcing_with_missing_points_is_filled_too(store):
+    part = Store(store.path).select(forcing=("sst",))
+    windows = Windows(part, "train", 1)
+    for fill in ("baseline", "smooth"):
+        forecaster = trainer(part, {"history": 1, "fill": fill}).forecaster
+        seen = []
+        forecaster.network.register_forward_pre_hook(lambda _, x, seen=seen: seen.append(x[0]))
+        batch = windows.batch([0, 7])
+        given = batch.forcing[:, 0]
+        assert (given.isnan() & part.select(channels=(), forcing=("sst",)).mask).any()
+        forecaster.step(batch.initial, given)
+        scaled = (given - forecaster.forcing.mean) / forecaster.forcing.std
+        expected = scaled.nan_to_num()
+        if fill == "smooth":
+            expected = smooth_fill(scaled, scaled.isfinite(), part.grid)
+        torch.testing.assert_close(seen[0][:, 1:2], expected)
+
+
+def test_values_outside_the_mask_change_nothing(store):
+    for fill in ("baseline", "smooth"):
+        forecaster = trainer(store, {"fill": fill}).forecaster
+        initial = Windows(store, "train", 0, 1).batch([0, 7]).initial
+        spoiled = initial.map(lambda x: x.where(store.mask, 77.0))
+        found, expected = forecaster.step(spoiled).fields, forecaster.step(initial).fields
+        assert torch.equal(found.nan_to_num(), expected.nan_to_num())
+
+
 def test_a_month_without_any_value_trains_the_other_channel(store):
     of = trainer(store)
     batch = Windows(store, "train", 1, 1).batch([0])
@@ -189,6 +241,17 @@ def test_the_baseline_has_values_under_ice(store):
     values = store.statistics["climatology"][:, 0]
     found = sst.climatology[:, 0][missing[:, 0]]
     assert found.min() > values[values.isfinite()].min() - 1e-3
+
+
+def test_the_baseline_of_a_point_without_training_data_is_that_of_its_neighbours(
+    make_store, tmp_path
+):
+    path = make_store(tmp_path / "s.zarr", "files", moving_mask=True)
+    whole = Normalizer.from_store(Store(path), "climatology")
+    zarr.open_group(path)["climatology"][:, 0, 4, 5] = np.nan
+    found = Normalizer.from_store(Store(path), "climatology").climatology[:, 0, 4, 5]
+    around = whole.climatology[:, 0, 3:6, 4:7].flatten(1)
+    assert (around.amin(1) < found).all() and (found < around.amax(1)).all()
 
 
 def test_a_package_keeps_the_names_of_channels_with_a_moving_mask(store, tmp_path):

@@ -111,8 +111,8 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(closed_folde
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"time_step": "6h"}, "data.time_step is 6h, but .* has a step of 1h"),
-        ({"variables": ["geopotential"]}, "data.variables are geopotential, but .* has"),
+        ({"time_step": "30min"}, "data.time_step is 30min, but .* has a step of 1h"),
+        ({"variables": ["tp"]}, "data.variables names 'tp', which .* does not have"),
         ({"grid": {"nlat": 16, "nlon": 32}}, "data.grid is legendre-gauss 16×32, but .* is on"),
     ],
 )

@@ -16,6 +16,7 @@ from sphere_ops.branches.differential import DifferentialConv
 from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.spectral import SpectralConv
 from sphere_ops.grid import Grid
+from sphere_ops.harmonics.fill import smooth_fill
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -25,6 +26,7 @@ from sphere_ops.harmonics.transforms import (
     laplacian,
     power_spectrum,
 )
+from sphere_ops.harmonics.winds import vorticity_divergence, winds
 from sphere_ops.parallel import launch
 from sphere_ops.parallel.fields import area_mean
 from sphere_ops.parallel.mesh import WireDtype, current
@@ -120,6 +122,24 @@ def other_case(dtype: torch.dtype) -> Results:
     }
 
 
+def fill_case(dtype: torch.dtype) -> Results:
+    mask = rows(random(2, *CELLS.shape, seed=11) > 1)
+    x = rows(random(3, 2, *CELLS.shape, seed=12)).to(dtype).requires_grad_()
+    filled = smooth_fill(x, mask, CELLS)
+    filled.backward(rows(random(3, 2, *CELLS.shape, seed=13)).to(dtype))
+    assert x.grad is not None
+    return {"filled": whole(filled.detach(), CELLS), "gradient": whole(x.grad, CELLS)}
+
+
+def wind_case(dtype: torch.dtype) -> Results:
+    """Return vorticity and divergence of a wind, and its winds, on equally spaced rows."""
+    wind = [rows(random(2, *EQUIANGULAR.shape, seed=seed)).to(dtype) for seed in (14, 15)]
+    found = vorticity_divergence(*wind, EQUIANGULAR, 1.0)
+    names = ("vorticity", "divergence", "east", "north")
+    fields = (*found, *winds(*found, EQUIANGULAR, 1.0))
+    return {name: whole(x, EQUIANGULAR) for name, x in zip(names, fields, strict=True)}
+
+
 def cases() -> Iterator[tuple[str, Callable[[torch.dtype], Results]]]:
     for grid in GRIDS:
         yield (
@@ -138,6 +158,8 @@ def cases() -> Iterator[tuple[str, Callable[[torch.dtype], Results]]]:
     yield "fewer wavenumbers than ranks", lambda dtype: layer_case(few, GAUSS, GAUSS, dtype)
     integral = IntegralConv(2, 1, CELLS, theta_cutoff=0.7)
     yield "integral branch alone", lambda dtype: layer_case(integral, CELLS, CELLS, dtype)
+    yield "smooth fill", fill_case
+    yield "winds", wind_case
     yield "everything else", other_case
 
 

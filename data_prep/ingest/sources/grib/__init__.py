@@ -1,0 +1,1 @@
+"""GRIB files: headers, index, arrays without holes, decoding."""
