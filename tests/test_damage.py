@@ -90,7 +90,7 @@ def test_a_reader_of_batches_names_the_damaged_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("data_prep.store.field_reader._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("data_prep.store.selection.field_reader._IN_MEMORY_BYTES", 0)
     spoil(store / "fields/c.0.0.0.0.0")
     words = ("train", "swe_smoke", "--data", store, "--out", tmp_path / "run")
     settings = ("model.spectral_limit=null", "training.workers=1", "tracking.enabled=false")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from configs.calendar import DAY, GREGORIAN, Calendar
 from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import BUILT_IN, Variable, VariableTable
@@ -30,6 +32,7 @@ class _Group:
         rows: Lines of the table of variables.
         paths: Sources.
         times: Valid times of each.
+        calendar: Calendar of the times.
         step: Interval of the first.
     """
 
@@ -37,6 +40,7 @@ class _Group:
     rows: tuple[tuple[str, ...], ...]
     paths: list[str] = field(default_factory=list)
     times: list[np.ndarray] = field(default_factory=list)
+    calendar: Calendar = GREGORIAN
 
 
 def describe_sources(
@@ -69,8 +73,9 @@ def describe_sources(
 def plan_lines(plan: Plan) -> list[str]:
     """Return a short description of a plan."""
     n, names = len(plan.time), [v.name for v in plan.channels]
+    date = partial(_date, calendar=plan.step.calendar)
     parts = [
-        f"{n} times from {_date(plan.time[0])} to {_date(plan.time[-1])}, one every {plan.step}",
+        f"{n} times from {date(plan.time[0])} to {date(plan.time[-1])}, one every {plan.step}",
         f"{len(names)} channels on {plan.grid}: {' '.join(names)}",
         f"{len(plan.used)} sources; {_size(plan.n_bytes)} before compression, in blocks of "
         f"{plan.block_times} times",
@@ -84,7 +89,7 @@ def plan_lines(plan: Plan) -> list[str]:
     if len(plan.dropped):
         parts.append(
             f"left out: {len(plan.dropped)} of {n + len(plan.dropped)} times, which lack a field "
-            f"of a variable or earlier accumulations, first {_date(plan.dropped[0])}"
+            f"of a variable or earlier accumulations, first {date(plan.dropped[0])}"
         )
     return [*parts, *plan.remarks]
 
@@ -97,10 +102,11 @@ def _held(sources: Sources, config: FilesData, table: VariableTable) -> list[str
             grid, rows = _variables(dataset, config, table)
             if not rows:
                 continue
-            key = (grid, tuple(row[:4] for row in rows))
-            group = groups.setdefault(key, _Group(grid, rows))
+            times, calendar = _times(dataset, rows[0][0], config)
+            key = (grid, calendar, tuple(row[:4] for row in rows))
+            group = groups.setdefault(key, _Group(grid, rows, calendar=calendar))
             group.paths.append(path)
-            group.times.append(_times(dataset, rows[0][0], config))
+            group.times.append(times)
     lines: list[str] = []
     for group in groups.values():
         paths = list(dict.fromkeys(group.paths))
@@ -168,34 +174,38 @@ def _grid(latitude: np.ndarray, longitude: np.ndarray) -> str:
     return f"{kind}{'' if found.grid is not None else 'kind'}, {where}"
 
 
-def _times(dataset: xr.Dataset, name: str, config: FilesData) -> np.ndarray:
-    """Return the valid times of a variable; empty if it has none that can be read."""
+def _times(dataset: xr.Dataset, name: str, config: FilesData) -> tuple[np.ndarray, Calendar]:
+    """Return the valid times of a variable and their calendar; none if they cannot be read."""
     time = find_time(dataset, name, config)
     try:
         if time is not None:
-            times, _ = valid_times(dataset, time, TimeStep.parse(config.time_step), config)
-            return times.reshape(-1)
+            times, calendar = valid_times(dataset, time, TimeStep.parse(config.time_step), config)
+            return times.reshape(-1), calendar
     except ValueError:
         pass
-    return np.empty(0, dtype="M8[ns]")
+    return np.empty(0, dtype="M8[ns]"), GREGORIAN
 
 
 def _time_line(group: _Group, config: FilesData) -> str:
     time = np.unique(np.concatenate(group.times))
     if not len(time):
         return "none that can be read"
+    calendar = group.calendar
     if len(time) == 1:
-        return _date(time[0])
-    steps, counts = np.unique(np.diff(time), return_counts=True)
+        return _date(time[0], calendar)
+    intervals = np.diff(calendar.elapsed(time))
+    steps, counts = np.unique(intervals, return_counts=True)
     usual = steps[counts.argmax()]
-    gaps = int((np.diff(time) > usual).sum())
-    about = f"{len(time)} from {_date(time[0])} to {_date(time[-1])}"
+    gaps = int((intervals > usual).sum())
+    about = f"{len(time)} from {_date(time[0], calendar)} to {_date(time[-1], calendar)}"
+    if calendar != GREGORIAN:
+        about += f" in the calendar {calendar}"
     months = np.diff(time.astype("M8[M]").astype(int))
-    if usual >= np.timedelta64(28, "D") and (months == months[0]).all():
+    if usual >= 28 * DAY and (months == months[0]).all():
         return f"{about}, monthly" if months[0] == 1 else f"{about}, every {months[0]} months"
-    hours = usual / np.timedelta64(1, "h")
-    at = time[:-1][np.diff(time) > usual]
-    where = f", the first after {_date(at[0])}" if gaps else ""
+    hours = usual / (DAY // 24)
+    at = time[:-1][intervals > usual]
+    where = f", the first after {_date(at[0], calendar)}" if gaps else ""
     return f"{about}, every {hours:g} h, {gaps or 'no'} gap{'' if gaps == 1 else 's'}{where}"
 
 
@@ -232,8 +242,8 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
             for row in rows]  # fmt: skip
 
 
-def _date(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, "m")).removesuffix("T00:00")
+def _date(time: np.datetime64, calendar: Calendar) -> str:
+    return calendar.label(time, "m").removesuffix("T00:00")
 
 
 def _size(n: float) -> str:

@@ -145,7 +145,7 @@ def make_plan(
     series: dict[str, Series] = {}
     for variable in inputs:
         for name in catalogue.levels_of(variable.name):
-            series.setdefault(name, Series.of(name, catalogue.found[name]))
+            series.setdefault(name, Series.of(name, catalogue.found[name], catalogue.calendar))
     step = TimeStep.parse(config.time_step, catalogue.calendar.name)
     time = _target_times(inputs, series, catalogue, config, step)
     if after is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import SECOND, Times
+from configs.calendar import SECOND, Calendar, Times
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.catalogue.fields import SourceField
@@ -54,7 +54,7 @@ class Series:
     start: Times | None
 
     @staticmethod
-    def of(name: str, fields: Sequence[SourceField]) -> Series:
+    def of(name: str, fields: Sequence[SourceField], calendar: Calendar) -> Series:
         """Sort the entries of fields by time.
 
         Raises:
@@ -78,7 +78,7 @@ class Series:
             k = int(same.argmax())
             where = sorted({str(fields[which[j]].path) for j in (k, k + 1)})
             raise ValueError(
-                f"{name} occurs twice at {np.datetime_as_string(time[k], 's')} (in "
+                f"{name} occurs twice at {calendar.label(time[k])} (in "
                 f"{' and '.join(where)}), a duplicate on the time axis; give each time once"
                 + (", or one forecast with data.select" if fields[0].start is not None else "")
             )

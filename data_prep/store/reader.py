@@ -23,9 +23,9 @@ from configs.timestep import TimeStep
 from configs.variables import Role, Variable
 from data_prep.store.arrays import open_store, time_step, times
 from data_prep.store.damage import damage_named
-from data_prep.store.field_reader import FieldReader
-from data_prep.store.selection import choose_channels, choose_names, choose_times
-from data_prep.store.training_statistics import ChannelStatistics, TrainingStatistics
+from data_prep.store.selection.choice import choose_channels, choose_names, choose_times
+from data_prep.store.selection.field_reader import FieldReader
+from data_prep.store.selection.training_statistics import ChannelStatistics, TrainingStatistics
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current

@@ -72,8 +72,7 @@ class ForcingSource:
         self._fill, filled = None, ""
         if forecaster.forcing_mask is not None:
             needed = forecaster.forcing_mask
-            moving = self._store.moving_mask
-            self._fill, filled = match_masks(self._store, self.names, needed, fill, moving)
+            self._fill, filled = match_masks(self._store, self.names, needed, fill)
         origin = f"the climatology of {found.path.name}" if from_climatology else found.path.name
         self.comment = f"{', '.join(self.names)} at every time from {origin}"
         if filled:

@@ -69,7 +69,7 @@ class InitialStates:
         self.valid = None if mask is None else mask.cpu()
         self.moving_mask = tuple(n for n in store.moving_mask if n in forecaster.moving_mask)
         self._moving = torch.tensor([name in self.moving_mask for name in names])[:, None, None]
-        self._fill, filled = match_masks(store, names, self.valid, fill, self.moving_mask)
+        self._fill, filled = match_masks(store, names, self.valid, fill)
         self.comment = ""
         if filled:
             self.comment = (

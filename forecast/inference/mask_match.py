@@ -18,11 +18,7 @@ _FILLED = {"nearest": "from the nearest points", "smooth": "by a smooth extensio
 
 
 def match_masks(
-    store: Store,
-    names: Sequence[str],
-    needed: Tensor | None,
-    fill: FillMethod | None,
-    moving: Sequence[str] = (),
+    store: Store, names: Sequence[str], needed: Tensor | None, fill: FillMethod | None
 ) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """Find the points that a model needs and a store does not have.
 
@@ -30,9 +26,9 @@ def match_masks(
         store: store with the fields, on the grid of the model.
         names: channels of the model, which the store has.
         needed: points at which the model needs values, bool (c, nlat, nlon), in a mesh own rows;
-            None if it needs them everywhere.
+            None if it needs them everywhere. Of a channel whose missing points change with time it
+            fills what the store lacks.
         fill: method that fills such points.
-        moving: channels with a moving mask, of which the model fills the missing points.
 
     Returns:
         What fills them, and in words how and how many; None and an empty text if there are none.
@@ -44,7 +40,8 @@ def match_masks(
         return None, ""
     there = store.mask[[store.channel_names.index(name) for name in names]]
     needed = torch.ones_like(there) if needed is None else needed.cpu()
-    needed = needed & (there | ~torch.tensor([name in moving for name in names])[:, None, None])
+    moving = torch.tensor([name in store.moving_mask for name in names])[:, None, None]
+    needed = needed & (there | ~moving)
     points = torch.stack([needed & ~there, needed, there, there & ~needed])
     missing, total, available, beyond = (
         current().sum_rows(points.sum((-2, -1)).double()).long().tolist()

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _open(name: str, source: Path | Store) -> list[xr.Dataset]:
     if isinstance(source, Path) and source.is_file():
         kind = file_format(source, name)
     try:
-        return _opener(kind)(source)
+        return _opener(kind, keep_index=local_path(name) is not None)(source)
     except ImportError:
         raise ValueError(
             f"{name} is GRIB, which needs the package eccodes; install it with: "
@@ -147,11 +148,11 @@ def _open(name: str, source: Path | Store) -> list[xr.Dataset]:
         raise unreadable(name, error) from error
 
 
-def _opener(kind: str) -> Callable[[Any], list[xr.Dataset]]:
+def _opener(kind: str, keep_index: bool) -> Callable[[Any], list[xr.Dataset]]:
     if kind == "GRIB":
         from data_prep.ingest.sources.grib.datasets import open_grib
 
-        return open_grib
+        return partial(open_grib, keep_index=keep_index)
     return open_netcdf if kind == "netCDF" else open_zarr
 
 

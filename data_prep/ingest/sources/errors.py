@@ -16,8 +16,9 @@ def read_errors() -> tuple[type[Exception], ...]:
 
 
 def unreadable(path: str | Path, error: Exception) -> ValueError:
-    """Return the error of a damaged file, with a message of one line."""
+    """Return the error of a damaged file or a broken connection, with a message of one line."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return ValueError(
-        f"{path} cannot be read ({reason}); the file may be damaged or incomplete, fetch it again"
-    )
+    way_out = "the file may be damaged or incomplete, fetch it again"
+    if "://" in str(path):
+        way_out = "the source may be damaged, or the connection broken; try again, or copy it first"
+    return ValueError(f"{path} cannot be read ({reason}); {way_out}")

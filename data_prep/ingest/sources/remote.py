@@ -126,12 +126,17 @@ def read_bytes(url: str, names: Sequence[str]) -> dict[str, bytes]:
     """Return the contents of those files under a URL that exist."""
     files, path = _filesystem(url)
     with _reached(url):
-        paths = {f"{path.rstrip('/')}/{name}": name for name in names}
+        paths = {_inside(path, name): name for name in names}
         return {n: files.cat_file(p) for p, n in paths.items() if files.exists(p)}
 
 
 def _is_zarr(files: Any, path: str) -> bool:
-    return any(files.exists(f"{path.rstrip('/')}/{name}") for name in METADATA)
+    return any(files.exists(_inside(path, name)) for name in METADATA)
+
+
+def _inside(folder: str, name: str) -> str:
+    """Return the path of a file in a folder; the root of an archive has no name."""
+    return f"{folder.rstrip('/')}/{name}" if folder.strip("/") else name
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

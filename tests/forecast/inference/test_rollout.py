@@ -161,7 +161,7 @@ def test_package_and_store_that_do_not_fit_are_refused(store, masked_store, make
     with pytest.raises(ValueError, match="the model forecasts geopotential, vorticity"):
         run_rollout(Turning(store), masked_store, tmp_path / "f.nc")
     two_hours = make_store(tmp_path / "2h.zarr", time_step="2h")
-    with pytest.raises(ValueError, match="steps by 1h, .* by 2h"):
+    with pytest.raises(ValueError, match="steps by 1h, .* the 2h of"):
         run_rollout(Turning(store), two_hours, tmp_path / "f.nc")
     assert not (tmp_path / "f.nc").exists()
 

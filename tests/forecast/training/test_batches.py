@@ -7,8 +7,11 @@ import psutil
 import pytest
 import torch
 import zarr
+from zarr.codecs import BloscCodec
 
 from data_prep.store.reader import Store
+from data_prep.store.spec import StoreSpec
+from data_prep.store.writer import StoreWriter
 from forecast.training.batches import Batch, Windows, batch_indices, batches
 from sphere_ops.memory import available_memory
 from sphere_ops.parallel.mesh import Mesh, use
@@ -94,7 +97,7 @@ def test_worker_processes_give_the_batches_of_memory(stores, monkeypatch):
         return list(batches(Windows(Store(stores["files"]), "train", 2), 3, 0, 2, 6))
 
     in_memory = read()
-    monkeypatch.setattr("data_prep.store.field_reader._IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("data_prep.store.selection.field_reader._IN_MEMORY_BYTES", 0)
     streamed = read()
     assert len(in_memory) == len(streamed) == 4
     for a, b in zip(in_memory, streamed, strict=True):
@@ -124,7 +127,9 @@ def test_what_is_not_a_store_is_refused(tmp_path, stores):
 def test_a_store_is_read_from_disk_where_memory_is_short(stores, monkeypatch):
     size = Store(stores["files"]).reader.n_bytes
     for available, in_memory in ((4 * size, True), (4 * size - 4, False)):
-        monkeypatch.setattr("data_prep.store.field_reader.available_memory", lambda n=available: n)
+        monkeypatch.setattr(
+            "data_prep.store.selection.field_reader.available_memory", lambda n=available: n
+        )
         assert Store(stores["files"]).in_memory is in_memory
 
 
@@ -138,3 +143,37 @@ def test_the_limits_of_a_process_count_as_its_memory():
         assert 0 < available_memory() <= room + 50 * 2**20  # what was freed since
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def test_a_rank_decompresses_the_chunks_of_its_own_rows_only(make_store, tmp_path, monkeypatch):
+    source = Store(make_store(tmp_path / "s.zarr", "files", orography=False))
+    fields = torch.stack([source.state(i) for i in range(48)]).numpy()
+    spec = StoreSpec(
+        grid=source.grid,
+        channels=source.channels,
+        time=source.time,
+        time_step="1mo",
+        split=source.split.tolist(),
+        title="Rows",
+        source="tests",
+        configuration="",
+        row_chunks=4,
+    )
+    with StoreWriter(tmp_path / "rows.zarr", spec) as writer:
+        for times in writer.blocks():
+            writer.write_times(times, fields[times])
+        writer.finalise()
+    monkeypatch.setattr("data_prep.store.selection.field_reader._IN_MEMORY_BYTES", 0)
+    decode, sizes = BloscCodec._decode_single, []
+
+    async def counted(self, *arguments):
+        decoded = await decode(self, *arguments)
+        sizes.append(decoded.nbytes if hasattr(decoded, "nbytes") else len(decoded))
+        return decoded
+
+    with use(Mesh(latitude=Shard(1, 4))):
+        store = Store(tmp_path / "rows.zarr")
+        monkeypatch.setattr(BloscCodec, "_decode_single", counted)
+        states = store.states(5, 0, 2)
+    np.testing.assert_array_equal(states.numpy(), fields[5:7, :, 2:4])
+    assert sum(sizes) == states.numel() * 4

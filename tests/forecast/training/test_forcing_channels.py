@@ -11,8 +11,8 @@ import torch
 
 from configs import layout
 from configs.schema import Config
-from data_prep.store import field_reader
 from data_prep.store.reader import Store
+from data_prep.store.selection import field_reader
 from forecast.inference.mlflow_model import MLflowModel
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster

@@ -56,16 +56,17 @@ _COORDINATES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def open_grib(path: Path) -> list[xr.Dataset]:
+def open_grib(path: Path, keep_index: bool = True) -> list[xr.Dataset]:
     """Open a GRIB file; fields that form arrays of the same coordinates share a data set.
 
     Args:
         path: GRIB 1 or GRIB 2 file with any mixture of fields.
+        keep_index: False for a temporary file, whose index is not kept for later commands.
 
     Returns:
         Data sets with the names that cfgrib uses. Levels in Pa are given in hPa.
     """
-    index = grib_index(path)
+    index = grib_index(path, keep_index)
     file = MessageFile(path)
     groups: dict[tuple[Any, ...], dict[str, Cube]] = {}
     for cube in cubes(index):

@@ -63,15 +63,18 @@ class GribIndex:
     data_types: list[str]
 
 
-def grib_index(path: Path) -> GribIndex:
+def grib_index(path: Path, keep: bool) -> GribIndex:
     """Return the index of a GRIB file, from the cache if the file is unchanged.
 
     Args:
         path: GRIB file. Nothing is written beside it.
+        keep: False for a temporary file, whose index is not kept.
 
     Raises:
         ValueError: if the file holds no GRIB message.
     """
+    if not keep:
+        return scan(path)
     cached = _cache_path(path)
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return _load(cached)

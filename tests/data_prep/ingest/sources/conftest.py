@@ -1,6 +1,6 @@
 """Small files of every format with known values."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,3 @@ def fields() -> xr.Dataset:
             "longitude": ("longitude", LONGITUDE, {"units": "degrees_east"}),
         },
     )
-
-
-@pytest.fixture
-def no_network(monkeypatch: Any) -> Iterator[None]:
-    """Fail if a test opens a connection."""
-    import socket
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    yield

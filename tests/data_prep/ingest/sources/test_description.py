@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from configs.schema import FilesData
+from data_prep.ingest.catalogue.times import find_time, valid_times
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.times import find_time, valid_times
 from tests.data_prep.ingest.sources.samples import count_open
 
 
@@ -74,7 +74,7 @@ def test_dates_follow_from_the_given_units(fields: xr.Dataset, tmp_path: Path) -
     found = opened(tmp_path / "a.nc", time_units="days since 1979-03-01")
     time = find_time(found, "t2m")
     assert time is not None
-    dates = valid_times(found, time, TimeStep.parse("1d"))
+    dates, _ = valid_times(found, time, TimeStep.parse("1d"))
     assert dates.astype("M8[D]").astype(str).tolist() == ["1979-03-01", "1979-03-02", "1979-03-03"]
 
 

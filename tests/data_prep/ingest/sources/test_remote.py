@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import socket
 import threading
 import time
@@ -71,9 +72,12 @@ def test_netcdf_over_http(served: str, fields: xr.Dataset, tmp_path: Path) -> No
     np.testing.assert_array_equal(t2m(f"{served}/a.nc"), fields.t2m)
 
 
-def test_grib_over_http(served: str, make_grib: MakeGrib) -> None:
+def test_grib_over_http_keeps_no_index_of_its_copy(
+    served: str, make_grib: MakeGrib, cache_folder: Path
+) -> None:
     make_grib([{"shortName": "2t"}])
     np.testing.assert_allclose(t2m(f"{served}/in.grib"), field(0), atol=1e-6)
+    assert list(cache_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -192,6 +196,28 @@ def test_a_connection_that_breaks_once_is_tried_again(
 
     monkeypatch.setattr(Handler, "copyfile", broken)
     np.testing.assert_array_equal(t2m(f"{served}/a.nc"), fields.t2m)
+
+
+def test_a_damaged_remote_file_is_named_by_its_address(served: str, tmp_path: Path) -> None:
+    (tmp_path / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    text = refused(f"{served}/a.nc")
+    assert f"{served}/a.nc cannot be read" in text and "try again, or copy it first" in text
+
+
+def test_references_to_chunks_of_other_files_are_a_zarr_group(
+    fields: xr.Dataset, tmp_path: Path
+) -> None:
+    """Such references are how kerchunk describes archives of netCDF and GRIB files."""
+    fields.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=False)
+    files = [path for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()]
+    references = {
+        path.relative_to(tmp_path / "a.zarr").as_posix(): [str(path), 0, path.stat().st_size]
+        for path in files
+    }
+    (tmp_path / "references.json").write_text(json.dumps({"version": 1, "refs": references}))
+    np.testing.assert_array_equal(
+        t2m(f"reference://::file://{tmp_path}/references.json"), fields.t2m
+    )
 
 
 def test_an_unknown_protocol_is_named() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,14 +14,15 @@ from torch import Tensor
 from configs import layout
 from data_prep.store.climatology import Climatology, month_number, without_gaps
 from data_prep.store.gather.merge import Sums
-from data_prep.store.gather.moments import Moments, block_statistics
+from data_prep.store.gather.moments import BlockStatistics, Moments, block_statistics
 from data_prep.store.spectra import largest_power
-from sphere_ops.parallel.fields import own_shape
+from sphere_ops.parallel.fields import own_rows, own_shape
 from sphere_ops.parallel.mesh import current
 
 if TYPE_CHECKING:
     from data_prep.store.reader import Store
 
+_States = tuple[NDArray[np.int64], NDArray[Any], NDArray[np.bool_]]
 _READ_BYTES = 32 * 2**20
 """Size of the states that are read at once."""
 
@@ -115,12 +116,12 @@ class TrainingStatistics(Mapping[str, Tensor]):
     @cached_property
     def _fields(self) -> dict[str, Tensor]:
         """Mean, standard deviations and mean state of the fields."""
-        sums = self._no_sums()
+        sums = self._empty_sums()
 
-        def fields() -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
-            for _, states, follows in self._states():
+        def fields() -> Iterator[_States]:
+            for places, states, follows in self._states():
                 sums.add_states(states)
-                yield states, follows
+                yield places, states, follows
 
         found = self._moments(fields())
         return found | {layout.TIME_MEAN: torch.from_numpy(sums.mean)}
@@ -131,17 +132,22 @@ class TrainingStatistics(Mapping[str, Tensor]):
         monthly = self._monthly.numpy().astype(np.float64)
         month = month_number(self._store.time)
         return self._moments(
-            (states - monthly[month[places]], follows) for places, states, follows in self._states()
+            (places, states - monthly[month[places]], follows)
+            for places, states, follows in self._states()
         )
 
     @cached_property
     def _monthly(self) -> Tensor:
         """Mean by calendar month, (12, c, own rows, nlon)."""
-        month, sums = month_number(self._store.time), [self._no_sums() for _ in range(12)]
-        for places, states, _ in self._states():
-            for m in range(12):
-                sums[m].add_states(states[month[places] == m])
-        return torch.from_numpy(np.stack([of_month.mean for of_month in sums]))
+        store = self._store
+        month = month_number(store.time)
+        train = np.flatnonzero(store.split == "train")
+        means = []
+        for m in range(12):
+            sums = self._empty_sums()
+            sums.add_states(store.state(int(i)).numpy() for i in train[month[train] == m])
+            means.append(sums.mean)
+        return torch.from_numpy(np.stack(means))
 
     @cached_property
     def _power(self) -> Tensor:
@@ -168,50 +174,48 @@ class TrainingStatistics(Mapping[str, Tensor]):
 
         return largest_power(read, len(starts), store.grid)
 
-    def _no_sums(self) -> Sums:
-        return Sums.empty((len(self._store.channels), *own_shape(self._store.grid)))
+    def _empty_sums(self) -> Sums:
+        store = self._store
+        return Sums.empty((len(store.channels), *own_shape(store.grid)))
 
-    def _moments(
-        self, fields: Iterator[tuple[NDArray[np.floating], NDArray[np.bool_]]]
-    ) -> dict[str, Tensor]:
+    def _moments(self, states: Iterator[_States]) -> dict[str, Tensor]:
         """Return mean and standard deviations of fields and of their steps, (c,) float64.
 
         Args:
-            fields: Own rows of consecutive fields, (n, c, own rows, nlon), and for each of them
-                True if it follows the one before it by one step.
+            states: Some states at a time, as `_states` yields them.
         """
-        grid, mesh = self._store.grid, current()
-        area = grid.area_weights.numpy()[:, 0]
-        state = step = Moments.empty(len(self._store.channels))
-        last: NDArray[np.floating] | None = None
-        for rows, follows in fields:
-            whole = mesh.gather_rows(torch.from_numpy(rows), grid.nlat, everywhere=True).numpy()
-            found = block_statistics(whole, np.ones(len(whole), dtype=bool), follows, area)
-            if last is not None and follows[0]:
-                pair, both = np.stack([last, whole[0]]), np.ones(2, dtype=bool)
-                step = step.merged(block_statistics(pair, both, both, area).step)
-            state, step, last = state.merged(found.state), step.merged(found.step), whole[-1]
-        moments = {layout.MEAN: state.mean_or_nan, layout.STD: state.std, layout.STD_STEP: step.std}
-        return {name: torch.from_numpy(value) for name, value in moments.items()}
+        grid = self._store.grid
+        area = grid.area_weights[own_rows(grid), 0].numpy()
 
-    def _states(
-        self,
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]]:
-        """Iterate over the training states in the order of time, some at once.
+        def statistics(fields: NDArray[Any], follows: NDArray[np.bool_]) -> BlockStatistics:
+            return block_statistics(fields, np.ones(len(fields), dtype=bool), follows, area)
+
+        found = BlockStatistics.empty(len(self._store.channels))
+        last = np.empty(0)
+        for _, fields, follows in states:
+            into = None
+            if follows[0]:
+                into = statistics(np.stack([last, fields[0]]), np.ones(2, dtype=bool)).step
+            found, last = found.merged(statistics(fields, follows), into), fields[-1].copy()
+        state, step = _over_rows(found.state), _over_rows(found.step)
+        values = {layout.MEAN: state.mean_or_nan, layout.STD: state.std, layout.STD_STEP: step.std}
+        return {name: torch.from_numpy(value) for name, value in values.items()}
+
+    def _states(self) -> Iterator[_States]:
+        """Iterate over the training states in the order of time, some at a time.
 
         Yields:
-            Places of the times, own rows of the fields, and True for each that follows the one
-            before it by one step.
+            Places of the times (n,), own rows of the fields (n, c, rows, nlon), and True for those
+            that follow the state before them by one step, (n,).
         """
         store = self._store
         train = np.flatnonzero(store.split == "train")
         consecutive = store.time_step.consecutive(store.time)
         state = 4 * len(store.channels) * store.grid.nlat * store.grid.nlon
         longest = max(1, _READ_BYTES // state)
+        series = [(0, train)]
         if store.has_trajectories:
             series = [(int(i), np.arange(len(store.time))) for i in train]
-        else:
-            series = [(0, train)]
         for index, places in series:
             follows = np.zeros(len(places), dtype=bool)
             follows[1:] = (np.diff(places) == 1) & consecutive[places[:-1]]
@@ -228,3 +232,12 @@ class TrainingStatistics(Mapping[str, Tensor]):
         time = self._store.time[self._store.split == "train"]
         month = month_number(time)
         return all(len(np.unique(time[month == m].astype("M8[Y]"))) >= 2 for m in range(12))
+
+
+def _over_rows(own: Moments) -> Moments:
+    """Merge the moments of the rows of all ranks, by Chan's formula for many parts."""
+    mesh, weight, mean = current(), torch.from_numpy(own.weight), torch.from_numpy(own.mean)
+    total = mesh.sum_rows(weight)
+    centre = mesh.sum_rows(weight * mean) / total.clamp(min=torch.finfo(total.dtype).tiny)
+    square = mesh.sum_rows(torch.from_numpy(own.square) + weight * (mean - centre).square())
+    return Moments(total.numpy(), centre.numpy(), square.numpy())

@@ -1,0 +1,1 @@
+"""Parts of a store: choice of channels and times, reading of their fields, their statistics."""
