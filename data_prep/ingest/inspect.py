@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,27 +20,46 @@ from data_prep.ingest.catalogue.times import find_time, valid_times
 from data_prep.ingest.plan import Plan, make_plan, not_found, wanted_channels
 from data_prep.ingest.sources import Sources
 
+_MANY_LEVELS = 8
 _READ_BYTES = 64 * 2**20  # larger chunks are not read to count missing values
 
 
-@dataclass
-class _Group:
-    """Data sets of the same variables, on one grid.
+@dataclass(frozen=True)
+class _Variable:
+    """Variable of sources, the same in all of them.
 
     Attributes:
-        grid: Description of the grid.
-        rows: Lines of the table of variables.
-        paths: Sources.
-        times: Valid times of each.
-        calendar: Calendar of the times.
-        step: Interval of the first.
+        grid: Description of its grid.
+        calendar: Calendar of its times.
+        name: Name in the sources.
+        channel: Short name in the table of variables, or "-".
+        levels: Its levels.
+        units: Its units.
+        packing: Type of the values in the sources.
     """
 
     grid: str
-    rows: tuple[tuple[str, ...], ...]
+    calendar: Calendar
+    name: str
+    channel: str
+    levels: str
+    units: str
+    packing: str
+
+
+@dataclass
+class _Found:
+    """Sources of a variable.
+
+    Attributes:
+        missing: Missing values of the first field of the first source.
+        paths: Sources.
+        times: Valid times in each of them.
+    """
+
+    missing: str
     paths: list[str] = field(default_factory=list)
     times: list[np.ndarray] = field(default_factory=list)
-    calendar: Calendar = GREGORIAN
 
 
 def describe_sources(
@@ -95,58 +114,87 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def _held(sources: Sources, config: FilesData, table: VariableTable) -> list[str]:
-    """Return lines on what the sources hold."""
-    groups: dict[tuple[object, ...], _Group] = {}
+    """Return lines on what the sources hold: a table for each set of sources, grid and times."""
+    variables: dict[_Variable, _Found] = {}
     for path in sources.paths:
         for dataset in sources[path]:
-            grid, rows = _variables(dataset, config, table)
-            if not rows:
-                continue
-            times, calendar = _times(dataset, rows[0][0], config)
-            key = (grid, calendar, tuple(row[:4] for row in rows))
-            group = groups.setdefault(key, _Group(grid, rows, calendar=calendar))
-            group.paths.append(path)
-            group.times.append(times)
+            for variable, times, missing in _variables(dataset, config, table):
+                found = variables.setdefault(variable, _Found(missing()))
+                found.paths.append(path)
+                found.times.append(times)
+    tables: dict[tuple[object, ...], list[tuple[_Variable, _Found]]] = {}
+    for variable, found in variables.items():
+        when = tuple(time.tobytes() for time in found.times)
+        key = (*found.paths, variable.grid, variable.calendar, when)
+        tables.setdefault(key, []).append((variable, found))
     lines: list[str] = []
-    for group in groups.values():
-        paths = list(dict.fromkeys(group.paths))
+    for together in tables.values():
+        variable, found = together[0]
+        paths = list(dict.fromkeys(found.paths))
         more = f" and {len(paths) - 1} more, to {paths[-1]}" if len(paths) > 1 else ""
-        lines += [*([""] if lines else []), f"{paths[0]}{more}"]
-        lines += [f"  grid   {group.grid}", f"  times  {_time_line(group, config)}"]
-        head = ("variable", "channel", "levels (hPa)", "units", "packing", "missing")
-        lines += [f"  {line}" for line in _table([head, *group.rows])]
+        lines += [*([""] if lines else []), f"{paths[0]}{more}", f"  grid   {variable.grid}"]
+        lines.append(f"  times  {_time_line(found.times, variable.calendar)}")
+        rows = [("variable", "channel", "levels", "units", "packing", "missing")]
+        rows += [(v.name, v.channel, v.levels, v.units, v.packing, f.missing) for v, f in together]
+        lines += [f"  {line}" for line in _table(rows)]
     return lines or ["no variable on latitude and longitude"]
 
 
 def _variables(
     dataset: xr.Dataset, config: FilesData, table: VariableTable
-) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """Return the grid of a data set, and a line of the table for each variable on it."""
-    grid, rows = "", []
+) -> Iterator[tuple[_Variable, np.ndarray, Callable[[], str]]]:
+    """Yield each variable of a data set on latitude and longitude.
+
+    Yields:
+        The variable, its valid times, and a function that counts missing values.
+    """
     for key, array in dataset.data_vars.items():
         name = str(key)
         try:
-            latitude = horizontal_dim(dataset, array, "latitude")
-            longitude = horizontal_dim(dataset, array, "longitude")
+            place = (
+                horizontal_dim(dataset, array, "latitude"),
+                horizontal_dim(dataset, array, "longitude"),
+            )
         except ValueError:
             continue
-        if not grid:
-            grid = _grid(dataset[latitude].values, dataset[longitude].values)
+        times, calendar = _times(dataset, name, config)
         levels = pressure_levels(dataset, name)[1]
         short = str(array.attrs.get("GRIB_shortName", ""))
         known = (
             table.find(config.rename.get(name, name), len(levels) > 0)
             or table.find(short, len(levels) > 0)
         )  # fmt: skip
-        packing = str(array.encoding.get("dtype", array.dtype))
-        if "scale_factor" in array.encoding:
-            packing += f" × {array.encoding['scale_factor']:.3g}"
-        rows.append((
-            name, known.name if known else "-", " ".join(f"{x:g}" for x in levels) or "-",
-            str(config.units.get(name, array.attrs.get("units", "none"))), packing,
-            _missing(array, (latitude, longitude)),
-        ))  # fmt: skip
-    return grid, tuple(rows)
+        yield (
+            _Variable(
+                grid=_grid(dataset[place[0]].values, dataset[place[1]].values),
+                calendar=calendar,
+                name=name,
+                channel=known.name if known else "-",
+                levels=_levels(levels, array),
+                units=str(config.units.get(name, array.attrs.get("units", "none"))),
+                packing=_packing(array),
+            ),
+            times,
+            partial(_missing, array, place),
+        )
+
+
+def _levels(levels: np.ndarray, array: xr.DataArray) -> str:
+    """Return pressure levels in hPa, or the type of another level of GRIB."""
+    if not len(levels):
+        return str(array.attrs.get("GRIB_typeOfLevel", "-"))
+    if len(levels) > _MANY_LEVELS:
+        return f"{len(levels)} from {levels[0]:g} to {levels[-1]:g} hPa"
+    return f"{' '.join(f'{level:g}' for level in levels)} hPa"
+
+
+def _packing(array: xr.DataArray) -> str:
+    """Return the type of the values in a source, and the step of packed ones."""
+    encoding = array.encoding
+    if "bits_per_value" in encoding:
+        return f"{encoding['bits_per_value']} bits"
+    text = str(encoding.get("dtype", array.dtype))
+    return f"{text} × {encoding['scale_factor']:.3g}" if "scale_factor" in encoding else text
 
 
 def _missing(array: xr.DataArray, place: tuple[str, str]) -> str:
@@ -186,11 +234,10 @@ def _times(dataset: xr.Dataset, name: str, config: FilesData) -> tuple[np.ndarra
     return np.empty(0, dtype="M8[ns]"), GREGORIAN
 
 
-def _time_line(group: _Group, config: FilesData) -> str:
-    time = np.unique(np.concatenate(group.times))
+def _time_line(times: list[np.ndarray], calendar: Calendar) -> str:
+    time = np.unique(np.concatenate(times))
     if not len(time):
         return "none that can be read"
-    calendar = group.calendar
     if len(time) == 1:
         return _date(time[0], calendar)
     intervals = np.diff(calendar.elapsed(time))

@@ -52,12 +52,16 @@ def _described(path: Path, group: zarr.Group) -> str:
     lines.append(("splits", "; ".join(part for part in parts if part) or "none"))
     if layout.STATIC in group:
         lines.append(("static", ", ".join(strings(group, layout.CHANNEL_STATIC))))
-    if layout.CLIMATOLOGY in group:
-        lines.append(("climatology", "by calendar month"))
+    if kinds := _climatologies(group):
+        lines.append(("climatology", kinds))
+    chunks = fields.chunks[-2] < fields.shape[-2]
+    n_times = (fields.shards or fields.chunks)[-4]
+    rows = f", chunks of {fields.chunks[-2]} rows" if chunks else ""
+    lines.append(("blocks", f"{-(-len(time) // n_times)} of {n_times} times{rows}"))
     origin = json.loads(str(attrs[layout.PROVENANCE]))
     names = [str(source.get("name", "settings")) for source in origin["sources"]]
     if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        more = f" and {len(names) - 5} more, {len(names)} in all" if len(names) > 5 else ""
         lines.append(("made from", ", ".join(names[:5]) + more))
     made_by = origin["packages"].get("sphere-forecast", "unknown")
     lines.append(("made by", f"sphere-forecast {made_by}; {attrs['history']}"))
@@ -68,23 +72,36 @@ def _described(path: Path, group: zarr.Group) -> str:
 
 def _channel_table(group: zarr.Group) -> list[str]:
     """Return a table with a line for each channel: name, units, statistics, description."""
-    names, shown = strings(group, layout.CHANNEL), (layout.MEAN, layout.STD, layout.STD_STEP)
+    names = strings(group, layout.CHANNEL)
+    shown = (layout.MEAN, layout.STD, layout.STD_STEP, layout.MINIMUM, layout.MAXIMUM)
     present = [name for name in shown if name in group]
     masked = [False] * len(names)
     if layout.MASK in group:
         masked = [not channel.all() for channel in np.asarray(array(group, layout.MASK)[...])]
+    roles = strings(group, f"{layout.CHANNEL}_role")
     moving = str(group.attrs.get(layout.MOVING_MASK, "")).split()
     rows = [("channel", "units", *(name.replace("_", " ") for name in present), "")]
     for c, name in enumerate(names):
         values = [f"{float(np.asarray(array(group, key)[...])[c]):.4g}" for key in present]
-        note = " (masked)" if masked[c] else ""
-        if name in moving:
-            note = " (moving mask)"
         about = channel_attributes(group, layout.CHANNEL, c)
+        notes = ["masked"] * masked[c] + ["moving mask"] * (name in moving)
+        if (role := roles[c]) != "prognostic":
+            notes.insert(0, role)
+        note = f" ({', '.join(notes)})" if notes else ""
         rows.append((name, about["units"], *values, about["long_name"] + note))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return ["  ".join(f"{v:<{w}}" for v, w in zip(row, widths, strict=True)).rstrip()
             for row in rows]  # fmt: skip
+
+
+def _climatologies(group: zarr.Group) -> str:
+    """Return the kinds of climatology of a store."""
+    kinds = ["by calendar month"] * (layout.CLIMATOLOGY in group)
+    if layout.DAILY_CLIMATOLOGY in group:
+        daily = array(group, layout.DAILY_CLIMATOLOGY)
+        hours = f"{daily.shape[1]} hour{'s' * (daily.shape[1] != 1)} of the day"
+        kinds.append(f"by day of the year and {hours} in a window of {daily.attrs['window']} days")
+    return "; ".join(kinds)
 
 
 def _split_line(group: zarr.Group, split: list[str], time: Times, step: TimeStep, name: str) -> str:

@@ -14,7 +14,7 @@ from configs import layout
 from data_prep.store.arrays import array, strings, time_step, times
 from data_prep.store.blocks import Blocks
 from data_prep.store.climatology import months_around, without_gaps
-from data_prep.store.gather.power import analysis, sampled, total_power
+from data_prep.store.gather.power import power_and_rest, sampled
 from data_prep.store.statistics import put_power
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT, power_spectrum
@@ -35,17 +35,16 @@ def write_anomaly_power(group: zarr.Group) -> None:
     if layout.CLIMATOLOGY not in group:
         return
     blocks, time = Blocks(group), times(group)
-    std = torch.from_numpy(np.asarray(array(group, layout.CLIMATOLOGY_STD)[...]))[:, None, None]
+    std = np.asarray(array(group, layout.CLIMATOLOGY_STD)[...])[:, None, None]
     climatology = _StoredClimatology(group)
 
-    def read(indices: NDArray[np.intp]) -> Tensor:
-        states = torch.from_numpy(blocks.read_some(indices))
-        means = torch.stack([climatology.at(time[i : i + 1]) for i in indices])
-        return (states - means) / std
-
+    largest = np.zeros(())
     chosen = np.flatnonzero(blocks.sample[0])
-    values = _largest(read, chosen, blocks.grid).float().numpy()
-    put_power(group, layout.CLIMATOLOGY_LARGEST_POWER, "anomaly", values)
+    for batch in np.array_split(chosen, -(-len(chosen) // _BATCH)):
+        means = torch.stack([climatology.at(time[i : i + 1]) for i in batch])
+        anomaly = np.nan_to_num((blocks.read_some(batch) - means.numpy()) / std)
+        largest = np.maximum(largest, power_and_rest(anomaly, blocks.grid).max(0))
+    put_power(group, layout.CLIMATOLOGY_LARGEST_POWER, "anomaly", largest.astype(np.float32))
 
 
 class _StoredClimatology:
@@ -91,24 +90,15 @@ def largest_power(read: Callable[[int], Tensor], count: int, grid: Grid) -> Tens
     Returns:
         Power of each degree that the grid resolves, then of the rest of the field, (c, lmax + 1).
     """
-    values = len(read(0)) * grid.nlat * grid.nlon
-
-    def read_some(indices: NDArray[np.intp]) -> Tensor:
-        return torch.stack([read(int(i)) for i in indices])
-
-    return _largest(read_some, sampled(count, values), grid).float()
-
-
-def _largest(
-    read: Callable[[NDArray[np.intp]], Tensor], chosen: NDArray[np.intp], grid: Grid
-) -> Tensor:
-    """Return the largest power of each degree in some states."""
+    to_degrees, to_field = transforms(grid, grid.exact_lmax)
+    indices = sampled(count, len(read(0)) * grid.nlat * grid.nlon)
     largest = torch.zeros(())
-    for batch in np.array_split(chosen, -(-len(chosen) // _BATCH)):
-        fields = read(batch).nan_to_num().double()
-        power = total_power(analysis(grid)(fields), fields, grid)
+    for batch in np.array_split(indices, -(-len(indices) // _BATCH)):
+        fields = torch.stack([read(int(i)) for i in batch]).nan_to_num().double()
+        coeffs = to_degrees(fields)
+        power = degree_power(coeffs, fields - to_field(coeffs), grid)
         largest = torch.maximum(largest, power.amax(0))
-    return largest
+    return largest.float()
 
 
 def degree_power(coeffs: Tensor, rest: Tensor, grid: Grid) -> Tensor:

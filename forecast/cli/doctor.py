@@ -24,7 +24,7 @@ _PACKAGES = (
     "netCDF4",
     "mlflow",
     "cartopy",
-    "cfgrib",
+    "eccodes",
 )
 
 
@@ -61,7 +61,7 @@ def _versions() -> Lines:
         try:
             lines[package] = version(package)
         except PackageNotFoundError:
-            extra = {"cfgrib": "; GRIB files need it: pip install 'sphere-forecast[grib]'"}
+            extra = {"eccodes": "; GRIB files need it: pip install 'sphere-forecast[grib]'"}
             lines[package] = f"not installed{extra.get(package, '')}"
     return lines
 

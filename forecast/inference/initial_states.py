@@ -73,7 +73,7 @@ class InitialStates:
         self.comment = ""
         if filled:
             self.comment = (
-                f"Initial states are filled where the store {store.path.name} has no values: "
+                f"Values of initial states that the store {store.path.name} lacks are filled "
                 f"{filled}"
             )
 

@@ -66,7 +66,9 @@ def open_netcdf(path: Path) -> list[xr.Dataset]:
         manager = CachingFileManager[Any](netCDF4.Dataset, str(path), mode="r", lock=_LOCK)
         with manager.acquire_context() as root:
             well = is_well(root)
-            groups = ["/t0_fields", "/t1_fields"] if well else list(_groups(root))
+            groups = list(_groups(root))
+            if well:
+                groups = [name for name in ("/t0_fields", "/t1_fields") if name in groups]
         opened = {name: _open_group(manager, name) for name in groups}
         if well:
             with manager.acquire_context() as root:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sphere_ops.grid import Grid
-from sphere_ops.harmonics.transforms import RealSHT, power_spectrum, sum_orders
-from sphere_ops.parallel.fields import area_mean
 
 Array = NDArray[np.float64]
 
@@ -67,11 +65,11 @@ class StatePower:
         rows = []
         for i in range(0, n, batch):
             parts = [
-                _power(torch.from_numpy(states[i : i + batch, c : c + together]).double(), grid)
+                _power(states[i : i + batch, c : c + together], grid)
                 for c in range(0, channels, together)
             ]
-            rows.append([torch.cat(part, 1) for part in zip(*parts, strict=True)])
-        return cls(*(torch.cat(part).numpy() for part in zip(*rows, strict=True)))
+            rows.append([np.concatenate(part, 1) for part in zip(*parts, strict=True)])
+        return cls(*(np.concatenate(part) for part in zip(*rows, strict=True)))
 
     def about(self, mean: Array, std: Array) -> Array:
         """Return the power of departures from another mean, in squared standard deviations.
@@ -105,47 +103,136 @@ def joined(parts: list[StatePower]) -> StatePower:
     )
 
 
-def total_power(coeffs: Tensor, field: Tensor, grid: Grid) -> Tensor:
-    """Return the power of each degree of a field, and of the rest of it, (..., lmax + 1).
+class Analysis:
+    """Spherical harmonic analysis to all degrees of which a grid's quadrature is exact, float64.
 
-    On `grid.exact_lmax` degrees, analysis is an orthogonal projection: the rest needs no synthesis.
+    The same as `sphere_ops.RealSHT`, without the seconds that importing torch-harmonics takes. The
+    hemispheres are folded: functions with even l − m are symmetric about the equator, the others
+    antisymmetric.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        """Compute the tables of a grid."""
+        self.grid, self.lmax = grid, grid.exact_lmax
+        self._half = half = (grid.nlat + 1) // 2
+        weights = 4 * math.pi * grid.area_weights[:half, 0].double().numpy()
+        if grid.nlat % 2:
+            weights[-1] /= 2  # the equator is folded onto itself
+        cosine = np.cos(grid.colatitude[:half].double().numpy())
+        self._tables = [
+            [np.ascontiguousarray(of_order[odd::2] * weights) for odd in (0, 1)]
+            for of_order in legendre_functions(self.lmax, cosine)
+        ]
+
+    def orders(self, fields: Array) -> Iterator[tuple[int, int, Array]]:
+        """Yield coefficients of each order of fields (n, nlat, nlon).
+
+        Yields:
+            Order m, first degree l, and the real and imaginary parts of the coefficients of degrees
+            l, l + 2, ..., (degree, n, 2).
+        """
+        n = len(fields)
+        fourier = torch.fft.rfft(torch.from_numpy(fields), dim=-1)[..., : self.lmax]
+        by_order = torch.view_as_real(fourier).permute(2, 1, 0, 3).contiguous().numpy()
+        north, south = by_order[:, : self._half], by_order[:, : -self._half - 1 : -1]
+        parities = north + south, north - south  # (m, h, n, 2)
+        for m, tables in enumerate(self._tables):
+            for odd, table in enumerate(tables):
+                if len(table):
+                    values = table @ parities[odd][m].reshape(self._half, 2 * n)
+                    yield m, m + odd, values.reshape(-1, n, 2)
+
+    def power(self, fields: Array, others: Array | None = None) -> Array:
+        """Return the power of each degree of fields (n, nlat, nlon), or their cross power, (n, l).
+
+        The cross power with other fields is Re Σ_m f_lm conj(g_lm) / 4π, over both signs of m.
+        """
+        power = np.zeros((self.lmax, len(fields)))
+        found = self.orders(fields)
+        other = found if others is None else self.orders(others)
+        for m, l, f in found:
+            g = f if others is None else next(other)[2]
+            product = np.einsum("lnc,lnc->ln", f, g)
+            power[l::2] += product * ((2 - (m == 0)) / (4 * math.pi))
+        return power.T
+
+
+def legendre_functions(lmax: int, cosine: Array) -> Iterator[Array]:
+    """Yield the orthonormal associated Legendre functions of each order m from 0 on.
+
+    The recurrence over degrees is that of Holmes and Featherstone (2002, Journal of Geodesy).
 
     Args:
-        coeffs: Coefficients of the field on `grid.exact_lmax` degrees.
-        field: Field, (..., nlat, nlon).
-        grid: Grid of the field.
+        lmax: Number of degrees.
+        cosine: Cosine of the colatitude, (h,).
+
+    Yields:
+        Functions of the degrees m to lmax − 1, (lmax − m, h).
     """
-    power = power_spectrum(coeffs)
-    rest = (area_mean(field.square(), grid) - power.sum(-1)).clamp(min=0)
-    return torch.cat([power, rest[..., None]], -1)
+    sine = np.sqrt(1 - cosine**2)
+    diagonal = np.full_like(cosine, math.sqrt(1 / (4 * math.pi)))
+    for m in range(lmax):
+        values = np.zeros((lmax - m, len(cosine)))
+        values[0] = diagonal
+        if lmax - m > 1:
+            values[1] = math.sqrt(2 * m + 3) * cosine * diagonal
+        for l in range(m + 2, lmax):
+            a = math.sqrt((4 * l * l - 1) / (l * l - m * m))
+            b = math.sqrt(((l - 1) ** 2 - m * m) / (4 * (l - 1) ** 2 - 1))
+            values[l - m] = a * (cosine * values[l - m - 1] - b * values[l - m - 2])
+        yield values
+        diagonal = -math.sqrt((2 * m + 3) / (2 * m + 2)) * sine * diagonal
 
 
 @lru_cache(maxsize=2)
-def analysis(grid: Grid) -> RealSHT:
-    """Return the transform to all degrees of which a grid's quadrature is exact."""
-    lmax = grid.exact_lmax
-    return RealSHT(grid, lmax=lmax, mmax=min(lmax, grid.nlon // 2 + 1))
+def analysis(grid: Grid) -> Analysis:
+    """Return the analysis on a grid; its tables are kept."""
+    return Analysis(grid)
 
 
-def _power(states: Tensor, grid: Grid) -> tuple[Tensor, ...]:
-    """Return the attributes of `StatePower` for some states, float64."""
-    to_degrees, (n, channels) = analysis(grid), states.shape[:2]
-    there = ~states.isnan()
-    field = states.nan_to_num()
-    covered = area_mean(there.double(), grid)
-    mean = area_mean(field, grid) / covered.clamp(min=1e-300)
-    field = (field - mean[..., None, None]) * there
-    coeffs = to_degrees(field)
-    lmax = coeffs.shape[-2]
-    cross, of_cover = torch.zeros(2, n, channels, lmax, dtype=torch.float64)
+def power_and_rest(fields: Array, grid: Grid) -> Array:
+    """Return the power of each degree of fields, and of the rest of them.
+
+    On the degrees of which the quadrature is exact, analysis is an orthogonal projection: the rest
+    needs no synthesis.
+
+    Args:
+        fields: Fields, (..., nlat, nlon), without missing values.
+        grid: Grid of the fields.
+
+    Returns:
+        Power, (..., lmax + 1).
+    """
+    flat = fields.reshape(-1, *grid.shape)
+    power = analysis(grid).power(flat)
+    rest = np.maximum(_mean_square(flat, grid) - power.sum(-1), 0)
+    return np.concatenate([power, rest[:, None]], -1).reshape(*fields.shape[:-2], -1)
+
+
+def _mean_square(fields: Array, grid: Grid) -> Array:
+    area = grid.area_weights[:, 0].numpy()
+    return np.asarray(np.einsum("...hw,...hw->...h", fields, fields) @ area)
+
+
+def _power(states: NDArray[np.float32], grid: Grid) -> tuple[Array, ...]:
+    """Return the attributes of `StatePower` for some states."""
+    transform, area = analysis(grid), grid.area_weights[:, 0].numpy()
+    n, channels = states.shape[:2]
+    field = states.astype(np.float64)
+    mean, covered = field.sum(-1) @ area, np.ones((n, channels))
+    there = ~np.isnan(field) if np.isnan(mean).any() else None
+    if there is not None:
+        covered = there.sum(-1) @ area
+        mean = np.nan_to_num(field).sum(-1) @ area / np.maximum(covered, 1e-300)
+    field -= mean[..., None, None]
+    cross, of_cover = np.zeros((2, n, channels, transform.lmax))
     of_cover[..., 0] = 1
-    for c in range(channels):
-        if there[:, c].all():
-            continue
-        cover = there[:, c]
-        constant = bool((cover == cover[:1]).all())
-        of_points = to_degrees((cover[:1] if constant else cover).double())
-        product = coeffs[:, c].real * of_points.real + coeffs[:, c].imag * of_points.imag
-        cross[:, c] = sum_orders(product) / (4 * math.pi)
-        of_cover[:, c] = power_spectrum(of_points)
-    return mean, area_mean(field.square(), grid), covered, power_spectrum(coeffs), cross, of_cover
+    if there is not None:
+        np.copyto(field, 0.0, where=~there)
+        for c in np.flatnonzero(~there.all((0, 2, 3))):
+            cover = there[:, c].astype(np.float64)
+            cross[:, c] = transform.power(field[:, c], cover)
+            constant = (cover == cover[0]).all()
+            of_cover[:, c] = transform.power(cover[:1] if constant else cover)
+    of_state = transform.power(field.reshape(-1, *grid.shape)).reshape(n, channels, -1)
+    return mean, _mean_square(field, grid), covered, of_state, cross, of_cover

@@ -14,6 +14,7 @@ import zarr
 from configs.variables import variable
 from data_prep.store.block_writer import BlockWriter
 from data_prep.store.blocks import Block, Blocks
+from data_prep.store.describe import describe
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.statistics import write_statistics
 from data_prep.store.writer import StoreWriter
@@ -190,6 +191,16 @@ def test_a_rank_decompresses_only_the_chunks_of_its_rows(row_chunks: int, tmp_pa
     np.testing.assert_array_equal(fields_of[:, :, :rows], expected[:, :, :rows])
     with pytest.raises(ValueError):
         fields_of[0]
+
+
+def test_a_description_names_extremes_blocks_masks_and_climatologies(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.zarr", 40, row_chunks=3, climatology_window=5)
+    text = describe(path)
+    assert "by day of the year and 1 hour of the day in a window of 5 days" in text
+    assert "blocks       1 of 40 times, chunks of 2 rows" in text
+    assert "minimum" in text and "maximum" in text
+    (sst,) = [line for line in text.splitlines() if line.startswith("sst")]
+    assert sst.endswith("(masked, moving mask)")
 
 
 def test_blocks_of_trajectories_are_written_apart(tmp_path: Path) -> None:

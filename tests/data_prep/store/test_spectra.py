@@ -1,12 +1,14 @@
 """Largest power of each degree in a store, compared with its definition."""
 
 import numpy as np
+import pytest
 import torch
 import xarray as xr
 
 from configs.variables import variable
+from data_prep.store.gather.power import StatePower
 from data_prep.store.spec import StoreSpec
-from data_prep.store.spectra import largest_power
+from data_prep.store.spectra import degree_power, largest_power, transforms
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT
@@ -56,3 +58,17 @@ def test_many_states_are_sampled_evenly():
     chosen = sorted(set(seen))
     assert (chosen[0], chosen[-1], len(chosen)) == (0, 4999, 1024)
     assert max(np.diff(chosen)) <= 6
+
+
+@pytest.mark.parametrize("grid", [Grid.equiangular(9, 14), Grid.legendre_gauss(6, 12)], ids=str)
+def test_power_of_a_state_about_another_mean_is_that_of_the_transform(grid: Grid) -> None:
+    states = np.random.default_rng(0).normal(280, 2, (3, 2, *grid.shape)).astype("f4")
+    states[:, 1, 2:4, 3:7] = np.nan
+    states[1, 1, 5] = np.nan
+    mean, std = np.array([279.0, 281.5]), np.array([2.0, 3.0])
+    found = StatePower.of(states, grid).about(mean, std)
+    field = (torch.from_numpy(states).double() - torch.from_numpy(mean)[:, None, None]).nan_to_num()
+    to_degrees, to_field = transforms(grid, grid.exact_lmax)
+    coeffs = to_degrees(field)
+    expected = degree_power(coeffs, field - to_field(coeffs), grid).numpy()
+    np.testing.assert_allclose(found, expected / std[:, None] ** 2, rtol=1e-9, atol=1e-12)

@@ -59,6 +59,22 @@ SMALL = {
         "model.branches.spectral.lmax=8",
         "model.branches.integral.theta_cutoff=0.8",
     ),
+    "weatherbench2": (
+        "data.variables=[z500, t850, u10, v10]",
+        "data.grid={kind: cell-centred, nlat: 12, nlon: 24}",
+        "data.times={}",
+        "data.splits={train: 0.6, validation: 0.2, test: 0.2}",
+        "model.branches.spectral.lmax=8",
+        "model.branches.integral.theta_cutoff=0.9",
+    ),
+    "cmip6": (
+        "data.variables=[z500, u10, v10]",
+        "data.time_step=6h",
+        "data.times={}",
+        "data.splits={train: 0.6, validation: 0.2, test: 0.2}",
+        "model.branches.spectral.lmax=8",
+        "model.branches.integral.theta_cutoff=0.8",
+    ),
 }
 
 

@@ -84,6 +84,15 @@ def test_components_of_vectors_are_variables(tmp_path: Path) -> None:
     assert data.topography.dims == ("latitude", "longitude")
 
 
+def test_a_file_without_vectors_opens(tmp_path: Path) -> None:
+    truth = make_well(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        del file["t1_fields"]
+    data = opened(tmp_path / "a.hdf5")
+    assert set(data.data_vars) == {"height", "topography"}
+    np.testing.assert_array_equal(data.height, truth["height"])
+
+
 def test_columns_may_come_first(tmp_path: Path) -> None:
     truth = make_well(tmp_path / "a.hdf5", order=("phi", "theta"))
     data = opened(tmp_path / "a.hdf5")
