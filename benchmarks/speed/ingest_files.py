@@ -129,11 +129,7 @@ def channel_names(levels: tuple[int, ...], *, fine: bool) -> tuple[str, ...]:
     return (*columns, *moist, *(short for short, *_ in SURFACE.values()))
 
 
-<<<<<<< HEAD
-def _waves(latitude: NDArray[np.floating], longitude: NDArray[np.floating]) -> NDArray[np.float32]:
-=======
 def _waves(latitude: NDArray[Any], longitude: NDArray[Any]) -> NDArray[np.float32]:
->>>>>>> main
     """Return a smooth field of amplitude one, (nlat, nlon)."""
     lat, lon = np.radians(latitude)[:, None], np.radians(longitude)[None, :]
     waves = 0.6 * np.sin(lat) + 0.3 * np.cos(lat) * np.cos(4 * lon) + 0.1 * np.sin(9 * lat)
