@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from data_prep.ingest import winds as winds_module
+from data_prep.ingest.regridding import winds as winds_module
 from data_prep.ingest.regridding.winds import vorticity_divergence, winds
 from sphere_ops.grid import EARTH_RADIUS, Grid
 from sphere_ops.harmonics.transforms import InverseRealVectorSHT, inverse_laplacian
