@@ -17,7 +17,7 @@ from configs.variables import BUILT_IN, Variable, VariableTable
 from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim, pressure_levels
 from data_prep.ingest.catalogue.search import Catalogue, Search
 from data_prep.ingest.catalogue.times import find_time, valid_times
-from data_prep.ingest.plan import Plan, make_plan, not_found, wanted_channels
+from data_prep.ingest.plan import Plan, make_plan, wanted_channels
 from data_prep.ingest.sources import Sources
 
 _MANY_LEVELS = 8
