@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -63,6 +64,8 @@ def _described(path: Path, group: zarr.Group) -> str:
     if names:
         more = f" and {len(names) - 5} more, {len(names)} in all" if len(names) > 5 else ""
         lines.append(("made from", ", ".join(names[:5]) + more))
+    if notes := _remarks(attrs.get(layout.PLAN)):
+        lines.append(("note", notes))
     made_by = origin["packages"].get("sphere-forecast", "unknown")
     lines.append(("made by", f"sphere-forecast {made_by}; {attrs['history']}"))
     width = max(len(name) for name, _ in lines)
@@ -92,6 +95,13 @@ def _channel_table(group: zarr.Group) -> list[str]:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return ["  ".join(f"{v:<{w}}" for v, w in zip(row, widths, strict=True)).rstrip()
             for row in rows]  # fmt: skip
+
+
+def _remarks(plans: Any) -> str:
+    """Return what the plans of a store remark on its values: forecasts, anomalies."""
+    texts = [plans] if isinstance(plans, str) else plans or []
+    remarks = [remark for text in texts for remark in json.loads(text).get("remarks", ())]
+    return "; ".join(dict.fromkeys(remarks))
 
 
 def _climatologies(group: zarr.Group) -> str:

@@ -25,7 +25,7 @@ from sphere_ops.grid import Grid
 _SHARD_BYTES = 64 * 2**20
 _PACKAGES = (
     "sphere-forecast", "numpy", "scipy", "torch", "torch-harmonics", "xarray", "zarr", "netCDF4",
-    "cftime", "cfgrib", "eccodes",
+    "cftime", "eccodes", "fsspec",
 )  # fmt: skip
 
 

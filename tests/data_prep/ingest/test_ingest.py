@@ -12,6 +12,7 @@ from configs.schema import FilesData
 from data_prep.ingest import plan
 from data_prep.ingest.catalogue import search
 from data_prep.ingest.run import ingest
+from data_prep.store.describe import describe
 from sphere_ops.grid import Grid
 
 GRID = Grid.equiangular(13, 24)
@@ -247,3 +248,19 @@ def test_the_store_remembers_the_configuration_that_made_it(
     store = stored(ingest([save(data)], config, tmp_path / "store"))
     assert FilesData(**yaml.safe_load(store.attrs["configuration"])) == config
     assert "torch" in json.loads(store.attrs["provenance"])["packages"]
+
+
+def test_a_store_of_anomalies_or_of_forecasts_says_so(
+    gridded: Gridded, save: Save, tmp_path: Path
+) -> None:
+    data = gridded(GRID, t2m=0.0, units="K", u10=0.0)
+    data["t2m"].attrs["long_name"] = "Temperature anomaly"
+    data["u10"].attrs["units"] = "m s-1"
+    start = data.time - np.timedelta64(120, "h")
+    data = data.rename(time="valid_time").assign_coords(
+        reference=("valid_time", start.values, {"standard_name": "forecast_reference_time"})
+    )
+    config = FilesData(variables=("t2m", "u10"))
+    text = describe(ingest([save(data)], config, tmp_path / "store"))
+    assert "t2m is an anomaly (t2m)" in text
+    assert "u10 is a forecast, 120 h ahead" in text
