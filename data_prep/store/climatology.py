@@ -13,7 +13,7 @@ from torch import Tensor
 from configs import layout
 from configs.calendar import SECOND
 from configs.timestep import TimeStep
-from data_prep.store.arrays import array, open_store, time_step
+from data_prep.store.arrays import array, open_store, strings, time_step
 from data_prep.store.damage import damage_named
 
 
@@ -51,6 +51,7 @@ class DailyClimatology:
     Attributes:
         path: Path of the store.
         hours: Hours of the day, float64, (n,).
+        channel_names: Short names of the channels.
     """
 
     def __init__(self, path: str | Path, rows: slice = slice(None)) -> None:
@@ -72,6 +73,7 @@ class DailyClimatology:
             )
         self._values = array(group, layout.DAILY_CLIMATOLOGY)
         self.hours = np.asarray(array(group, layout.HOUR)[...], dtype=np.float64)
+        self.channel_names = strings(group, layout.CHANNEL)
         self._calendar = time_step(group).calendar
 
     def at(self, time: NDArray[np.datetime64]) -> Tensor:
@@ -93,13 +95,6 @@ class DailyClimatology:
             fields = [np.asarray(self._values[d, h, :, self._rows])
                       for d, h in zip(day.tolist(), place.tolist(), strict=True)]  # fmt: skip
         return torch.from_numpy(np.stack(fields))
-
-    def anywhere(self) -> NDArray[np.bool_]:
-        """Return True at points that have a value at every day and hour, (c, rows, nlon)."""
-        there = np.ones((), dtype=bool)
-        for day in range(self._values.shape[0]):
-            there = there & np.isfinite(np.asarray(self._values[day, :, :, self._rows])).all(0)
-        return there
 
 
 def without_gaps(climatology: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def _channel_table(group: zarr.Group) -> list[str]:
     for c, name in enumerate(names):
         values = [f"{float(np.asarray(array(group, key)[...])[c]):.4g}" for key in present]
         about = channel_attributes(group, layout.CHANNEL, c)
-        notes = ["masked"] * masked[c] + ["moving mask"] * (name in moving)
+        notes = ["moving mask"] if name in moving else ["masked"] * masked[c]
         if (role := roles[c]) != "prognostic":
             notes.insert(0, role)
         note = f" ({', '.join(notes)})" if notes else ""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from data_prep.store.climatology import Climatology
+from data_prep.store.arrays import open_store
+from data_prep.store.climatology import Climatology, DailyClimatology
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.model.package import load_package
@@ -25,7 +26,9 @@ Times = NDArray[np.datetime64]
 
 
 class References:
-    """Monthly climatology, mean state and mean value of a training split, if they exist.
+    """Climatology, mean state and mean value of a training split, if they exist.
+
+    A store's climatology by day of the year and hour comes before that by month.
 
     Attributes:
         name: Store or package of the references, for messages.
@@ -66,6 +69,11 @@ class References:
         self.mean = self._of_file(layout.MEAN)
         monthly = self._of_file(layout.CLIMATOLOGY)
         self.climatology = None if monthly is None else Climatology(monthly, file.time_step)
+        self._daily: DailyClimatology | None = None
+        if store is not None and layout.DAILY_CLIMATOLOGY in open_store(store.path):
+            self._daily = DailyClimatology(store.path, store.rows)
+            held = self._daily.channel_names
+            self._daily_channels = [held.index(c) for c in file.channel_names]
 
     @classmethod
     def of_store(cls, store: Store, file: ForecastFile) -> References:
@@ -115,7 +123,8 @@ class References:
     def kind(self) -> str | None:
         """Description of the reference of anomalies; None if there is none."""
         if self.climatology is not None:
-            return f"the monthly climatology of {self.name} (training years)"
+            by = "monthly" if self._daily is None else "daily"
+            return f"the {by} climatology of {self.name} (training years)"
         return None if self.time_mean is None else f"the mean training state of {self.name}"
 
     def valid(self, moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -138,14 +147,21 @@ class References:
     def of_anomalies(self, time: Times) -> Array | None:
         """Return the climatology at given times, else the mean state: (b or 1, c, nlat, nlon)."""
         if self.climatology is not None:
-            return self.climatology.at(time).numpy()
+            return self._at(time)
         return None if self.time_mean is None else self.time_mean[None].numpy()
 
     def of_norms(self, time: Times) -> Array | None:
         """Return the climatology at given times, else the mean value: (b or 1, c, ...)."""
         if self.climatology is not None:
-            return self.climatology.at(time).numpy()
+            return self._at(time)
         return None if self.mean is None else self.mean[None, :, None, None].numpy()
+
+    def _at(self, time: Times) -> Array:
+        """Return the climatology at given times: by day and hour if the store has that."""
+        if self._daily is not None:
+            return self._daily.at(time)[:, self._daily_channels].numpy()
+        assert self.climatology is not None
+        return self.climatology.at(time).numpy()
 
     def _of_file(self, name: str) -> Tensor | None:
         """Return a statistic for the channels of the file; None if there is none."""

@@ -15,10 +15,11 @@ from configs.schema import FilesData
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue.accumulation import amount_of, converted
-from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim, pressure_levels
+from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim
 from data_prep.ingest.catalogue.fields import AmbiguousField, SourceField
+from data_prep.ingest.catalogue.matching import Candidate, Matcher, candidates_of, heights_of
 from data_prep.ingest.catalogue.times import common_calendar, find_time, valid_times
-from data_prep.ingest.regridding.levels import bracket
+from data_prep.ingest.regridding.regrid import FileGrid
 from data_prep.ingest.sources import Sources
 
 _GRID_TYPES = {
@@ -74,6 +75,8 @@ class Search:
         self.config, self.table = config, table
         self.step = TimeStep.parse(config.time_step)
         self.result = Catalogue()
+        self.matcher = Matcher(config, table)
+        self._grids: dict[tuple[bytes, bytes, bool], FileGrid] = {}
         self._times: dict[Any, Any] = {}
         self._calendars: dict[str, Calendar] = {}
 
@@ -92,9 +95,12 @@ class Search:
         for path in sources.paths:
             for number, dataset in enumerate(sources[path]):
                 self._times.clear()  # coordinates are the same objects within a data set only
-                self._note(path, dataset)
+                candidates, heights = candidates_of(dataset, self.table), heights_of(dataset)
+                self._note(path, dataset, candidates)
                 for channel in channels:
-                    self._search(path, number, dataset, channel)
+                    candidate = self.matcher.match(candidates, channel, heights, path)
+                    if candidate is not None:
+                        self._search(path, number, dataset, candidate, channel)
         self.result.calendar = common_calendar(self._calendars)
         for name, fields in self.result.found.items():
             # A mean rate stands for an amount, or the other way round, only if there is no other.
@@ -102,123 +108,63 @@ class Search:
             self.result.found[name] = own or fields
         return self.result
 
-    def _note(self, path: str, dataset: xr.Dataset) -> None:
-        for key, array in dataset.data_vars.items():
-            if array.ndim >= 2 and not str(key).endswith(("_bnds", "_bounds")):
-                levels = pressure_levels(dataset, str(key))[1]
-                self.result.held.setdefault(str(key), set()).update(np.round(levels, 4).tolist())
+    def _note(self, path: str, dataset: xr.Dataset, candidates: Sequence[Candidate]) -> None:
+        """Note the title and the variables of a data set, for messages."""
+        for one in candidates:
+            if dataset[one.name].ndim >= 2 and not one.name.endswith(("_bnds", "_bounds")):
+                held = self.result.held.setdefault(one.name, set())
+                held.update(np.round(one.levels, 4).tolist())
         title = str(dataset.attrs.get("title") or path.rstrip("/").rpartition("/")[2])
         if title not in self.result.titles:
             self.result.titles.append(title)
 
-    def _search(self, path: str, number: int, dataset: xr.Dataset, channel: Variable) -> None:
-        name = self._find_variable(dataset, channel, path)
-        if name is None:
-            return
+    def _grid(self, dataset: xr.Dataset, latitude: str, longitude: str, *, exact: bool) -> FileGrid:
+        """Return the grid of rows and columns; many sources share one."""
+        rows, columns = dataset[latitude].values, dataset[longitude].values
+        key = (rows.tobytes(), columns.tobytes(), exact)
+        if key not in self._grids:
+            self._grids[key] = file_grid(rows, columns, exact)
+        return self._grids[key]
+
+    def _search(
+        self, path: str, number: int, dataset: xr.Dataset, candidate: Candidate, channel: Variable
+    ) -> None:
+        """Describe the fields of a channel in the variable that it is."""
+        exact = self.matcher.exact_level(candidate, channel)
+        levels = [] if exact is None else [(exact, channel)]
+        if exact is None:
+            around = self.matcher.between(candidate, channel)
+            assert around is not None  # it would not match without the level
+            levels = [
+                (i, self.table.variable(f"{channel.base}{candidate.levels[i]:g}"))
+                for i in (around.below, around.above)
+            ]
+            names = [variable.name for _, variable in levels]
+            self.result.between[channel.name] = (names[0], names[1], around.weight)
         try:
-            level_dim, levels = pressure_levels(dataset, name)
-            for at, variable in self._levels(levels, channel):
-                found = self._describe(path, number, dataset, name, variable, level_dim, at)
+            for level, variable in levels:
+                found = self._describe(path, number, dataset, candidate, variable, level)
                 known = self.result.found.setdefault(variable.name, [])
                 # A level may be wanted for itself and to interpolate another one.
                 if all((f.slab, f.level) != (found.slab, found.level) for f in known[-2:]):
                     known.append(found)
         except AmbiguousField as error:
-            reason = f"{path}: variable {name}: {error.reason}"
+            reason = f"{path}: variable {candidate.name}: {error.reason}"
             raise AmbiguousField(reason, error.remedy) from None
         except ValueError as error:
-            raise ValueError(f"{path}: variable {name}: {error}") from None
-
-    def _find_variable(self, dataset: xr.Dataset, channel: Variable, path: str) -> str | None:
-        """Return the name of a channel in a data set; None if the data set does not hold it."""
-        rename = self.config.rename
-        exact: list[str] = []
-        named: list[str] = []
-        standard: list[str] = []
-        related: list[str] = []  # the mean rate of an amount, or the other way round
-        for key, array in dataset.data_vars.items():
-            name = str(key)
-            renamed = rename.get(name)
-            has_level = self._has_level(dataset, name, channel)
-            if renamed is not None:
-                if renamed == channel.name or (renamed == channel.base and has_level):
-                    exact.append(name)
-            elif not has_level and not self._says_level(dataset, name, channel):
-                continue
-            elif (owner := self._owner(dataset, name)) is not None:
-                if owner.base == channel.base:
-                    named.append(name)
-                elif owner.name == channel.rate_of or owner.rate_of == channel.name:
-                    related.append(name)
-            elif channel.standard_name and _same_quantity(dataset, array, channel):
-                standard.append(name)
-        for candidates in (exact, named, standard, related):
-            candidates = self._of_this_step(candidates)
-            if len(candidates) > 1:
-                raise AmbiguousField(
-                    f"{path}: {channel.name} could be any of {', '.join(candidates)}",
-                    f"say which with data.rename.{candidates[0]}={channel.name}",
-                )
-            if candidates:
-                return candidates[0]
-        return None
-
-    def _of_this_step(self, candidates: list[str]) -> list[str]:
-        """Return the names with the period of the store, if the names say their periods."""
-        same = [name for name in candidates if self.table.period_of(name) == self.step.label]
-        return same or candidates
-
-    def _owner(self, dataset: xr.Dataset, name: str) -> Variable | None:
-        """Return the variable of the table that the names of a variable of a file belong to."""
-        has_levels = len(pressure_levels(dataset, name)[1]) > 0
-        short = str(dataset[name].attrs.get("GRIB_shortName", ""))
-        return self.table.find(name, has_levels) or self.table.find(short, has_levels)
-
-    def _is_related(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
-        """Return True for the mean rate of the channel, or for the amount whose rate it is."""
-        owner = self._owner(dataset, name)
-        return owner is not None and name not in self.config.rename and owner.base != channel.base
-
-    def _says_level(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
-        """Return True for a variable without levels whose name says that of the channel."""
-        if channel.level is None or len(pressure_levels(dataset, name)[1]):
-            return False
-        found = self.table.find(name, has_levels=False)
-        return found is not None and found.name == channel.name
-
-    def _has_level(self, dataset: xr.Dataset, name: str, channel: Variable) -> bool:
-        """Return True if a variable has the level of the channel, or neither has a level."""
-        dim, levels = pressure_levels(dataset, name)
-        if channel.level is None:
-            return dim is None and not len(levels)
-        return len(levels) > 0 and bool(self._levels(levels, channel))
-
-    def _levels(self, levels: NDArray[np.float64], channel: Variable) -> list[tuple[int, Variable]]:
-        """Return the indices of the levels that a channel takes, and the channel of each."""
-        if channel.level is None or not len(levels):
-            return [(0, channel)]
-        exact = np.flatnonzero(np.isclose(levels, channel.level, rtol=1e-4))
-        if len(exact):
-            return [(int(exact[0]), channel)]
-        inside = levels.min() < channel.level < levels.max()
-        if not (self.config.interpolate_levels and inside):
-            return []
-        below, above, weight = bracket(levels, float(channel.level))
-        pair = [(i, self.table.variable(f"{channel.base}{levels[i]:g}")) for i in (below, above)]
-        self.result.between[channel.name] = (pair[0][1].name, pair[1][1].name, weight)
-        return pair
+            raise ValueError(f"{path}: variable {candidate.name}: {error}") from None
 
     def _describe(
         self,
         path: str,
         number: int,
         dataset: xr.Dataset,
-        name: str,
+        candidate: Candidate,
         channel: Variable,
-        level_dim: str | None,
         level: int,
     ) -> SourceField:
-        array, config = dataset[name], self.config
+        name, config = candidate.name, self.config
+        array = dataset[name]
         grid_type = str(array.attrs.get("GRIB_gridType", "regular_ll"))
         if not grid_type.startswith("regular_"):
             way_out = _GRID_TYPES.get(grid_type, "not regular; regrid it first: cdo remapcon,...")
@@ -226,12 +172,11 @@ class Search:
         latitude = horizontal_dim(dataset, array, "latitude")
         longitude = horizontal_dim(dataset, array, "longitude")
         static = channel.role == "static"
-        exact = config.grid is None and not static
-        grid = file_grid(dataset[latitude].values, dataset[longitude].values, exact)
+        grid = self._grid(dataset, latitude, longitude, exact=config.grid is None and not static)
         dims, shape, time, start = self._time_of(path, dataset, name, static)
         rest = [str(d) for d in array.dims if d not in (latitude, longitude, *dims)]
         trajectory = self._trajectory_dim(dataset, rest)
-        at = self._indices(dataset, rest, {level_dim, trajectory})
+        at = self._indices(dataset, rest, {candidate.level_dim, trajectory})
         units = config.units.get(name, array.attrs.get("units"))
         if units is None:
             raise AmbiguousField(
@@ -258,7 +203,7 @@ class Search:
             time_shape=shape,
             chunk=chunk,
             time_chunk=at_once,
-            level_dim=level_dim if level_dim in array.dims else None,
+            level_dim=candidate.level_dim,
             level=level,
             trajectory_dim=trajectory,
             at=at,
@@ -267,7 +212,7 @@ class Search:
             longitude_dim=longitude,
             convert=convert,
             amount=amount,
-            is_related=self._is_related(dataset, name, channel),
+            is_related=self.matcher.is_related(candidate, channel),
         )
 
     def _remark(
@@ -356,22 +301,6 @@ class Search:
                     f"data.trajectories={dim}",
                 )
         return at
-
-
-def _same_quantity(dataset: xr.Dataset, array: xr.DataArray, channel: Variable) -> bool:
-    """Return True if the standard name is that of the channel, and the height where it matters."""
-    name = array.attrs.get("standard_name")
-    height = {"geopotential_height": "geopotential"} if channel.level is not None else {}
-    if height.get(str(name), name) != channel.standard_name:
-        return False
-    if channel.level is not None:
-        return True
-    heights = [
-        float(v.values)
-        for v in dataset.variables.values()
-        if v.ndim == 0 and v.attrs.get("standard_name") == "height"
-    ]
-    return channel.height is None or heights == [channel.height]
 
 
 def _starts(dataset: xr.Dataset, valid: xr.DataArray, step: TimeStep) -> Times | None:

@@ -96,13 +96,6 @@ class StatePower:
         return StatePower(*(getattr(self, part.name)[places] for part in fields(self)))
 
 
-def joined(parts: list[StatePower]) -> StatePower:
-    """Return the power of the states of all parts."""
-    return StatePower(
-        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(StatePower))
-    )
-
-
 class Analysis:
     """Spherical harmonic analysis to all degrees of which a grid's quadrature is exact, float64.
 

@@ -200,7 +200,7 @@ def test_a_description_names_extremes_blocks_masks_and_climatologies(tmp_path: P
     assert "blocks       1 of 40 times, chunks of 2 rows" in text
     assert "minimum" in text and "maximum" in text
     (sst,) = [line for line in text.splitlines() if line.startswith("sst")]
-    assert sst.endswith("(masked, moving mask)")
+    assert sst.endswith("(moving mask)")
 
 
 def test_blocks_of_trajectories_are_written_apart(tmp_path: Path) -> None:

@@ -11,12 +11,16 @@ import xarray as xr
 import zarr
 
 from configs.model import ModelConfig
+from data_prep.store.climatology import DailyClimatology
+from data_prep.store.gather.daily import write_daily_climatology
 from data_prep.store.reader import Store
 from data_prep.store.statistics import write_statistics
 from forecast.inference.forecast import run_rollout
+from forecast.inference.reader import ForecastFile
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
 from forecast.verification.evaluate import evaluate
+from forecast.verification.references import References
 from forecast.verification.report import headline
 from forecast.verification.score_table import SCORES
 from tests.forecast import stand_in
@@ -158,3 +162,18 @@ def test_points_that_the_climatology_lacks_are_left_out(series, make_store, tmp_
     assert np.isfinite(scores.rmse).all()
     assert headline(scores)[-1].endswith("have values: 5 of t2m")
     assert torch.isfinite(Store(series).statistics["climatology"][:, 1]).all()
+
+
+def test_a_climatology_by_day_comes_before_that_by_month(make_store, tmp_path):
+    path = make_store(tmp_path / "store.zarr", "files", time_step="1d", n_times=1500)
+    write_daily_climatology(zarr.open_group(path, mode="r+"), 5)
+    run_rollout(Turning(path), path, tmp_path / "f.nc", split="test", n_steps=2)
+    file = ForecastFile(tmp_path / "f.nc")
+    references = References.of_store(Store(path), file)
+    assert references.kind.startswith("the daily climatology of store")
+    time = file.valid_time[:3, 1]
+    found = references.of_anomalies(time)
+    expected = DailyClimatology(path).at(time)
+    np.testing.assert_array_equal(found, expected.numpy())
+    scores = evaluate(tmp_path / "f.nc", path, tmp_path / "s.nc")
+    assert "the daily climatology" in str(scores.attrs)
