@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.variables import Variable
-from data_prep.ingest.catalogue.fields import SourceField, read_fields
+from data_prep.ingest.catalogue.fields import SourceField, read_fields, slice_or_list
 from data_prep.ingest.plan import Plan
 from data_prep.ingest.recipes import Index, Term
 from data_prep.ingest.regridding.derived import with_vorticity_divergence
@@ -151,12 +151,11 @@ class BlockReader:
                 values = self._group(key, g, block.trajectory)
                 used.add(self._name(key, g, block.trajectory))
                 here = group == g
-                found = values[
-                    np.searchsorted(slab.needed[g], entry[here]), slab.place[id(term.field)]
-                ]
+                place = np.searchsorted(slab.needed[g], entry[here])
+                found = values[slice_or_list(place), slab.place[id(term.field)]]
                 if (weight[here] != 1).any():
                     found = found * weight[here, None, None].astype(np.float32)
-                out[target[here], c] += found
+                out[slice_or_list(target[here]), c] += found
         return used
 
     def _groups(self, block: Block) -> set[Hashable]:
@@ -198,7 +197,7 @@ class BlockReader:
         values = read_fields(self.sources, slab.fields, slab.needed[group], trajectory)
         lead, source = values.shape[:2], slab.fields[0].grid
         fields = self.to_grid(values.reshape(-1, *values.shape[2:]), source, slab.channel)
-        return fields.reshape(*lead, *self.to_grid.target.shape).astype(np.float32)
+        return fields.reshape(*lead, *self.to_grid.target.shape).astype(np.float32, copy=False)
 
     def _release(self, names: set[Hashable]) -> None:
         """Forget groups that no other block needs."""

@@ -121,7 +121,7 @@ def read_fields(
         array = array.isel({one.trajectory_dim: trajectory})
     levels = np.unique([field.level for field in fields])
     if one.level_dim is not None:
-        array = array.isel({one.level_dim: _slice_or_list(levels)})
+        array = array.isel({one.level_dim: slice_or_list(levels)})
     try:
         values = _read_entries(array, one, entries)
     except read_errors() as error:
@@ -140,11 +140,11 @@ def _read_entries(
     if not one.time_dims:
         return _read(array, one)[None]
     if len(one.time_dims) == 1:
-        return _read(array.isel({one.time_dims[0]: _slice_or_list(entries)}), one)
+        return _read(array.isel({one.time_dims[0]: slice_or_list(entries)}), one)
     first, second = np.unravel_index(entries, one.time_shape)
     rows = []
     for i in np.unique(first):
-        index = {one.time_dims[0]: i, one.time_dims[1]: _slice_or_list(second[first == i])}
+        index = {one.time_dims[0]: i, one.time_dims[1]: slice_or_list(second[first == i])}
         rows.append(_read(array.isel(index), one))
     return np.concatenate(rows)
 
@@ -160,10 +160,10 @@ def _read(array: xr.DataArray, one: SourceField) -> NDArray[np.floating]:
     return values
 
 
-def _slice_or_list(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+def slice_or_list(index: NDArray[np.intp]) -> slice | NDArray[np.intp]:
     """Return an ascending index as a slice if it is evenly spaced, which is read faster."""
     steps = np.diff(index)
-    if len(index) == 1 or (steps == steps[0]).all():
+    if len(index) == 1 or (steps[0] > 0 and (steps == steps[0]).all()):
         step = int(steps[0]) if len(steps) else 1
         return slice(int(index[0]), int(index[-1]) + 1, step)
     return index

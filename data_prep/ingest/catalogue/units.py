@@ -110,7 +110,9 @@ class Conversion:
 
     def __call__(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return converted values, of any shape."""
-        return values if self.is_identity else values * self.factor + self.offset
+        if self.factor != 1.0:
+            values = values * self.factor
+        return values if self.offset == 0.0 else values + self.offset
 
 
 def conversion(units: str, wanted: str) -> Conversion:

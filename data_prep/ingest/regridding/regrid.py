@@ -85,7 +85,11 @@ class FileGrid:
 
     def ordered(self, fields: NDArray[Any]) -> NDArray[Any]:
         """Return fields (..., nlat, nlon) of the file in the canonical order."""
-        fields = fields[..., self.rows, :]
+        steps = np.diff(self.rows)
+        if (steps == -1).all():
+            fields = fields[..., ::-1, :]  # a view, where an index would copy
+        elif (steps != 1).any():
+            fields = fields[..., self.rows, :]
         # Columns are usually shifted, not permuted; a shift is a faster copy.
         shift = int(self.columns[0])
         if np.array_equal(self.columns, np.roll(np.arange(self.nlon), -shift)):
