@@ -21,6 +21,8 @@ from data_prep.ingest.sources import Sources
 from data_prep.store.blocks import Block
 from sphere_ops.grid import Grid
 
+_TOGETHER = 8 * 2**20
+"""Bytes of small chunks that are read together."""
 _VECTORS = frozenset({"eastward_wind", "northward_wind"})
 
 
@@ -58,10 +60,15 @@ class Regridding:
 
 
 class _Slab:
-    """Fields of one variable of a source at all wanted levels, read in groups of entries."""
+    """Fields of one variable of a source at all wanted levels, read in groups of entries.
 
-    def __init__(self, terms: Sequence[tuple[int, Term]], channels: Sequence[Variable],
-                 bytes_at_once: int) -> None:  # fmt: skip
+    A group is a number of whole chunks, if these are small, and a part of a chunk that would take
+    too much memory. Such a chunk is decompressed for each part.
+    """
+
+    def __init__(
+        self, terms: Sequence[tuple[int, Term]], channels: Sequence[Variable], most_bytes: int
+    ) -> None:
         fields: dict[int, SourceField] = {}
         for _, term in terms:
             fields.setdefault(id(term.field), term.field)
@@ -70,7 +77,10 @@ class _Slab:
         self.channel = channels[terms[0][0]]
         one = self.fields[0]
         layer = 4 * one.grid.nlat * one.grid.nlon * len(self.fields)
-        self.size = min(one.time_chunk, max(1, bytes_at_once // layer))
+        if one.chunk * layer > most_bytes:
+            self.size = max(1, most_bytes // layer)
+        else:
+            self.size = one.chunk * max(1, _TOGETHER // (one.chunk * layer))
         self.length = one.time_shape[-1] if one.time_shape else 1
         needed = np.unique(np.concatenate([term.entry for _, term in terms]))
         group = self.group(needed)
@@ -93,7 +103,7 @@ class BlockReader:
         plan: Plan of the store.
         sources: Open sources.
         blocks: Blocks that will be read; one that is read twice is named twice.
-        bytes_at_once: Most bytes of a source to read at once.
+        most_bytes: Most bytes of a source to read at once.
     """
 
     def __init__(
@@ -101,7 +111,7 @@ class BlockReader:
         plan: Plan,
         sources: Sources,
         blocks: Iterable[Block] = (),
-        bytes_at_once: int = 256 * 2**20,
+        most_bytes: int = 512 * 2**20,
     ) -> None:
         self.plan, self.sources = plan, sources
         self.to_grid = Regridding(plan.grid, plan.config.regridding)
@@ -110,7 +120,7 @@ class BlockReader:
             for term in recipe.terms:
                 terms[term.field.slab].append((c, term))
         self._terms = terms
-        self._slabs = {key: _Slab(own, plan.inputs, bytes_at_once) for key, own in terms.items()}
+        self._slabs = {key: _Slab(own, plan.inputs, most_bytes) for key, own in terms.items()}
         self._uses: Counter[Hashable] = Counter()
         for block in blocks:
             self._uses.update(self._groups(block))

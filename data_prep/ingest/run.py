@@ -19,7 +19,13 @@ from data_prep.ingest.plan import Plan, make_plan
 from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
 from data_prep.ingest.verify import refuse_changed_sources
-from data_prep.ingest.workers import BlockWork, blocks_at_once, in_cluster, in_threads
+from data_prep.ingest.workers import (
+    BlockWork,
+    blocks_at_once,
+    in_cluster,
+    in_threads,
+    memory_for_blocks,
+)
 from data_prep.store.arrays import open_store, times
 from data_prep.store.blocks import Block
 from data_prep.store.outputs import check_output
@@ -27,6 +33,7 @@ from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 
 _MOUNTAINS = (2000.0, 9000.0)  # plausible maximum of a global orography, m
+_LEAST = 64 * 2**20  # bytes of a source to read at once, if memory is short
 _WRITTEN_PER_SECOND = 2e8  # bytes, to estimate the time
 
 
@@ -54,7 +61,8 @@ def ingest(
         out: Path of the store.
         table: Table of variables.
         append: True to add later times to the store `out`.
-        memory: Bytes of memory to use; by default half of what is available.
+        memory: Bytes of memory that the process may take; by default half of what is available.
+            One block and one part of a chunk are in memory in any case.
         scheduler: Address of a dask scheduler, whose workers make the blocks.
         progress: Callback with the numbers of states written and of all states.
         announce: Callback with the plan and the estimated time in seconds, before anything is
@@ -81,7 +89,8 @@ def ingest(
             refuse_changed_sources(out, sources, plan.used)
         blocks = all_blocks(plan)
         first = Block(0, 0, 1)
-        reader = BlockReader(plan, sources, [first, *blocks])
+        budget = memory_for_blocks(memory)
+        reader = BlockReader(plan, sources, [first, *blocks], max(_LEAST, budget // 4))
         began = time.monotonic()
         mask = first_mask(reader.read(first)[0], plan.channels, config)
         seconds = (time.monotonic() - began) * reader.n_groups / reader.n_groups_of(first)
@@ -89,7 +98,7 @@ def ingest(
         announce(plan, seconds + plan.n_bytes / _WRITTEN_PER_SECOND)
         with StoreWriter(out, spec, resume=True, append=append) as writer:
             try:
-                _write(writer, plan, reader, mask, memory, scheduler, progress)
+                _write(writer, plan, reader, mask, budget, scheduler, progress)
                 return writer.finalise()
             except ValueError:
                 writer.resume = False  # with other settings nothing of it could be kept
@@ -108,7 +117,7 @@ def _write(
     plan: Plan,
     reader: BlockReader,
     mask: NDArray[np.bool_] | None,
-    memory: int | None,
+    memory: int,
     scheduler: str | None,
     progress: Callable[[int, int], None],
 ) -> None:

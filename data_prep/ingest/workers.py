@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from data_prep.ingest.missing import ValidPoints, check_missing
@@ -22,7 +23,7 @@ from sphere_ops.memory import available_memory
 
 _MOST_THREADS = 4
 _RUNS_PER_WORKER = 2
-_COPIES = 4  # of a block in memory: what is read, regridded, written and compressed
+_COPIES = 7  # of a block in memory: read, regridded, with its statistics, and compressed
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,27 @@ class BlockWork:
             return [self.write(reader, block) for block in blocks]
 
 
-def blocks_at_once(plan: Plan, memory: int | None) -> int:
+def memory_for_blocks(memory: int | None) -> int:
+    """Return the bytes that blocks and chunks may take.
+
+    Args:
+        memory: Bytes that the process may take in all; by default half of what is available is
+            added to what it has.
+    """
+    if memory is None:
+        return available_memory() // 2
+    return max(0, memory - psutil.Process().memory_info().rss)
+
+
+def blocks_at_once(plan: Plan, memory: int) -> int:
     """Return the number of blocks that processors and memory allow to make at once.
 
     Args:
         plan: Plan of the store.
-        memory: Bytes to use; by default half of what is available.
+        memory: Bytes for all blocks.
     """
-    state = 4 * len(plan.inputs) * plan.grid.nlat * plan.grid.nlon
-    budget = available_memory() // 2 if memory is None else memory
-    affordable = budget // max(1, _COPIES * plan.block_times * state)
-    return max(1, min(_MOST_THREADS, os.cpu_count() or 1, affordable))
+    block = 4 * plan.block_times * len(plan.inputs) * plan.grid.nlat * plan.grid.nlon
+    return max(1, min(_MOST_THREADS, os.cpu_count() or 1, memory // max(1, _COPIES * block)))
 
 
 def in_threads(

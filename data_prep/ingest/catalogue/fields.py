@@ -47,7 +47,6 @@ class SourceField:
         time_dims: Dimensions of time, none to two.
         time_shape: Their sizes.
         chunk: Number of entries that the source compresses together, along the last of them.
-        time_chunk: Number of entries to read at once: whole chunks of a few megabytes or more.
         level_dim: Dimension of pressure levels; None for a single level.
         level: Index along it.
         trajectory_dim: Dimension of trajectories; None if the variable has none.
@@ -68,7 +67,6 @@ class SourceField:
     time_dims: tuple[str, ...]
     time_shape: tuple[int, ...]
     chunk: int
-    time_chunk: int
     level_dim: str | None
     level: int
     trajectory_dim: str | None

@@ -27,7 +27,6 @@ _GRID_TYPES = {
     "reduced_ll": "reduced; make it regular first: cdo setgridtype,regular IN OUT",
     "sh": "spherical-harmonic coefficients; make it a grid first: cdo sp2gp IN OUT",
 }
-_LAYERS = 16 * 2**20  # bytes of a source that are read at once, if its chunks are smaller
 
 
 @dataclass
@@ -192,7 +191,6 @@ class Search:
             wrong = f"if the file's units are wrong give data.units.{name}"
             raise AmbiguousField(str(error), wrong) from None
         self._remark(array, channel, time, start)
-        chunk, at_once = _entries_at_once(array, dims, latitude, longitude)
         return SourceField(
             path=path,
             dataset=number,
@@ -201,8 +199,7 @@ class Search:
             start=start,
             time_dims=dims,
             time_shape=shape,
-            chunk=chunk,
-            time_chunk=at_once,
+            chunk=_entries_of_a_chunk(array, dims),
             level_dim=candidate.level_dim,
             level=level,
             trajectory_dim=trajectory,
@@ -318,15 +315,9 @@ def _starts(dataset: xr.Dataset, valid: xr.DataArray, step: TimeStep) -> Times |
     return None
 
 
-def _entries_at_once(
-    array: xr.DataArray, dims: tuple[str, ...], latitude: str, longitude: str
-) -> tuple[int, int]:
-    """Return the number of entries of a chunk, and of the chunks to read at once."""
-    if not dims:
-        return 1, 1
+def _entries_of_a_chunk(array: xr.DataArray, dims: tuple[str, ...]) -> int:
+    """Return the number of times that a source compresses together."""
     sizes = array.encoding.get("chunksizes") or ()
     chunks = dict(zip(array.dims, sizes, strict=False))
     chunks.update(array.encoding.get("preferred_chunks") or {})
-    chunk = int(chunks.get(dims[-1], 1))
-    layer = 4 * array.sizes[latitude] * array.sizes[longitude]
-    return chunk, chunk * max(1, _LAYERS // (layer * chunk))
+    return int(chunks.get(dims[-1], 1)) if dims else 1

@@ -9,8 +9,7 @@ import pytest
 import xarray as xr
 
 from configs.schema import FilesData
-from data_prep.ingest import plan
-from data_prep.ingest.catalogue import search
+from data_prep.ingest import plan, reading
 from data_prep.ingest.run import ingest
 from data_prep.store.describe import describe
 from sphere_ops.grid import Grid
@@ -132,7 +131,7 @@ def test_small_blocks_and_small_reads_give_the_same_store(
     gridded: Gridded, save: Save, truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "_SHARD_BYTES", 3 * 4 * 13 * 24)
-    monkeypatch.setattr(search, "_LAYERS", 2 * 4 * 13 * 24)
+    monkeypatch.setattr(reading, "_TOGETHER", 2 * 4 * 13 * 24)
     seen = []
     ingest(
         [save(gridded(GRID))], FilesData(variables=("t2m",)), tmp_path / "store",

@@ -1,5 +1,6 @@
 """Later times added to a store: earlier blocks untouched, the store valid at every moment."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +23,15 @@ N, MORE = 76, 91
 FIELDS = (np.random.default_rng(0).normal(size=(MORE, 2, *GRID.shape)) + 9).astype("f4")
 
 
+def plan(stop: int) -> str:
+    return json.dumps({"times": stop})
+
+
 def spec(first: int, stop: int, train: bool, **changes: object) -> StoreSpec:
     of = StoreSpec(
         grid=GRID, channels=(variable("sst"), variable("msl")), time_step="10d", title="t",
         time=np.datetime64("2001-01-01") + 10 * np.arange(first, stop), source="s",
-        configuration=f"window: 5\ntimes: {stop}\n", block_times=8, plan=str(stop),
+        configuration=f"window: 5\ntimes: {stop}\n", block_times=8, plan=plan(stop),
         split=["train" if t < N or train else "test" for t in range(first, stop)],
         sources=[{"name": f"{stop}.nc"}], climatology_window=25,
     )  # fmt: skip
@@ -70,7 +75,7 @@ def test_a_store_with_times_added_is_the_store_made_at_once(train: bool, tmp_pat
         np.testing.assert_allclose(grown[name], whole[name], rtol=1e-6)
     np.testing.assert_array_equal(grown.fields, FIELDS)
     assert verify(tmp_path / "s.zarr") == []
-    assert grown.attrs["plan"] == [str(N), str(MORE)]
+    assert grown.attrs["plan"] == [plan(N), plan(MORE)]
     assert f"{N}.nc, {MORE}.nc" in describe(tmp_path / "s.zarr")
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
