@@ -16,6 +16,8 @@ _SWITCH = "SPHERE_OPS_KEEP_MEMORY"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # of torch, which reads it at its first allocation
 
+_STATUS = Path("/proc/self/status")  # of Linux
+
 
 def keep_freed_memory() -> bool:
     """Make glibc reuse freed memory instead of returning it to the system after every tensor.
@@ -64,7 +66,13 @@ def peak_memory() -> float:
     """Return the peak memory of this process in bytes: that of the GPU if it uses one."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return float(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
+    if _STATUS.is_file():
+        # Unlike `ru_maxrss`, not that of the process from which this one was forked.
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        peak = next((line for line in lines if line.startswith("VmHWM:")), None)
+        if peak is not None:
+            return float(peak.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, others in KiB
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
