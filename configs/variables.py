@@ -62,19 +62,25 @@ class VariableTable:
     Attributes:
         variables: All variables by short name. Those on pressure levels have no level here.
         levelled: Short names of the variables on pressure levels, sorted.
+        changes: Entries that were added to the built-in ones, or change them.
     """
 
-    def __init__(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, Mapping[str, Any]],
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         """Build the table from its entries.
 
         Args:
             entries: Attributes of each variable by short name, as in the file of the table.
+            changes: See the attribute.
 
         Raises:
             ValueError: if two variables share a name, or an entry names an unknown variable or a
                 period that is none. The message begins with the key.
         """
-        self._entries = entries
+        self._entries, self.changes = entries, changes or {}
         self.levelled = tuple(sorted(n for n, entry in entries.items() if entry.get("levelled")))
         self.variables: Mapping[str, Variable] = {
             name: Variable(
@@ -189,7 +195,7 @@ class VariableTable:
                 "periods": {**entry.get("periods", {}), **change.get("periods", {})},
             }
             entries[name] = {**entry, **change, **{k: v for k, v in added.items() if v}}
-        return VariableTable(entries)
+        return VariableTable(entries, {**self.changes, **changes})
 
     def _new_entry(self, name: str, change: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entry that a change of an unknown name starts from."""

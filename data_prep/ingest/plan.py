@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Plan:
         split: Split of each time or trajectory.
         block_times: Number of times that are written at once.
         titles: Titles of the sources.
+        variables: Entries of the table of variables that are not the built-in ones.
         remarks: What is to be known of the values: that they are forecasts, or anomalies.
     """
 
@@ -66,6 +67,7 @@ class Plan:
     split: NDArray[np.str_]
     block_times: int
     titles: Sequence[str] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
     remarks: Sequence[str] = ()
 
     @property
@@ -102,6 +104,7 @@ class Plan:
                 "channels": channels,
                 "static": {v.name: [number[f.path], f.name] for v, f in self.static.items()},
                 "remarks": list(self.remarks),
+                "variables": self.variables,
                 "times": len(self.time),
             }
         )
@@ -164,6 +167,7 @@ def make_plan(
         split=split,
         block_times=_block_times(recipes, len(channels), grid, len(time)),
         titles=tuple(catalogue.titles[:3]),
+        variables={name: dict(entry) for name, entry in table.changes.items()},
         remarks=tuple(catalogue.remarks),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+import zarr
 
 from configs import layout
 from configs.schema import FilesData
@@ -15,6 +16,7 @@ from configs.variables import BUILT_IN, VariableTable
 from data_prep.ingest.plan import make_plan
 from data_prep.ingest.reading import BlockReader
 from data_prep.ingest.sources import Sources
+from data_prep.store.append import as_list
 from data_prep.store.arrays import array, open_store, times
 from data_prep.store.blocks import Block
 
@@ -25,7 +27,6 @@ def compare_with_sources(
     store: str | Path,
     paths: Sequence[str | Path],
     *,
-    table: VariableTable = BUILT_IN,
     states: int = 8,
     seed: int = 0,
 ) -> list[str]:
@@ -34,31 +35,34 @@ def compare_with_sources(
     Args:
         store: Path of the store.
         paths: Sources from which it was made.
-        table: Table of variables.
-        states: Number of states to compare.
+        states: Number of states to compare, of the times that both have.
         seed: Seed of the sample.
 
     Returns:
         A sentence for each difference; empty if all values agree to rounding.
 
     Raises:
-        ValueError: if the sources cannot be read or lack a time of the store.
+        ValueError: if the store was not made from files, or if the sources cannot be read or have
+            no time of the store.
     """
     group = open_store(store)
     known = {time: i for i, time in enumerate(times(group).tolist())}
     fields = array(group, layout.FIELDS)
-    config = FilesData(**yaml.safe_load(str(group.attrs[layout.CONFIGURATION])))
+    settings = yaml.safe_load(str(group.attrs[layout.CONFIGURATION])) or {}
+    if settings.get("source") != "files":
+        raise ValueError(f"{store} was not made from files; verify it without naming sources")
+    config = FilesData(**settings)
     with Sources(paths, config) as sources:
-        plan = make_plan(sources, config, table)
+        plan = make_plan(sources, config, _table(group))
+        common = [i for i, time in enumerate(plan.time.tolist()) if time in known]
+        if not common:
+            raise ValueError(f"the sources have none of the times of {store}; give those it has")
         draw = np.random.default_rng(seed)
-        chosen = draw.choice(len(plan.time), min(states, len(plan.time)), replace=False)
+        chosen = draw.choice(common, min(states, len(common)), replace=False)
         reader = BlockReader(plan, sources)
         problems = []
         for t in sorted(chosen.tolist()):
-            time, label = plan.time[t], plan.step.calendar.label(plan.time[t])
-            if (place := known.get(time.item())) is None:
-                problems.append(f"{label} is in the sources and not in the store")
-                continue
+            label, place = plan.step.calendar.label(plan.time[t]), known[plan.time[t].item()]
             trajectory = 0
             where: tuple[int, ...] = (place,)
             if plan.trajectories is not None:
@@ -68,6 +72,14 @@ def compare_with_sources(
             expected = reader.read(Block(trajectory, t, t + 1))[0]
             problems += _differences(found, expected, [v.name for v in plan.channels], label)
         return problems
+
+
+def _table(group: zarr.Group) -> VariableTable:
+    """Return the table of variables with which a store was made."""
+    table = BUILT_IN
+    for text in as_list(group.attrs.get(layout.PLAN)):
+        table = table.extended(json.loads(text).get("variables", {}))
+    return table
 
 
 def refuse_changed_sources(store: Path, sources: Sources, growing: Sequence[str]) -> None:

@@ -172,7 +172,9 @@ def _divided(words: list[str]) -> tuple[list[str], list[str]]:
     overrides = [word for word in words if is_override(word)]
     sources = [word for word in words if word not in overrides]
     if not sources:
-        raise ValueError("no input is given; name netCDF, GRIB or zarr files, globs or addresses")
+        raise ValueError(
+            "no input file is given; name netCDF, GRIB or zarr files, globs or addresses"
+        )
     return overrides, sources
 
 

@@ -99,11 +99,11 @@ CASES = {
     "moving mask": Case(
         "moving",
         2,
-        {"baseline": "climatology", "persistent_mean": ["sst"], "history": 2},
+        {"baseline": "climatology", "persistent_mean": ["sst"]},
         {"loss": "relative-h1", "ema_decay": 0.9},
     ),
     "moving mask, mean squares, filled smoothly": Case(
-        "moving", 2, {"fill": "smooth"}, {"loss": "mse"}
+        "moving", 2, {"fill": "smooth", "history": 2}, {"loss": "mse"}
     ),
     "masked, filled smoothly": Case(
         "series", 2, {"baseline": "climatology", "fill": "smooth", "history": 2}, {}
