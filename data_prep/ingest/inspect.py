@@ -13,6 +13,7 @@ from data_prep.ingest.contents import contents_of, date_label, table_lines
 from data_prep.ingest.plan import Plan, make_plan
 from data_prep.ingest.sources import Sources
 from data_prep.ingest.wanted import wanted_channels
+from data_prep.store.describe import size_label
 
 
 def describe_sources(
@@ -49,7 +50,7 @@ def plan_lines(plan: Plan) -> list[str]:
     parts = [
         f"{n} times from {date(plan.time[0])} to {date(plan.time[-1])}, one every {plan.step}",
         f"{len(names)} channels on {plan.grid}: {' '.join(names)}",
-        f"{len(plan.used)} sources; {_size(plan.n_bytes)} before compression, in blocks of "
+        f"{len(plan.used)} sources; {size_label(plan.n_bytes)} before compression, in blocks of "
         f"{plan.block_times} times",
     ]
     if plan.trajectories is not None:
@@ -105,11 +106,3 @@ def _way_out(catalogue: Catalogue, channel: Variable) -> str:
     ]
     between = "data.interpolate_levels=true if it is one of" if around else ""
     return f"{rename}; {between} {' '.join(around)}" if around else rename
-
-
-def _size(n: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} GB"

@@ -38,7 +38,7 @@ def _described(path: Path, group: zarr.Group) -> str:
     attrs, time, step = group.attrs, times(group), time_step(group)
     fields = array(group, layout.FIELDS)
     lines = [
-        ("store", f"{path} ({_size(_bytes_on_disk(path))} on disk)"),
+        ("store", f"{path} ({size_label(_bytes_on_disk(path))} on disk)"),
         ("title", attrs["title"]),
         ("source", attrs["source"]),
         ("grid", f"{attrs[layout.GRID_KIND]} {fields.shape[-2]}×{fields.shape[-1]}"),
@@ -134,7 +134,8 @@ def _bytes_on_disk(path: Path) -> int:
     return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
 
 
-def _size(n: float) -> str:
+def size_label(n: float) -> str:
+    """Return a number of bytes in a readable unit."""
     for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:.3g} {unit}"
