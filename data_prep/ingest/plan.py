@@ -21,7 +21,7 @@ from data_prep.ingest.catalogue.search import Search
 from data_prep.ingest.recipes import Recipe
 from data_prep.ingest.regridding.derived import WindPair
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.splits import split_trajectories
+from data_prep.ingest.splits import split_later_times, split_trajectories
 from data_prep.ingest.timeline import Timeline
 from data_prep.ingest.wanted import not_found, wanted_channels
 from sphere_ops.grid import Grid
@@ -148,10 +148,12 @@ def make_plan(
     timeline = Timeline(catalogue, inputs, config)
     time, dropped, recipes = timeline.resolve(after)
     step, grid = timeline.step, _target_grid(timeline.fields, config)
-    if catalogue.trajectories is None:
-        split = assign_splits(time, config.splits, step)
-    else:
+    if catalogue.trajectories is not None:
         split = split_trajectories(len(catalogue.trajectories), config.splits)
+    elif after is not None:
+        split = split_later_times(time, config.splits, step)
+    else:
+        split = assign_splits(time, config.splits, step)
     return Plan(
         config=config,
         channels=tuple(channels),

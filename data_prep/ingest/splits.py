@@ -1,4 +1,4 @@
-"""Splits of trajectories into training, validation and test data."""
+"""Splits of trajectories, and of times that are added to a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import layout
+from configs.calendar import Times
 from configs.schema import SplitFractions, SplitRanges
+from configs.timestep import TimeStep
 
 _WAY_OUT = "give more times, or leave out the splits with data.splits=null"
 
@@ -26,6 +28,32 @@ def split_trajectories(count: int, splits: SplitRanges | SplitFractions | None) 
         )
     split = _fractions(count, splits)
     _check_lengths(split, splits, "trajectories")
+    return split
+
+
+def split_later_times(
+    time: Times, splits: SplitRanges | SplitFractions | None, step: TimeStep
+) -> NDArray[np.str_]:
+    """Return the name of the split of each time that is added to a store, (n,).
+
+    Args:
+        time: Times, (n,).
+        splits: Ranges of the whole store, which need not hold any of the times.
+        step: Interval of the store, with the calendar of the times.
+
+    Raises:
+        ValueError: if the splits are fractions.
+    """
+    split = np.full(len(time), "", dtype="U10")
+    if isinstance(splits, SplitFractions):
+        raise ValueError(
+            "data.splits are fractions, which times that are added would shift; give the ranges of "
+            "the store, or data.splits=null for times of no split"
+        )
+    for name in layout.SPLITS if splits is not None else ():
+        limits, period = getattr(splits, name), step.calendar.period
+        inside = (time >= period(limits.first)[0]) & (time < period(limits.last)[1])
+        split[inside] = name
     return split
 
 

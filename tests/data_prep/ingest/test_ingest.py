@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from configs.schema import FilesData
+from configs.schema import FilesData, SplitFractions
 from data_prep.ingest import plan, reading
 from data_prep.ingest.run import ingest
 from data_prep.store.describe import describe
@@ -263,3 +263,24 @@ def test_a_store_of_anomalies_or_of_forecasts_says_so(
     text = describe(ingest([save(data)], config, tmp_path / "store"))
     assert "t2m is an anomaly (t2m)" in text
     assert "u10 is a forecast, 120 h ahead" in text
+
+
+def test_times_are_added_to_the_split_that_holds_them(
+    gridded: Gridded, save: Save, truth: Truth, tmp_path: Path
+) -> None:
+    first = save(gridded(GRID).isel(time=slice(0, 6)))
+    later = save(gridded(GRID).isel(time=slice(6, 8)), "later.nc")
+    ranges = splits(("2001-01-01", "2001-01-01"), ("2001-01-02T00", "2001-01-02T00"),
+                    ("2001-01-02T06", "2001-01-02"))  # fmt: skip
+    config, out = FilesData(variables=("t2m",), splits=ranges), tmp_path / "store"
+    before = stored(ingest([first], config, out))
+    ingest([first, later], config, out, append=True)
+    store = stored(out)
+    np.testing.assert_allclose(store.fields[:, 0], truth(GRID, TIMES), rtol=3e-7)
+    assert store.split.values.tolist() == ["train"] * 4 + ["validation"] + ["test"] * 3
+    np.testing.assert_array_equal(store["mean"], before["mean"])
+    fractions = config.model_copy(update={"splits": SplitFractions(train=0.8, validation=0.1,
+                                                                   test=0.1)})  # fmt: skip
+    more = save(gridded(GRID, TIMES + np.timedelta64(48, "h")), "more.nc")
+    with pytest.raises(ValueError, match="fractions, which times that are added would shift"):
+        ingest([more], fractions, out, append=True)
