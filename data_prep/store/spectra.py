@@ -35,14 +35,15 @@ def write_anomaly_power(group: zarr.Group) -> None:
     if layout.CLIMATOLOGY not in group:
         return
     blocks, time = Blocks(group), times(group)
-    std = np.asarray(array(group, layout.CLIMATOLOGY_STD)[...])[:, None, None]
+    # A model scales with these numbers in float32.
+    std = np.asarray(array(group, layout.CLIMATOLOGY_STD)[...], dtype=np.float32)[:, None, None]
     climatology = _StoredClimatology(group)
 
     largest = np.zeros(())
     chosen = np.flatnonzero(blocks.sample[0])
     for batch in np.array_split(chosen, -(-len(chosen) // _BATCH)):
         means = torch.stack([climatology.at(time[i : i + 1]) for i in batch])
-        anomaly = np.nan_to_num((blocks.read_some(batch) - means.numpy()) / std)
+        anomaly = np.nan_to_num((blocks.read_some(batch) - means.double().numpy()) / std)
         largest = np.maximum(largest, power_and_rest(anomaly, blocks.grid).max(0))
     put_power(group, layout.CLIMATOLOGY_LARGEST_POWER, "anomaly", largest.astype(np.float32))
 

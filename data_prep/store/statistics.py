@@ -144,7 +144,9 @@ def write_merged(
     put(group, layout.TIME_MEAN, _STATE, sums.mean,
         long_name="Mean over the times of the training split")  # fmt: skip
     if with_power:
-        power.put(group, merged.state.mean, merged.state.std)
+        # The model scales with these numbers in float32.
+        mean, std = merged.state.mean.astype(np.float32), merged.state.std.astype(np.float32)
+        power.put(group, mean, std)
 
 
 class SampledPower:
@@ -159,7 +161,7 @@ class SampledPower:
         if part.power is not None:
             self._found.append((block, part))
 
-    def put(self, group: zarr.Group, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
+    def put(self, group: zarr.Group, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
         """Write the largest power of each degree of departures from the mean.
 
         The power of sampled states that no block has is computed from the fields.

@@ -61,7 +61,7 @@ class SpectralLimiter(nn.Module):
 
         def read(i: int) -> Tensor:
             time = np.array([store.valid_time(*starts[i])])
-            return normalizer.normalise(store.state(*starts[i])[None], time)[0]
+            return normalizer.normalise(store.state(*starts[i])[None].double(), time)[0]
 
         return cls(store.grid, largest_power(read, len(starts), store.grid)[channels], factor)
 

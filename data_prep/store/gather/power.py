@@ -71,7 +71,7 @@ class StatePower:
             rows.append([np.concatenate(part, 1) for part in zip(*parts, strict=True)])
         return cls(*(np.concatenate(part) for part in zip(*rows, strict=True)))
 
-    def about(self, mean: Array, std: Array) -> Array:
+    def about(self, mean: NDArray[np.floating], std: NDArray[np.floating]) -> Array:
         """Return the power of departures from another mean, in squared standard deviations.
 
         Args:
@@ -85,7 +85,8 @@ class StatePower:
         power = self.of_state + 2 * shift * self.cross + shift**2 * self.of_cover
         rest = self.square + shift[..., 0] ** 2 * self.covered - power.sum(-1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.maximum(np.concatenate([power, rest[..., None]], -1), 0) / std[:, None] ** 2
+            scale = std[:, None].astype(np.float64) ** 2
+            return np.maximum(np.concatenate([power, rest[..., None]], -1), 0) / scale
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return all values as arrays by name, for a file."""
@@ -99,8 +100,9 @@ class StatePower:
 class Analysis:
     """Spherical harmonic analysis to all degrees of which a grid's quadrature is exact, float64.
 
-    The same as `sphere_ops.RealSHT`, without the seconds that importing torch-harmonics takes. The
-    hemispheres are folded: functions with even l − m are symmetric about the equator, the others
+    The same as `sphere_ops.RealSHT`, without the import of torch-harmonics (2 s, as long as the
+    ingestion of a year at 5.6°) and its dense tables (0.7 GiB at 0.25°). The hemispheres are
+    folded: functions with even l − m are symmetric about the equator, the others
     antisymmetric.
     """
 

@@ -170,7 +170,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
         def read(i: int) -> Tensor:
             index, step = (int(n) for n in starts[i])
             place = step if store.has_trajectories else index
-            return (store.state(index, step) - baseline(place)) / std
+            return (store.state(index, step).double() - baseline(place)) / std
 
         return largest_power(read, len(starts), store.grid)
 
