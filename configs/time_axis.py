@@ -1,13 +1,12 @@
-"""Time axis of a store or of a part of one: choice among the times that there are, and splits."""
+"""Time axis of a store or of a part of one: choice among the times that there are."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from configs import layout
 from configs.calendar import DAY, SECOND, Times
-from configs.schema import SplitFractions, SplitRanges, TimesConfig
+from configs.schema import TimesConfig
 from configs.timestep import TimeStep
 
 _HOUR = DAY // 24
@@ -48,39 +47,6 @@ def select_times(
     on_step = _on_step(candidates, step)
     _check_step(candidates, on_step, config, step)
     return chosen[on_step]
-
-
-def assign_splits(
-    time: Times,
-    ranges: SplitRanges | SplitFractions | None,
-    step: TimeStep,
-    holder: str = "the files",
-) -> NDArray[np.str_]:
-    """Return the name of the split of each time, (n,); "" for none.
-
-    Args:
-        time: Times of a store in ascending order, datetime64, (n,).
-        ranges: Periods or fractions of the splits; None for no splits.
-        step: Interval of the store, with the calendar of the times.
-        holder: Name of what has the times, for messages.
-
-    Raises:
-        ValueError: if a split is empty or overlaps with another one, or if the training split has
-            no two times that are one step apart.
-    """
-    split = np.full(len(time), "", dtype="U10")
-    if ranges is None:
-        return split
-    if isinstance(ranges, SplitFractions):
-        fractions = [getattr(ranges, name) for name in layout.SPLITS]
-        edges = np.rint(np.cumsum([0.0, *fractions]) * len(time)).astype(int)
-        for name, first, end in zip(layout.SPLITS, edges, edges[1:], strict=False):
-            split[first:end] = name
-    else:
-        for name in layout.SPLITS:
-            _put_split(split, name, time, ranges, step, holder)
-    _check_lengths(split, time, ranges, step)
-    return split
 
 
 def _in_period(times: Times, config: TimesConfig, step: TimeStep, holder: str) -> NDArray[np.bool_]:
@@ -210,55 +176,3 @@ def _month(times: Times) -> NDArray[np.int64]:
 
 def _list(values: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, values))}]"
-
-
-def _put_split(
-    split: NDArray[np.str_],
-    name: str,
-    time: Times,
-    ranges: SplitRanges,
-    step: TimeStep,
-    holder: str,
-) -> None:
-    """Write the name of a split at the times of its range."""
-    limits = getattr(ranges, name)
-    try:
-        start, end = step.calendar.period(limits.first)[0], step.calendar.period(limits.last)[1]
-    except ValueError:
-        raise ValueError(
-            f"data.splits.{name} from {limits.first!r} to {limits.last!r}: expected dates such "
-            "as 1950, 1950-07 or 1950-07-01T06"
-        ) from None
-    inside = (time >= start) & (time < end)
-    if not inside.any():
-        first, last = (step.calendar.label(t, "D") for t in (time[0], time[-1]))
-        raise ValueError(
-            f"data.splits.{name} from {limits.first} to {limits.last} holds no time of "
-            f"{holder}, which run from {first} to {last}; change it, or leave out the splits with "
-            "data.splits=null"
-        )
-    if (taken := split[inside & (split != "")]).size:
-        raise ValueError(
-            f"data.splits.{name} from {limits.first} to {limits.last} overlaps with "
-            f"{taken[0]}; a time belongs to one split only"
-        )
-    split[inside] = name
-
-
-def _check_lengths(
-    split: NDArray[np.str_], time: Times, splits: SplitRanges | SplitFractions, step: TimeStep
-) -> None:
-    """Raise a ValueError for empty splits, or training times without two in succession."""
-    way_out = "give more times, or leave out the splits with data.splits=null"
-    for name in layout.SPLITS:
-        if getattr(splits, name) and not (split == name).any():
-            raise ValueError(
-                f"data.splits.{name} is {getattr(splits, name):g} of {len(split)} times, which is "
-                f"none; {way_out}"
-            )
-    train = split == "train"
-    if not (train[1:] & train[:-1] & step.consecutive(time)).any():
-        raise ValueError(
-            f"data.splits.train holds {train.sum()} of the {len(split)} times; the statistics of "
-            f"one step take two in succession; {way_out}"
-        )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from configs.calendar import Times
 from configs.schema import FilesData
-from configs.time_axis import assign_splits
+from configs.splits import assign_splits, split_later_times, split_trajectories
 from configs.timestep import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue.fields import SourceField
@@ -21,7 +21,6 @@ from data_prep.ingest.catalogue.search import Search
 from data_prep.ingest.recipes import Recipe
 from data_prep.ingest.regridding.derived import WindPair
 from data_prep.ingest.sources import Sources
-from data_prep.ingest.splits import split_later_times, split_trajectories
 from data_prep.ingest.timeline import Timeline
 from data_prep.ingest.wanted import not_found, wanted_channels
 from sphere_ops.grid import Grid

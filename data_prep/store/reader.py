@@ -18,7 +18,7 @@ from torch import Tensor
 
 from configs import layout
 from configs.schema import SplitRanges, TimesConfig
-from configs.time_axis import assign_splits
+from configs.splits import assign_splits
 from configs.timestep import TimeStep
 from configs.variables import Role, Variable
 from data_prep.store.arrays import open_store, time_step, times

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from configs.calendar import DAY
 from configs.schema import SplitFractions, SplitRanges, TimesConfig
-from configs.time_axis import assign_splits, select_times
+from configs.splits import assign_splits
+from configs.time_axis import select_times
 from configs.timestep import TimeStep
 
 NAMES = ("standard", "noleap", "360_day")

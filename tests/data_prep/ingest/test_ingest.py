@@ -284,3 +284,15 @@ def test_times_are_added_to_the_split_that_holds_them(
     more = save(gridded(GRID, TIMES + np.timedelta64(48, "h")), "more.nc")
     with pytest.raises(ValueError, match="fractions, which times that are added would shift"):
         ingest([more], fractions, out, append=True)
+
+
+def test_a_range_without_dates_is_refused_for_added_times_too(
+    gridded: Gridded, save: Save, tmp_path: Path
+) -> None:
+    first = save(gridded(GRID).isel(time=slice(0, 6)))
+    later = save(gridded(GRID).isel(time=slice(6, 8)), "later.nc")
+    out = ingest([first], FilesData(variables=("t2m",)), tmp_path / "store")
+    ranges = splits(("soon", "later"), ("2001-01-02", "2001-01-02"), ("2002", "2002"))
+    config = FilesData(variables=("t2m",), splits=ranges)
+    with pytest.raises(ValueError, match="expected dates such as"):
+        ingest([later], config, out, append=True)
