@@ -66,7 +66,9 @@ def contents_of(sources: Sources, config: FilesData, table: VariableTable) -> li
     for path in sources.paths:
         for dataset in sources[path]:
             for variable, times, missing in _variables(dataset, config, table):
-                found = variables.setdefault(variable, _Found(missing()))
+                if variable not in variables:  # missing values are counted in the first source
+                    variables[variable] = _Found(missing())
+                found = variables[variable]
                 found.paths.append(path)
                 found.times.append(times)
     tables: dict[tuple[object, ...], list[tuple[_Variable, _Found]]] = {}
@@ -95,6 +97,7 @@ def _variables(
     Yields:
         The variable, its valid times, and a function that counts missing values.
     """
+    grids: dict[tuple[str, str], str] = {}
     for one in candidates_of(dataset, table):
         array = dataset[one.name]
         try:
@@ -104,9 +107,11 @@ def _variables(
             )
         except ValueError:
             continue
+        if place not in grids:
+            grids[place] = _grid(*(dataset[dim].values for dim in place))
         times, calendar = _times(dataset, one.name, config)
         variable = _Variable(
-            grid=_grid(dataset[place[0]].values, dataset[place[1]].values),
+            grid=grids[place],
             calendar=calendar,
             name=one.name,
             channel=config.rename.get(one.name, one.owner.name if one.owner else "-"),

@@ -71,12 +71,13 @@ def _taken(sources: Sources, config: FilesData, table: VariableTable) -> list[st
     """Return lines on what a configuration would take, and on what is missing."""
     wanted = [*wanted_channels(config, table), *(table.variable(name) for name in config.static)]
     rows: list[tuple[str, ...]] = [("channel", "from", "levels (hPa)", "sources")]
-    for channel in wanted:
-        try:
-            rows.append(_from(Search(config, table).run(sources, [channel]), channel))
-        except ValueError as error:
-            rows.append((channel.name, f"not usable: {error}", "", ""))
+    refused: dict[str, ValueError] = {}
     try:
+        catalogue = Search(config, table).run(sources, wanted, refused)
+        for channel in wanted:
+            error = refused.get(channel.name)
+            unusable = (channel.name, f"not usable: {error}", "", "")
+            rows.append(_from(catalogue, channel) if error is None else unusable)
         plan = ["plan:", *(f"  {line}" for line in plan_lines(make_plan(sources, config, table)))]
     except ValueError as error:
         plan = [f"no store can be made: {error}"]

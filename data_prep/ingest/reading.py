@@ -102,7 +102,6 @@ class BlockReader:
     Args:
         plan: Plan of the store.
         sources: Open sources.
-        blocks: Blocks that will be read; one that is read twice is named twice.
         most_bytes: Most bytes of a source to read at once.
     """
 
@@ -110,7 +109,6 @@ class BlockReader:
         self,
         plan: Plan,
         sources: Sources,
-        blocks: Iterable[Block] = (),
         most_bytes: int = 512 * 2**20,
     ) -> None:
         self.plan, self.sources = plan, sources
@@ -122,19 +120,17 @@ class BlockReader:
         self._terms = terms
         self._slabs = {key: _Slab(own, plan.inputs, most_bytes) for key, own in terms.items()}
         self._uses: Counter[Hashable] = Counter()
-        for block in blocks:
-            self._uses.update(self._groups(block))
         self._kept: dict[Hashable, Future[NDArray[np.float32]]] = {}
         self._lock = threading.Lock()
 
-    @property
-    def n_groups(self) -> int:
-        """Number of groups of entries that all blocks need."""
-        return len(self._uses)
+    def expect(self, blocks: Iterable[Block]) -> None:
+        """Keep what is read for blocks that will be read, and forget what none of them needs."""
+        self._uses = Counter(name for block in blocks for name in self._groups(block))
+        self._kept = {name: one for name, one in self._kept.items() if self._uses[name]}
 
-    def n_groups_of(self, block: Block) -> int:
-        """Return the number of groups of entries that a block needs."""
-        return len(self._groups(block))
+    def n_groups(self, blocks: Iterable[Block]) -> int:
+        """Return the number of groups of entries that blocks need."""
+        return len({name for block in blocks for name in self._groups(block)})
 
     def read(self, block: Block) -> NDArray[np.float32]:
         """Read a block.

@@ -90,10 +90,11 @@ def ingest(
         blocks = all_blocks(plan)
         first = Block(0, 0, 1)
         budget = memory_for_blocks(memory)
-        reader = BlockReader(plan, sources, [first, *blocks], max(_LEAST, budget // 4))
+        reader = BlockReader(plan, sources, max(_LEAST, budget // 4))
+        reader.expect([first, *blocks])
         began = time.monotonic()
         mask = first_mask(reader.read(first)[0], plan.channels, config)
-        seconds = (time.monotonic() - began) * reader.n_groups / reader.n_groups_of(first)
+        seconds = (time.monotonic() - began) * reader.n_groups(blocks) / reader.n_groups([first])
         spec = _spec(plan, sources, reader, mask)
         announce(plan, seconds + plan.n_bytes / _WRITTEN_PER_SECOND)
         with StoreWriter(out, spec, resume=True, append=append) as writer:
@@ -129,6 +130,7 @@ def _write(
     work = BlockWork(plan, mask, writer.handle, valid, writer.first)
     total = len(plan.time) * (1 if plan.trajectories is None else len(plan.trajectories))
     done = total - sum(b.stop - b.start for b in blocks)
+    reader.expect([work.of_plan(block) for block in blocks])
     if scheduler is None:
         stream = in_threads(partial(work.write, reader), blocks, blocks_at_once(plan, memory))
     else:

@@ -61,7 +61,8 @@ class BlockWork:
     def write_run(self, words: Sequence[str], blocks: Sequence[Block]) -> Sequence[Block]:
         """Make consecutive blocks in a process of its own, and return them."""
         with Sources(words, self.plan.config) as sources:
-            reader = BlockReader(self.plan, sources, [self.of_plan(block) for block in blocks])
+            reader = BlockReader(self.plan, sources)
+            reader.expect([self.of_plan(block) for block in blocks])
             return [self.write(reader, block) for block in blocks]
 
 

@@ -29,8 +29,8 @@ def amount_of(
 ) -> Amount | None:
     """Return the period that the values of a variable cover; None for values at an instant.
 
-    The period is that of the configuration, of the name (total_precipitation_6hr), of the GRIB
-    attributes or of the bounds of the times; the values of hourly files cover an hour.
+    The period is that of the configuration, of the name (total_precipitation_6hr) or of the GRIB
+    attributes; mean rates cover the interval of their times, the values of hourly files an hour.
 
     Raises:
         AmbiguousField: if none of these tells the period.

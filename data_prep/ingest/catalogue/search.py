@@ -79,12 +79,18 @@ class Search:
         self._times: dict[Any, Any] = {}
         self._calendars: dict[str, Calendar] = {}
 
-    def run(self, sources: Sources, channels: Iterable[Variable]) -> Catalogue:
+    def run(
+        self,
+        sources: Sources,
+        channels: Iterable[Variable],
+        refused: dict[str, ValueError] | None = None,
+    ) -> Catalogue:
         """Search all sources.
 
         Args:
             sources: Sources, each of which is opened once.
             channels: Wanted channels and static fields.
+            refused: Receives the first error of each channel, which is raised without it.
 
         Raises:
             ValueError: if a channel is there but cannot be used.
@@ -97,9 +103,14 @@ class Search:
                 candidates, heights = candidates_of(dataset, self.table), heights_of(dataset)
                 self._note(path, dataset, candidates)
                 for channel in channels:
-                    candidate = self.matcher.match(candidates, channel, heights, path)
-                    if candidate is not None:
-                        self._search(path, number, dataset, candidate, channel)
+                    try:
+                        candidate = self.matcher.match(candidates, channel, heights, path)
+                        if candidate is not None:
+                            self._search(path, number, dataset, candidate, channel)
+                    except ValueError as error:
+                        if refused is None:
+                            raise
+                        refused.setdefault(channel.name, error)
         self.result.calendar = common_calendar(self._calendars)
         for name, fields in self.result.found.items():
             # A mean rate stands for an amount, or the other way round, only if there is no other.
