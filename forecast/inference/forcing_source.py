@@ -48,7 +48,7 @@ class ForcingSource:
             store: store of the initial states.
             source: another store, on the same grid; or `climatology`, that of `store`. Default:
                 `store`.
-            fill: "nearest" fills points that the model needs and the source does not have.
+            fill: method to fill points that the model needs and the source does not have.
 
         Raises:
             FileNotFoundError: if there is no such store.
