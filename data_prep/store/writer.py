@@ -217,8 +217,8 @@ class StoreWriter:
         """
         if missing := self.missing:
             raise ValueError(f"{self.path}: {len(missing)} pieces are not written yet: {missing}")
-        for leftover in (self.work / STORE / layout.FIELDS).glob("*.partial"):
-            remove(leftover)  # of a process that was killed
+        for leftover in (self.work / STORE).rglob("*.partial"):
+            remove(leftover)  # zarr's temporary files, of a process that was killed
         extension = self._extension
         if extension is not None and not extension.trains:
             write_merged(self.group, self.handle, extension.sums, with_power=False)

@@ -128,6 +128,16 @@ def test_torn_files_are_written_again(tmp_path: Path) -> None:
         assert writer.done == {0, 24}
 
 
+def test_temporary_files_of_a_killed_process_are_not_part_of_the_store(tmp_path: Path) -> None:
+    write(tmp_path / "whole.zarr")
+    store = unfinished(tmp_path / "s.zarr").work / "store"
+    for left in ("fields/c.0.partial", "latitude/zarr.1f.partial", "mean/c/0.2e.partial"):
+        (store / left).parent.mkdir(parents=True, exist_ok=True)
+        (store / left).write_bytes(b"half of a")
+    write(tmp_path / "s.zarr")
+    assert files(tmp_path / "s.zarr") == files(tmp_path / "whole.zarr")
+
+
 def test_a_started_store_without_blocks_gives_way_to_another_configuration(tmp_path: Path) -> None:
     unfinished(tmp_path / "s.zarr", n_blocks=0)
     with StoreWriter(tmp_path / "s.zarr", spec(configuration="x: 1\n"), resume=True) as writer:
