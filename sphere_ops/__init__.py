@@ -6,6 +6,7 @@ from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.branches.spectral import SpectralConv
 from sphere_ops.grid import EARTH_RADIUS, Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
+from sphere_ops.harmonics.random_fields import GaussianField
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -25,6 +26,7 @@ from sphere_ops.parallel.fields import area_mean
 __all__ = [
     "EARTH_RADIUS",
     "DifferentialConv",
+    "GaussianField",
     "Grid",
     "IntegralConv",
     "InverseRealSHT",
