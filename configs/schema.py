@@ -340,12 +340,12 @@ class Config(Section):
             "training.loss=crps": self.training.loss == "crps",
         }
         if len(set(given.values())) > 1:
-            names = [
-                ", ".join(k for k, v in given.items() if v == there) for there in (True, False)
-            ]
+            there = ", ".join(key for key, value in given.items() if value)
+            absent = ", ".join(key for key, value in given.items() if not value)
             raise ValueError(
-                f"{names[0]} without {names[1]}: a model with noise is trained by the CRPS of its "
-                f"members; set {', '.join(given)}, or none of them"
+                f"{there} without {absent}: a model with noise is trained by the CRPS of its "
+                "members; set all three of model.noise, training.members and training.loss=crps, "
+                "or none"
             )
         return self
 
