@@ -157,14 +157,17 @@ class Noise(nn.Module):
         return tuple(drawn)
 
 
-def default_seeds(time: Times) -> list[tuple[int, int, int]]:
-    """Return seeds for samples that have none: those of member 0 of an ensemble with seed 0.
+def default_seeds(time: Times) -> list[tuple[int, int, int, int]]:
+    """Return seeds for samples that have none.
+
+    They are those of member 0 of an ensemble with seed 0 of a time series: seed, time in s since
+    1970, trajectory, member.
 
     Args:
         time: Valid times of the samples, datetime64 (b,).
     """
     seconds = time.astype("datetime64[s]").astype(np.int64).tolist()
-    return [(0, second % 2**62, 0) for second in seconds]
+    return [(0, second % 2**63, 0, 0) for second in seconds]
 
 
 def _gaussian_field(grid: Grid, length: str) -> GaussianField:
