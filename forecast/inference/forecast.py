@@ -19,6 +19,9 @@ from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
 from forecast.inference.batch import Batch
 from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.ensemble.agreement import check_agree
+from forecast.inference.ensemble.members import Ensemble
+from forecast.inference.ensemble.runs import MemberRuns
 from forecast.inference.failures import EarlyStop
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
@@ -36,10 +39,11 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 Transfer = Literal["fields", "operators"]
+Package = str | Path | Forecaster
 
 
 def run_rollout(
-    package: str | Path | Forecaster,
+    package: Package | Sequence[Package],
     data: str | Path,
     out: str | Path,
     *,
@@ -52,6 +56,9 @@ def run_rollout(
     fill: FillMethod | None = None,
     winds: bool = False,
     forcing: str | Path | None = None,
+    members: int | None = None,
+    perturbations: Sequence[str] = (),
+    seed: int = 0,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> tuple[EarlyStop, ...]:
@@ -62,7 +69,8 @@ def run_rollout(
     process calls this; along its data axis they share the forecasts, along latitude their rows.
 
     Args:
-        package: folder of a trained model's package, or a forecaster.
+        package: folder of a trained model's package, or a forecaster; of an ensemble also several,
+            which are those of its members in turn.
         data: store with the initial states.
         out: forecast file: `.nc` or `.zarr`.
         split: start from every time of this split, or from the first state of its trajectories; if
@@ -81,6 +89,12 @@ def run_rollout(
         forcing: store of the channels that the model is given at every time, if it is not `data`;
             or "climatology", for that of `data`. Of a split, only the initial times are taken from
             which the forcing covers all steps.
+        members: number of ensemble members of each forecast; without it there are no members, or as
+            many as packages.
+        perturbations: texts such as "field:amplitude=0.1,length=500km", which add up; see
+            docs/ensembles.md.
+        seed: seed of all random numbers. Member k is the same for any number of members, batch and
+            mesh.
         device: where to compute; the GPU if there is one.
         progress: called with (done, total, note) as the steps are done.
 
@@ -88,26 +102,42 @@ def run_rollout(
         The forecasts that ended early.
 
     Raises:
-        ValueError: if package and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given, or no winds
-            follow from the channels.
+        ValueError: if packages and store do not fit, a start is not in the store, or the store has
+            no values at points where the model needs them and `fill` is not given, no winds
+            follow from the channels, or a perturbation is not allowed.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is.
     """
     check_output(out, SUFFIXES)
-    settings = _settings(package)
+    packages: list[Package]
+    if isinstance(package, Sequence) and not isinstance(package, str):
+        packages = list(package)
+    else:
+        packages = [package]
+    ensemble = Ensemble(members, perturbations, seed, len(packages))
+    settings = _settings(packages[0])
     n_steps = settings.n_steps if n_steps is None else n_steps
     if n_steps < 1 or not 1 <= every <= n_steps:
         raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
     store = Store(data)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    trained, source = _load(package, device)
-    forecaster = _fitted(trained, store, transfer)
-    states = InitialStates(store, forecaster, split or settings.split, init_times, fill=fill)
+    models = [_fitted(_load(one, device), store, transfer) for one in packages]
+    forecaster = models[0]
+    check_agree(models, [_name(one) for one in packages])
+    ensemble.prepare(models, store)
+    states = InitialStates(
+        store,
+        forecaster,
+        split or settings.split,
+        init_times,
+        fill=fill,
+        n_earlier=ensemble.n_earlier,
+    )
     source_of_forcing = None
     if forecaster.forcing_channels:
         source_of_forcing = ForcingSource(forecaster, store, forcing, fill=fill)
-        states = _covered(states, source_of_forcing, n_steps, leave_out=not init_times)
+        steps = range(-ensemble.n_earlier, n_steps)
+        states = _covered(states, source_of_forcing, steps, leave_out=not init_times)
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
@@ -123,14 +153,16 @@ def run_rollout(
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
         derived=() if derived is None else derived.variables,
+        member=ensemble.members,
     )
     batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(forecaster.channel_names)}",
-        "source": source,
+        "source": _source(packages),
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {forecaster.time_step.label})",
+        **ensemble.attributes(),
     }
     if states.moving_mask:
         attributes[layout.MOVING_MASK] = " ".join(states.moving_mask)
@@ -138,11 +170,12 @@ def run_rollout(
     if any(comments):
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
     ended: list[EarlyStop] = []
+    runs = MemberRuns(models, states, source_of_forcing, ensemble, torch.device(device))
     with SharedWriter(out, axes, attributes, batch_size, derived) as writer:
         for first in range(0, axes.rows, batch_size * parts):
             batch = range(first, min(first + batch_size * parts, axes.rows))
             done, total = first * n_steps, axes.rows * n_steps
-            run = Batch(forecaster, states, source_of_forcing, writer, axes, batch)
+            run = Batch(runs, writer, axes, batch)
             tick = partial(_tick, progress, done, total, len(batch))
             ended += run.forecast(n_steps, every, tick)
     for one in ended if current().is_first else []:
@@ -151,23 +184,30 @@ def run_rollout(
 
 
 def _covered(
-    states: InitialStates, forcing: ForcingSource, n_steps: int, *, leave_out: bool
+    states: InitialStates, forcing: ForcingSource, steps: range, *, leave_out: bool
 ) -> InitialStates:
-    """Return the initial states from which a forcing covers all steps.
+    """Return the initial states for which a forcing has the end of all steps.
+
+    Args:
+        states: Initial states.
+        forcing: Source of the forcing.
+        steps: Model steps, counted from the initial time.
+        leave_out: True to leave out states without it, unless all are.
 
     Raises:
         ValueError: if there are none, or if some are not to be left out.
     """
-    covered = forcing.n_steps(states.time, n_steps)
-    kept = covered == n_steps
+    first = forcing.time_step.advance(states.time, steps.start)
+    covered = forcing.n_steps(first, len(steps))
+    kept = covered == len(steps)
     if kept.all():
         return states
     if not leave_out or not kept.any():
         i = int(np.argmax(np.where(kept, -1, covered)))
-        raise forcing.refuse(states.describe(i), states.time[i], int(covered[i]))
+        raise forcing.refuse(states.describe(i), states.time[i], int(covered[i]) + steps.start)
     log.info(
         "%d of %d initial times are left out: %s end before %d steps after them",
-        (~kept).sum(), len(kept), ", ".join(forcing.names), n_steps,
+        (~kept).sum(), len(kept), ", ".join(forcing.names), steps.stop,
     )  # fmt: skip
     return states.only(kept)
 
@@ -176,15 +216,28 @@ def _tick(progress: Progress, done: int, total: int, batch: int, step: int) -> N
     progress(done + batch * step, total, "")
 
 
-def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str]:
-    """Load the forecaster, and describe it for the file."""
-    tool = f"sphere-forecast {version('sphere-forecast')}"
-    if not isinstance(package, str | Path):
-        return package.eval().to(device), tool
-    forecaster = load_package(package, device)
-    digest = weights_digest(_package_folder(Path(package)))[:16]
-    name = "/".join(Path(package).absolute().parts[-2:])
-    return forecaster, f"{tool}, package {name} (sha256 {digest})"
+def _load(package: Package, device: str) -> Forecaster:
+    """Load the forecaster of a package."""
+    if isinstance(package, str | Path):
+        return load_package(package, device)
+    return package.eval().to(device)
+
+
+def _source(packages: Sequence[Package]) -> str:
+    """Describe the models for the file."""
+    parts = [f"sphere-forecast {version('sphere-forecast')}"]
+    for package in packages:
+        if isinstance(package, str | Path):
+            digest = weights_digest(_package_folder(Path(package)))[:16]
+            parts.append(f"package {_name(package)} (sha256 {digest})")
+    return ", ".join(parts)
+
+
+def _name(package: Package) -> str:
+    """Return a short name of a package."""
+    if isinstance(package, str | Path):
+        return "/".join(Path(package).absolute().parts[-2:])
+    return type(package).__name__
 
 
 def _package_folder(path: Path) -> Path:
@@ -193,7 +246,7 @@ def _package_folder(path: Path) -> Path:
     return inside if (inside / layout.PACKAGE_FILE).is_file() else path
 
 
-def _settings(package: str | Path | Forecaster) -> RolloutConfig:
+def _settings(package: Package) -> RolloutConfig:
     """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
     if isinstance(package, str | Path):
         return rollout_defaults(_package_folder(Path(package)))

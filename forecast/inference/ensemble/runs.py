@@ -42,6 +42,7 @@ class MemberRuns:
         device: torch.device,
     ) -> None:
         self.models, self.states, self.ensemble = models, states, ensemble
+        self.time_step, self.channel_names = models[0].time_step, models[0].channel_names
         self._forcing, self._device = forcing, device
         self._earlier = [EarlierStates(model, states, forcing, device) for model in models]
 
@@ -111,7 +112,7 @@ class MemberRuns:
         return sample.member % len(self.models)
 
     def _sample(self, start: int, member: int, lag: int | None = None) -> Sample:
-        step, store = self.models[0].time_step, self.states.store
+        step, store = self.time_step, self.states.store
         lag = self.ensemble.lag(member) if lag is None else lag
         time = step.advance(self.states.time[start : start + 1], -lag)[0]
         trajectory = self.states.starts[start][0] if store.has_trajectories else 0
