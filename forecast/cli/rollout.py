@@ -61,6 +61,13 @@ def rollout(
             "of the initial states.",
         ),
     ] = None,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Go on with an unfinished forecast after an interruption; begin if there is none.",
+        ),
+    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -90,6 +97,7 @@ def rollout(
             fill=fill,
             winds=winds,
             forcing=forcing,
+            restart=restart,
             progress=update,
         )
     say(f"forecast: {out}")
