@@ -8,13 +8,12 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
+from forecast.inference.ensemble.runs import MemberStates
 from forecast.inference.failures import EarlyStop, first_failures
 from forecast.inference.plan import RolloutPlan
 from forecast.inference.reader import lead_label
-from forecast.inference.rollout import rollout
 from forecast.inference.writer import ForecastWriter
 from forecast.inference.writing.work_folder import SavedState
-from forecast.model.state import State, Times
 from sphere_ops.parallel.mesh import current
 
 
@@ -36,15 +35,14 @@ class Batch:
         Raises:
             ValueError: if an initial state has missing values where the model needs them.
         """
-        self.plan, self.writer, self.rows = plan, writer, rows
-        forecaster, states = plan.forecaster, plan.states
+        self.plan, self.runs, self.writer, self.rows = plan, plan.runs, writer, rows
+        self.states = states = plan.runs.states
         self.samples = [divmod(row, plan.axes.n_members) for row in rows]  # (start, member)
         self.own = range(len(rows))[current().data.part(len(rows))]
-        device = next(forecaster.parameters()).device
-        self.initial = self._initial([self.samples[i] for i in self.own]).to(device)
-        self.state, self.done = self.initial, 0
-        self.valid = None if states.valid is None else states.valid.to(device)
-        for i, (channel, place) in self._failures(states.for_check(self.initial)).items():
+        self.members = self.runs.samples([self.samples[i] for i in self.own])
+        self.stored = self.runs.read(self.members)
+        self.valid = None if states.valid is None else states.valid.to(self.stored.fields.device)
+        for i, (channel, place) in self._failures(states.for_check(self.stored)).items():
             raise ValueError(
                 f"{states.store.path} has missing values of {channel} at "
                 f"{self._start(i)}{' or before' * bool(states.n_history)} "
@@ -53,73 +51,64 @@ class Batch:
                 "with it, or start from another time"
             )
 
-    def _initial(self, samples: Sequence[tuple[int, int]]) -> State:
-        """Return the initial states of some (start, position of the member)."""
-        return self.plan.states.read([start for start, _ in samples])
-
-    def resume(self, saved: SavedState) -> None:
-        """Go on from a saved state instead of the initial one."""
-        self.done = saved.step
-        device = self.initial.fields.device
-        tensors = {name: tensor.to(device) for name, tensor in saved.tensors.items()}
-        time = self.plan.forecaster.time_step.advance(self.initial.time, self.done)
-        self.state = _from_tensors(tensors, time)
-        self.writer.restore([self.rows[i] for i in self.own], self.done // self.plan.every)
-
-    def forecast(self, ended: dict[int, EarlyStop], tick: Callable[[int], None]) -> None:
+    def forecast(
+        self,
+        ended: dict[int, EarlyStop],
+        tick: Callable[[int], None],
+        saved: SavedState | None = None,
+    ) -> None:
         """Step all of them, write what is kept, and drop those that blow up.
 
         Args:
             ended: forecasts that ended early, by row; those of this batch are added.
             tick: called with the number of steps that are done.
+            saved: state of this batch to go on from; None for the initial states.
         """
-        if not self.done:
-            self._write(0, self.state.fields, ended)
-        for step, state in enumerate(self._steps(), start=self.done + 1):
-            # Forecasts in one batch are independent: the others go on.
-            for i, (channel, place) in self._failures(state.fields).items():
-                row = self.rows[i]
-                if row not in ended:
-                    lead = lead_label(self.plan.forecaster.time_step, step)
-                    stop = EarlyStop(self._start(i), step, channel, lead, place, self._member(i))
-                    ended[row] = stop
-                    self.writer.end(row, step - 1)
+        n_steps, every = self.plan.n_steps, self.plan.every
+        if saved is None:
+            done, initial = 0, self.runs.begin(self.stored, self.members)
+            self._end(0, self.states.for_check(initial), ended)
+            self._write(0, initial.fields, ended)
+            states = self.runs.start(initial, self.members)
+        else:
+            done = saved.step
+            states = self.runs.restore(saved.tensors, self.members, done)
+            self.writer.restore([self.rows[i] for i in self.own], done // every)
+        for step, states in enumerate(self._steps(states, done), start=done + 1):
+            self._end(step, states.fields, ended)
             tick(step)
             if all(row in ended for row in self.rows):
-                tick(self.plan.n_steps)
+                tick(n_steps)
                 break
-            if step % self.plan.every == 0:
-                self._write(step // self.plan.every, state.fields, ended)
+            if step % every == 0:
+                self._write(step // every, states.fields, ended)
             if self.writer.due():
-                self.writer.save(self.rows[0], step, _tensors(state), ended)
-        self.writer.complete_batch(self.rows[0], self.plan.n_steps, ended)
+                self.writer.save(self.rows[0], step, states.tensors(), ended)
+        self.writer.complete_batch(self.rows[0], n_steps, ended)
+
+    def _end(self, step: int, fields: Tensor, ended: dict[int, EarlyStop]) -> None:
+        """Mark those that are not finite. They are independent in a batch: the others go on."""
+        for i, (channel, place) in self._failures(fields).items():
+            row = self.rows[i]
+            if row not in ended:
+                lead = lead_label(self.runs.time_step, step)
+                member = self._member(i)
+                ended[row] = EarlyStop(self._start(i), step, channel, lead, place, member)
+                self.writer.end(row, step - 1)
 
     def _start(self, i: int) -> str:
-        return self.plan.states.describe(self.samples[i][0])
+        return self.states.describe(self.samples[i][0])
 
     def _member(self, i: int) -> int | None:
         """Return the number of the member of a sample; None without members."""
         numbers = self.plan.axes.member
         return None if numbers is None else int(numbers[self.samples[i][1]])
 
-    def _steps(self) -> Iterator[State]:
+    def _steps(self, states: MemberStates, done: int) -> Iterator[MemberStates]:
         """Own states after each step; a rank may have no forecasts."""
         if not self.own:
-            return repeat(self.state, self.plan.n_steps - self.done)
-        forcing = None
-        if self.plan.forcing is not None:
-            own = [self.plan.states.starts[self.samples[i][0]][0] for i in self.own]
-            forcing = self.plan.forcing.steps(
-                self.initial.time, own, self.plan.n_steps, self.state.fields.device, self.done
-            )
-        return rollout(
-            self.plan.forecaster,
-            self.state,
-            self.plan.n_steps,
-            forcing=forcing,
-            start=self.initial.time,
-            done=self.done,
-        )
+            return repeat(states, self.plan.n_steps - done)
+        return self.runs.steps(states, self.members, self.plan.n_steps, done)
 
     def _write(self, position: int, fields: Tensor, ended: Mapping[int, EarlyStop]) -> None:
         alive = [i for i in self.own if self.rows[i] not in ended]
@@ -132,21 +121,6 @@ class Batch:
 
     def _failures(self, fields: Tensor) -> dict[int, tuple[str, str]]:
         """Channel and place of each forecast that is not finite; see `first_failures`."""
-        grid, names = self.plan.states.store.grid, self.plan.forecaster.channel_names
+        grid, names = self.states.store.grid, self.runs.channel_names
         found = first_failures(fields, self.valid, grid, self.own, len(self.rows))
         return {i: (names[channel], place) for i, (channel, place) in found.items()}
-
-
-_SERIES = "series"
-
-
-def _tensors(state: State) -> dict[str, Tensor]:
-    """Return all of a state but its times, by name."""
-    return {f"{_SERIES}_{i}": fields for i, fields in enumerate(state.series)}
-
-
-def _from_tensors(tensors: Mapping[str, Tensor], time: Times) -> State:
-    """Return the state whose `_tensors` these are."""
-    n_series = sum(name.startswith(_SERIES) for name in tensors)
-    *history, fields = (tensors[f"{_SERIES}_{i}"] for i in range(n_series))
-    return State(fields, time, tuple(history))

@@ -10,11 +10,10 @@ from pathlib import Path
 from data_prep.store.outputs import check_output
 from forecast.inference.batch import Batch
 from forecast.inference.failures import EarlyStop
-from forecast.inference.plan import Transfer, make_plan
+from forecast.inference.plan import Package, Transfer, make_plan
 from forecast.inference.writer import SUFFIXES, ForecastWriter
 from forecast.inference.writing.work_folder import WorkFolder
 from forecast.model.fill import FillMethod
-from forecast.model.forecaster import Forecaster
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def run_rollout(
-    package: str | Path | Forecaster,
+    package: Package | Sequence[Package],
     data: str | Path,
     out: str | Path,
     *,
@@ -36,6 +35,9 @@ def run_rollout(
     fill: FillMethod | None = None,
     winds: bool = False,
     forcing: str | Path | None = None,
+    members: int | None = None,
+    perturbations: Sequence[str] = (),
+    seed: int = 0,
     device: str | None = None,
     restart: bool = False,
     progress: Progress = lambda done, total, note: None,
@@ -48,7 +50,8 @@ def run_rollout(
     After an exception or a kill, the forecast can go on from the last saved state.
 
     Args:
-        package: folder of a trained model's package, or a forecaster.
+        package: folder of a trained model's package, or a forecaster; of an ensemble also several,
+            which are those of its members in turn.
         data: store with the initial states.
         out: forecast file: `.nc` or `.zarr`.
         split: start from every time of this split, or from the first state of its trajectories; if
@@ -67,6 +70,12 @@ def run_rollout(
         forcing: store of the channels that the model is given at every time, if it is not `data`;
             or "climatology", for that of `data`. Of a split, only the initial times are taken from
             which the forcing covers all steps.
+        members: number of ensemble members of each forecast; without it there are no members, or as
+            many as packages.
+        perturbations: texts such as "field:amplitude=0.1,length=500km", which add up; see
+            docs/ensembles.md.
+        seed: seed of all random numbers. Member k is the same for any number of members, batch and
+            mesh.
         device: where to compute; the GPU if there is one.
         restart: go on with an unfinished forecast of the same inputs and options; begin if there is
             none.
@@ -76,16 +85,17 @@ def run_rollout(
         The forecasts that ended early.
 
     Raises:
-        ValueError: if package and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given, or no winds
-            follow from the channels.
+        ValueError: if packages and store do not fit, a start is not in the store, or the store has
+            no values at points where the model needs them and `fill` is not given, no winds
+            follow from the channels, or a perturbation is not allowed.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is there, or an unfinished one and `restart` is False.
         OSError: if the file cannot be written.
     """
     WorkFolder(check_output(out, SUFFIXES), {}).check_output(restart=restart)
+    several = isinstance(package, Sequence) and not isinstance(package, str)
     plan = make_plan(
-        package,
+        package if several else [package],
         data,
         split=split,
         init_times=init_times,
@@ -96,6 +106,9 @@ def run_rollout(
         fill=fill,
         winds=winds,
         forcing=forcing,
+        members=members,
+        perturbations=perturbations,
+        seed=seed,
         device=device,
     )
     ended: dict[int, EarlyStop] = {}
@@ -114,11 +127,10 @@ def run_rollout(
         for rows in plan.batches():
             if saved is not None and (rows[0], plan.n_steps) <= (saved.first, saved.step):
                 continue  # complete
-            batch = Batch(plan, writer, rows)
-            if saved is not None and rows[0] == saved.first:
-                batch.resume(saved)
             total = plan.axes.rows * plan.n_steps
-            batch.forecast(ended, partial(_tick, progress, rows, plan.n_steps, total))
+            tick = partial(_tick, progress, rows, plan.n_steps, total)
+            begun = saved is not None and rows[0] == saved.first
+            Batch(plan, writer, rows).forecast(ended, tick, saved if begun else None)
     for one in ended.values() if current().is_first else ():
         log.warning("%s", one)
     return tuple(ended.values())

@@ -18,6 +18,9 @@ from configs import layout
 from configs.schema import RolloutConfig
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.ensemble.agreement import check_agree
+from forecast.inference.ensemble.members import Ensemble
+from forecast.inference.ensemble.runs import MemberRuns
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
 from forecast.inference.winds import ForecastWinds
@@ -32,6 +35,7 @@ from sphere_ops.parallel.mesh import current
 log = logging.getLogger(__name__)
 
 Transfer = Literal["fields", "operators"]
+Package = str | Path | Forecaster
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,7 @@ class RolloutPlan:
     """Plan of a rollout.
 
     Attributes:
-        forecaster: model on the grid of the initial states.
-        states: initial states.
-        forcing: fields that the model is given at every time; None if it takes none.
+        runs: initial states, and forecasts of the members.
         axes: contents of the forecast file.
         attributes: attributes of the forecast file.
         identity: options and inputs that a rollout must share with one that it goes on with.
@@ -51,9 +53,7 @@ class RolloutPlan:
         winds: computes the derived variables of the axes from the fields; None without any.
     """
 
-    forecaster: Forecaster | ResamplingForecaster
-    states: InitialStates
-    forcing: ForcingSource | None
+    runs: MemberRuns
     axes: ForecastAxes
     attributes: Mapping[str, str]
     identity: Mapping[str, Any]
@@ -69,7 +69,7 @@ class RolloutPlan:
 
 
 def make_plan(
-    package: str | Path | Forecaster,
+    packages: Sequence[Package],
     data: str | Path,
     *,
     split: str | None = None,
@@ -81,22 +81,38 @@ def make_plan(
     fill: FillMethod | None = None,
     winds: bool = False,
     forcing: str | Path | None = None,
+    members: int | None = None,
+    perturbations: Sequence[str] = (),
+    seed: int = 0,
     device: str | None = None,
 ) -> RolloutPlan:
     """Load the model, find the initial states and check that they fit; see `run_rollout`."""
-    settings = _settings(package)
+    ensemble = Ensemble(members, perturbations, seed, len(packages))
+    settings = _settings(packages[0])
     n_steps = settings.n_steps if n_steps is None else n_steps
     if n_steps < 1 or not 1 <= every <= n_steps:
         raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
     store = Store(data)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    trained, source, digest = _load(package, device)
-    forecaster = _fitted(trained, store, transfer)
-    states = InitialStates(store, forecaster, split or settings.split, init_times, fill=fill)
+    loaded = [_load(package, device) for package in packages]
+    digests = [_digest(*pair) for pair in zip(packages, loaded, strict=True)]
+    models = [_fitted(model, store, transfer) for model in loaded]
+    forecaster = models[0]
+    check_agree(models, [_name(package) for package in packages])
+    ensemble.prepare(models, store)
+    states = InitialStates(
+        store,
+        forecaster,
+        split or settings.split,
+        init_times,
+        fill=fill,
+        n_earlier=ensemble.n_earlier,
+    )
     source_of_forcing = None
     if forecaster.forcing_channels:
         source_of_forcing = ForcingSource(forecaster, store, forcing, fill=fill)
-        states = _covered(states, source_of_forcing, n_steps, leave_out=not init_times)
+        steps = range(-ensemble.n_earlier, n_steps)
+        states = _covered(states, source_of_forcing, steps, leave_out=not init_times)
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
@@ -112,14 +128,16 @@ def make_plan(
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
         derived=() if derived is None else derived.variables,
+        member=ensemble.members,
     )
     batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(forecaster.channel_names)}",
-        "source": source,
+        "source": _source(packages),
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {forecaster.time_step.label})",
+        **ensemble.attributes(),
     }
     if states.moving_mask:
         attributes[layout.MOVING_MASK] = " ".join(states.moving_mask)
@@ -127,7 +145,7 @@ def make_plan(
     if any(comments):
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
     identity = {
-        "the package": digest,
+        "the packages": digests,
         "the version of sphere-forecast": version("sphere-forecast"),
         "the store": _store_digest(store.path),
         "the initial times": [states.describe(i) for i in range(len(states))],
@@ -137,12 +155,13 @@ def make_plan(
         "the transfer to another grid": transfer,
         "the method of filling": fill,
         "the derived variables": [variable.name for variable in axes.derived],
+        "the number of members": members,
+        "the perturbations": list(perturbations),
+        "the seed": seed,
         "the forcing": None if forcing is None else _store_digest(Path(forcing)),
     }
     return RolloutPlan(
-        forecaster=forecaster,
-        states=states,
-        forcing=source_of_forcing,
+        runs=MemberRuns(models, states, source_of_forcing, ensemble, torch.device(device)),
         axes=axes,
         attributes=attributes,
         identity=identity,
@@ -154,45 +173,67 @@ def make_plan(
 
 
 def _covered(
-    states: InitialStates, forcing: ForcingSource, n_steps: int, *, leave_out: bool
+    states: InitialStates, forcing: ForcingSource, steps: range, *, leave_out: bool
 ) -> InitialStates:
-    """Return the initial states from which a forcing covers all steps.
+    """Return the initial states for which a forcing has the end of all steps.
+
+    Args:
+        states: Initial states.
+        forcing: Source of the forcing.
+        steps: Model steps, counted from the initial time.
+        leave_out: True to leave out states without it, unless all are.
 
     Raises:
         ValueError: if there are none, or if some are not to be left out.
     """
-    covered = forcing.n_steps(states.time, n_steps)
-    kept = covered == n_steps
+    first = forcing.time_step.advance(states.time, steps.start)
+    covered = forcing.n_steps(first, len(steps))
+    kept = covered == len(steps)
     if kept.all():
         return states
     if not leave_out or not kept.any():
         i = int(np.argmax(np.where(kept, -1, covered)))
-        raise forcing.refuse(states.describe(i), states.time[i], int(covered[i]))
+        raise forcing.refuse(states.describe(i), states.time[i], int(covered[i]) + steps.start)
     log.info(
         "%d of %d initial times are left out: %s end before %d steps after them",
-        (~kept).sum(), len(kept), ", ".join(forcing.names), n_steps,
+        (~kept).sum(), len(kept), ", ".join(forcing.names), steps.stop,
     )  # fmt: skip
     return states.only(kept)
 
 
-def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, str, str]:
-    """Load the forecaster; return it, its description for the file, and its digest."""
-    tool = f"sphere-forecast {version('sphere-forecast')}"
-    if not isinstance(package, str | Path):
-        return package.eval().to(device), tool, _digest(package)
-    forecaster = load_package(package, device)
-    digest = weights_digest(_package_folder(Path(package)))
-    name = "/".join(Path(package).absolute().parts[-2:])
-    return forecaster, f"{tool}, package {name} (sha256 {digest[:16]})", digest
+def _load(package: Package, device: str) -> Forecaster:
+    """Load the forecaster of a package."""
+    if isinstance(package, str | Path):
+        return load_package(package, device)
+    return package.eval().to(device)
 
 
-def _digest(forecaster: Forecaster) -> str:
-    """Return the SHA-256 of the tensors of a forecaster."""
+def _source(packages: Sequence[Package]) -> str:
+    """Describe the models for the file."""
+    parts = [f"sphere-forecast {version('sphere-forecast')}"]
+    for package in packages:
+        if isinstance(package, str | Path):
+            digest = weights_digest(_package_folder(Path(package)))[:16]
+            parts.append(f"package {_name(package)} (sha256 {digest})")
+    return ", ".join(parts)
+
+
+def _digest(package: Package, forecaster: Forecaster) -> str:
+    """Return the SHA-256 of the tensors of a model."""
+    if isinstance(package, str | Path):
+        return weights_digest(_package_folder(Path(package)))
     found = hashlib.sha256()
     for name, tensor in forecaster.state_dict().items():
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
+
+
+def _name(package: Package) -> str:
+    """Return a short name of a package."""
+    if isinstance(package, str | Path):
+        return "/".join(Path(package).absolute().parts[-2:])
+    return type(package).__name__
 
 
 def _package_folder(path: Path) -> Path:
@@ -201,7 +242,7 @@ def _package_folder(path: Path) -> Path:
     return inside if (inside / layout.PACKAGE_FILE).is_file() else path
 
 
-def _settings(package: str | Path | Forecaster) -> RolloutConfig:
+def _settings(package: Package) -> RolloutConfig:
     """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
     if isinstance(package, str | Path):
         return rollout_defaults(_package_folder(Path(package)))
