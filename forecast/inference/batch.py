@@ -69,12 +69,12 @@ class Batch:
             done, initial = 0, self.runs.begin(self.stored, self.members)
             self._end(0, self.states.for_check(initial), ended)
             self._write(0, initial.fields, ended)
-            states = self.runs.start(initial, self.members)
+            begun = self.runs.start(initial, self.members)
         else:
             done = saved.step
-            states = self.runs.restore(saved.tensors, self.members, done)
+            begun = self.runs.restore(saved.tensors, self.members, done)
             self.writer.restore([self.rows[i] for i in self.own], done // every)
-        for step, states in enumerate(self._steps(states, done), start=done + 1):
+        for step, states in enumerate(self._steps(begun, done), start=done + 1):
             self._end(step, states.fields, ended)
             tick(step)
             if all(row in ended for row in self.rows):

@@ -93,9 +93,13 @@ def run_rollout(
         OSError: if the file cannot be written.
     """
     WorkFolder(check_output(out, SUFFIXES), {}).check_output(restart=restart)
-    several = isinstance(package, Sequence) and not isinstance(package, str)
+    packages: Sequence[Package]
+    if isinstance(package, Sequence) and not isinstance(package, str):
+        packages = package
+    else:
+        packages = [package]
     plan = make_plan(
-        package if several else [package],
+        packages,
         data,
         split=split,
         init_times=init_times,

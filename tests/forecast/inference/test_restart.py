@@ -163,7 +163,7 @@ def test_an_unfinished_forecast_is_refused_without_restart_and_kept(store, unfin
         ({"n_steps": 21}, r"differs in the number of steps \(23 there, 21 here\);"),
         ({"every": 1}, r"the interval of written steps \(2 there, 1 here\);"),
         ({"split": "test"}, r"the initial times.*the batch size \(3 there, 1 here\);"),
-        ({"factor": 0.5}, "differs in the package;"),
+        ({"factor": 0.5}, "differs in the packages;"),
     ],
 )
 def test_another_rollout_does_not_go_on_with_an_unfinished_one(store, unfinished, change, message):
