@@ -77,6 +77,13 @@ def rollout(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers of members.")] = 0,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Go on with an unfinished forecast after an interruption; begin if there is none.",
+        ),
+    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -109,6 +116,7 @@ def rollout(
             members=members,
             perturbations=perturb or (),
             seed=seed,
+            restart=restart,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -116,7 +116,12 @@ class ForcingSource:
         )
 
     def steps(
-        self, time: Times, trajectories: Sequence[int], n_steps: int, device: torch.device
+        self,
+        time: Times,
+        trajectories: Sequence[int],
+        n_steps: int,
+        device: torch.device,
+        done: int = 0,
     ) -> Iterator[Tensor]:
         """Read the fields of each step, (b, f, nlat, nlon), NaN where missing.
 
@@ -125,8 +130,9 @@ class ForcingSource:
             trajectories: trajectory of each forecast, in a store of trajectories.
             n_steps: number of steps.
             device: device of the fields.
+            done: number of first steps that are left out.
         """
-        for step in range(1, n_steps + 1):
+        for step in range(done + 1, n_steps + 1):
             fields = self._at(self.time_step.advance(time, step), trajectories)
             yield (fields if self._fill is None else self._fill(fields)).to(device)
 
