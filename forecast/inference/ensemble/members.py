@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from configs import layout
 from configs.calendar import Calendar
+from data_prep.store.reader import Store
 from forecast.inference.ensemble.earlier import EarlierStates
 from forecast.inference.ensemble.kinds import PerturbationSpec
 from forecast.inference.ensemble.perturbation import Perturbation, Setup
@@ -15,10 +18,13 @@ from forecast.inference.ensemble.seeded import has_noise
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
+from sphere_ops.grid import EARTH_RADIUS
 
 MOST_MEMBERS = 10_000
 
-SEED, PERTURBATIONS, PACKAGES = "seed", "perturbations", "packages"
+Model = Forecaster | ResamplingForecaster
+
+SEED, PERTURBATIONS = "seed", "perturbations"
 """Attributes of a forecast file."""
 
 
@@ -64,21 +70,50 @@ class Ensemble:
         self.n_members, self.seed, self.n_models = n_members, seed, n_models
         self.specs = [PerturbationSpec(text) for text in perturbations]
         self._built: list[Perturbation] = []
+        self._noise = False
 
     @property
-    def members(self) -> range | None:
-        """Numbers of the members; None for single forecasts."""
-        return None if self.n_members is None else range(self.n_members)
+    def members(self) -> NDArray[np.int64] | None:
+        """Numbers of the members, (m,); None for single forecasts."""
+        return None if self.n_members is None else np.arange(self.n_members)
+
+    def prepare(self, models: Sequence[Model], store: Store) -> None:
+        """Build the perturbations for models and their initial states.
+
+        Args:
+            models: Models on the grid of the store.
+            store: Store of the initial states.
+
+        Raises:
+            ValueError: If a perturbation does not fit, or nothing makes the members differ.
+        """
+        self._noise = any(has_noise(model) for model in models)
+        if not self.specs:
+            self._check_differ(all(has_noise(model) for model in models))
+            return
+        first = models[0]
+        trained = first.forecaster if isinstance(first, ResamplingForecaster) else first
+        radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
+        device = next(trained.parameters()).device
+        self.build(
+            Setup(
+                store.grid,
+                first.channels,
+                first.time_step,
+                trained.normalizer,
+                radius,
+                device,
+                store,
+            )
+        )
 
     def build(self, setup: Setup) -> None:
         """Build the perturbations; see `Perturbation`."""
         self._built = [spec.build(setup, number) for number, spec in enumerate(self.specs)]
 
-    def check_differ(self, models: Sequence[Forecaster | ResamplingForecaster]) -> None:
-        """Raise a ValueError if members would be equal: nothing makes those of one model differ."""
-        if self.specs or (self.n_members or 1) <= self.n_models:
-            return
-        if not all(has_noise(model) for model in models):
+    def _check_differ(self, noise: bool) -> None:
+        """Raise a ValueError if nothing makes the members of one model differ."""
+        if not noise and (self.n_members or 1) > self.n_models:
             raise ValueError(
                 f"{self.n_members} members of {self.n_models} model"
                 f"{'s' * (self.n_models > 1)} without noise are equal; make them differ with "
@@ -88,7 +123,7 @@ class Ensemble:
     @property
     def n_earlier(self) -> int:
         """Model steps before an initial time from which states are read."""
-        lag = max((self.lag(member) for member in self.members or ()), default=0)
+        lag = max(self.lag(member) for member in range(self.n_members or 1))
         return lag + max((one.n_earlier for one in self._built), default=0)
 
     def lag(self, member: int) -> int:
@@ -124,11 +159,7 @@ class Ensemble:
             state = one.perturb(state, samples, earlier)
         return state
 
-    def attributes(self, noise: bool) -> dict[str, str]:
-        """Return the attributes of a forecast file that make its members.
-
-        Args:
-            noise: True if a model draws noise.
-        """
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes of a forecast file that make its members."""
         found = {PERTURBATIONS: "; ".join(str(spec) for spec in self.specs)} if self.specs else {}
-        return found | ({SEED: str(self.seed)} if self.specs or noise else {})
+        return found | ({SEED: str(self.seed)} if self.specs or self._noise else {})

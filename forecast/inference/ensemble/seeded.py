@@ -24,4 +24,4 @@ def with_noise(
         state: States of the samples.
         seeds: Seed of each sample; see `Sample.seed`.
     """
-    return forecaster.with_noise(state, seeds) if has_noise(forecaster) else state  # type: ignore
+    return forecaster.with_noise(state, seeds) if has_noise(forecaster) else state
