@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Key of the format version in stores and packages."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 6
+PACKAGE_VERSION: Final = 7
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
@@ -106,3 +106,5 @@ LOG_FILE: Final = "train.log"
 INIT_TIME: Final = "init_time"
 LEAD_TIME: Final = "lead_time"
 VALID_TIME: Final = "valid_time"
+MEMBER: Final = "member"
+"""Dim and coordinate of the members of an ensemble; absent for single forecasts."""

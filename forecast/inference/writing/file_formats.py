@@ -41,12 +41,12 @@ class FileFormat(Protocol):
 
         Args:
             name: of the variable.
-            dims: forecast, lead time, latitude, longitude.
+            dims: forecast, member if there are some, lead time, latitude, longitude.
             piece: lead times and rows that are written at once.
             attributes: of the variable.
         """
 
-    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """Write a part of a field."""
 
     def close(self) -> None:
@@ -56,9 +56,8 @@ class FileFormat(Protocol):
 class NetCDFFormat:
     """A netCDF4 file."""
 
-    def __init__(self, path: Path, *, new: bool) -> None:
+    def __init__(self, path: Path) -> None:
         """Create the file, by one process."""
-        assert new
         self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
@@ -92,15 +91,15 @@ class NetCDFFormat:
             "f4",
             dims,
             fill_value=np.float32("nan"),
-            chunksizes=(1, 1, *shape[2:]),
+            chunksizes=(*(1,) * len(shape[:-2]), *shape[-2:]),
             compression="zlib",
             complevel=1,
         )
         variable.setncatts(dict(attributes))
         # Fields are written once: a cache of many chunks per variable is memory for nothing.
-        variable.set_var_chunk_cache(size=2 * 4 * shape[2] * shape[3])
+        variable.set_var_chunk_cache(size=2 * 4 * shape[-2] * shape[-1])
 
-    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
         self._file[name][index] = values
 
@@ -116,9 +115,16 @@ class ZarrFormat:
         """Create the file, or open one that another process has created."""
         self._path = path
         self._group = (
-            zarr.create_group(path, zarr_format=3) if new else zarr.open_group(path, mode="r+")
+            zarr.create_group(path, zarr_format=3)
+            if new
+            else zarr.open_group(path, mode="r+", use_consolidated=False)
         )
         self._dims: dict[str, int] = {}
+        self._arrays: dict[str, zarr.Array] = {}
+
+    def read_attributes(self) -> dict[str, str]:
+        """Return the attributes of the file."""
+        return {name: str(value) for name, value in self._group.attrs.items()}
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """See `FileFormat`."""
@@ -139,6 +145,7 @@ class ZarrFormat:
             compressors=_CHECKED,
             dimension_names=dims,
             attributes={**attributes},
+            overwrite=True,  # by a rollout that goes on after its last step
         )
         array[:] = values
 
@@ -157,18 +164,27 @@ class ZarrFormat:
             shape=shape,
             dtype="f4",
             # One file for each flush, in one piece: reading costs by the number of pieces.
-            chunks=(1, held, rows, shape[3]),
+            chunks=(*(1,) * len(shape[:-3]), held, rows, shape[-1]),
             compressors=_CHECKED,
             fill_value=float("nan"),
             dimension_names=dims,
             attributes={**attributes},
         )
 
-    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        array[index] = values
+        self._array(name)[index] = values
+
+    def get(self, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a part of a field."""
+        return np.asarray(self._array(name)[index])
+
+    def _array(self, name: str) -> zarr.Array:
+        if name not in self._arrays:
+            array = self._group[name]
+            assert isinstance(array, zarr.Array)
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def close(self) -> None:
         """See `FileFormat`."""
