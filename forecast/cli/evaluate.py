@@ -8,15 +8,27 @@ from typing import Annotated
 import typer
 
 from forecast.cli.console import progress, say
-from forecast.cli.options import StoreOption
 
 
 def evaluate(
     forecast: Annotated[
         Path, typer.Argument(metavar="FORECAST", help="Forecast file of `forecast rollout`.")
     ],
-    data: StoreOption,
     out: Annotated[Path, typer.Option(metavar="SCORES", help="Scores to write: .nc.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store that the forecast started from, with the truth and the climatology.",
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store with the truth, if it is not the one that the forecast started from.",
+        ),
+    ] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="persistence or climatology; may be repeated; default: all possible."),
@@ -61,6 +73,7 @@ def evaluate(
             forecast,
             data,
             out,
+            truth=truth,
             baselines=baseline,
             climatology=climatology,
             regions=region or (),

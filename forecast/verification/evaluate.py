@@ -30,9 +30,10 @@ Progress = Callable[[int, int, str], None]
 
 def evaluate(
     forecast: str | Path,
-    data: str | Path,
+    data: str | Path | None,
     out: str | Path,
     *,
+    truth: str | Path | None = None,
     baselines: Sequence[str] | None = None,
     climatology: str | Path | None = None,
     regions: Sequence[str] = (),
@@ -53,8 +54,11 @@ def evaluate(
 
     Args:
         forecast: Forecast file.
-        data: Store with the truth, from which the forecast started.
+        data: Store that the forecast started from, which is checked. It has the truth unless
+            `truth` is given, and the climatology unless `climatology` is.
         out: Scores file, `.nc`. The summary has the suffix `.md`.
+        truth: Store with the truth that the forecast need not have started from: it may have other
+            times, a longer step, or more channels.
         baselines: Names out of `persistence` and `climatology`; all that are possible if None.
         climatology: Package or store whose climatology and means replace those of the store.
         regions: Regions to score beside the globe; see `regions.parse_regions`.
@@ -73,21 +77,42 @@ def evaluate(
     """
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
-    chosen = parse_regions(regions)
-    file, store = ForecastFile(forecast), Store(data)
-    store.reader.in_memory = False  # few states are needed, each of them once
-    file.check_fits(store)
+    chosen, named = parse_regions(regions), conventions_named(conventions)
+    file = ForecastFile(forecast)
+    origin, other = (None if p is None else _opened(p) for p in (data, truth))
+    store = other or origin
+    if store is None:
+        raise ValueError(
+            "neither data nor truth is given; give the store that the forecast started from as "
+            "data, or another one with the truth as truth"
+        )
+    for held, started_there in ((origin, True), (other, False)):
+        if held is not None:
+            file.check_fits(held, started_there=started_there)
     if climatology is None:
-        references = References.of_store(store, file)
+        references = References.of_store(origin or store, file)
     else:
         references = References.open(climatology, file)
-    truth = Truth(file, store, references, conventions_named(conventions))
-    scores = score(truth, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
+    if named.by_day and not references.by_day:
+        raise ValueError(
+            f"conventions {named.name} need a climatology by day of the year and hour, and "
+            f"{references.name} has none; make the store with data.climatology.by=day, or name "
+            "one that has as climatology"
+        )
+    compared = Truth(file, store, references, named, elsewhere=other is not None, origin=origin)
+    scores = score(compared, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
     if current().is_first:
         write(scores, path)
         with written_beside(summary) as scratch:
             scratch.write_text(markdown(scores), encoding="utf-8")
     return scores
+
+
+def _opened(path: str | Path) -> Store:
+    """Open a store of which a few states are needed, each of them once."""
+    store = Store(path)
+    store.reader.in_memory = False
+    return store
 
 
 def score(
@@ -100,7 +125,7 @@ def score(
 ) -> xr.Dataset:
     """Score a forecast file against its truth; see `evaluate`."""
     file, vectors = truth.file, truth.vectors
-    names = (MODEL, *_allowed(baselines, truth.references))
+    names = (MODEL, *_allowed(baselines, truth))
     scorer = Scorer(truth, truth.region_weights(regions), vectors)
     limits = Thresholds.parse(thresholds, file.channel_names, truth.store)
     members = EnsembleScorer(scorer.sums, file.n_members, limits)
@@ -118,16 +143,23 @@ def score(
     return make_dataset(truth, [region.name for region in regions], names, totals, limits)
 
 
-def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[str, ...]:
+def _allowed(baselines: Sequence[str] | None, truth: Truth) -> tuple[str, ...]:
     """Return the baselines to score, after a check that they are possible."""
+    references = truth.references
+    possible = {PERSISTENCE: truth.has_starts, CLIMATOLOGY: references.climatology is not None}
     if baselines is None:
-        return BASELINES if references.climatology is not None else (PERSISTENCE,)
+        return tuple(name for name in BASELINES if possible[name])
     for name in baselines:
         if name not in BASELINES:
             raise ValueError(f"unknown baseline {name!r}; expected {' or '.join(BASELINES)}")
-    if CLIMATOLOGY in baselines and references.climatology is None:
+    if CLIMATOLOGY in baselines and not possible[CLIMATOLOGY]:
         raise ValueError(
             f"{references.name} has no climatology, which needs gridded files with at least two "
             "years in the training split; give persistence as the only baseline"
+        )
+    if PERSISTENCE in baselines and not possible[PERSISTENCE]:
+        raise ValueError(
+            f"truth {truth.store.path} lacks initial times of {truth.file.path}, which persistence "
+            "keeps; give climatology as the only baseline, or a truth with these times"
         )
     return tuple(baselines)

@@ -181,6 +181,10 @@ def _attributes(truth: Truth) -> dict[str, str]:
             f"no anomaly correlation: {references.name} has neither climatology nor mean state of "
             "a training split; --climatology names a package or store that has"
         )
+    if not truth.has_starts:
+        notes.append(
+            f"no persistence: {truth.store.path.name} lacks initial times of the forecasts"
+        )
     for name in np.array(file.channel_names)[truth.moving]:
         notes.append(
             f"{name} is missing at points that change, so that its scores are over the points that "
