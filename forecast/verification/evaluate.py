@@ -146,7 +146,7 @@ def score(
 def _allowed(baselines: Sequence[str] | None, truth: Truth) -> tuple[str, ...]:
     """Return the baselines to score, after a check that they are possible."""
     references = truth.references
-    possible = {PERSISTENCE: truth.has_starts, CLIMATOLOGY: references.climatology is not None}
+    possible = {PERSISTENCE: truth.has_starts, CLIMATOLOGY: references.has_climatology}
     if baselines is None:
         return tuple(name for name in BASELINES if possible[name])
     for name in baselines:
