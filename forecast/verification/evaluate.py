@@ -22,6 +22,7 @@ from forecast.verification.report import markdown
 from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import make_dataset, write
 from forecast.verification.scoring import Scorer, Values
+from forecast.verification.significance.intervals import Settings, with_intervals
 from forecast.verification.totals import Totals
 from forecast.verification.true_states import TrueState
 from forecast.verification.truth import Truth
@@ -43,6 +44,7 @@ def evaluate(
     climatology: str | Path | None = None,
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
+    intervals: Settings | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
@@ -64,6 +66,7 @@ def evaluate(
         climatology: Package or store whose climatology and means replace those of the store.
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
+        intervals: Settings of the intervals of the scores; the default ones if None.
         progress: Function that is called with (done, total, note) after each forecast.
 
     Returns:
@@ -87,6 +90,7 @@ def evaluate(
         references = References.open(climatology, file)
     truth = Truth(file, store, references, conventions_named(conventions))
     scores = score(truth, chosen, baselines=baselines, progress=progress)
+    scores = with_intervals(scores, intervals or Settings())
     if current().is_first:
         write(scores, path)
         with written_beside(summary) as scratch:

@@ -36,6 +36,21 @@ class Settings:
     seed: int = 0
     block_length: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ValueError: If one of them is not possible.
+        """
+        if not 0 < self.confidence < 1:
+            raise ValueError(
+                f"confidence {self.confidence:g}; expected a number between 0 and 1, such as 0.95"
+            )
+        if self.block_length is not None and self.block_length < 1:
+            raise ValueError(
+                f"block length {self.block_length}; expected a number of starts from 1"
+            )
+
     def intervals(
         self, parts: Sequence[xr.DataArray], statistic: Callable[..., Array], lowest: float
     ) -> Intervals:
@@ -103,7 +118,7 @@ def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
             found = settings.intervals(
                 [part.isel({REGION: region}) for part in parts], statistic, lowest
             )
-            place = (*(slice(None),) * axis, region)
+            place: tuple[int | slice, ...] = (*(slice(None),) * axis, region)
             known = np.isfinite(score.values[place])
             lower[place] = np.where(known, found.lower, np.nan)
             upper[place] = np.where(known, found.upper, np.nan)
@@ -117,14 +132,14 @@ def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
                 values,
                 score.attrs | {"long_name": meaning} | attributes,
             )
-    found = scores.assign(added)
-    if missing.any():
-        note = (
-            f"some intervals are missing at {missing.sum()} of {len(missing)} lead times: too few "
-            "starts, or too correlated ones"
-        )
-        found = with_note(found, note)
-    return found
+    completed = scores.assign(added)
+    if not missing.any():
+        return completed
+    return with_note(
+        completed,
+        f"no interval of some score at {missing.sum()} of {len(missing)} lead times: too few starts, "
+        "or too correlated ones",
+    )
 
 
 def starts_dim(scores: xr.Dataset) -> str:

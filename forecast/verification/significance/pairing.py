@@ -71,8 +71,10 @@ def differences(
         if not all(score.name + OF_EACH in scores for scores in (a, b)):
             continue
         of_a, of_b = (
-            x[score.name + OF_EACH].sel(forecast=MODEL).transpose(dim, *_DIMS) for x in (a, b)
+            x[score.name + OF_EACH].sel(forecast=MODEL).transpose(dim, *_DIMS, ...) for x in (a, b)
         )
+        if of_a.shape != of_b.shape:
+            continue  # ranks among different numbers of members, or other thresholds
         if score.name == RMSE:
             ended = _ended(of_a, of_b, names)
             found["n_starts"] = _count(of_a, of_b)
@@ -91,12 +93,10 @@ def check_alike(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str]) -> None:
     Raises:
         ValueError: If their starts are of different kinds, or their conventions differ.
     """
+    key = "conventions_of_scores"
     for what, of_a, of_b in (
-        ("starts", starts_dim(a), starts_dim(b)),
-        *(
-            (key.replace("_", " "), str(a.attrs.get(key)), str(b.attrs.get(key)))
-            for key in ("conventions_of_scores",)
-        ),
+        ("starts along", starts_dim(a), starts_dim(b)),
+        ("conventions", a.attrs.get(key), b.attrs.get(key)),
     ):
         if of_a != of_b:
             raise ValueError(
@@ -176,8 +176,9 @@ def _of_score(
     false_discovery: bool,
 ) -> dict[str, tuple[Any, ...]]:
     """Return the variables of a score."""
-    unequal = (np.isfinite(a) != np.isfinite(b)).any(a.dims[0]).values
-    together = [x.where(np.isfinite(a) & np.isfinite(b)) for x in (a, b)]
+    known = [np.isfinite(x.values) for x in (a, b)]
+    unequal = (known[0] != known[1]).any(0)
+    together = [x.where(known[0] & known[1]) for x in (a, b)]
     reduce, _ = reduction(score)
     found = settings.intervals(together, lambda x, y: reduce(x) - reduce(y), -np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -214,10 +215,10 @@ def _of_score(
         P_VALUE: {"long_name": f"p-value of the difference: {what}", "units": "1"},
     }
     result: dict[str, tuple[Any, ...]] = {
-        score.name + end: (_DIMS, x, units | meanings[end]) for end, x in values.items()
+        score.name + end: (a.dims[1:], x, units | meanings[end]) for end, x in values.items()
     }
     result[score.name + SIGNIFICANT] = (
-        _DIMS,
+        a.dims[1:],
         significant.astype(np.int8),
         {
             "long_name": f"1 where the difference is significant: {what}",
@@ -232,7 +233,7 @@ def _ended(a: xr.DataArray, b: xr.DataArray, names: tuple[str, str]) -> set[str]
     """Return notes on a forecast that has no values where the other one has some."""
     notes = set()
     for here, there, name in ((a, b, names[0]), (b, a, names[1])):
-        if (~np.isfinite(here) & np.isfinite(there)).any():
+        if (~np.isfinite(here.values) & np.isfinite(there.values)).any():
             notes.add(
                 f"{name} had ended, or has no values, at some lead times of starts at which the "
                 "other one goes on; the difference is missing there"
@@ -242,7 +243,7 @@ def _ended(a: xr.DataArray, b: xr.DataArray, names: tuple[str, str]) -> set[str]
 
 def _count(a: xr.DataArray, b: xr.DataArray) -> tuple[Any, ...]:
     """Return the number of starts compared."""
-    both = (np.isfinite(a) & np.isfinite(b)).sum(a.dims[0]).values.astype(np.int32)
+    both = (np.isfinite(a.values) & np.isfinite(b.values)).sum(0, dtype=np.int32)
     return _DIMS, both, {"long_name": "Number of starts compared", "units": "1"}
 
 
