@@ -9,18 +9,18 @@ import xarray as xr
 
 from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
-from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.verification.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
-from forecast.verification.conventions import DEFAULT, conventions_named
+from forecast.verification.conventions import DEFAULT
 from forecast.verification.ensemble_scores import EnsembleScorer
 from forecast.verification.events import Thresholds
+from forecast.verification.open_truth import open_truth
 from forecast.verification.reading import pieces, read_ahead
-from forecast.verification.references import References
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
 from forecast.verification.scores_file import make_dataset, write
 from forecast.verification.scoring import Scorer
+from forecast.verification.significance.intervals import Settings, with_intervals
 from forecast.verification.totals import Totals
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
@@ -39,6 +39,7 @@ def evaluate(
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
     thresholds: Sequence[str] = (),
+    intervals: Settings | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
@@ -64,6 +65,7 @@ def evaluate(
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
         thresholds: Thresholds of events; see `events.Thresholds.parse`.
+        intervals: Settings of the intervals of the scores; the default ones if None.
         progress: Function that is called with (done, total, note) after each forecast.
 
     Returns:
@@ -77,42 +79,17 @@ def evaluate(
     """
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
-    chosen, named = parse_regions(regions), conventions_named(conventions)
-    file = ForecastFile(forecast)
-    origin, other = (None if p is None else _opened(p) for p in (data, truth))
-    store = other or origin
-    if store is None:
-        raise ValueError(
-            "neither data nor truth is given; give the store that the forecast started from as "
-            "data, or another one with the truth as truth"
-        )
-    for held, started_there in ((origin, True), (other, False)):
-        if held is not None:
-            file.check_fits(held, started_there=started_there)
-    if climatology is None:
-        references = References.of_store(origin or store, file)
-    else:
-        references = References.open(climatology, file)
-    if named.by_day and not references.by_day:
-        raise ValueError(
-            f"conventions {named.name} need a climatology by day of the year and hour, and "
-            f"{references.name} has none; make the store with data.climatology.by=day, or name "
-            "one that has as climatology"
-        )
-    compared = Truth(file, store, references, named, elsewhere=other is not None, origin=origin)
+    chosen = parse_regions(regions)
+    compared = open_truth(
+        ForecastFile(forecast), data, truth, climatology=climatology, conventions=conventions
+    )
     scores = score(compared, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
+    scores = with_intervals(scores, intervals or Settings())
     if current().is_first:
         write(scores, path)
         with written_beside(summary) as scratch:
             scratch.write_text(markdown(scores), encoding="utf-8")
     return scores
-
-
-def _opened(path: str | Path) -> Store:
-    """Open a store of which a few states are needed, each of them once."""
-    store = Store(path)
-    store.reader.in_memory = False
-    return store
 
 
 def score(

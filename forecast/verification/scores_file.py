@@ -130,7 +130,8 @@ def write(scores: xr.Dataset, path: Path) -> None:
     encoding: dict[Hashable, dict[str, Any]] = {
         name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
     }
-    encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
+    if INIT_TIME in scores.coords:
+        encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
     with written_beside(path) as scratch:
         scores.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
 

@@ -38,6 +38,7 @@ class Truth:
         store: Store,
         references: References | None = None,
         conventions: Conventions = DEFAULT,
+        points: NDArray[np.bool_] | None = None,
         *,
         elsewhere: bool = False,
         origin: Store | None = None,
@@ -47,14 +48,16 @@ class Truth:
         Args:
             file: Forecast file.
             store: Store with the truth.
-            references: References; those of the store if None.
+            references: References of anomalies and norms; those of the store if None.
             conventions: Conventions of the scores.
+            points: Mask of the only points to score, (c, nlat, nlon); all if None.
             elsewhere: True if the forecast need not have started from the store.
             origin: Store that the forecast started from, if that is another one.
 
         Raises:
             ValueError: If the store has no valid time of the forecast.
         """
+        self._points: NDArray[np.bool_] | bool = True if points is None else points
         self.file, self.store, self.conventions = file, store, conventions
         self.origin = origin if elsewhere else store
         self.references = references or References.of_store(store, file)
@@ -138,7 +141,7 @@ class Truth:
         Raises:
             ValueError: If a channel has no such point.
         """
-        valid = self.file.mask & self.mask & self.references.valid(self.moving)
+        valid = self.file.mask & self.mask & self.references.valid(self.moving) & self._points
         for name, of_channel in zip(self.file.channel_names, valid, strict=True):
             if not of_channel.any():
                 raise ValueError(
