@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forecast.cli import plot_ensembles, plot_profiles
+from forecast.cli.console import progress
 from forecast.cli.options import StoreOption
 from forecast.cli.plot_options import (
     Anomaly,
@@ -71,6 +72,52 @@ def plot_map(
         coastlines=coastlines,
     )
     typer.echo(f"map: {out}")
+
+
+@app.command("animation")
+def plot_animation(
+    forecast: Forecast,
+    variable: VariableName,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Animation to write: .gif or .mp4.")
+    ],
+    fps: Annotated[float, typer.Option(metavar="N", help="Frames per second.")] = 8.0,
+    every: Annotated[int, typer.Option(metavar="N", help="Interval of the lead times drawn.")] = 1,
+    init: Init = None,
+    member: Member = None,
+    projection: Projection = None,
+    truth: TruthStore = None,
+    anomaly: Anomaly = False,
+    centre: Centre = None,
+    box: BoxLimits = None,
+    region: RegionName = None,
+    latitude_limit: LatitudeLimit = None,
+    limits: Limits = None,
+    coastlines: Coastlines = None,
+) -> None:
+    """Write an animation of one variable over all lead times."""
+    from forecast.plotting.animation.frames import plot_animation as draw
+
+    with progress("frames") as update:
+        draw(
+            forecast,
+            variable,
+            out,
+            fps=fps,
+            every=every,
+            init=init,
+            member=member,
+            projection=projection,
+            truth=truth,
+            anomaly=anomaly,
+            centre=centre,
+            box=parse_box(box, region),
+            latitude_limit=latitude_limit,
+            limits=parse_pair("--limits", limits),
+            coastlines=coastlines,
+            progress=update,
+        )
+    typer.echo(f"animation: {out}")
 
 
 app.command("hovmoeller")(plot_profiles.hovmoeller)

@@ -132,7 +132,12 @@ def draw_map(
 
 
 def draw_panels(
-    figure: Figure, panels: Sequence[Panel], view: MapView, grid: Grid, coastlines: bool
+    figure: Figure,
+    panels: Sequence[Panel],
+    view: MapView,
+    grid: Grid,
+    coastlines: bool,
+    pixels: int | None = None,
 ) -> list[Any]:
     """Draw panels side by side and return their axes; equal colours share a colour bar.
 
@@ -142,8 +147,10 @@ def draw_panels(
         view: Projection and region.
         grid: Grid of the fields.
         coastlines: True to draw coastlines.
+        pixels: Number of pixels along the longer side of each map; from the number of panels if
+            None.
     """
-    pixels = PIXELS if len(panels) == 1 else 2 * PIXELS // 3
+    pixels = pixels or (PIXELS if len(panels) == 1 else 2 * PIXELS // 3)
     drawn: list[Any] = []
     for number, panel in enumerate(panels, 1):
         axes = view.axes(figure, 1, len(panels), number)
@@ -199,14 +206,14 @@ def map_size(view: MapView, n_panels: int) -> tuple[float, float]:
     """Return width and height of a figure with maps side by side, inches."""
     width, height = (8.0, 4.4) if n_panels == 1 else (5.4, 4.2)
     width = max(min(width, height / view.ratio), 2.6)
-    total = max(n_panels * width, 5.4)
-    return total, min(width * view.ratio, height) + 1.6
+    labels = 0.4 if view.labelled else 0.0
+    return max(n_panels * (width + labels), 5.4), min(width * view.ratio, height) + 1.6
 
 
 def map_name(file: ForecastFile, variable: str, view: MapView, anomaly: bool = False) -> str:
     """Return the name of a variable, and the region if the map shows one that has a name."""
     name = long_name(file, variable, anomaly)
-    return f"{name}, {view.box.name}" if view.box is not None and view.box.name else name
+    return f"{name}, {view.box.label}" if view.box is not None and view.box.name else name
 
 
 def earth(selection: Selection, coastlines: bool | None) -> bool:

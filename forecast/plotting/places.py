@@ -73,7 +73,7 @@ class Box:
     def label(self) -> str:
         """Name, or limits in words: "35°N to 75°N, 12.5°W to 42.5°E"."""
         if self.name:
-            return self.name
+            return self.name.replace("-", " ").capitalize()
         latitudes = f"{latitude_label(self.south)} to {latitude_label(self.north)}"
         if self.width >= 360:
             return latitudes

@@ -65,9 +65,16 @@ class Selection:
         return cls(file, index, int(found[0]))
 
     @property
+    def last_step(self) -> int:
+        """Last model step with finite values: of the member, or of all members."""
+        if self.member is None:
+            return int(self.file.last_step[self.forecast_index])
+        return int(self.file.member_last_step[self.forecast_index, self.member])
+
+    @property
     def n_alive(self) -> int:
         """Number of lead times at which the forecast has not ended."""
-        return int((self.file.steps <= self.file.last_step[self.forecast_index]).sum())
+        return int((self.file.steps <= self.last_step).sum())
 
     def field(self, variable: str, position: int) -> Array:
         """Read a field (nlat, nlon).
@@ -107,7 +114,7 @@ class Selection:
         if position >= self.n_alive:
             raise ValueError(
                 f"the forecast from {self.file.forecast_label(self.forecast_index)} ended at step "
-                f"{self.file.last_step[self.forecast_index]}; there is nothing to draw at "
+                f"{self.last_step}; there is nothing to draw at "
                 f"{self.file.lead_label(position)}"
             )
 
