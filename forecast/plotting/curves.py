@@ -36,7 +36,9 @@ from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.mean_spectra import MeanSpectra, mean_spectra
 from forecast.plotting.selection import choose, lead_axis
 from forecast.verification.evaluate import MODEL
-from forecast.verification.score_table import RMSE, SCORES, Score
+from forecast.verification.regions import GLOBAL
+from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.scores_file import REGION
 from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]
@@ -73,8 +75,9 @@ def plot_scores(
     check_output(out, SUFFIXES)
     path = Path(scores)
     data = open_output(path, "scores", "forecast evaluate")
-    if RMSE not in data or TIME_STEP not in data.attrs:
+    if RMSE not in data or TIME_STEP not in data.attrs or REGION not in data.dims:
         raise ValueError(f"{path} is not a scores file; make one with `forecast evaluate`")
+    data = data.sel({REGION: GLOBAL})
     channels = [str(c) for c in data[CHANNEL].values]
     chosen = choose("variable", channels, variables, path) or channels[:_MOST_CHANNELS]
     names = choose("score", [s for s in SCORES if s in data], rows, path) or _ROWS
@@ -106,7 +109,7 @@ def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -
         style = _style(str(label))
         axes.plot(lead, of_forecast[score.name], label=str(label), **style)
         if score.name == RMSE:
-            low, high = _interval(of_forecast.squared_error.values)
+            low, high = _interval(of_forecast[RMSE + OF_EACH].values)
             axes.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
     if of_channel[score.name].isnull().all():
         reason = "no climatology and no mean state\nto depart from"
