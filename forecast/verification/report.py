@@ -25,11 +25,11 @@ def table(scores: xr.Dataset) -> str:
     lines = headline(scores)
     for region in scores.region.values:
         lines += ["", *([f"region {region}", ""] if region != GLOBAL else [])]
-        lines += _aligned(*_cells(scores.sel(region=region)))
+        lines += aligned(*_cells(scores.sel(region=region)))
     return "\n".join(lines)
 
 
-def _aligned(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Return the lines of a table."""
     upper = tuple(title.split("|")[0] if "|" in title else "" for title in header)
     lower = tuple(title.split("|")[-1] for title in header)
@@ -101,11 +101,11 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows = []
     for channel, units in zip(scores.channel.values, scores.channel_units.values, strict=True):
         title = f"{channel} ({units})"
-        for position in _shown(steps, time_step.is_calendar):
+        for position in shown_positions(steps, time_step.is_calendar):
             at = scores.isel(lead_time=position).sel(channel=channel)
             model = at.sel(forecast=names[0])
             cells = [title, lead_label(time_step, int(steps[position]))]
-            cells += [_number(x) for x in at.rmse.values]
+            cells += [number(x) for x in at.rmse.values]
             cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
             cells += [_cell(s, model[s.name].item(), model.rmse.item()) for s in columns]
             cells.append(str(int(at.n_forecasts)))
@@ -114,7 +114,7 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return header, rows
 
 
-def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
+def shown_positions(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
     """Return the positions of the lead times that the table shows."""
     known = [int(s) for s in steps]
     nice = [s for s in _NICE[months] if s in known]
@@ -133,10 +133,11 @@ def _cell(score: Score, value: float, rmse: float) -> str:
     if score.perfect == 1:
         return _fraction(value)
     rounding = not score.dimensionless and abs(value) < _ROUNDING * rmse
-    return "0" if rounding else _number(value)
+    return "0" if rounding else number(value)
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
+    """Format a score with three digits."""
     return "missing" if np.isnan(x) else f"{x:#.3g}".removesuffix(".")
 
 

@@ -57,6 +57,7 @@ class Score:
         root: True to take the root after the mean over `init_time`.
         dimensionless: True if the unit is 1, False if it is that of the variable.
         perfect: Value for a perfect forecast; None if the score of the truth is to be met.
+        signed: True if a score may miss the perfect one on either side, as a bias does.
         column: Title of the column in the report, with a bar at a possible line break; None to
             leave the score out of the report.
     """
@@ -70,7 +71,15 @@ class Score:
     root: bool = False
     dimensionless: bool = False
     perfect: float | None = 0.0
+    signed: bool = False
     column: str | None = None
+
+    @property
+    def best(self) -> Literal["lowest", "highest"] | None:
+        """The better of two values; None if that is not a matter of their order."""
+        if self.perfect is None or self.signed:
+            return None
+        return "highest" if self.perfect > 0 else "lowest"
 
     def __call__(self, *fields: ArrayLike) -> Array:
         """Return the score of many forecasts, `init_time` being the first dim.
@@ -117,7 +126,13 @@ SCORES = {
             dimensionless=True,
             column="relative|L2",
         ),
-        Score("bias", "Mean error, forecast minus truth", metrics.mean_error, column="bias"),
+        Score(
+            "bias",
+            "Mean error, forecast minus truth",
+            metrics.mean_error,
+            signed=True,
+            column="bias",
+        ),
         Score(
             "activity",
             "Standard deviation of the anomaly",

@@ -37,8 +37,18 @@ class Truth:
         store: Store,
         references: References | None = None,
         conventions: Conventions = DEFAULT,
+        points: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Find the valid times in the store."""
+        """Find the valid times in the store.
+
+        Args:
+            file: Forecast file.
+            store: Store with the truth.
+            references: References of anomalies and norms; those of the store if None.
+            conventions: Conventions of the scores.
+            points: Mask of the only points to score, (c, nlat, nlon); all if None.
+        """
+        self._points: NDArray[np.bool_] | bool = True if points is None else points
         self.file, self.store, self.conventions = file, store, conventions
         self.references = references or References.of_store(store, file)
         unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
@@ -104,7 +114,7 @@ class Truth:
         Raises:
             ValueError: If a channel has no such point.
         """
-        valid = self.file.mask & self.mask & self.references.valid(self.moving)
+        valid = self.file.mask & self.mask & self.references.valid(self.moving) & self._points
         for name, of_channel in zip(self.file.channel_names, valid, strict=True):
             if not of_channel.any():
                 raise ValueError(

@@ -127,7 +127,7 @@ def bootstrap(
 
 
 def _resampled(
-    x: list[Array],
+    x: Sequence[Array],
     statistic: Statistic,
     phi: Array,
     length: int,
@@ -152,7 +152,7 @@ def _resampled(
     )
 
 
-def _influence(x: list[Array], statistic: Statistic) -> Array:
+def _influence(x: Sequence[Array], statistic: Statistic) -> Array:
     """Return the change of the statistic with the weight of each start, to first order, (n, s)."""
     means = [part.mean(0) for part in x]
     total = np.zeros_like(x[0])
@@ -201,7 +201,7 @@ def _counts(n: int, length: int, n_resamples: int, seed: int) -> Array:
 
 
 def _by_missing_starts(
-    series: list[Array],
+    series: Sequence[Array],
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
     """Yield the starts with values, (n,), and the series that have values at just these."""
     known = np.logical_and.reduce([np.isfinite(x) for x in series])
