@@ -21,8 +21,10 @@ from data_prep.store.outputs import check_output
 from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.scores.files import ScoresFile
 from forecast.plotting.selection import choose
-from forecast.verification.score_table import RMSE, SCORES
+from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import REGION
+from forecast.verification.significance.intervals import LOWER, UPPER, Settings
+from forecast.verification.significance.pairing import DIFFERENCE, OF_B, SIGNIFICANT, differences
 
 Array = NDArray[np.floating[Any]]
 
@@ -128,6 +130,22 @@ def draw_scorecard(
     return figure
 
 
+def _comparison(files: Sequence[str | Path]) -> ScoresFile:
+    """Open a comparison, or compare two scores files.
+
+    Raises:
+        ValueError: If these are neither one file nor two, or the scores have nothing in common.
+    """
+    if not 1 <= len(files) <= 2:
+        raise ValueError(f"a score card of {len(files)} files; expected a comparison or two scores")
+    opened = [ScoresFile(path) for path in files]
+    if len(opened) == 1:
+        return opened[0]
+    a, b = opened
+    names = str(a.path), str(b.path)
+    return ScoresFile.of_dataset(differences(a.data, b.data, names, Settings()), a.path)
+
+
 @dataclass(frozen=True)
 class _Block:
     """Cells of one score and region.
@@ -146,23 +164,18 @@ class _Block:
 
 def _compared(file: ScoresFile) -> list[str]:
     """Return the names of the scores that the file compares."""
-    end = "_difference"
-    return [str(n).removesuffix(end) for n in file.data.data_vars if str(n).endswith(end)]
+    names = map(str, file.data.data_vars)
+    return [name.removesuffix(DIFFERENCE) for name in names if name.endswith(DIFFERENCE)]
 
 
 def _sign(file: ScoresFile, score: str) -> int:
     """Return 1 if larger values are better, −1 if smaller ones are, and 0 if neither holds."""
-    if score in ("bias", "activity"):
-        return 0
-    perfect = SCORES[score].perfect if score in SCORES else file.meaning(score).perfect
-    if perfect is None or score == "spread_skill":
-        return 0
-    return 1 if perfect == 1 else -1
+    return {"highest": 1, "lowest": -1}.get(file.meaning(score).best or "", 0)
 
 
 def _columns(file: ScoresFile, scores: Sequence[str]) -> NDArray[np.int64]:
     """Return the positions of the lead times with differences, at most twelve."""
-    differences = [file.data[f"{score}_difference"] for score in scores]
+    differences = [file.data[score + DIFFERENCE] for score in scores]
     others = [d.isnull().all([dim for dim in d.dims if dim != LEAD_TIME]) for d in differences]
     known = np.flatnonzero(~np.all([o.values for o in others], axis=0) & (file.steps > 0))
     if not len(known):
@@ -185,15 +198,15 @@ def _block(
     def values(name: str) -> Array:
         return np.asarray(data[name].transpose(*dims).values, dtype=np.float64)
 
-    difference = values(f"{score}_difference")
+    difference = values(score + DIFFERENCE)
     gain, significant = _sign(file, score) * difference, np.zeros(difference.shape, dtype=bool)
-    if f"{score}_significant" in data:
-        significant = values(f"{score}_significant") > 0
-    relative = f"{score}_b" in data
+    if score + SIGNIFICANT in data:
+        significant = values(score + SIGNIFICANT) > 0
+    relative = score + OF_B in data
     if relative:
-        scale = np.abs(values(f"{score}_b")) / 100
-    elif f"{score}_difference_lower" in data:
-        scale = (values(f"{score}_difference_upper") - values(f"{score}_difference_lower")) / 2
+        scale = np.abs(values(score + OF_B)) / 100
+    elif score + DIFFERENCE + LOWER in data:
+        scale = (values(score + DIFFERENCE + UPPER) - values(score + DIFFERENCE + LOWER)) / 2
     else:
         scale = np.ones_like(gain)
     with np.errstate(invalid="ignore", divide="ignore"):

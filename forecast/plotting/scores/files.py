@@ -15,7 +15,7 @@ from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import in_steps, lead_label, open_output, steps_of
 from forecast.plotting.selection import choose, lead_axis
 from forecast.verification.regions import GLOBAL
-from forecast.verification.score_table import RMSE, SCORES
+from forecast.verification.score_table import RMSE, SPREAD_SKILL, known_scores
 from forecast.verification.scores_file import REGION
 
 Array = NDArray[np.floating[Any]]
@@ -23,9 +23,6 @@ Array = NDArray[np.floating[Any]]
 FORECAST = "forecast"
 MOST_CHANNELS = 6
 _PARTS = ("_each", "_lower", "_upper", "_difference", "_significant")
-_PERFECT = {"spread_skill": 1.0, "fss": 1.0}
-"""Values of perfect forecasts of scores that are not in the table `SCORES`."""
-
 
 class Meaning(NamedTuple):
     """Properties of a score that its picture needs.
@@ -35,12 +32,14 @@ class Meaning(NamedTuple):
         long_name: Description.
         dimensionless: True if the unit is 1, False if it is that of the variable.
         perfect: Value for a perfect forecast; None if it is that of the truth.
+        best: "lowest" or "highest" if that value is the better one of two; None if neither is.
     """
 
     name: str
     long_name: str
     dimensionless: bool
     perfect: float | None
+    best: str | None
 
 
 class ScoresFile:
@@ -61,8 +60,23 @@ class ScoresFile:
             FileNotFoundError: If there is none.
             ValueError: If it is no scores file.
         """
-        self.path = Path(path)
-        self.data = open_output(self.path, "scores", "forecast evaluate")
+        self._set(open_output(Path(path), "scores", "forecast evaluate"), Path(path))
+
+    @classmethod
+    def of_dataset(cls, data: xr.Dataset, path: Path) -> ScoresFile:
+        """Return the file of scores in memory.
+
+        Args:
+            data: Scores.
+            path: Path that errors name.
+        """
+        file = cls.__new__(cls)
+        file._set(data, path)
+        return file
+
+    def _set(self, data: xr.Dataset, path: Path) -> None:
+        """Set the attributes."""
+        self.path, self.data = path, data
         dims = {REGION, CHANNEL, LEAD_TIME} <= set(self.data.dims)
         if TIME_STEP not in self.data.attrs or not dims:
             raise ValueError(f"{self.path} is not a scores file; make one with `forecast evaluate`")
@@ -84,14 +98,13 @@ class ScoresFile:
 
     def meaning(self, name: str) -> Meaning:
         """Return the properties of a score."""
+        known = known_scores().get(name)
+        if known is not None:
+            best = None if name == SPREAD_SKILL.name else known.best
+            return Meaning(name, known.long_name, known.dimensionless, known.perfect, best)
         attributes = self.data[name].attrs if name in self.data else {}
-        known = SCORES.get(name)
-        return Meaning(
-            name,
-            str(attributes.get("long_name", known.long_name if known else name)),
-            known.dimensionless if known else attributes.get("units") == "1",
-            known.perfect if known else _PERFECT.get(name, 0.0),
-        )
+        dimensionless = attributes.get("units") == "1"
+        return Meaning(name, str(attributes.get("long_name", name)), dimensionless, None, None)
 
     def region(self, name: str | None) -> str:
         """Return the name of a region, after a check that it is in the file.
