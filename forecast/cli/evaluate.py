@@ -40,6 +40,14 @@ def evaluate(
         str,
         typer.Option(help="Area weights, persistence and climatology: default or weatherbench2."),
     ] = "default",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME>LIMIT",
+            help="Event to score, as 't2m>303' or, by the quantile of the training states, "
+            "'t2m>q95'; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Score a forecast against the truth and the baselines, and print a table."""
     from forecast.training.processes import all_processes
@@ -57,6 +65,7 @@ def evaluate(
             climatology=climatology,
             regions=region or (),
             conventions=conventions,
+            thresholds=threshold or (),
             progress=update,
         )
     say(table(scores))

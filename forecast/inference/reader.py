@@ -126,6 +126,19 @@ class ForecastFile:
         members = range(self.n_members)
         return np.stack([self.states(forecast_index, positions, member) for member in members])
 
+    def members(
+        self, name: str, forecast_index: int, positions: slice
+    ) -> NDArray[np.floating[Any]]:
+        """Fields of one variable of all members at several lead times, (m, k, nlat, nlon).
+
+        Raises:
+            ValueError: if the file has no such variable, or is damaged.
+        """
+        name = self.check_variable(name)
+        if self.member is None:
+            return self._read_at(name, forecast_index, (forecast_index, positions))[None]
+        return self._read_at(name, forecast_index, (forecast_index, slice(None), positions))
+
     def field(
         self, name: str, forecast_index: int, position: int | slice, member: int | None = None
     ) -> NDArray[np.floating[Any]]:

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
+from forecast.verification.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
 from forecast.verification.conventions import DEFAULT, conventions_named
-from forecast.verification.reading import blocks, read_ahead
+from forecast.verification.ensemble_scores import EnsembleScorer
+from forecast.verification.events import Thresholds
+from forecast.verification.reading import pieces, read_ahead
 from forecast.verification.references import References
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
-from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring import Scorer, Values
+from forecast.verification.scoring import Scorer
 from forecast.verification.totals import Totals
-from forecast.verification.true_states import TrueState
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 
-MODEL, PERSISTENCE = "model", "persistence"
-BASELINES = (PERSISTENCE, CLIMATOLOGY)
-
 Progress = Callable[[int, int, str], None]
-Array = NDArray[np.floating[Any]]
 
 
 def evaluate(
@@ -43,6 +37,7 @@ def evaluate(
     climatology: str | Path | None = None,
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
+    thresholds: Sequence[str] = (),
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
@@ -64,6 +59,7 @@ def evaluate(
         climatology: Package or store whose climatology and means replace those of the store.
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
+        thresholds: Thresholds of events; see `events.Thresholds.parse`.
         progress: Function that is called with (done, total, note) after each forecast.
 
     Returns:
@@ -86,7 +82,7 @@ def evaluate(
     else:
         references = References.open(climatology, file)
     truth = Truth(file, store, references, conventions_named(conventions))
-    scores = score(truth, chosen, baselines=baselines, progress=progress)
+    scores = score(truth, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
     if current().is_first:
         write(scores, path)
         with written_beside(summary) as scratch:
@@ -99,47 +95,27 @@ def score(
     regions: Sequence[Region] = (NAMED[GLOBAL],),
     *,
     baselines: Sequence[str] | None = None,
+    thresholds: Sequence[str] = (),
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast file against its truth; see `evaluate`."""
-    file = truth.file
+    file, vectors = truth.file, truth.vectors
     names = (MODEL, *_allowed(baselines, truth.references))
-    vectors = truth.vectors
-    weights = truth.region_weights(regions)
-    scorer = Scorer(truth, weights, vectors)
-    n_channels = len(file.channel_names) + len(vectors.names)
+    scorer = Scorer(truth, truth.region_weights(regions), vectors)
+    limits = Thresholds.parse(thresholds, file.channel_names, truth.store)
+    members = EnsembleScorer(scorer.sums, file.n_members, limits)
     n = len(file.init_time)
     part = current().data
     own = range(n)[part.rank :: part.ranks]
-    shape = n, len(regions), n_channels, len(file.steps)
-    totals = Totals(len(names), shape, own, vectors)
-    for i, positions, states in read_ahead(blocks(truth, own)):
-        start = scorer.states(*truth.key(i, 0))
-        for position, state in zip(positions, states.reshape(*states.shape[:2], -1), strict=True):
-            true = scorer.states(*truth.key(i, int(position)))
-            # At the start, channels with a moving mask lack points in the file as in the store.
-            lacks_points = state if file.steps[position] == 0 else None
-            compared = (true, start) if PERSISTENCE in names else (true,)
-            at_valid, *rest = scorer.states.common(*compared, field=lacks_points)
-            at_start = rest[0] if rest else start
-            totals.add_truth(int(position), at_valid)
-            for j, name in enumerate(names):
-                values = _values(scorer, name, state, at_start, at_valid)
-                totals.add(i, j, int(position), values, at_valid)
-                if name == MODEL:
-                    of_channels = values[RMSE][: len(file.channel_names)]
-                    complete = (np.isfinite(of_channels) | (at_valid.count == 0)).all(1)
-                    file.check_complete(complete, i, int(position))
-        progress(i + 1, n, "")
-    totals.over_processes()
-    return make_dataset(truth, [region.name for region in regions], names, totals)
-
-
-def _values(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Values:
-    """Score the state of the model, or of a baseline."""
-    if name == MODEL:
-        return scorer.model(state, true)
-    return scorer.persistence(start, true) if name == PERSISTENCE else scorer.climatology(true)
+    shape = n, len(regions), len(file.channel_names) + len(vectors.names), len(file.steps)
+    totals = Totals(len(names), shape, own, vectors, members.scores, members.sizes)
+    comparison = Comparison(names, scorer, members, totals)
+    for piece in read_ahead(pieces(truth, own)):
+        comparison.add(piece)
+        if piece.is_last:
+            progress(piece.forecast_index + 1, n, "")
+    totals.finish()
+    return make_dataset(truth, [region.name for region in regions], names, totals, limits)
 
 
 def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[str, ...]:

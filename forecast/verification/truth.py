@@ -158,12 +158,15 @@ class Truth:
         """Return True if a channel of the store has values at all points and times."""
         return bool(self.mask[channel].all() and not self.moving[channel])
 
-    def check_start(self, forecast_index: int, initial: Array | None = None) -> None:
+    def check_start(
+        self, forecast_index: int, initial: Array | None = None, *, may_differ: bool = False
+    ) -> None:
         """Raise an error if a forecast did not start from this store.
 
         Args:
             forecast_index: Index of the forecast.
             initial: First state of the forecast (c, nlat, nlon); read from the file if None.
+            may_differ: True to check only that the store has the initial time.
 
         Raises:
             ValueError: If the store lacks the initial time, or has another state there.
@@ -174,7 +177,7 @@ class Truth:
                 f"store {self.store.path} has no state at {file.forecast_label(forecast_index)}, "
                 f"the start of a forecast of {file.path}; give the store that it started from"
             )
-        if file.steps[0] > 0:
+        if may_differ or file.steps[0] > 0:
             return
         here = file.states(forecast_index, slice(0, 1))[0] if initial is None else initial
         there = self.state(*self.key(forecast_index, 0))
