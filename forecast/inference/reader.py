@@ -140,9 +140,9 @@ class ForecastFile:
         return self._read_at(name, forecast_index, (forecast_index, slice(None), positions))
 
     def field(
-        self, name: str, forecast_index: int, position: int, member: int | None = None
+        self, name: str, forecast_index: int, position: int | slice, member: int | None = None
     ) -> NDArray[np.floating[Any]]:
-        """One field, (nlat, nlon); see `states`.
+        """One field, (nlat, nlon), or those at several lead times, (k, nlat, nlon); see `states`.
 
         Raises:
             ValueError: if the file has no such variable, or is damaged.
@@ -281,7 +281,7 @@ class ForecastFile:
             return len(self.steps) - 1
         text = str(lead).strip()
         unit = "mo" if self.time_step.is_calendar else "h"
-        n_steps = _in_steps(text + unit if text.isdigit() else text, self.time_step)
+        n_steps = in_steps(text + unit if text.isdigit() else text, self.time_step)
         found = np.flatnonzero(self.steps == n_steps)
         if n_steps is None or not len(found):
             stride = f" every {self.lead_label(1)}" if len(self.steps) > 1 else ""
@@ -429,7 +429,7 @@ def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
     return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
 
 
-def _in_steps(text: str, time_step: TimeStep) -> int | None:
+def in_steps(text: str, time_step: TimeStep) -> int | None:
     """A lead time in model steps; None where it is not a whole number of them."""
     number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
     if number.strip() == "0":
