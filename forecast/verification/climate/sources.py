@@ -130,10 +130,10 @@ def forecast_source(file: ForecastFile, spinup: str | None) -> tuple[Source, Tim
         )
     interval = replace(file.time_step, count=file.time_step.count * int(spacing[0]))
     runs = []
-    for i in range(len(file.init_time)):
-        positions = kept[file.steps[kept] <= file.last_step[i]]
+    for i, m in np.ndindex(len(file.init_time), file.n_members):
+        positions = kept[file.steps[kept] <= file.member_last_step[i, m]]
         if len(positions):
-            runs.append(_forecast_run(file, i, positions))
+            runs.append(_forecast_run(file, i, m, positions))
     if not runs:
         raise ValueError(
             f"all forecasts of {file.path} ended before the end of the spin-up; there is nothing "
@@ -143,11 +143,13 @@ def forecast_source(file: ForecastFile, spinup: str | None) -> tuple[Source, Tim
     return Source.of(runs, by_year=by_year), interval
 
 
-def _forecast_run(file: ForecastFile, forecast_index: int, positions: NDArray[np.int64]) -> Run:
+def _forecast_run(
+    file: ForecastFile, forecast_index: int, member: int, positions: NDArray[np.int64]
+) -> Run:
     first = int(positions[0])
 
     def read(span: slice) -> Array:
-        return file.states(forecast_index, slice(first + span.start, first + span.stop))
+        return file.states(forecast_index, slice(first + span.start, first + span.stop), member)
 
     return Run(file.valid_time[forecast_index, positions], read)
 

@@ -52,6 +52,9 @@ class Blocking(Diagnostic):
         self._channel = setting.place[_CHANNEL]
         units = setting.channels[self._channel].units
         self._gravity = _GRAVITY if units == "m2 s-2" else 1.0
+        # Latitudes have rounding errors of 1e-14.
+        latitude = np.abs(setting.latitude)
+        self._inside = (latitude > _LATITUDES[0] - 1e-6) & (latitude < _LATITUDES[1] + 1e-6)
         self._points = GroupMeans(n_groups, setting.grid.shape)
         self._longitudes = GroupMeans(n_groups, (setting.grid.nlon,))
 
@@ -78,8 +81,7 @@ class Blocking(Diagnostic):
         # Towards the pole of each hemisphere.
         sign = np.where(latitude >= 0, 1.0, -1.0)
         points = _blocked(height, latitude, latitude - sign * _REACH, latitude + sign * _REACH)
-        outside = (np.abs(latitude) < _LATITUDES[0]) | (np.abs(latitude) > _LATITUDES[1])
-        points[:, outside] = False
+        points[:, ~self._inside] = False
         self._points.add(block.group, points.sum(0), len(block))
         shifted = 60 + np.array(_SHIFTS)
         longitudes = _blocked(height, latitude, shifted - 20, shifted + 20, shifted).any(1)
@@ -87,10 +89,9 @@ class Blocking(Diagnostic):
 
     def result(self, groups: Groups) -> Result:
         """Return the statistics over some groups."""
-        latitude = np.abs(self.setting.latitude)
-        inside = (latitude >= _LATITUDES[0]) & (latitude <= _LATITUDES[1])
+        inside = self._inside[:, None]
         return {
-            "blocking_frequency": np.where(inside[:, None], self._points.mean(groups), np.nan),
+            "blocking_frequency": np.where(inside, self._points.mean(groups), np.nan),
             "blocked_longitudes": self._longitudes.mean(groups),
         }
 

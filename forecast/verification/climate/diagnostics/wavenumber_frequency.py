@@ -135,7 +135,8 @@ class WavenumberFrequency(Diagnostic):
 
 def _rows(setting: Setting, south: float, north: float) -> np.ndarray:
     """Return the indices of the rows of a band."""
-    return np.flatnonzero((setting.latitude >= south) & (setting.latitude <= north))
+    latitude = setting.latitude  # with rounding errors of 1e-14
+    return np.flatnonzero((latitude > south - 1e-6) & (latitude < north + 1e-6))
 
 
 def _detrended(x: np.ndarray) -> np.ndarray:
