@@ -53,7 +53,7 @@ def headline(data: xr.Dataset) -> list[str]:
     """Return sentences on the periods and on how many distances are those of a realisation."""
     lines = []
     for name in ("forecast", "truth"):
-        runs, states = (data.attrs[f"{name}_{what}"] for what in ("runs", "states"))
+        runs, states = (int(data.attrs[f"{name}_{what}"]) for what in ("runs", "states"))
         lines.append(
             f"{name}: {states} states of {runs} run{'s' * (runs != 1)}, "
             f"{data.attrs[f'{name}_period']}"

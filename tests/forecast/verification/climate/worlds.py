@@ -130,16 +130,22 @@ def write_forecast(
     calendar: str = "standard",
     grid: Grid = GRID,
     starts: np.ndarray | None = None,
+    members: int | None = None,
+    every: int = 1,
     ended: dict[int, int] | None = None,
 ) -> Path:
-    """Write a forecast file, (forecast, lead_time, c, nlat, nlon) from the initial state on."""
+    """Write a forecast file, (row, lead_time, c, nlat, nlon) from the initial state on.
+
+    A row is a forecast, or one of the members of a forecast.
+    """
     n, k = fields.shape[:2]
     axes = ForecastAxes(
         grid=grid,
         channels=[variable(name) for name in names],
         time_step=TimeStep.parse(time_step, calendar),
-        init_time=np.full(n, START) if starts is None else starts,
-        steps=np.arange(k),
+        init_time=np.full(n // (members or 1), START) if starts is None else starts,
+        steps=np.arange(k) * every,
+        member=None if members is None else np.arange(members),
     )
     attributes = {"title": "A forecast", "source": "a test", "history": "made by a test"}
     with ForecastWriter(path, axes, attributes, batch_size=n) as writer:
