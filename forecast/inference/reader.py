@@ -126,10 +126,23 @@ class ForecastFile:
         members = range(self.n_members)
         return np.stack([self.states(forecast_index, positions, member) for member in members])
 
-    def field(
-        self, name: str, forecast_index: int, position: int, member: int | None = None
+    def members(
+        self, name: str, forecast_index: int, positions: slice
     ) -> NDArray[np.floating[Any]]:
-        """One field, (nlat, nlon); see `states`.
+        """Fields of one variable of all members at several lead times, (m, k, nlat, nlon).
+
+        Raises:
+            ValueError: if the file has no such variable, or is damaged.
+        """
+        name = self.check_variable(name)
+        if self.member is None:
+            return self._read_at(name, forecast_index, (forecast_index, positions))[None]
+        return self._read_at(name, forecast_index, (forecast_index, slice(None), positions))
+
+    def field(
+        self, name: str, forecast_index: int, position: int | slice, member: int | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """One field, (nlat, nlon), or those at several lead times, (k, nlat, nlon); see `states`.
 
         Raises:
             ValueError: if the file has no such variable, or is damaged.
@@ -268,7 +281,7 @@ class ForecastFile:
             return len(self.steps) - 1
         text = str(lead).strip()
         unit = "mo" if self.time_step.is_calendar else "h"
-        n_steps = _in_steps(text + unit if text.isdigit() else text, self.time_step)
+        n_steps = in_steps(text + unit if text.isdigit() else text, self.time_step)
         found = np.flatnonzero(self.steps == n_steps)
         if n_steps is None or not len(found):
             stride = f" every {self.lead_label(1)}" if len(self.steps) > 1 else ""
@@ -404,7 +417,7 @@ def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
     return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
 
 
-def _in_steps(text: str, time_step: TimeStep) -> int | None:
+def in_steps(text: str, time_step: TimeStep) -> int | None:
     """A lead time in model steps; None where it is not a whole number of them."""
     number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
     if number.strip() == "0":
