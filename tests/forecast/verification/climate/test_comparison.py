@@ -11,8 +11,13 @@ from forecast.verification.climate.table import DIAGNOSTICS
 from tests.forecast.verification.climate.worlds import feed, red_climate, setting, times
 
 N_TRUTH = 1600
-NAMES = ("means and variance", "24-hour differences", "spectra by degree", "histograms and extremes",
-         "spectra by wavenumber and frequency")  # fmt: skip
+NAMES = (
+    "means and variance",
+    "24-hour differences",
+    "spectra by degree",
+    "histograms and extremes",
+    "spectra by wavenumber and frequency",
+)
 
 
 def squares(seed: int, name: str, n: int, change=lambda x: x) -> dict[str, np.ndarray]:

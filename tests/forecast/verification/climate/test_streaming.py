@@ -125,4 +125,3 @@ def test_memory_does_not_grow_with_the_number_of_steps(monkeypatch):
             tracemalloc.reset_peak()
     tracemalloc.stop()
     assert peaks[1] < 1.02 * peaks[0]
-

@@ -40,7 +40,7 @@ def red_noise(rng: np.random.Generator, n: int, size: int, memory: float = 0.9) 
 def red_climate(
     seed: int, n: int, channels: int = 2, grid: Grid = GRID, memory: float = 0.9
 ) -> np.ndarray:
-    """Return fields (n, c, nlat, nlon) of smooth patterns with red amplitudes about a mean of 10."""
+    """Return fields (n, c, nlat, nlon) of red noise in smooth patterns about a mean of 10."""
     latitude, longitude = np.radians(grid.latitude.numpy()), np.radians(grid.longitude.numpy())
     rows = [np.cos(latitude) ** m * np.sin(latitude) ** p for m in range(4) for p in range(2)]
     waves = [f(m * longitude) for m in range(4) for f in (np.cos, np.sin)]
