@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forecast.cli import console, data, doctor, evaluate, plot, rollout, runs, train
+from forecast.cli import climate, console, data, doctor, evaluate, plot, rollout, runs, train
 
-_ORDER = ("data", "train", "rollout", "evaluate", "plot", "runs", "doctor")
+_ORDER = ("data", "train", "rollout", "evaluate", "climate", "plot", "runs", "doctor")
 
 
 class _InOrderOfUse(TyperGroup):
@@ -41,6 +41,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("rollout")(rollout.rollout)
 app.command("evaluate")(evaluate.evaluate)
+app.command("climate")(climate.climate)
 app.add_typer(plot.app, name="plot")
 app.command("runs")(runs.runs)
 app.command("doctor")(doctor.doctor)

@@ -164,3 +164,34 @@ def plot_spectrum(
 
     draw(forecast, data, out, variables=variable, leads=lead)
     typer.echo(f"spectrum: {out}")
+
+
+@app.command("climate")
+def plot_climate(
+    climate: Annotated[
+        Path, typer.Argument(metavar="CLIMATE", help="Climate file of `forecast climate`.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR|PNG",
+            help="Folder for a picture of each variable, or picture of one variable.",
+        ),
+    ],
+    variable: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variable",
+            metavar="NAME",
+            help="Variable to draw; may be repeated; default: all in a folder, the first in a "
+            "picture.",
+        ),
+    ] = None,
+    coastlines: Coastlines = None,
+) -> None:
+    """Draw the climate of a forecast, the truth and the range of sampling."""
+    from forecast.plotting.climate import plot_climate as draw
+
+    for picture in draw(climate, out, variables=variable, coastlines=coastlines):
+        typer.echo(f"climate: {picture}")

@@ -24,6 +24,7 @@ FORECAST = "forecast"
 MOST_CHANNELS = 6
 _PARTS = ("_each", "_lower", "_upper", "_difference", "_significant")
 
+
 class Meaning(NamedTuple):
     """Properties of a score that its picture needs.
 
