@@ -77,12 +77,12 @@ class Ensemble:
         """Numbers of the members, (m,); None for single forecasts."""
         return None if self.n_members is None else np.arange(self.n_members)
 
-    def prepare(self, models: Sequence[Model], store: Store) -> None:
+    def prepare(self, models: Sequence[Model], store: Store | None = None) -> None:
         """Build the perturbations for models and their initial states.
 
         Args:
-            models: Models on the grid of the store.
-            store: Store of the initial states.
+            models: Models on the grid of the initial states.
+            store: Store of the initial states; None if they are given without one.
 
         Raises:
             ValueError: If a perturbation does not fit, or nothing makes the members differ.
@@ -93,22 +93,15 @@ class Ensemble:
             return
         first = models[0]
         trained = first.forecaster if isinstance(first, ResamplingForecaster) else first
-        radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
-        device = next(trained.parameters()).device
-        self.build(
-            Setup(
-                store.grid,
-                first.channels,
-                first.time_step,
-                trained.normalizer,
-                radius,
-                device,
-                store,
-            )
+        setup = Setup(
+            grid=first.grid,
+            channels=first.channels,
+            time_step=first.time_step,
+            normalizer=trained.normalizer,
+            radius=({} if store is None else store.attributes).get(layout.RADIUS, EARTH_RADIUS),
+            device=next(trained.parameters()).device,
+            store=store,
         )
-
-    def build(self, setup: Setup) -> None:
-        """Build the perturbations; see `Perturbation`."""
         self._built = [spec.build(setup, number) for number, spec in enumerate(self.specs)]
 
     def _check_differ(self, noise: bool) -> None:
@@ -131,7 +124,7 @@ class Ensemble:
         return sum(one.lag(member) for one in self._built)
 
     def sample(
-        self, start: int, member: int, time: np.datetime64, calendar: Calendar, trajectory: int = 0
+        self, start: int, member: int, time: np.datetime64, calendar: Calendar, *trajectory: int
     ) -> Sample:
         """Return a member of one start.
 
@@ -140,10 +133,11 @@ class Ensemble:
             member: Number of the member.
             time: Valid time of the state that it starts from, with its lag.
             calendar: Calendar of the time.
-            trajectory: Number of the trajectory; 0 for a time series.
+            trajectory: Number of the trajectory, in a store of trajectories.
         """
-        seconds = int(calendar.elapsed(time)) // 10**9 % 2**63
-        return Sample(start, member, self.lag(member), (self.seed, seconds, trajectory, member))
+        seconds = int(calendar.elapsed(time)) // 10**9 % 2**62
+        seed = (self.seed, seconds, member, *trajectory)
+        return Sample(start, member, self.lag(member), seed)
 
     def perturb(
         self, state: State, samples: Sequence[Sample], earlier: EarlierStates | None

@@ -187,8 +187,8 @@ class MemberRuns:
         step, store = self.time_step, self.states.store
         lag = self.ensemble.lag(member) if lag is None else lag
         time = step.advance(self.states.time[start : start + 1], -lag)[0]
-        trajectory = self.states.starts[start][0] if store.has_trajectories else 0
-        return self.ensemble.sample(start, member, time, step.calendar, trajectory)
+        trajectory = self.states.starts[start][:1] if store.has_trajectories else ()
+        return self.ensemble.sample(start, member, time, step.calendar, *trajectory)
 
 
 def _groups(keys: Sequence[Key]) -> dict[Key, list[int]]:

@@ -39,7 +39,7 @@ def build(text: str, *, number: int = 0, of: Setup | None = None) -> Perturbatio
 
 
 def members(count: int) -> list[Sample]:
-    return [Sample(0, member, 0, (1, 978307200, 0, member)) for member in range(count)]
+    return [Sample(0, member, 0, (1, 978307200, member)) for member in range(count)]
 
 
 def states(count: int, value: float = 1.0, n_history: int = 0) -> State:
@@ -123,7 +123,7 @@ def test_a_difference_depends_on_seed_time_trajectory_member_number_and_channel_
     for place in range(4):
         seed = [1, 978307200, 0, 0]
         seed[place] += 1
-        other.append(found.difference([Sample(0, 0, 0, tuple(seed))])[0])  # type: ignore[arg-type]
+        other.append(found.difference([Sample(0, 0, 0, tuple(seed))])[0])
     assert all(not torch.allclose(x[0], one[0]) for x in other)
     assert not torch.allclose(one[0] / STEP[0], one[1] / STEP[1])
 
