@@ -261,12 +261,12 @@ def _load(package: str | Path | Forecaster, device: str) -> tuple[Forecaster, st
     if not isinstance(package, str | Path):
         return package.eval().to(device), tool
     forecaster = load_package(package, device)
-    digest = weights_digest(_package_folder(Path(package)))[:16]
+    digest = weights_digest(package_folder(Path(package)))[:16]
     name = "/".join(Path(package).absolute().parts[-2:])
     return forecaster, f"{tool}, package {name} (sha256 {digest})"
 
 
-def _package_folder(path: Path) -> Path:
+def package_folder(path: Path) -> Path:
     """Return the folder of a package, also where the run that holds it was given."""
     inside = path / layout.PACKAGE
     return inside if (inside / layout.PACKAGE_FILE).is_file() else path
@@ -275,7 +275,7 @@ def _package_folder(path: Path) -> Path:
 def _settings(package: str | Path | Forecaster) -> RolloutConfig:
     """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
     if isinstance(package, str | Path):
-        return rollout_defaults(_package_folder(Path(package)))
+        return rollout_defaults(package_folder(Path(package)))
     return RolloutConfig()
 
 
