@@ -15,6 +15,7 @@ from forecast.cli.console import progress
 if TYPE_CHECKING:
     from configs.calendar import Times
 
+
 @contextmanager
 def starts_from(
     words: Sequence[str],

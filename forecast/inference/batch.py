@@ -12,6 +12,9 @@ from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.failures import EarlyStop, first_failures
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
+from forecast.inference.output.contents import FileContents
+from forecast.inference.output.period_means import PeriodMeans
+from forecast.inference.output.plausible import Found, Implausible, StateCheck
 from forecast.inference.reader import lead_label
 from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
@@ -19,6 +22,8 @@ from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
 from sphere_ops.parallel.mesh import current
+
+Report = EarlyStop | Implausible
 
 
 class Batch:
@@ -36,6 +41,7 @@ class Batch:
         writer: SharedWriter,
         axes: ForecastAxes,
         rows: Sequence[int],
+        contents: FileContents,
     ) -> None:
         """Read the initial states of this process.
 
@@ -46,12 +52,13 @@ class Batch:
             writer: writer of the forecast file.
             axes: what is in the file.
             rows: rows of the samples in the file; see `ForecastWriter.write`.
+            contents: what is written and checked of each state.
 
         Raises:
             ValueError: if an initial state has missing values where the model needs them.
         """
         self.forecaster, self.states, self.writer = forecaster, states, writer
-        self.forcing, self.axes = forcing, axes
+        self.forcing, self.axes, self.contents = forcing, axes, contents
         self.rows, self.mesh = rows, current()
         self.samples = [divmod(row, axes.n_members) for row in rows]  # (start, member)
         count = len(rows)
@@ -60,38 +67,73 @@ class Batch:
         device = next(forecaster.parameters()).device
         self.initial = self._initial([self.samples[i] for i in self.own]).to(device)
         self.valid = None if states.valid is None else states.valid.to(device)
-        for i, (channel, place) in self._failures(states.for_check(self.initial)).items():
+        grid, names = states.store.grid, forecaster.channel_names
+        checked = states.for_check(self.initial)
+        for i, (c, place) in first_failures(checked, self.valid, grid, self.own, count).items():
             raise ValueError(
-                f"{states.store.path} has missing values of {channel} at "
+                f"{states.store.path} has missing values of {names[c]} at "
                 f"{self._start(i)}{' or before' * bool(states.n_history)} "
                 f"(first at {place}); a forecast needs a complete initial state: declare a mask "
                 "when ingesting (data.mask, or data.moving_mask for points that change) and train "
                 "with it, or start from another time"
             )
+        self.check = StateCheck(contents.limits, grid, self.own, count, self.valid)
+        self.means: PeriodMeans | None = None
+        if axes.periods is not None:
+            starts = [start for start, _ in self.samples]
+            self.means = PeriodMeans(axes.periods, writer, rows, starts, self.parts)
 
     def _initial(self, samples: Sequence[tuple[int, int]]) -> State:
         """Return the initial states of some (start, position of the member)."""
         return self.states.read([start for start, _ in samples])
 
-    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[EarlyStop]:
-        """Step all of them, write what is kept, and drop those that blow up."""
-        ended: dict[int, EarlyStop] = {}
-        self._write(0, self.initial.fields, ended)
+    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Report]:
+        """Step all of them, write what is kept, and drop those that blow up.
+
+        Returns:
+            Forecasts that ended early, and those that became implausible.
+        """
+        ended: set[int] = set()
+        _, odd = self.check(self.initial.fields)  # a moving mask has gaps
+        reports: list[Report] = [self._implausible(i, 0, found) for i, found in odd.items()]
+        self._write(0, 0, self.initial.fields, ended)
         for step, fields in enumerate(self._steps(n_steps), start=1):
+            broken, odd = self.check(fields)
+            reports += [self._ended(i, step, f) for i, f in broken.items() if i not in ended]
+            reports += [self._implausible(i, step, f) for i, f in odd.items() if i not in ended]
             # Forecasts in one batch are independent: the others go on.
-            for i, (channel, place) in self._failures(fields).items():
-                if i not in ended:
-                    lead = lead_label(self.forecaster.time_step, step)
-                    member = self._member(i)
-                    ended[i] = EarlyStop(self._start(i), step, channel, lead, place, member)
-                    self.writer.end(self.rows[i], step - 1)
+            for i in {*broken, *(odd if self.contents.stop_implausible else ())} - ended:
+                ended.add(i)
+                self.writer.end(self.rows[i], step - 1)
             tick(step)
             if len(ended) == len(self.rows):
                 tick(n_steps)
                 break
-            if step % every == 0:
-                self._write(step // every, fields, ended)
-        return list(ended.values())
+            self._write(step, step // every if step % every == 0 else None, fields, ended)
+        if self.means is not None:
+            self.means.finish()
+        return reports
+
+    def _ended(self, i: int, step: int, found: Found) -> EarlyStop:
+        """Return the report of a sample that is no longer finite."""
+        lead = lead_label(self.forecaster.time_step, step)
+        channel = self.forecaster.channel_names[found.channel]
+        return EarlyStop(self._start(i), step, channel, lead, found.place, self._member(i))
+
+    def _implausible(self, i: int, step: int, found: Found) -> Implausible:
+        """Return the report of a sample that is no longer plausible."""
+        channel = self.forecaster.channels[found.channel]
+        return Implausible(
+            start=self._start(i),
+            step=step,
+            channel=channel.name,
+            lead=lead_label(self.forecaster.time_step, step),
+            place=found.place,
+            member=self._member(i),
+            value=f"{found.value:.4g} {channel.units}",
+            limits=self.contents.limits.describe(found.channel),
+            ended=self.contents.stop_implausible and step > 0,
+        )
 
     def _start(self, i: int) -> str:
         return self.states.describe(self.samples[i][0])
@@ -112,15 +154,17 @@ class Batch:
         steps = rollout(self.forecaster, self.initial, n_steps, forcing=forcing)
         return (state.fields for state in steps)
 
-    def _write(self, position: int, fields: Tensor, ended: dict[int, EarlyStop]) -> None:
+    def _write(self, step: int, position: int | None, fields: Tensor, ended: set[int]) -> None:
+        """Write a state, if it has a position in the file, and count it in its period."""
+        position = position if self.axes.snapshots else None
+        if position is None and self.means is None:
+            return
         alive = [[i for i in part if i not in ended] for part in self.parts]
         fields = fields[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
-        self.writer.write([[self.rows[i] for i in part] for part in alive], position, fields)
-
-    def _failures(self, fields: Tensor) -> dict[int, tuple[str, str]]:
-        """Channel and place of each forecast that is not finite; see `first_failures`."""
-        grid, names = self.states.store.grid, self.forecaster.channel_names
-        found = first_failures(fields, self.valid, grid, self.own, len(self.rows))
-        return {i: (names[channel], place) for i, (channel, place) in found.items()}
+        written = self.contents.fields(fields)
+        if position is not None:
+            self.writer.write([[self.rows[i] for i in part] for part in alive], position, written)
+        if self.means is not None:
+            self.means.add(step, written, alive)

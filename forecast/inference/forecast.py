@@ -17,25 +17,27 @@ from configs import layout
 from configs.schema import RolloutConfig
 from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
-from forecast.inference.batch import Batch
+from forecast.inference.batch import Batch, Report
 from forecast.inference.coordinates import ForecastAxes
-from forecast.inference.failures import EarlyStop
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
+from forecast.inference.output.contents import FileContents
+from forecast.inference.output.options import OutputOptions
+from forecast.inference.output.periods import Periods
 from forecast.inference.shared_writer import SharedWriter
-from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
-from sphere_ops.grid import EARTH_RADIUS
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 Transfer = Literal["fields", "operators"]
+
+_ALL = OutputOptions()
 
 
 def run_rollout(
@@ -50,16 +52,17 @@ def run_rollout(
     batch_size: int | None = None,
     transfer: Transfer = "fields",
     fill: FillMethod | None = None,
-    winds: bool = False,
+    output: OutputOptions = _ALL,
     forcing: str | Path | None = None,
     device: str | None = None,
     progress: Progress = lambda done, total, note: None,
-) -> tuple[EarlyStop, ...]:
+) -> tuple[Report, ...]:
     """Forecast from the states of a split, or from given times, and write a forecast file.
 
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
-    there, is marked in the file (`last_step`) and reported; the others go on. In a mesh every
-    process calls this; along its data axis they share the forecasts, along latitude their rows.
+    there, is marked in the file (`last_step`) and reported; the others go on. A forecast with
+    implausible values is reported too. In a mesh every process calls this; along its data axis
+    they share the forecasts, along latitude their rows.
 
     Args:
         package: folder of a trained model's package, or a forecaster.
@@ -77,7 +80,7 @@ def run_rollout(
             operators along, since its fields cannot be shifted across the mask.
         fill: method to fill points of the initial states that the model needs and the store does
             not have: "nearest" (from the nearest points that have values) or "smooth".
-        winds: write also the winds of each pair of channels of vorticity and divergence.
+        output: choice of what is written of each state.
         forcing: store of the channels that the model is given at every time, if it is not `data`;
             or "climatology", for that of `data`. Of a split, only the initial times are taken from
             which the forcing covers all steps.
@@ -85,12 +88,12 @@ def run_rollout(
         progress: called with (done, total, note) as the steps are done.
 
     Returns:
-        The forecasts that ended early.
+        Reports of the forecasts that ended early, and of those that became implausible.
 
     Raises:
         ValueError: if package and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given, or no winds
-            follow from the channels.
+            no values at points where the model needs them and `fill` is not given, or a variable
+            of `output` does not follow from the channels.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is.
     """
@@ -111,23 +114,22 @@ def run_rollout(
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
-    radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
-    derived = (
-        ForecastWinds(forecaster.channels, store.grid, radius, states.valid) if winds else None
-    )
+    contents = FileContents.choose(output, forecaster, store, states.valid)
     axes = ForecastAxes(
         grid=store.grid,
-        channels=forecaster.channels,
+        channels=contents.fields.channels,
         time_step=forecaster.time_step,
         init_time=states.time,
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
-        derived=() if derived is None else derived.variables,
+        derived=contents.fields.derived,
+        periods=_periods(output, forecaster, states, n_steps),
+        snapshots=output.snapshots,
     )
     batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
-        "title": f"Forecast of {', '.join(forecaster.channel_names)}",
+        "title": f"Forecast of {', '.join(v.name for v in axes.variables)}",
         "source": source,
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {forecaster.time_step.label})",
@@ -137,17 +139,29 @@ def run_rollout(
     comments = [states.comment, source_of_forcing.comment if source_of_forcing else ""]
     if any(comments):
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
-    ended: list[EarlyStop] = []
-    with SharedWriter(out, axes, attributes, batch_size, derived) as writer:
+    reports: list[Report] = []
+    with SharedWriter(out, axes, attributes, batch_size) as writer:
         for first in range(0, axes.rows, batch_size * parts):
             batch = range(first, min(first + batch_size * parts, axes.rows))
             done, total = first * n_steps, axes.rows * n_steps
-            run = Batch(forecaster, states, source_of_forcing, writer, axes, batch)
+            run = Batch(forecaster, states, source_of_forcing, writer, axes, batch, contents)
             tick = partial(_tick, progress, done, total, len(batch))
-            ended += run.forecast(n_steps, every, tick)
-    for one in ended if current().is_first else []:
-        log.warning("%s", one)
-    return tuple(ended)
+            reports += run.forecast(n_steps, every, tick)
+    for report in reports if current().is_first else []:
+        log.warning("%s", report)
+    return tuple(reports)
+
+
+def _periods(
+    output: OutputOptions,
+    forecaster: Forecaster | ResamplingForecaster,
+    states: InitialStates,
+    n_steps: int,
+) -> Periods | None:
+    """Return the periods whose statistics are written; None without any."""
+    if output.mean is None:
+        return None
+    return Periods(output.mean, forecaster.time_step, states.time, n_steps)
 
 
 def _covered(

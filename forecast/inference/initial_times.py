@@ -29,8 +29,8 @@ def find_initial_times(
 
     Args:
         store: store with the states.
-        split: all times of this split (every time for "all"), or the first state of its trajectories; where earlier ones
-            are needed, the first that has them.
+        split: all times of this split (every time for "all"), or the first state of its
+            trajectories; where earlier ones are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
         n_history: states that have to be before each, one time step apart.
         time_step: interval of these, a multiple of that of the store; the same if not given.

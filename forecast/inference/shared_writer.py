@@ -7,12 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from data_prep.store.outputs import check_output
 from forecast.inference.coordinates import ForecastAxes
-from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES, ForecastWriter
 from sphere_ops.parallel.mesh import current
 
@@ -31,7 +29,6 @@ class SharedWriter:
         axes: ForecastAxes,
         attributes: Mapping[str, str],
         batch_size: int,
-        winds: ForecastWinds | None = None,
     ) -> None:
         """Create the file; see `ForecastWriter`.
 
@@ -40,9 +37,7 @@ class SharedWriter:
             axes: what is going to be written.
             attributes: of the file.
             batch_size: largest number of forecasts that a process brings.
-            winds: computes the derived variables of the axes from the fields; None without any.
         """
-        self._winds = winds
         self._mesh, self._nlat = current(), axes.grid.nlat
         latitude = self._mesh.latitude
         self._each = check_output(path, SUFFIXES).suffix == ".zarr"
@@ -65,18 +60,40 @@ class SharedWriter:
         Args:
             rows: rows of the forecasts that each data coordinate has; see `ForecastWriter.write`.
             position: index into the steps of the axes.
-            fields: of this process, (b, c, h, w), NaN where missing.
+            fields: variables of the file, of this process, (b, v, h, w), NaN where missing.
         """
+        own, fields = self._gathered(rows, fields)
+        if self._writer is not None and own:
+            self._writer.write(own, position, fields.numpy(force=True))
+
+    def write_period(
+        self, rows: Sequence[Sequence[int]], period: int, counts: Sequence[int], values: Tensor
+    ) -> None:
+        """Take the statistics of a period of some forecasts.
+
+        Args:
+            rows: rows of the forecasts that each data coordinate has; see `ForecastWriter.write`.
+            period: number of the period.
+            counts: number of steps that were counted, of all rows.
+            values: of this process, (b, statistic, v, h, w).
+        """
+        own, values = self._gathered(rows, values)
+        if self._writer is not None and own:
+            self._writer.write_period(own, period, values.numpy(force=True))
+        if self._writer is not None and self._mesh.is_first:
+            self._writer.count_steps([row for of in rows for row in of], period, counts)
+
+    def _gathered(
+        self, rows: Sequence[Sequence[int]], fields: Tensor
+    ) -> tuple[Sequence[int], Tensor]:
+        """Bring fields (b, ..., h, w) to the processes that write, with their rows in the file."""
         own = rows[self._mesh.data.rank]
-        if self._winds is not None:
-            fields = torch.cat((fields, self._winds(fields)), dim=1)
         if not self._by_rows:
             fields = self._mesh.gather_rows(fields, self._nlat)
         if not self._each and self._mesh.latitude.is_first:
             fields = self._mesh.gather_samples(fields, [len(of) for of in rows])
             own = [row for of in rows for row in of]
-        if self._writer is not None and own:
-            self._writer.write(own, position, fields.numpy(force=True))
+        return own, fields
 
     def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early; see `ForecastWriter.end`."""

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from data_prep.store.outputs import cannot_write, check_output, written_beside
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
 from forecast.inference.file_formats import FileFormat, NetCDFFormat, ZarrFormat
+from forecast.inference.output.period_coordinates import N_STEPS, define_periods, statistic_name
+from forecast.inference.output.statistics import STATISTICS
 
 SUFFIXES = (".nc", ".zarr")
 
@@ -71,6 +73,8 @@ class ForecastWriter:
         self._file: FileFormat = kind(self.scratch, new=self._created)
         if self._created:
             define(self._file, axes, attributes, self._held, n_rows)
+            if axes.periods is not None:
+                define_periods(self._file, axes, axes.periods, n_rows)
             self._output.push(self._close)
 
     def write(self, rows: Sequence[int], position: int, fields: NDArray[Any]) -> None:
@@ -91,6 +95,31 @@ class ForecastWriter:
             self._forecasts, self._first = slice(first, stop), block
             self._block = np.full(shape, np.nan, dtype=np.float32)
         self._block[np.asarray(rows) - self._forecasts.start, position - self._first] = fields
+
+    def write_period(self, rows: Sequence[int], period: int, values: NDArray[Any]) -> None:
+        """Write the statistics of a period of some forecasts.
+
+        Args:
+            rows: their rows, increasing; see `write`.
+            period: number of the period.
+            values: (b, statistic, v, rows, nlon), in the order of `STATISTICS`.
+        """
+        at = (slice(period, period + 1), self._rows)
+        with self._named_errors():
+            for i, row in enumerate(rows):
+                _, index = next(places(slice(row, row + 1), self.axes))
+                for s, statistic in enumerate(STATISTICS):
+                    for c, variable in enumerate(self.axes.variables):
+                        name = statistic_name(variable.name, statistic)
+                        self._file.put(name, (*index, *at), values[i, s, c])
+
+    def count_steps(self, rows: Sequence[int], period: int, counts: Sequence[int]) -> None:
+        """Write the number of steps that were counted in a period; by one process for all rows."""
+        with self._named_errors():
+            for row, count in zip(rows, counts, strict=True):
+                _, index = next(places(slice(row, row + 1), self.axes))
+                at = (*index, slice(period, period + 1))
+                self._file.put(N_STEPS, at, np.array(count, dtype=np.int32))
 
     def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early.

@@ -35,6 +35,7 @@ class Implausible:
         value: The value, with its unit.
         limits: Plausible values of the channel, in words.
         ended: True if the forecast ended there.
+        member: Number of the ensemble member; None for a single forecast.
     """
 
     start: str
@@ -45,13 +46,15 @@ class Implausible:
     value: str
     limits: str
     ended: bool
+    member: int | None = None
 
     def __str__(self) -> str:
         """One sentence."""
+        member = "" if self.member is None else f", member {self.member},"
         return (
-            f"the forecast from {self.start} is not plausible: {self.channel} is {self.value} at "
-            f"step {self.step} (lead time {self.lead}), first at {self.place}; plausible are "
-            f"{self.limits}" + ("; what came before is kept" if self.ended else "")
+            f"the forecast from {self.start}{member} is not plausible: {self.channel} is "
+            f"{self.value} at step {self.step} (lead time {self.lead}), first at {self.place}; "
+            f"plausible are {self.limits}" + ("; what came before is kept" if self.ended else "")
         )
 
 

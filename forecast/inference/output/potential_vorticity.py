@@ -22,9 +22,13 @@ def find_potential_vorticity(names: Collection[str], sphere: Sphere) -> list[Der
     """Return the potential vorticity of shallow water, and of each level between two others."""
     found = []
     if {"vorticity", "geopotential"} <= set(names) and "potential_vorticity" not in names:
-        inputs = ("vorticity", "geopotential")
         found.append(
-            DerivedField(inputs, (_SHALLOW_WATER,), partial(_of_layer, sphere), whole_sphere=False)
+            DerivedField(
+                ("vorticity", "geopotential"),
+                (_SHALLOW_WATER,),
+                partial(_of_layer, sphere),
+                whole_sphere=False,
+            )
         )
     levels = levels_of(names, "u", "v", "t")
     for three in zip(levels, levels[1:], levels[2:], strict=False):

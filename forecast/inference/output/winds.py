@@ -66,11 +66,13 @@ def _speed_of(u: str) -> Variable:
 
 
 def _winds(sphere: Sphere, fields: Tensor) -> Tensor:
-    return torch.stack(winds(*fields.unbind(1), sphere.grid, sphere.radius), dim=1)
+    vorticity, divergence = fields.unbind(1)
+    return torch.stack(winds(vorticity, divergence, sphere.grid, sphere.radius), dim=1)
 
 
 def _turn(sphere: Sphere, fields: Tensor) -> Tensor:
-    return torch.stack(vorticity_divergence(*fields.unbind(1), sphere.grid, sphere.radius), dim=1)
+    u, v = fields.unbind(1)
+    return torch.stack(vorticity_divergence(u, v, sphere.grid, sphere.radius), dim=1)
 
 
 def _speed(fields: Tensor) -> Tensor:
