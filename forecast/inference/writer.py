@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,22 +105,20 @@ class ForecastWriter:
             period: number of the period.
             values: (b, statistic, v, rows, nlon), in the order of `STATISTICS`.
         """
-        at = (slice(period, period + 1), self._rows)
+        at = slice(period, period + 1)
         with self._named_errors():
-            for i, row in enumerate(rows):
-                _, index = next(places(slice(row, row + 1), self.axes))
+            for part, index in _runs(rows, self.axes):
                 for s, statistic in enumerate(STATISTICS):
                     for c, variable in enumerate(self.axes.variables):
                         name = statistic_name(variable.name, statistic)
-                        self._file.put(name, (*index, *at), values[i, s, c])
+                        self._file.put(name, (*index, at, self._rows), values[part, None, s, c])
 
     def count_steps(self, rows: Sequence[int], period: int, counts: Sequence[int]) -> None:
         """Write the number of steps that were counted in a period; by one process for all rows."""
+        values = np.asarray(counts, dtype=np.int32)[:, None]
         with self._named_errors():
-            for row, count in zip(rows, counts, strict=True):
-                _, index = next(places(slice(row, row + 1), self.axes))
-                at = (*index, slice(period, period + 1))
-                self._file.put(N_STEPS, at, np.array(count, dtype=np.int32))
+            for part, index in _runs(rows, self.axes):
+                self._file.put(N_STEPS, (*index, slice(period, period + 1)), values[part])
 
     def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early.
@@ -194,3 +193,17 @@ def places(rows: slice, axes: ForecastAxes) -> Iterator[tuple[slice, tuple[int |
         part = slice(max(rows.start, first), min(rows.stop, first + m))
         own = slice(part.start - rows.start, part.stop - rows.start)
         yield own, (forecast_index, slice(part.start - first, part.stop - first))
+
+
+def _runs(
+    rows: Sequence[int], axes: ForecastAxes
+) -> Iterator[tuple[slice, tuple[int | slice, ...]]]:
+    """Yield the places in the arrays of a file of increasing rows, with gaps between them.
+
+    Yields:
+        Places of some of the rows in `rows`, and their index in the arrays; see `places`.
+    """
+    ends = [i for i in range(1, len(rows)) if rows[i] != rows[i - 1] + 1]
+    for first, stop in pairwise([0, *ends, len(rows)]):
+        for part, index in places(slice(rows[first], rows[stop - 1] + 1), axes):
+            yield slice(first + part.start, first + part.stop), index

@@ -6,13 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from configs.layout import INIT_TIME
+from configs.layout import INIT_TIME, PERIOD
 from forecast.inference.coordinates import ForecastAxes, encode_times
 from forecast.inference.file_formats import FileFormat
 from forecast.inference.output.periods import Periods
 from forecast.inference.output.statistics import STATISTICS
 
-PERIOD: Final = "period"
 PERIOD_TIME: Final = "period_time"
 PERIOD_BOUNDS: Final = "period_bounds"
 N_STEPS: Final = "n_steps"
