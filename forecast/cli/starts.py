@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.layout import FORMAT_VERSION
+from configs.layout import CONFIGURATION, FORMAT_VERSION
 from forecast.cli.console import progress
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def starts_from(
                 try:
                     needed.ingest(words, needed.times(init_times, n_steps), store)
                 except ValueError as error:
-                    raise ValueError(f"no start from {', '.join(words)}: {error}") from error
+                    raise ValueError(
+                        f"no start from {', '.join(words)}{needed.extent}: {error}"
+                    ) from error
         yield Path(current().broadcast(str(store))), EVERY
 
 
@@ -94,13 +96,20 @@ class _Needed:
         self._forecaster, folder = load_package(package), package_folder(package)
         self._n_steps = rollout_defaults(folder).n_steps
         self._forcing = self._forecaster.forcing_channels if own_forcing else ()
-        provenance = read_description(folder)["provenance"].get("data", {})
+        provenance = read_description(folder)["provenance"]
         tree = {
             "variables": self._entries(),
-            "data": self._data(str(provenance.get("configuration", "")), own_grid),
+            "data": self._data(str(provenance.get(CONFIGURATION, "")), own_grid),
             "model": self._forecaster.config.model_dump(mode="json"),
         }
         self._config = config_from_tree(tree, overrides, f"for {package}")
+
+    @property
+    def extent(self) -> str:
+        """States and forcing that a forecast needs, in words."""
+        n_states, forcing = self._forecaster.n_history + 1, ", ".join(v.name for v in self._forcing)
+        history = f" with {n_states} states (model.history)" if n_states > 1 else ""
+        return history + (f" with {forcing} at the time of every step" if forcing else "")
 
     def times(self, init_times: Sequence[str], n_steps: int | None) -> Times | None:
         """Return the times of the states of forecasts, with history and forcing; None for all."""
