@@ -134,6 +134,7 @@ def rollout(
     Exit code 3: the file is written, but some of its forecasts ended early because a value was not
     finite. Exit code 4: the same because of implausible values, or some have such values.
     """
+    from forecast.inference.ensemble.members import Ensemble
     from forecast.inference.failures import EarlyStop
     from forecast.inference.forecast import run_rollout
     from forecast.inference.output.options import OutputOptions
@@ -162,6 +163,7 @@ def rollout(
         n_steps=steps,
         own_forcing=forcing is None,
         own_grid=transfer == "operators",
+        n_earlier=Ensemble(members, perturb or (), seed, len(packages)).n_earlier,
         overrides=overrides,
     )
     with all_processes(latitude), starts() as (store, every_time), progress("steps") as update:

@@ -99,8 +99,8 @@ class MLflowModel:
         forcing: tuple[Tensor, ...] | None,
     ) -> Tensor:
         """Return the forecast of one member of each state, (b, n_steps, c, nlat, nlon)."""
-        calendar = self.forecaster.time_step.calendar
-        samples = [ensemble.sample(i, member, t, calendar) for i, t in enumerate(state.time)]
+        step = self.forecaster.time_step
+        samples = [ensemble.sample(i, member, time, step) for i, time in enumerate(state.time)]
         state = ensemble.perturb(state, samples, None)
         if samples:
             state = with_noise(self.forecaster, state, [sample.seed for sample in samples])

@@ -164,7 +164,9 @@ def test_perturbations_that_do_not_fit_the_model_are_refused(text, message):
 
 
 def test_intervals_are_multiples_of_the_time_step(series):
+    step = Store(series).time_step
     with pytest.raises(ValueError, match="interval is 1d, which is no multiple of the time step"):
-        build("lagged:interval=1d", of=setup_of(series))
-    lagged = build("lagged:interval=2mo", of=setup_of(series))
-    assert [lagged.lag(member) for member in range(3)] == [0, 2, 4]
+        PerturbationSpec("lagged:interval=1d").lag(step, 1)
+    lagged = PerturbationSpec("lagged:interval=2mo")
+    assert [lagged.lag(step, member) for member in range(3)] == [0, 2, 4]
+    assert PerturbationSpec("bred:cycles=3,interval=2mo").n_earlier(step) == 6
