@@ -72,14 +72,27 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
         ValueError: if a key or value is wrong. The message names the first one, the allowed values
             and the nearest valid name.
     """
-    tree = _read(name_or_path)
+    return config_from_tree(_read(name_or_path), overrides, str(name_or_path))
+
+
+def config_from_tree(tree: dict[str, Any], overrides: Sequence[str], source: str) -> Config:
+    """Return the configuration of a tree of sections, which the overrides change in place.
+
+    Args:
+        tree: Sections by name.
+        overrides: Texts "dotted.key=value", as for `load_config`.
+        source: Name of the tree for messages.
+
+    Raises:
+        ValueError: if a key or value is wrong.
+    """
     for override in overrides:
         _override(tree, override)
     _migrate(tree)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ValueError(_explain(error, str(name_or_path))) from None
+        raise ValueError(_explain(error, source)) from None
 
 
 def is_override(word: str) -> bool:

@@ -114,6 +114,7 @@ def make_plan(
     config: FilesData,
     table: VariableTable,
     after: np.datetime64 | None = None,
+    at: Times | None = None,
 ) -> Plan:
     """Search the sources and decide what is read; nothing is written.
 
@@ -122,6 +123,7 @@ def make_plan(
         config: Settings.
         table: Table of variables.
         after: Last time of a store that is extended: only later times are planned.
+        at: Times to take, instead of those that the configuration chooses.
 
     Raises:
         ValueError: if the sources lack a variable or a time, or cannot be used together.
@@ -145,7 +147,7 @@ def make_plan(
     inputs += [w for w in dict.fromkeys(winds) if w.name in needed and w not in inputs]
 
     timeline = Timeline(catalogue, inputs, config)
-    time, dropped, recipes = timeline.resolve(after)
+    time, dropped, recipes = timeline.resolve(after, at)
     step, grid = timeline.step, _target_grid(timeline.fields, config)
     if catalogue.trajectories is not None:
         split = split_trajectories(len(catalogue.trajectories), config.splits)

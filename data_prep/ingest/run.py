@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.calendar import Times
 from configs.load import dump_config
 from configs.schema import FilesData
 from configs.variables import BUILT_IN, Variable, VariableTable
@@ -43,6 +44,7 @@ def ingest(
     out: str | Path,
     *,
     table: VariableTable = BUILT_IN,
+    at: Times | None = None,
     append: bool = False,
     memory: int | None = None,
     scheduler: str | None = None,
@@ -60,6 +62,7 @@ def ingest(
         config: Variables, grid, times and splits.
         out: Path of the store.
         table: Table of variables.
+        at: Valid times to take, instead of those that the configuration chooses.
         append: True to add later times to the store `out`.
         memory: Bytes of memory that the process may take; by default half of what is available.
             One block and one part of a chunk are in memory in any case.
@@ -84,7 +87,7 @@ def ingest(
     else:
         check_output(out)
     with Sources(paths, config) as sources:
-        plan = make_plan(sources, config, table, after)
+        plan = make_plan(sources, config, table, after, at)
         if append:
             refuse_changed_sources(out, sources, plan.used)
         blocks = all_blocks(plan)

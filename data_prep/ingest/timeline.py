@@ -42,19 +42,22 @@ class Timeline:
         """All fields that may contribute."""
         return [field for series in self._series.values() for field in series.fields]
 
-    def resolve(self, after: np.datetime64 | None) -> tuple[Times, Times, list[Recipe]]:
+    def resolve(
+        self, after: np.datetime64 | None, at: Times | None = None
+    ) -> tuple[Times, Times, list[Recipe]]:
         """Return the times of the store, those that are left out, and the recipes.
 
         Times are left out at the beginning, for want of earlier accumulations, and in gaps.
 
         Args:
             after: Last time of a store that is extended; None for a new one.
+            at: Times to take, instead of those that the configuration chooses.
 
         Raises:
             ValueError: if the times cannot be chosen, or if a channel has no field at a time of
                 another one.
         """
-        time = self._chosen()
+        time = self._chosen() if at is None else self._at(at)
         if after is not None:
             time = self._later(time, after)
         recipes = [self._recipe(variable, time) for variable in self._inputs]
@@ -73,13 +76,32 @@ class Timeline:
         kept = time[~lost]
         return kept, time[lost], [self._recipe(variable, kept) for variable in self._inputs]
 
-    def _chosen(self) -> Times:
-        """Return the chosen times among those of all predicted channels."""
+    def _all(self) -> Times:
+        """Return the times of all predicted channels."""
         predicted = [v for v in self._inputs if v.role != "forcing"] or self._inputs
         series = [self._series[self._catalogue.levels_of(v.name)[0]] for v in predicted]
         instants = [one for one in series if one.fields[0].amount is None] or series
-        union = np.unique(np.concatenate([one.time for one in instants]))
+        return np.unique(np.concatenate([one.time for one in instants]))
+
+    def _chosen(self) -> Times:
+        """Return the times that the configuration chooses."""
+        union = self._all()
         return union[select_times(union, self._config.times, self.step)]
+
+    def _at(self, at: Times) -> Times:
+        """Return given times of the sources; of monthly data the month counts."""
+        union, unit = self._all(), "M8[M]" if self.step.is_calendar else "M8[ns]"
+        known, wanted = union.astype(unit), np.unique(at.astype(unit))
+        if not np.isin(wanted, known).all():
+            label = self.step.calendar.label
+            i = int(np.isin(wanted, known).argmin())
+            nearest = union[np.abs(union - wanted[i].astype("M8[ns]")).argmin()]
+            first, last, near = (label(t, "m") for t in (union[0], union[-1], nearest))
+            raise ValueError(
+                f"the files have no fields at {label(wanted[i].astype('M8[ns]'), 'm')}; they have "
+                f"{first} to {last} (nearest: {near})"
+            )
+        return union[np.isin(known, wanted)]
 
     def _later(self, time: Times, after: np.datetime64) -> Times:
         """Return the times after the last one of a store."""

@@ -306,6 +306,8 @@ _STATISTICS = (
     layout.STD,
     layout.STD_STEP,
     layout.TIME_MEAN,
+    layout.MINIMUM,
+    layout.MAXIMUM,
     layout.CLIMATOLOGY,
     layout.CLIMATOLOGY_STD,
     layout.CLIMATOLOGY_STD_STEP,

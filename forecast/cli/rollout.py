@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from forecast.cli.console import progress, say
-from forecast.cli.options import StoreOption
+from forecast.cli.starts import starts_from
 
 ENDED_EARLY = 3
 """Exit code of a rollout in which forecasts ended early because of values that are not finite."""
+IMPLAUSIBLE = 4
+"""Exit code of a rollout in which all values are finite, but some are not plausible."""
 
 
 def rollout(
-    packages: Annotated[
-        list[Path],
+    words: Annotated[
+        list[str],
         typer.Argument(
-            metavar="PACKAGE...",
-            help="Package of a trained model, such as RUN/best; several for an ensemble.",
+            metavar="PACKAGE... [KEY=VALUE]...",
+            help="Package of a trained model, such as RUN/best; several for an ensemble. Settings "
+            "to read files with, such as data.rename.T2M=t2m.",
         ),
     ],
-    data: StoreOption,
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="STORE|FILE",
+            help="Store with the initial states; or netCDF, GRIB or zarr files, globs, folders or "
+            "addresses, may be repeated.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
     split: Annotated[
         Literal["train", "validation", "test"] | None,
@@ -50,10 +61,37 @@ def rollout(
             "of the store leaves out: the nearest points, or a smooth extension."
         ),
     ] = None,
-    winds: Annotated[
+    derive: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Derived field to write too, may be repeated: winds, vorticity (and divergence), "
+            "wind_speed, geostrophic_wind, potential_vorticity.",
+        ),
+    ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B", help="Channels and derived variables to write; default: all."),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERIOD",
+            help="Write mean, standard deviation, minimum and maximum over periods of valid time: "
+            "12h, 1d, 10d, 1mo, 1y, or all for the whole forecast.",
+        ),
+    ] = None,
+    snapshots: Annotated[
+        bool,
+        typer.Option("--snapshots/--no-snapshots", help="Write the states at the lead times."),
+    ] = True,
+    layout: Annotated[
+        Literal["cf", "weatherbench2"], typer.Option(help="Names and dimensions of the file.")
+    ] = "cf",
+    stop_implausible: Annotated[
         bool,
         typer.Option(
-            "--winds", help="Write also the winds of vorticity and divergence (vo500 and d500)."
+            "--stop-implausible", help="End forecasts whose values are no longer plausible."
         ),
     ] = False,
     forcing: Annotated[
@@ -93,25 +131,53 @@ def rollout(
 ) -> None:
     """Forecast with a trained model and write a CF file.
 
-    Exit code 3: the file is written, but some of its forecasts ended early.
+    Exit code 3: the file is written, but some of its forecasts ended early because a value was not
+    finite. Exit code 4: the same because of implausible values, or some have such values.
     """
+    from forecast.inference.ensemble.members import Ensemble
+    from forecast.inference.failures import EarlyStop
     from forecast.inference.forecast import run_rollout
+    from forecast.inference.output.options import OutputOptions
     from forecast.training.processes import all_processes
     from sphere_ops.memory import keep_freed_memory
 
     keep_freed_memory()
-    with all_processes(latitude), progress("steps") as update:
-        ended = run_rollout(
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    packages = [Path(word) for word in words if word not in overrides]
+    if not packages:
+        raise ValueError(f"{' '.join(words)} names no package; expected one, such as RUN/best")
+    names = (name.strip() for text in variables or () for name in text.split(","))
+    output = OutputOptions(
+        derive=tuple(derive or ()),
+        variables=tuple(name for name in names if name),
+        mean=mean,
+        snapshots=snapshots,
+        layout=layout,
+        stop_implausible=stop_implausible,
+    )
+    starts = partial(
+        starts_from,
+        data,
+        packages[0],
+        init_time or (),
+        n_steps=steps,
+        own_forcing=forcing is None,
+        own_grid=transfer == "operators",
+        n_earlier=Ensemble(members, perturb or (), seed, len(packages)).n_earlier,
+        overrides=overrides,
+    )
+    with all_processes(latitude), starts() as (store, every_time), progress("steps") as update:
+        reports = run_rollout(
             packages,
-            data,
+            store,
             out,
-            split=split,
+            split=split or every_time,
             init_times=init_time,
             n_steps=steps,
             every=every,
             transfer=transfer,
             fill=fill,
-            winds=winds,
+            output=output,
             forcing=forcing,
             members=members,
             perturbations=perturb or (),
@@ -120,5 +186,6 @@ def rollout(
             progress=update,
         )
     say(f"forecast: {out}")
-    if ended:
-        raise typer.Exit(ENDED_EARLY)
+    if reports:
+        early = any(isinstance(report, EarlyStop) for report in reports)
+        raise typer.Exit(ENDED_EARLY if early else IMPLAUSIBLE)

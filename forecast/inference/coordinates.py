@@ -21,6 +21,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.inference.output.periods import Periods
 from forecast.inference.writing.file_formats import FileFormat
 from sphere_ops.grid import Grid
 
@@ -45,6 +46,8 @@ class ForecastAxes:
         derived: variables computed from the channels, which follow these in the file.
         member: numbers of the ensemble members (m,); None for single forecasts, whose file has no
             member dim.
+        periods: periods whose statistics the file holds; None without any.
+        snapshots: whether the file holds the states themselves, and not only their statistics.
     """
 
     grid: Grid
@@ -55,6 +58,8 @@ class ForecastAxes:
     trajectory: NDArray[np.int64] | None = None
     derived: Sequence[Variable] = ()
     member: NDArray[np.int64] | None = None
+    periods: Periods | None = None
+    snapshots: bool = True
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -124,16 +129,13 @@ def define(
     """
     dim = axes.forecast_dim
     calendar = axes.time_step.calendar
-    leads, lead_units = axes.lead_time()
-    # xarray turns the lead times into timedelta64 where it finds this attribute.
-    decoded = {} if lead_units == "months" else {"dtype": "timedelta64[ns]"}
     file.attributes(
         {"Conventions": CONVENTIONS, **attributes}
         | {GRID_KIND: axes.grid.kind, TIME_STEP: axes.time_step.label}
         | {CHANNELS: " ".join(v.name for v in axes.channels)}  # zarr keeps no order
     )
-    file.dims(axes.dims)
-    init_time, since = _encode(axes.init_time, axes)
+    file.dims({k: v for k, v in axes.dims.items() if axes.snapshots or k != LEAD_TIME})
+    init_time, since = encode_times(axes.init_time, axes)
     start = {
         "standard_name": "forecast_reference_time",
         "long_name": "Start of the forecast",
@@ -143,13 +145,11 @@ def define(
     # Only a coordinate variable may be an axis, and of trajectories it is not one.
     axis = {"axis": "T"} if axes.trajectory is None else {}
     file.coordinate(INIT_TIME, (dim,), init_time, start | axis)
-    auxiliary = [VALID_TIME]
     if axes.trajectory is not None:
         # Not named as its dim: cdo would take the number for the time axis.
         number = {"long_name": "Number of the trajectory in the store", "units": "1"}
         trajectory = axes.trajectory.astype(np.int32)
         file.coordinate(TRAJECTORY_NUMBER, (TRAJECTORY,), trajectory, number)
-        auxiliary = [INIT_TIME, VALID_TIME, TRAJECTORY_NUMBER]
     if axes.member is not None:
         member = {
             "standard_name": "realization",
@@ -157,26 +157,39 @@ def define(
             "units": "1",
         }
         file.coordinate(MEMBER, (MEMBER,), axes.member.astype(np.int32), member)
-    lead_time = {
-        "standard_name": "forecast_period",
-        "long_name": "Time since the start of the forecast",
-        "units": lead_units,
-    }
-    file.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
-    valid_time, since = _encode(axes.valid_time, axes)
-    valid = {
-        "standard_name": "time",
-        "long_name": "Time for which the forecast is valid",
-        "units": since,
-        "calendar": calendar.name,
-    }
-    file.coordinate(VALID_TIME, (dim, LEAD_TIME), valid_time, valid)
     for name, values, units, letter in (
         (LATITUDE, axes.grid.latitude, "degrees_north", "Y"),
         (LONGITUDE, axes.grid.longitude, "degrees_east", "X"),
     ):
         named = {"standard_name": name, "long_name": name.capitalize()}
         file.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
+    if axes.snapshots:
+        _define_snapshots(file, axes, held, rows)
+
+
+def _define_snapshots(file: FileFormat, axes: ForecastAxes, held: int, rows: int) -> None:
+    """Define the states at the lead times, and write the coordinates of these; see `define`."""
+    dim = axes.forecast_dim
+    leads, lead_units = axes.lead_time()
+    # xarray turns the lead times into timedelta64 where it finds this attribute.
+    decoded = {} if lead_units == "months" else {"dtype": "timedelta64[ns]"}
+    lead_time = {
+        "standard_name": "forecast_period",
+        "long_name": "Time since the start of the forecast",
+        "units": lead_units,
+    }
+    file.coordinate(LEAD_TIME, (LEAD_TIME,), leads, lead_time | decoded)
+    valid_time, since = encode_times(axes.valid_time, axes)
+    valid = {
+        "standard_name": "time",
+        "long_name": "Time for which the forecast is valid",
+        "units": since,
+        "calendar": axes.time_step.calendar.name,
+    }
+    file.coordinate(VALID_TIME, (dim, LEAD_TIME), valid_time, valid)
+    auxiliary = [VALID_TIME]
+    if axes.trajectory is not None:
+        auxiliary = [INIT_TIME, VALID_TIME, TRAJECTORY_NUMBER]
     for variable in axes.variables:
         named = {"standard_name": variable.standard_name} if variable.standard_name else {}
         meaning = {
@@ -208,8 +221,13 @@ def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, i
     file.coordinate(LAST_STEP, tuple(dims), last.reshape(tuple(dims.values())), meaning)
 
 
-def _encode(times: Times, axes: ForecastAxes) -> tuple[NDArray[np.float64], str]:
-    """Return whole numbers since the day of the first forecast, and their CF units."""
+def encode_times(times: Times, axes: ForecastAxes) -> tuple[NDArray[np.float64], str]:
+    """Return whole numbers since the day of the first forecast, and their CF units.
+
+    Args:
+        times: datetime64 of any shape, in the calendar of the forecasts.
+        axes: coordinates of the forecasts.
+    """
     calendar, first = axes.time_step.calendar, np.min(axes.init_time)
     midnight = calendar.elapsed(first) // DAY * DAY
     since = f"since {calendar.label(first, 'D')} 00:00:00"

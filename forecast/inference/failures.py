@@ -59,18 +59,37 @@ def first_failures(
         By index of the forecast: index of the channel, and the place in words.
     """
     broken = ~state.isfinite() if valid is None else ~state.isfinite() & valid
+    found = first_points(broken, grid, own, count)
+    return {i: (channel, grid.place(*point)) for i, (channel, point) in found.items()}
+
+
+def first_points(
+    broken: Tensor, grid: Grid, own: range, count: int
+) -> dict[int, tuple[int, tuple[int, int]]]:
+    """Find the first channel of each forecast that has a marked point, and its first such point.
+
+    All processes of a mesh call this, and all get what was found on any of them.
+
+    Args:
+        broken: True at marked points, (b, c, nlat, nlon) of this process.
+        grid: grid of the fields.
+        own: indices of this process's forecasts among all, (b).
+        count: number of all.
+
+    Returns:
+        By index of the forecast: index of the channel, and row and column of the point.
+    """
     flat = broken.flatten(-2).int()  # (b, c, h w)
     mesh, total, before = current(), grid.nlat * grid.nlon, own_rows(grid).start * grid.nlon
-    # Number of points from the first one on: the larger the earlier, 0 if all are finite. Each
+    # Number of points from the first one on: the larger the earlier, 0 without any. Each
     # rank of the latitude axis has its own entry, so that a sum exchanges them.
-    shape = (mesh.latitude.ranks, count, state.shape[1])
-    left = torch.zeros(shape, dtype=torch.float64, device=state.device)
+    shape = (mesh.latitude.ranks, count, broken.shape[1])
+    left = torch.zeros(shape, dtype=torch.float64, device=broken.device)
     left[mesh.latitude.rank, own.start : own.stop] = (
         (total - before - flat.argmax(-1)) * flat.amax(-1)
     ).double()
     left = mesh.sum_samples(mesh.sum_rows(left)).amax(0)  # (count, c)
-    found: dict[int, tuple[int, str]] = {}
+    found: dict[int, tuple[int, tuple[int, int]]] = {}
     for i, channel in left.nonzero().tolist():
-        row, column = divmod(total - int(left[i, channel]), grid.nlon)
-        found.setdefault(i, (channel, grid.place(row, column)))
+        found.setdefault(i, (channel, divmod(total - int(left[i, channel]), grid.nlon)))
     return found

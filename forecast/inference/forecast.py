@@ -9,14 +9,17 @@ from pathlib import Path
 
 from data_prep.store.outputs import check_output
 from forecast.inference.batch import Batch
-from forecast.inference.failures import EarlyStop
+from forecast.inference.output.options import OutputOptions
 from forecast.inference.plan import Package, Transfer, make_plan
 from forecast.inference.writer import SUFFIXES, ForecastWriter
+from forecast.inference.writing.outcome import Report
 from forecast.inference.writing.work_folder import WorkFolder
 from forecast.model.fill import FillMethod
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
+
+_ALL = OutputOptions()
 
 Progress = Callable[[int, int, str], None]
 
@@ -33,7 +36,7 @@ def run_rollout(
     batch_size: int | None = None,
     transfer: Transfer = "fields",
     fill: FillMethod | None = None,
-    winds: bool = False,
+    output: OutputOptions = _ALL,
     forcing: str | Path | None = None,
     members: int | None = None,
     perturbations: Sequence[str] = (),
@@ -41,12 +44,13 @@ def run_rollout(
     device: str | None = None,
     restart: bool = False,
     progress: Progress = lambda done, total, note: None,
-) -> tuple[EarlyStop, ...]:
+) -> tuple[Report, ...]:
     """Forecast from the states of a split, or from given times, and write a forecast file.
 
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
-    there, is marked in the file (`last_step`) and reported; the others go on. In a mesh every
-    process calls this; along its data axis they share the forecasts, along latitude their rows.
+    there, is marked in the file (`last_step`) and reported; the others go on. A forecast with
+    implausible values is reported too. In a mesh every process calls this; along its data axis
+    they share the forecasts, along latitude their rows.
     After an exception or a kill, the forecast can go on from the last saved state.
 
     Args:
@@ -66,7 +70,7 @@ def run_rollout(
             operators along, since its fields cannot be shifted across the mask.
         fill: method to fill points of the initial states that the model needs and the store does
             not have: "nearest" (from the nearest points that have values) or "smooth".
-        winds: write also the winds of each pair of channels of vorticity and divergence.
+        output: choice of what is written of each state.
         forcing: store of the channels that the model is given at every time, if it is not `data`;
             or "climatology", for that of `data`. Of a split, only the initial times are taken from
             which the forcing covers all steps.
@@ -82,12 +86,12 @@ def run_rollout(
         progress: called with (done, total, note) as the steps are done.
 
     Returns:
-        The forecasts that ended early.
+        Reports of the forecasts that ended early, and of those that became implausible.
 
     Raises:
         ValueError: if packages and store do not fit, a start is not in the store, or the store has
-            no values at points where the model needs them and `fill` is not given, no winds
-            follow from the channels, or a perturbation is not allowed.
+            no values at points where the model needs them and `fill` is not given, a variable of
+            `output` does not follow from the channels, or a perturbation is not allowed.
         FileNotFoundError: if package or store are not there.
         FileExistsError: if the output is there, or an unfinished one and `restart` is False.
         OSError: if the file cannot be written.
@@ -108,14 +112,13 @@ def run_rollout(
         batch_size=batch_size,
         transfer=transfer,
         fill=fill,
-        winds=winds,
+        output=output,
         forcing=forcing,
         members=members,
         perturbations=perturbations,
         seed=seed,
         device=device,
     )
-    ended: dict[int, EarlyStop] = {}
     with ForecastWriter(
         out,
         plan.axes,
@@ -127,17 +130,17 @@ def run_rollout(
         saved = writer.saved
         if saved is not None:
             log.info("going on from step %d of %d", saved.step, plan.n_steps)
-            ended |= saved.ended
         for rows in plan.batches():
             if saved is not None and (rows[0], plan.n_steps) <= (saved.first, saved.step):
                 continue  # complete
             total = plan.axes.rows * plan.n_steps
             tick = partial(_tick, progress, rows, plan.n_steps, total)
             begun = saved is not None and rows[0] == saved.first
-            Batch(plan, writer, rows).forecast(ended, tick, saved if begun else None)
-    for one in ended.values() if current().is_first else ():
-        log.warning("%s", one)
-    return tuple(ended.values())
+            Batch(plan, writer, rows).forecast(tick, saved if begun else None)
+    reports = [report for _, report in writer.outcome.reports]
+    for report in reports if current().is_first else ():
+        log.warning("%s", report)
+    return tuple(reports)
 
 
 def _tick(progress: Progress, rows: range, n_steps: int, total: int, step: int) -> None:

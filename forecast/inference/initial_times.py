@@ -13,6 +13,9 @@ from data_prep.store.reader import Store
 InitialTime = tuple[int, int]
 """Arguments `index` and `step` of `Store.state`."""
 
+EVERY = "all"
+"""Split that holds every time of a store, also of one without splits."""
+
 
 def find_initial_times(
     store: Store,
@@ -27,8 +30,8 @@ def find_initial_times(
 
     Args:
         store: store with the states.
-        split: all times of this split, or the first state of its trajectories; where earlier ones
-            are needed, the first that has them.
+        split: all times of this split (every time for "all"), or the first state of its
+            trajectories; where earlier ones are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
         n_history: states before each that the model sees too, one time step apart.
         n_earlier: further states before these, from which members of an ensemble start.
@@ -54,7 +57,7 @@ def find_initial_times(
         raise ValueError(f"{store.path} has {longest} times{gaps}, {needs}; give a longer store")
     if not init_times:
         try:
-            indices = store.split_indices(split)
+            indices = _indices(store, split)
         except ValueError as error:
             raise ValueError(f"{error}; name times to start from with --init-time") from None
         if store.has_trajectories:
@@ -82,8 +85,12 @@ def find_initial_times(
             )
         steps.append(step)
     if store.has_trajectories:
-        return [(int(i), step) for i in store.split_indices(split) for step in steps]
+        return [(int(i), step) for i in _indices(store, split) for step in steps]
     return [(step, 0) for step in steps]
+
+
+def _indices(store: Store, split: str) -> NDArray[np.int64]:
+    return np.arange(len(store.split)) if split == EVERY else store.split_indices(split)
 
 
 def _n_before(store: Store, time_step: TimeStep) -> NDArray[np.int64]:

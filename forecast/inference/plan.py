@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,21 +22,23 @@ from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.ensemble.agreement import check_agree
 from forecast.inference.ensemble.members import Ensemble
 from forecast.inference.ensemble.runs import MemberRuns
-from forecast.inference.forcing_source import ForcingSource
+from forecast.inference.forcing_source import CLIMATOLOGY, ForcingSource
 from forecast.inference.initial_states import InitialStates
-from forecast.inference.winds import ForecastWinds
+from forecast.inference.output.contents import FileContents
+from forecast.inference.output.options import OutputOptions
+from forecast.inference.output.periods import Periods
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
-from forecast.model.tensor_folder import file_digest
-from sphere_ops.grid import EARTH_RADIUS
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
 Transfer = Literal["fields", "operators"]
 Package = str | Path | Forecaster
+
+_ALL = OutputOptions()
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class RolloutPlan:
         n_steps: model steps.
         every: interval of written steps.
         batch_size: forecasts that a process steps together.
-        winds: computes the derived variables of the axes from the fields; None without any.
+        contents: variables that are written of each state, and its plausible values.
     """
 
     runs: MemberRuns
@@ -60,7 +63,7 @@ class RolloutPlan:
     n_steps: int
     every: int
     batch_size: int
-    winds: ForecastWinds | None = None
+    contents: FileContents
 
     def batches(self) -> list[range]:
         """Return the rows of the forecasts that all processes step at the same time."""
@@ -79,7 +82,7 @@ def make_plan(
     batch_size: int | None = None,
     transfer: Transfer = "fields",
     fill: FillMethod | None = None,
-    winds: bool = False,
+    output: OutputOptions = _ALL,
     forcing: str | Path | None = None,
     members: int | None = None,
     perturbations: Sequence[str] = (),
@@ -100,40 +103,40 @@ def make_plan(
     forecaster = models[0]
     check_agree(models, [_name(package) for package in packages])
     ensemble.prepare(models, store)
+    n_earlier = ensemble.n_earlier(forecaster.time_step)
     states = InitialStates(
         store,
         forecaster,
         split or settings.split,
         init_times,
         fill=fill,
-        n_earlier=ensemble.n_earlier,
+        n_earlier=n_earlier,
     )
     source_of_forcing = None
     if forecaster.forcing_channels:
         source_of_forcing = ForcingSource(forecaster, store, forcing, fill=fill)
-        steps = range(-ensemble.n_earlier, n_steps)
+        steps = range(-n_earlier, n_steps)
         states = _covered(states, source_of_forcing, steps, leave_out=not init_times)
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
-    radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
-    derived = (
-        ForecastWinds(forecaster.channels, store.grid, radius, states.valid) if winds else None
-    )
+    contents = FileContents.choose(output, forecaster, store, states.valid)
     axes = ForecastAxes(
         grid=store.grid,
-        channels=forecaster.channels,
+        channels=contents.fields.channels,
         time_step=forecaster.time_step,
         init_time=states.time,
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
-        derived=() if derived is None else derived.variables,
+        derived=contents.fields.derived,
+        periods=_periods(output, forecaster, states, n_steps),
+        snapshots=output.snapshots,
         member=ensemble.members,
     )
     batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
-        "title": f"Forecast of {', '.join(forecaster.channel_names)}",
+        "title": f"Forecast of {', '.join(v.name for v in axes.variables)}",
         "source": _source(packages),
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {forecaster.time_step.label})",
@@ -147,18 +150,20 @@ def make_plan(
     identity = {
         "the packages": digests,
         "the version of sphere-forecast": version("sphere-forecast"),
-        "the store": _store_digest(store.path),
+        "the store": _store_digest(store),
         "the initial times": [states.describe(i) for i in range(len(states))],
         "the number of steps": n_steps,
         "the interval of written steps": every,
         "the batch size": batch_size,
         "the transfer to another grid": transfer,
         "the method of filling": fill,
-        "the derived variables": [variable.name for variable in axes.derived],
+        "the contents of the file": asdict(output),
         "the number of members": members,
         "the perturbations": list(perturbations),
         "the seed": seed,
-        "the forcing": None if forcing is None else _store_digest(Path(forcing)),
+        "the forcing": str(forcing)
+        if forcing in (None, CLIMATOLOGY)
+        else _store_digest(Store(forcing)),
     }
     return RolloutPlan(
         runs=MemberRuns(models, states, source_of_forcing, ensemble, torch.device(device)),
@@ -168,8 +173,20 @@ def make_plan(
         n_steps=n_steps,
         every=every,
         batch_size=batch_size,
-        winds=derived,
+        contents=contents,
     )
+
+
+def _periods(
+    output: OutputOptions,
+    forecaster: Forecaster | ResamplingForecaster,
+    states: InitialStates,
+    n_steps: int,
+) -> Periods | None:
+    """Return the periods whose statistics are written; None without any."""
+    if output.mean is None:
+        return None
+    return Periods(output.mean, forecaster.time_step, states.time, n_steps)
 
 
 def _covered(
@@ -213,7 +230,7 @@ def _source(packages: Sequence[Package]) -> str:
     parts = [f"sphere-forecast {version('sphere-forecast')}"]
     for package in packages:
         if isinstance(package, str | Path):
-            digest = weights_digest(_package_folder(Path(package)))[:16]
+            digest = weights_digest(package_folder(Path(package)))[:16]
             parts.append(f"package {_name(package)} (sha256 {digest})")
     return ", ".join(parts)
 
@@ -221,7 +238,7 @@ def _source(packages: Sequence[Package]) -> str:
 def _digest(package: Package, forecaster: Forecaster) -> str:
     """Return the SHA-256 of the tensors of a model."""
     if isinstance(package, str | Path):
-        return weights_digest(_package_folder(Path(package)))
+        return weights_digest(package_folder(Path(package)))
     found = hashlib.sha256()
     for name, tensor in forecaster.state_dict().items():
         found.update(name.encode())
@@ -236,7 +253,7 @@ def _name(package: Package) -> str:
     return type(package).__name__
 
 
-def _package_folder(path: Path) -> Path:
+def package_folder(path: Path) -> Path:
     """Return the folder of a package, also where the run that holds it was given."""
     inside = path / layout.PACKAGE
     return inside if (inside / layout.PACKAGE_FILE).is_file() else path
@@ -245,7 +262,7 @@ def _package_folder(path: Path) -> Path:
 def _settings(package: Package) -> RolloutConfig:
     """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
     if isinstance(package, str | Path):
-        return rollout_defaults(_package_folder(Path(package)))
+        return rollout_defaults(package_folder(Path(package)))
     return RolloutConfig()
 
 
@@ -277,7 +294,14 @@ def _fitted(
     return forecaster.on_grid(store.grid)
 
 
-def _store_digest(path: Path) -> str:
-    """Return name and SHA-256 of the metadata of a store, which every writing changes."""
-    metadata = path / "zarr.json"
-    return f"{path.name} {file_digest(metadata)[:16]}" if metadata.is_file() else str(path)
+def _store_digest(store: Store) -> str:
+    """Return name and SHA-256 of the attributes, times and means of a store.
+
+    A store of the same sources that was made again has the same digest: its history does not count.
+    """
+    described = {name: str(v) for name, v in store.attributes.items() if name != "history"}
+    found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    found.update(store.time.astype("datetime64[s]").tobytes())
+    for name in (layout.MEAN, layout.STD):
+        found.update(store.statistics[name].double().numpy().tobytes())
+    return f"{store.path.name} {found.hexdigest()[:16]}"

@@ -13,7 +13,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.calendar import GREGORIAN
-from configs.layout import INIT_TIME, LEAD_TIME, MEMBER, MOVING_MASK, TRAJECTORY, VALID_TIME
+from configs.layout import (
+    INIT_TIME,
+    LATITUDE,
+    LEAD_TIME,
+    LONGITUDE,
+    MEMBER,
+    MOVING_MASK,
+    PERIOD,
+    TRAJECTORY,
+    VALID_TIME,
+)
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
@@ -52,6 +62,11 @@ class ForecastFile:
         self.dataset = open_output(self.path, "forecast", "forecast rollout")
         names = {*self.dataset.variables, *self.dataset.attrs}
         missing = sorted({LEAD_TIME, INIT_TIME, VALID_TIME, TIME_STEP, CHANNELS} - names)
+        if PERIOD in self.dataset.dims and LEAD_TIME in missing:
+            raise ValueError(
+                f"{self.path} holds statistics of periods alone; make a forecast with its states, "
+                "without --no-snapshots"
+            )
         if missing:
             raise ValueError(
                 f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
@@ -71,9 +86,9 @@ class ForecastFile:
         absent = [name for name in self.channel_names if name not in data.variables]
         if absent:
             raise ValueError(f"there is no {', '.join(absent)}")
-        dims = data[self.channel_names[0]].dims
         others = (name for name in map(str, data.data_vars) if name not in self.channel_names)
-        self.derived_names = tuple(name for name in others if data[name].dims == dims)
+        space = (LEAD_TIME, LATITUDE, LONGITUDE)
+        self.derived_names = tuple(name for name in others if data[name].dims[-3:] == space)
         calendar = data[INIT_TIME].encoding.get("calendar", GREGORIAN.name)
         self.time_step = TimeStep.parse(data.attrs[TIME_STEP], calendar)
         self.init_time = self.time_step.calendar.from_dates(data[INIT_TIME].values)

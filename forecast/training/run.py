@@ -242,6 +242,7 @@ class Run:
         provenance = {
             "store": str(self.store.path.absolute()),
             "data": json.loads(self.store.provenance),
+            layout.CONFIGURATION: str(self.store.attributes.get(layout.CONFIGURATION, "")),
             "git_commit": git_commit(),
             "torch": torch.__version__,
         }

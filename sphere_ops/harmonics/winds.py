@@ -14,6 +14,7 @@ from sphere_ops.harmonics.transforms import (
     InverseRealVectorSHT,
     RealSHT,
     RealVectorSHT,
+    gradient,
     vorticity_divergence_from_wind,
     wind_from_vorticity_divergence,
 )
@@ -70,6 +71,28 @@ def winds(
     coeffs = analysis(fields)
     u, v = wind_from_vorticity_divergence(synthesis, coeffs[0], coeffs[1], radius).unbind(-3)
     return u.to(vorticity.dtype), v.to(vorticity.dtype)
+
+
+def gradient_of(x: Tensor, grid: Grid, radius: float = EARTH_RADIUS) -> tuple[Tensor, Tensor]:
+    """Return the horizontal gradient of a scalar, by spherical harmonics.
+
+    It holds the degrees of `wind_lmax`. The computation is in float64.
+
+    Args:
+        x: Scalar, (..., nlat, nlon); in a mesh this rank's rows, and no gradient.
+        grid: Grid of x.
+        radius: Radius of the sphere, m.
+
+    Returns:
+        Eastward and northward derivative, (..., nlat, nlon), per metre, in the type of x. At a pole
+        they are those along the meridian of each point, as the components of winds are.
+    """
+    on, analysis, synthesis = _to_wind(grid)
+    field = x.double()
+    if on != grid:
+        field = to_gaussian_rows(field, grid)
+    east, north = gradient(synthesis, analysis(field), radius).unbind(-3)
+    return east.to(x.dtype), north.to(x.dtype)
 
 
 def wind_lmax(grid: Grid) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configs.timestep import TimeStep
 from forecast.inference.ensemble.balanced import BalancedPerturbation
 from forecast.inference.ensemble.bred import BredVectors
 from forecast.inference.ensemble.field import FieldPerturbation
@@ -38,6 +39,14 @@ class PerturbationSpec:
         """Return the text with the values of all options."""
         given = ",".join(f"{name}={text}" for name, text in sorted(self._texts.items()))
         return f"{self.kind}:{given}"
+
+    def lag(self, time_step: TimeStep, member: int) -> int:
+        """Return the model steps that a member starts before the initial time."""
+        return KINDS[self.kind].lag(self.values, time_step, member)
+
+    def n_earlier(self, time_step: TimeStep) -> int:
+        """Return the model steps before the perturbed state from which states are read."""
+        return KINDS[self.kind].n_earlier(self.values, time_step)
 
     def build(self, setup: Setup, number: int) -> Perturbation:
         """Build the perturbation; see `Perturbation`."""

@@ -23,7 +23,7 @@ class FileFormat(Protocol):
         """Set attributes of the file."""
 
     def dims(self, dims: Mapping[str, int]) -> None:
-        """Define the dims, by name, in the order of the fields' dims."""
+        """Define dims, by name, in the order of the fields' dims."""
 
     def coordinate(
         self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
@@ -132,7 +132,7 @@ class ZarrFormat:
 
     def dims(self, dims: Mapping[str, int]) -> None:
         """See `FileFormat`."""
-        self._dims = dict(dims)
+        self._dims |= dims
 
     def coordinate(
         self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]

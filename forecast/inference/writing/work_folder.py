@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data_prep.store.outputs import check_output, locked, remove
-from forecast.inference.failures import EarlyStop
 
 log = logging.getLogger(__name__)
 
 _GROUP, _NETCDF, _STATES, _IDENTITY = "forecast.zarr", "forecast.nc", "states", "identity.json"
-_ENDED = "ended"
+_OUTCOME = "outcome"
 _LONGEST = 60
 """Length from which a value is left out of an error message, characters."""
 
@@ -40,13 +39,13 @@ class SavedState:
     Attributes:
         first: first row of the batch.
         step: number of steps that are done; those of the whole rollout if the batch is complete.
-        ended: forecasts that ended early up to then, by row, in all batches.
+        outcome: `Outcome` of all batches up to then, as JSON text.
         tensors: state of this rank's part of the batch; empty if the batch is complete.
     """
 
     first: int
     step: int
-    ended: Mapping[int, EarlyStop]
+    outcome: str
     tensors: Mapping[str, Tensor]
 
 
@@ -148,9 +147,8 @@ class WorkFolder:
         """Return a state that this rank has saved."""
         path = self._state(first, step)
         with safe_open(path, framework="pt") as file:
-            ended = json.loads((file.metadata() or {})[_ENDED])
-        stops = {int(row): EarlyStop(**values) for row, values in ended.items()}
-        return SavedState(first, step, stops, load_file(path))
+            outcome = (file.metadata() or {})[_OUTCOME]
+        return SavedState(first, step, outcome, load_file(path))
 
     def save(self, state: SavedState) -> None:
         """Save this rank's part of a state, and remove those that no rank needs any more.
@@ -160,9 +158,8 @@ class WorkFolder:
         """
         path = self._state(state.first, state.step)
         scratch = path.with_name(f".{path.name}")
-        ended = json.dumps({row: asdict(stop) for row, stop in state.ended.items()})
         try:
-            save_file(dict(state.tensors), scratch, metadata={_ENDED: ended})
+            save_file(dict(state.tensors), scratch, metadata={_OUTCOME: state.outcome})
             scratch.replace(path)
         except SafetensorError as error:
             raise OSError(str(error)) from error

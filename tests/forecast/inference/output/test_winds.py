@@ -10,16 +10,19 @@ import xarray as xr
 from configs.variables import Variable, variable
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.output.derived import Sphere
+from forecast.inference.output.options import OutputOptions
+from forecast.inference.output.selection import OutputFields
 from forecast.inference.reader import ForecastFile
-from forecast.inference.winds import ForecastWinds
 from forecast.plotting.maps import plot_map
 from forecast.verification.evaluate import evaluate
-from sphere_ops.grid import EARTH_RADIUS, Grid
+from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.winds import vorticity_divergence, wind_lmax
 from tests.forecast.stand_in import Turning
 
 GRID = Grid.legendre_gauss(16, 32)
+WINDS = OutputOptions(derive=("winds",))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def channel(name: str) -> Variable:
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
 def test_winds_have_the_vorticity_and_divergence_of_the_forecast(store, tmp_path, suffix):
     path = tmp_path / f"forecast.{suffix}"
-    run_rollout(Turning(store), store, path, n_steps=3, winds=True)
+    run_rollout(Turning(store), store, path, n_steps=3, output=WINDS)
     file = ForecastFile(path)
     assert file.channel_names == ("geopotential", "vorticity", "divergence")
     data = file.dataset
@@ -56,8 +59,14 @@ def test_winds_have_the_vorticity_and_divergence_of_the_forecast(store, tmp_path
 
 def test_a_forecast_with_winds_has_the_scores_of_one_without(store, tmp_path):
     scores = []
-    for name, winds in (("with", True), ("without", False)):
-        run_rollout(Turning(store), store, tmp_path / f"{name}.nc", n_steps=2, winds=winds)
+    for name, options in (("with", WINDS), ("without", OutputOptions())):
+        run_rollout(
+            Turning(store),
+            store,
+            tmp_path / f"{name}.nc",
+            n_steps=2,
+            output=options,
+        )
         out = tmp_path / f"{name}_scores.nc"
         scores.append(evaluate(tmp_path / f"{name}.nc", store, out))
     xr.testing.assert_equal(scores[0].drop_attrs(), scores[1].drop_attrs())
@@ -67,7 +76,12 @@ def test_winds_of_a_forecast_that_ended_are_missing(store, tmp_path):
     model = Turning(store)
     model.fails = {0: 2}
     ended = run_rollout(
-        model, store, tmp_path / "forecast.nc", split="train", n_steps=3, winds=True
+        model,
+        store,
+        tmp_path / "forecast.nc",
+        split="train",
+        n_steps=3,
+        output=WINDS,
     )
     assert [e.step for e in ended] == [2]
     with xr.open_dataset(tmp_path / "forecast.nc") as data:
@@ -78,7 +92,7 @@ def test_winds_of_a_forecast_that_ended_are_missing(store, tmp_path):
 
 def test_a_map_of_a_wind_is_drawn_without_a_truth(store, tmp_path):
     path, out = tmp_path / "forecast.nc", tmp_path / "map.png"
-    run_rollout(Turning(store), store, path, n_steps=2, winds=True)
+    run_rollout(Turning(store), store, path, n_steps=2, output=WINDS)
     plot_map(path, "eastward_wind", out)
     assert out.stat().st_size > 0
     with pytest.raises(ValueError, match="eastward_wind.* was computed.*geopotential, vorticity"):
@@ -87,22 +101,10 @@ def test_a_map_of_a_wind_is_drawn_without_a_truth(store, tmp_path):
 
 def test_each_level_with_both_fields_and_no_winds_gives_winds():
     names = ("vo500", "t850", "d500", "vo850", "d200", "vo200", "u200", "v200", "d10")
-    winds = ForecastWinds([channel(name) for name in names], GRID, EARTH_RADIUS, None)
-    assert winds.variables == (variable("u500"), variable("v500"))
+    output = OutputFields([channel(name) for name in names], Sphere(GRID), ["winds"])
+    assert output.derived == (variable("u500"), variable("v500"))
     fields = torch.randn(2, len(names), *GRID.shape, generator=torch.Generator().manual_seed(0))
-    u, v = winds(fields).unbind(1)
+    u, v = output(fields)[:, -2:].unbind(1)
     vorticity, _ = vorticity_divergence(u, v, GRID)
     expected = resample(fields[:, 0], GRID, GRID, lmax=wind_lmax(GRID))
     assert (vorticity - expected).std() < 0.1 * expected.std()  # but for the mean
-
-
-def test_winds_of_other_channels_are_refused():
-    with pytest.raises(ValueError, match="winds of a forecast of vo500, t850.*leave out --winds"):
-        ForecastWinds([channel("vo500"), channel("t850")], GRID, EARTH_RADIUS, None)
-
-
-def test_winds_of_channels_with_a_mask_are_refused():
-    valid = torch.ones(2, *GRID.shape, dtype=torch.bool)
-    valid[1, 3, 4] = False
-    with pytest.raises(ValueError, match="d500 has a mask.*leave out --winds"):
-        ForecastWinds([channel("vo500"), channel("d500")], GRID, EARTH_RADIUS, valid)
