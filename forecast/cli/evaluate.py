@@ -18,14 +18,24 @@ def evaluate(
     other: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[OTHER]",
-            help="Second forecast, to compare; or two scores files.",
+            metavar="OTHER",
+            help="Second forecast, to compare with the first; both may be scores files.",
             show_default=False,
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="STORE", help="Store with the truth; not needed for scores files."),
+        typer.Option(
+            metavar="STORE",
+            help="Store that the forecast started from, with the truth and the climatology.",
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store with the truth, if it is not the one that the forecast started from.",
+        ),
     ] = None,
     baseline: Annotated[
         list[str] | None,
@@ -50,6 +60,14 @@ def evaluate(
         str,
         typer.Option(help="Area weights, persistence and climatology: default or weatherbench2."),
     ] = "default",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME>LIMIT",
+            help="Event to score, as 't2m>303' or, by the quantile of the training states, "
+            "'t2m>q95'; may be repeated.",
+        ),
+    ] = None,
     confidence: Annotated[
         float, typer.Option(help="Probability that an interval covers the true value.")
     ] = 0.95,
@@ -73,9 +91,10 @@ def evaluate(
 ) -> None:
     """Score a forecast against the truth and the baselines, or compare two forecasts.
 
-    With one FORECAST, writes its scores with confidence intervals, and prints a table. With two,
-    writes the differences of their scores over the starts, lead times and points that both have,
-    and prints which is better, where, by how much, and whether that is certain.
+    With one FORECAST, write its scores with their intervals, and print a table.
+
+    With two, write the differences of their scores over the starts, lead times and points that both
+    have, and print which one is better, where, by how much, and whether that is certain.
     """
     from forecast.training.processes import all_processes
     from forecast.verification.evaluate import evaluate as run
@@ -89,14 +108,12 @@ def evaluate(
         "climatology": climatology,
         "regions": region or (),
         "conventions": conventions,
+        "truth": truth,
+        "thresholds": threshold or (),
     }
     keep_freed_memory()
     with all_processes(latitude=1), progress("forecasts") as shared["progress"]:
         if other is None:
-            if data is None:
-                raise ValueError(
-                    f"{forecast} needs a truth; give the store that it started from with --data"
-                )
             text = table(run(forecast, data, out, baselines=baseline, intervals=settings, **shared))
         else:
             if baseline:

@@ -127,6 +127,11 @@ class References:
             return f"the {by} climatology of {self.name} (training years)"
         return None if self.time_mean is None else f"the mean training state of {self.name}"
 
+    @property
+    def by_day(self) -> bool:
+        """True if the climatology is by day of the year and hour."""
+        return self._daily is not None
+
     def valid(self, moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the points with a reference of anomalies.
 

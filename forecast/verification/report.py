@@ -11,7 +11,7 @@ from configs.timestep import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
-from forecast.verification.score_table import SCORES, Score
+from forecast.verification.score_table import Score, known_scores
 from forecast.verification.scores_file import NOTES
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
@@ -94,7 +94,7 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     names = [str(name) for name in scores.forecast.values]
     header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
     header += tuple(f"skill vs|{name}" for name in names[1:])
-    columns = [s for s in SCORES.values() if s.column and s.name in scores]
+    columns = [s for s in known_scores().values() if s.column and s.name in scores]
     header += (*(str(s.column) for s in columns), "forecasts")
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)

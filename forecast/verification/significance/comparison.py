@@ -11,11 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.store.outputs import check_output, written_beside
-from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile, open_output
-from forecast.verification.conventions import DEFAULT, conventions_named
-from forecast.verification.evaluate import Progress, score
-from forecast.verification.references import References
+from forecast.verification.conventions import DEFAULT
+from forecast.verification.evaluate import Progress, open_truth, score
 from forecast.verification.regions import parse_regions
 from forecast.verification.score_table import OF_EACH, RMSE
 from forecast.verification.scores_file import write
@@ -34,9 +32,11 @@ def compare(
     out: str | Path,
     *,
     data: str | Path | None = None,
+    truth: str | Path | None = None,
     climatology: str | Path | None = None,
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
+    thresholds: Sequence[str] = (),
     settings: Settings | None = None,
     false_discovery: bool = False,
     progress: Progress = lambda done, total, note: None,
@@ -50,10 +50,12 @@ def compare(
         a: First forecast or scores file.
         b: Second forecast or scores file.
         out: File of the differences, `.nc`. The summary has the suffix `.md`.
-        data: Store with the truth; not needed for scores files.
+        data: Store that the forecasts started from; not needed for scores files.
+        truth: Store with the truth, if it is another one.
         climatology: Package or store whose climatology and means replace those of the store.
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
+        thresholds: Thresholds of events; see `events.Thresholds.parse`.
         settings: Settings of the intervals.
         false_discovery: True for significance by the false discovery rate.
         progress: Function that is called with (done, total, note) after each start.
@@ -71,23 +73,35 @@ def compare(
     names = str(a), str(b)
     kinds = [_is_scores_file(Path(name)) for name in names]
     if all(kinds):
+        if regions or thresholds or climatology is not None or truth is not None:
+            raise ValueError(
+                f"{names[0]} and {names[1]} are scores files, which have their truth, regions and "
+                "thresholds; leave these out, or give the forecasts"
+            )
         first, second = (open_output(Path(name), *_SCORES_FILE) for name in names)
     elif any(kinds):
         raise ValueError(
             f"{names[kinds.index(True)]} has scores and {names[kinds.index(False)]} is a forecast; "
             "give two forecasts, or two scores files"
         )
-    elif data is None:
+    elif data is None and truth is None:
         raise ValueError(
             f"{names[0]} and {names[1]} are forecasts, which need a truth; give its store with "
             "--data"
         )
     else:
-        truth, other = _truths(names, data, climatology, conventions)
-        chosen, n = parse_regions(regions), len(truth.file.init_time)
-        total = n + len(other.file.init_time)
-        first = score(truth, chosen, baselines=(), progress=_after(progress, 0, total))
-        second = score(other, chosen, baselines=(), progress=_after(progress, n, total))
+        truths = _truths(names, data, truth, climatology, conventions)
+        chosen, lengths = parse_regions(regions), [len(t.file.init_time) for t in truths]
+        first, second = (
+            score(
+                held,
+                chosen,
+                baselines=(),
+                thresholds=thresholds,
+                progress=_after(progress, before, sum(lengths)),
+            )
+            for held, before in zip(truths, (0, lengths[0]), strict=True)
+        )
     found = differences(
         first, second, names, settings or Settings(), false_discovery=false_discovery
     )
@@ -106,7 +120,8 @@ def _is_scores_file(path: Path) -> bool:
 
 def _truths(
     names: tuple[str, str],
-    data: str | Path,
+    data: str | Path | None,
+    truth: str | Path | None,
     climatology: str | Path | None,
     conventions: str,
 ) -> list[Truth]:
@@ -115,9 +130,7 @@ def _truths(
     Raises:
         ValueError: If the forecasts differ in grid or kind, or do not fit the store.
     """
-    files, store = [ForecastFile(name) for name in names], Store(data)
-    store.reader.in_memory = False  # few states are needed, each of them once
-    first, second = files
+    first, second = (ForecastFile(name) for name in names)
     facts: tuple[tuple[str, Callable[[ForecastFile], object]], ...] = (
         ("the grid is", lambda file: str(file.grid)),
         ("the starts are along", lambda file: file.forecast_dim),
@@ -129,17 +142,10 @@ def _truths(
                 f"{fact(first)} against {fact(second)}; give forecasts of the same kind on the "
                 "same grid"
             )
-    truths = []
-    for file, other in ((first, second), (second, first)):
-        file.check_fits(store)
-        references = (
-            References.of_store(store, file)
-            if climatology is None
-            else References.open(climatology, file)
-        )
-        points = _points_of(other, file)
-        truths.append(Truth(file, store, references, conventions_named(conventions), points))
-    return truths
+    return [
+        open_truth(file, data, truth, climatology, conventions, _points_of(other, file))
+        for file, other in ((first, second), (second, first))
+    ]
 
 
 def _points_of(other: ForecastFile, file: ForecastFile) -> NDArray[np.bool_]:
