@@ -18,7 +18,6 @@ def open_truth(
     file: ForecastFile,
     data: str | Path | None,
     truth: str | Path | None = None,
-    *,
     climatology: str | Path | None = None,
     conventions: str = DEFAULT.name,
     points: NDArray[np.bool_] | None = None,
