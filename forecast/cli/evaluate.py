@@ -18,8 +18,8 @@ def evaluate(
     other: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[OTHER]",
-            help="Second forecast, to compare; or two scores files.",
+            metavar="OTHER",
+            help="Second forecast, to compare with the first; both may be scores files.",
             show_default=False,
         ),
     ] = None,
@@ -27,8 +27,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="STORE",
-            help="Store that the forecast started from, with the truth and the climatology; not "
-            "needed for scores files.",
+            help="Store that the forecast started from, with the truth and the climatology.",
         ),
     ] = None,
     truth: Annotated[
@@ -92,9 +91,10 @@ def evaluate(
 ) -> None:
     """Score a forecast against the truth and the baselines, or compare two forecasts.
 
-    With one FORECAST, writes its scores with confidence intervals, and prints a table. With two,
-    writes the differences of their scores over the starts, lead times and points that both have,
-    and prints which is better, where, by how much, and whether that is certain.
+    With one FORECAST, write its scores with their intervals, and print a table.
+
+    With two, write the differences of their scores over the starts, lead times and points that both
+    have, and print which one is better, where, by how much, and whether that is certain.
     """
     from forecast.training.processes import all_processes
     from forecast.verification.evaluate import evaluate as run
@@ -105,10 +105,10 @@ def evaluate(
 
     settings = Settings(confidence, seed, block_length)
     shared: dict[str, Any] = {
-        "truth": truth,
         "climatology": climatology,
         "regions": region or (),
         "conventions": conventions,
+        "truth": truth,
         "thresholds": threshold or (),
     }
     keep_freed_memory()

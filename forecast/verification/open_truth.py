@@ -18,7 +18,6 @@ def open_truth(
     file: ForecastFile,
     data: str | Path | None,
     truth: str | Path | None = None,
-    *,
     climatology: str | Path | None = None,
     conventions: str = DEFAULT.name,
     points: NDArray[np.bool_] | None = None,
@@ -61,7 +60,9 @@ def open_truth(
             f"{references.name} has none; make the store with data.climatology.by=day, or name "
             "one that has as climatology"
         )
-    return Truth(file, store, references, named, points, elsewhere=other is not None, origin=origin)
+    return Truth(
+        file, store, references, named, elsewhere=other is not None, origin=origin, points=points
+    )
 
 
 def _opened(path: str | Path) -> Store:

@@ -38,21 +38,21 @@ class Truth:
         store: Store,
         references: References | None = None,
         conventions: Conventions = DEFAULT,
-        points: NDArray[np.bool_] | None = None,
         *,
         elsewhere: bool = False,
         origin: Store | None = None,
+        points: NDArray[np.bool_] | None = None,
     ) -> None:
         """Find the valid times in the store.
 
         Args:
             file: Forecast file.
             store: Store with the truth.
-            references: References of anomalies and norms; those of the store if None.
+            references: References; those of the store if None.
             conventions: Conventions of the scores.
-            points: Mask of the only points to score, (c, nlat, nlon); all if None.
             elsewhere: True if the forecast need not have started from the store.
             origin: Store that the forecast started from, if that is another one.
+            points: Mask of the only points to score, (c, nlat, nlon); all if None.
 
         Raises:
             ValueError: If the store has no valid time of the forecast.

@@ -52,7 +52,7 @@ def compare(
         b: Second forecast or scores file.
         out: File of the differences, `.nc`. The summary has the suffix `.md`.
         data: Store that the forecasts started from; not needed for scores files.
-        truth: Store with the truth that the forecasts need not have started from.
+        truth: Store with the truth, if it is another one.
         climatology: Package or store whose climatology and means replace those of the store.
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
@@ -74,6 +74,11 @@ def compare(
     names = str(a), str(b)
     kinds = [_is_scores_file(Path(name)) for name in names]
     if all(kinds):
+        if regions or thresholds or climatology is not None or truth is not None:
+            raise ValueError(
+                f"{names[0]} and {names[1]} are scores files, which have their truth, regions and "
+                "thresholds; leave these out, or give the forecasts"
+            )
         first, second = (open_output(Path(name), *_SCORES_FILE) for name in names)
     elif any(kinds):
         raise ValueError(
@@ -81,12 +86,18 @@ def compare(
             "give two forecasts, or two scores files"
         )
     else:
-        of_a, of_b = _truths(names, data, truth, climatology=climatology, conventions=conventions)
-        chosen, n = parse_regions(regions), len(of_a.file.init_time)
-        total = n + len(of_b.file.init_time)
-        shared: dict[str, Any] = {"baselines": (), "thresholds": thresholds}
-        first = score(of_a, chosen, progress=_after(progress, 0, total), **shared)
-        second = score(of_b, chosen, progress=_after(progress, n, total), **shared)
+        truths = _truths(names, data, truth, climatology, conventions)
+        chosen, lengths = parse_regions(regions), [len(t.file.init_time) for t in truths]
+        first, second = (
+            score(
+                held,
+                chosen,
+                baselines=(),
+                thresholds=thresholds,
+                progress=_after(progress, before, sum(lengths)),
+            )
+            for held, before in zip(truths, (0, lengths[0]), strict=True)
+        )
     found = differences(
         first, second, names, settings or Settings(), false_discovery=false_discovery
     )
@@ -104,21 +115,18 @@ def _is_scores_file(path: Path) -> bool:
 
 
 def _truths(
-    names: tuple[str, str], data: str | Path | None, truth: str | Path | None, **options: Any
+    names: tuple[str, str],
+    data: str | Path | None,
+    truth: str | Path | None,
+    climatology: str | Path | None,
+    conventions: str,
 ) -> list[Truth]:
     """Return the truths of two forecasts at the points that both have.
-
-    Args:
-        names: Paths of both forecasts.
-        data: Store that the forecasts started from.
-        truth: Store with the truth, if it is another one.
-        options: Further arguments of `open_truth`.
 
     Raises:
         ValueError: If the forecasts differ in grid or kind, or do not fit the store.
     """
-    files = [ForecastFile(name) for name in names]
-    first, second = files
+    first, second = (ForecastFile(name) for name in names)
     facts: tuple[tuple[str, Callable[[ForecastFile], object]], ...] = (
         ("the grid is", lambda file: str(file.grid)),
         ("the starts are along", lambda file: file.forecast_dim),
@@ -131,7 +139,7 @@ def _truths(
                 "same grid"
             )
     return [
-        open_truth(file, data, truth, points=_points_of(other, file), **options)
+        open_truth(file, data, truth, climatology, conventions, _points_of(other, file))
         for file, other in ((first, second), (second, first))
     ]
 

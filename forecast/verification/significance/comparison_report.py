@@ -10,7 +10,7 @@ from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
 from forecast.verification.report import aligned, number, shown_positions
-from forecast.verification.score_table import RMSE, SCORES, Score
+from forecast.verification.score_table import RMSE, Score, known_scores
 from forecast.verification.scores_file import NOTES
 from forecast.verification.significance.intervals import LOWER, UPPER
 from forecast.verification.significance.pairing import DIFFERENCE, OF_A, OF_B, SIGNIFICANT
@@ -25,10 +25,10 @@ def table(found: xr.Dataset) -> str:
     """Return a comparison as text: who is better, the score card, and a table of differences."""
     score = _scores(found)[0]
     lines = [*headline(found), "", _legend(found), ""]
-    lines += aligned(*_card(found, score))
+    lines += _text(*_card(found, score))
     for region in found.region.values:
         lines += ["", f"{score.name}, region {region}" if region != GLOBAL else score.name, ""]
-        lines += aligned(*_differences(found.sel(region=region), score))
+        lines += _text(*_differences(found.sel(region=region), score))
     return "\n".join(lines)
 
 
@@ -51,33 +51,25 @@ def headline(found: xr.Dataset) -> list[str]:
         f"A is {found.attrs['forecast_a']}, B is {found.attrs['forecast_b']}",
         f"{found.attrs['n_common_starts']} starts in common; intervals of {level}",
     ]
-    steps = _steps(found)
     for channel in found.channel.values:
-        at = found.sel(channel=channel, region=found.region.values[0]).isel(lead_time=steps > 0)
-        marks = [_mark(at.isel(lead_time=i), score) for i in range(at.sizes["lead_time"])]
-        known = [(m, i) for i, m in enumerate(marks) if m]
-        if not known:
-            continue
-        leads = _leads(at)
+        at = found.sel(channel=channel, region=found.region.values[0])
+        marks = [_mark(at.isel(lead_time=i), score) for i in np.flatnonzero(_steps(found) > 0)]
+        known = [mark for mark in marks if mark]
         parts = []
         for name in ("A", "B"):
-            places = [i for m, i in known if m.upper() == name]
-            certain = [i for m, i in known if m == name]
-            if places:
-                where = f"{len(places)} of {len(known)} lead times"
-                if len(places) == len(known):
-                    where = f"all lead times, to {leads[known[-1][1]]}"
-                sure = f"certain at {len(certain)}" if certain else "nowhere certain"
-                if certain and len(certain) == len(places):
-                    sure = "all certain" if len(certain) > 1 else "certain"
-                parts.append(f"{name} is better at {where} ({sure})")
-        lines.append(f"{channel}: {score.name}: " + ("; ".join(parts) or "no difference"))
+            better, certain = sum(m.upper() == name for m in known), known.count(name)
+            if better:
+                parts.append(
+                    f"{name} is better at {better} of {len(known)} lead times, certain at {certain}"
+                )
+        if known:
+            lines.append(f"{channel} ({score.name}): " + ("; ".join(parts) or "no difference"))
     return lines + str(found.attrs.get(NOTES, "")).splitlines()
 
 
 def _scores(found: xr.Dataset) -> list[Score]:
     """Return the scores to show."""
-    return [SCORES[name] for name in _SHOWN if name + DIFFERENCE in found]
+    return [known_scores()[name] for name in _SHOWN if name + DIFFERENCE in found]
 
 
 def _legend(found: xr.Dataset) -> str:
@@ -114,9 +106,9 @@ def _card(found: xr.Dataset, score: Score) -> Rows:
 
 
 def _differences(found: xr.Dataset, score: Score) -> Rows:
-    """Return header and rows of the differences of one region; a bar is a possible line break."""
+    """Return header and rows of the differences of one region."""
     level = f"{100 * found.attrs['confidence']:g} %"
-    columns = ("|A", "|B", "|A - B", "A - B|of B", f"{level}|interval", "|better", "|starts")
+    columns = ("A", "B", "A - B", "in %", f"{level} interval", "better", "starts")
     header = ("variable", "lead time", *columns)
     leads, rows = _leads(found), list[tuple[str, ...]]()
     for channel, units in zip(found.channel.values, found.channel_units.values, strict=True):
@@ -127,7 +119,8 @@ def _differences(found: xr.Dataset, score: Score) -> Rows:
                 float(at[score.name + end])
                 for end in (OF_A, OF_B, DIFFERENCE, DIFFERENCE + LOWER, DIFFERENCE + UPPER)
             )
-            share = f"{100 * difference / b:+.1f} %" if b and np.isfinite(difference) else "missing"
+            relative = b > 0 and score.best == "lowest" and np.isfinite(difference)
+            share = f"{100 * difference / b:+.1f}" if relative else "-"
             interval = "missing" if np.isnan(low) else f"{_signed(low)} to {_signed(high)}"
             mark = _mark(at, score)
             better = {"": "missing", "=": "equal"}.get(mark, mark.upper())
@@ -168,8 +161,13 @@ def _signed(x: float) -> str:
     return text if np.isnan(x) or x <= 0 else f"+{text}"
 
 
+def _text(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table for the terminal, without the blank line above its titles."""
+    return aligned(header, rows)[1:]
+
+
 def _rows(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Return the lines of a table in Markdown."""
-    lines = ["| " + " | ".join(title.replace("|", " ").strip() for title in header) + " |"]
+    lines = ["| " + " | ".join(header) + " |"]
     lines.append("|" + "---|" * 2 + "---:|" * (len(header) - 2))
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]

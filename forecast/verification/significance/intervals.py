@@ -11,8 +11,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import INIT_TIME, TRAJECTORY
-from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
-from forecast.verification.scores_file import NOTES, REGION
+from forecast.verification import metrics
+from forecast.verification.ensembles.spread import spread_skill_ratio
+from forecast.verification.score_table import (
+    OF_EACH,
+    RANK,
+    RMSE,
+    SPREAD_SKILL,
+    Score,
+    known_scores,
+)
+from forecast.verification.scores_file import NOTES, REGION, SPREAD
 from forecast.verification.significance import blocks
 from forecast.verification.significance.resampling import N_RESAMPLES, Intervals, bootstrap
 
@@ -137,8 +146,8 @@ def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
         return completed
     return with_note(
         completed,
-        f"no interval of some score at {missing.sum()} of {len(missing)} lead times: too few starts, "
-        "or too correlated ones",
+        f"no interval of some score at {missing.sum()} of {len(missing)} lead times: too few "
+        "starts, or too correlated ones",
     )
 
 
@@ -165,9 +174,17 @@ def _statistics(
 ) -> Iterator[tuple[str, list[xr.DataArray], Callable[..., Array], float]]:
     """Yield name, values of each start, statistic and smallest value of the scores."""
     for name in scores.data_vars:
-        if str(name) + OF_EACH in scores and name in SCORES:
-            statistic, lowest = reduction(SCORES[str(name)])
+        if str(name) + OF_EACH in scores and name in known_scores():
+            statistic, lowest = reduction(known_scores()[str(name)])
             yield str(name), [scores[f"{name}{OF_EACH}"]], statistic, lowest
+    if SPREAD_SKILL.name in scores and RANK in scores.sizes:
+        n_members = scores.sizes[RANK] - 1
+
+        def spread_skill(variance: Array, squared_error: Array) -> Array:
+            return spread_skill_ratio(variance, squared_error, n_members)
+
+        parts = [scores[name + OF_EACH] for name in (SPREAD, RMSE)]
+        yield SPREAD_SKILL.name, parts, spread_skill, 0.0
     if "skill" in scores:
         each = scores[RMSE + OF_EACH]
         model, *_ = each.forecast.values
@@ -175,7 +192,6 @@ def _statistics(
         of_model = each.sel(forecast=[model] * scores.sizes["baseline"])
 
         def skill(model: Array, baseline: Array) -> Array:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return 1 - np.sqrt(model / baseline)
+            return metrics.skill(np.sqrt(model), np.sqrt(baseline))
 
         yield "skill", [of_model, of_baselines], skill, -np.inf

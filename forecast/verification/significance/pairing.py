@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME, TRAJECTORY
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
-from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.score_table import OF_EACH, RMSE, Score, known_scores
 from forecast.verification.scores_file import REGION
 from forecast.verification.significance.discovery import discoveries
 from forecast.verification.significance.intervals import (
@@ -67,24 +68,41 @@ def differences(
     n = a.sizes[dim]
     found: dict[str, tuple[Any, ...]] = {}
     ended: set[str] = set()
-    for score in SCORES.values():
-        if not all(score.name + OF_EACH in scores for scores in (a, b)):
+    for score in known_scores().values():
+        pair = _of_each(score, a, b)
+        if pair is None:
             continue
-        of_a, of_b = (
-            x[score.name + OF_EACH].sel(forecast=MODEL).transpose(dim, *_DIMS, ...) for x in (a, b)
-        )
-        if of_a.shape != of_b.shape:
-            continue  # ranks among different numbers of members, or other thresholds
+        of_a, of_b = (x.sel(forecast=MODEL).transpose(dim, *_DIMS, ...) for x in pair)
         if score.name == RMSE:
             ended = _ended(of_a, of_b, names)
             found["n_starts"] = _count(of_a, of_b)
         found |= _of_score(score, of_a, of_b, names, settings, false_discovery)
-    result = xr.Dataset(found, coords=_coordinates(a))
+    result = xr.Dataset(found, coords=_coordinates(a, found))
     result.attrs = _attributes(names, settings, n, false_discovery, a)
     few = few_starts(n)
     for note in (*sorted(ended), *([few] if few else [])):
         result = with_note(result, note)
     return result
+
+
+def _of_each(
+    score: Score, a: xr.Dataset, b: xr.Dataset
+) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Return the values of each start of two forecasts; None if they cannot be compared.
+
+    The CRPS of a single forecast is its absolute error. Events must have the same thresholds.
+    """
+    name, found = score.name + OF_EACH, []
+    if name not in a and name not in b:
+        return None
+    for scores in (a, b):
+        known = name if name in scores or score.name != "crps" else f"mae{OF_EACH}"
+        if known not in scores:
+            return None
+        found.append(scores[known])
+    first, second = found
+    same = all(first[dim].equals(second[dim]) for dim in score.dims)
+    return (first, second) if same else None
 
 
 def check_alike(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str]) -> None:
@@ -247,10 +265,10 @@ def _count(a: xr.DataArray, b: xr.DataArray) -> tuple[Any, ...]:
     return _DIMS, both, {"long_name": "Number of starts compared", "units": "1"}
 
 
-def _coordinates(scores: xr.Dataset) -> dict[str, Any]:
-    """Return the coordinates of the differences."""
-    names = (*_DIMS, "channel_long_name", "channel_units")
-    return {name: scores[name].variable for name in names if name in scores.coords}
+def _coordinates(scores: xr.Dataset, found: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the coordinates along the dims of the differences."""
+    dims = {dim for dims, *_ in found.values() for dim in dims}
+    return {str(n): x.variable for n, x in scores.coords.items() if x.dims and set(x.dims) <= dims}
 
 
 def _attributes(
