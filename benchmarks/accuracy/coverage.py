@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 from benchmarks.speed.measure import machine
-from forecast.verification.significance import blocks, bootstrap
+from forecast.verification.significance import Intervals, blocks, bootstrap
 
 STARTS = (20, 50, 100, 200, 400)
 PHI = (0.0, 0.3, 0.5, 0.8, 0.9)
@@ -45,7 +46,7 @@ def measure(kind: str, n: int, phi: float, s: int) -> dict[str, Any]:
     x, y, z = (autoregressive(phi, n, s, rng) for _ in range(3))
     # Mean square errors over the sphere: positive, skew, with mean 1.
     a, b = (np.exp(0.5 * v - 0.125) for v in (0.8 * x + 0.6 * y, 0.8 * x + 0.6 * z))
-    parts, statistic, truth = {
+    cases: dict[str, tuple[list[Array], Callable[..., Array], float]] = {
         "mean": ([x], lambda m: m, 0.0),
         "paired": ([x + 0.3 * y, x + 0.4 * z + 0.5], lambda p, q: p - q, -0.5),
         "root": ([a], np.sqrt, 1.0),
@@ -54,7 +55,8 @@ def measure(kind: str, n: int, phi: float, s: int) -> dict[str, Any]:
             lambda p, q: np.sqrt(p) - np.sqrt(q),
             1 - np.sqrt(1.2),
         ),
-    }[kind]
+    }
+    parts, statistic, truth = cases[kind]
     found = bootstrap(parts, statistic)
     given = np.isfinite(found.lower)
     covered = (found.lower <= truth) & (truth <= found.upper)
@@ -64,7 +66,7 @@ def measure(kind: str, n: int, phi: float, s: int) -> dict[str, Any]:
     row["covered"] = float(covered[given].mean())
     row["block_length"] = float(found.block_length[given].mean())
     if kind == "mean":
-        factor = widening(x, found.block_length)
+        factor = widening(x, found)
         low, high = (
             found.estimate + (end - found.estimate) / factor for end in (found.lower, found.upper)
         )
@@ -72,13 +74,13 @@ def measure(kind: str, n: int, phi: float, s: int) -> dict[str, Any]:
     return row
 
 
-def widening(x: Array, lengths: Array) -> Array:
+def widening(x: Array, found: Intervals) -> Array:
     """Return the factor by which the intervals of means are wider than plain percentiles."""
-    n = len(x)
+    n, lengths = len(x), found.block_length
     phi = blocks.lag_one(blocks.autocovariances(x, blocks.n_lags(n)), n)
     factor = np.ones(x.shape[1])
     for length in np.unique(lengths[np.isfinite(lengths)]).astype(int):
-        freedom = blocks.degrees_of_freedom(length, n)
+        freedom = blocks.degrees_of_freedom(length, n, found.independent)
         of_length = np.sqrt(blocks.inflation(phi, length, n)) * t.ppf(0.975, freedom)
         factor = np.where(lengths == length, of_length / norm.ppf(0.975), factor)
     return factor
