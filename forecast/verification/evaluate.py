@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
-from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.verification.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
-from forecast.verification.conventions import DEFAULT, conventions_named
+from forecast.verification.conventions import DEFAULT
 from forecast.verification.ensemble_scores import EnsembleScorer
 from forecast.verification.events import Thresholds
+from forecast.verification.open_truth import open_truth
 from forecast.verification.reading import pieces, read_ahead
-from forecast.verification.references import References
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
 from forecast.verification.scores_file import make_dataset, write
@@ -83,7 +80,9 @@ def evaluate(
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     chosen = parse_regions(regions)
-    compared = open_truth(ForecastFile(forecast), data, truth, climatology, conventions)
+    compared = open_truth(
+        ForecastFile(forecast), data, truth, climatology=climatology, conventions=conventions
+    )
     scores = score(compared, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
     scores = with_intervals(scores, intervals or Settings())
     if current().is_first:
@@ -91,61 +90,6 @@ def evaluate(
         with written_beside(summary) as scratch:
             scratch.write_text(markdown(scores), encoding="utf-8")
     return scores
-
-
-def open_truth(
-    file: ForecastFile,
-    data: str | Path | None,
-    truth: str | Path | None = None,
-    climatology: str | Path | None = None,
-    conventions: str = DEFAULT.name,
-    points: NDArray[np.bool_] | None = None,
-) -> Truth:
-    """Open the truth and the references of a forecast file; see `evaluate`.
-
-    Args:
-        file: Forecast file.
-        data: Store that the forecast started from.
-        truth: Store with the truth, if it is another one.
-        climatology: Package or store whose climatology and means replace those of the store.
-        conventions: Name of the conventions.
-        points: Mask of the only points to score, (c, nlat, nlon); all if None.
-
-    Raises:
-        ValueError: If forecast and store do not fit.
-        FileNotFoundError: If an input does not exist.
-    """
-    named = conventions_named(conventions)
-    origin, other = (None if p is None else _opened(p) for p in (data, truth))
-    store = other or origin
-    if store is None:
-        raise ValueError(
-            "neither data nor truth is given; give the store that the forecast started from as "
-            "data, or another one with the truth as truth"
-        )
-    for held, started_there in ((origin, True), (other, False)):
-        if held is not None:
-            file.check_fits(held, started_there=started_there)
-    if climatology is None:
-        references = References.of_store(origin or store, file)
-    else:
-        references = References.open(climatology, file)
-    if named.by_day and not references.by_day:
-        raise ValueError(
-            f"conventions {named.name} need a climatology by day of the year and hour, and "
-            f"{references.name} has none; make the store with data.climatology.by=day, or name "
-            "one that has as climatology"
-        )
-    return Truth(
-        file, store, references, named, elsewhere=other is not None, origin=origin, points=points
-    )
-
-
-def _opened(path: str | Path) -> Store:
-    """Open a store of which a few states are needed, each of them once."""
-    store = Store(path)
-    store.reader.in_memory = False
-    return store
 
 
 def score(
@@ -179,7 +123,7 @@ def score(
 def _allowed(baselines: Sequence[str] | None, truth: Truth) -> tuple[str, ...]:
     """Return the baselines to score, after a check that they are possible."""
     references = truth.references
-    possible = {PERSISTENCE: truth.has_starts, CLIMATOLOGY: references.climatology is not None}
+    possible = {PERSISTENCE: truth.has_starts, CLIMATOLOGY: references.has_climatology}
     if baselines is None:
         return tuple(name for name in BASELINES if possible[name])
     for name in baselines:

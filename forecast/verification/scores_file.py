@@ -31,6 +31,9 @@ from forecast.verification.truth import Truth
 REGION = "region"
 SPREAD = "spread"
 
+VECTORS = "vectors"
+"""Attribute with the channels that are vectors, such as wind500; absent if there are none."""
+
 NOTES = "notes"
 """Attribute with notes on the scores, one sentence per line; absent if there are none."""
 
@@ -171,7 +174,7 @@ def _attributes(truth: Truth) -> dict[str, str]:
     file, references = truth.file, truth.references
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     held, of_norms = "the state", "from the mean of the channel over area and training times"
-    if references.climatology is not None:
+    if references.has_climatology:
         of_norms = "likewise"
         if truth.conventions.persistent_anomaly:
             held = "the anomaly of the initial state"
@@ -211,4 +214,6 @@ def _attributes(truth: Truth) -> dict[str, str]:
         "conventions_of_scores": f"{truth.conventions.name}: {truth.conventions.description}",
         TIME_STEP: file.time_step.label,
     }
+    if truth.vectors.names:
+        attributes[VECTORS] = " ".join(truth.vectors.names)
     return attributes | ({NOTES: "\n".join(notes)} if notes else {})

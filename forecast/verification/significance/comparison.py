@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from data_prep.store.outputs import check_output, written_beside
 from forecast.inference.reader import ForecastFile, open_output
 from forecast.verification.conventions import DEFAULT
-from forecast.verification.evaluate import Progress, open_truth, score
+from forecast.verification.evaluate import Progress, score
+from forecast.verification.open_truth import open_truth
 from forecast.verification.regions import parse_regions
 from forecast.verification.score_table import OF_EACH, RMSE
 from forecast.verification.scores_file import write
@@ -83,11 +84,6 @@ def compare(
         raise ValueError(
             f"{names[kinds.index(True)]} has scores and {names[kinds.index(False)]} is a forecast; "
             "give two forecasts, or two scores files"
-        )
-    elif data is None and truth is None:
-        raise ValueError(
-            f"{names[0]} and {names[1]} are forecasts, which need a truth; give its store with "
-            "--data"
         )
     else:
         truths = _truths(names, data, truth, climatology, conventions)

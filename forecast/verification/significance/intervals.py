@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import INIT_TIME, TRAJECTORY
+from forecast.verification import metrics
 from forecast.verification.ensembles.spread import spread_skill_ratio
 from forecast.verification.score_table import (
     OF_EACH,
@@ -191,7 +192,6 @@ def _statistics(
         of_model = each.sel(forecast=[model] * scores.sizes["baseline"])
 
         def skill(model: Array, baseline: Array) -> Array:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return 1 - np.sqrt(model / baseline)
+            return metrics.skill(np.sqrt(model), np.sqrt(baseline))
 
         yield "skill", [of_model, of_baselines], skill, -np.inf
