@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, LEAD_TIME
@@ -23,6 +24,7 @@ Array = NDArray[np.floating[Any]]
 FORECAST = "forecast"
 MOST_CHANNELS = 6
 _PARTS = ("_each", "_lower", "_upper", "_difference", "_significant")
+
 
 class Meaning(NamedTuple):
     """Properties of a score that its picture needs.
