@@ -164,7 +164,7 @@ class MapView:
             degrees = degrees[np.abs(degrees) < 90]
             axes.set_yticks(degrees)
             axes.set_yticklabels([latitude_label(d) for d in degrees])
-            axes.tick_params(labelsize=8, length=0)
+            axes.tick_params(labelsize=8, length=0, pad=5)
 
     def graticule(self) -> Array:
         """Return meridians and parallels in the coordinates of the map, as `coastlines`."""
@@ -198,7 +198,9 @@ class MapView:
         """Degrees between meridians and between parallels."""
         if self.box is None:
             return 60, 30
-        return _step(self.box.width), _step(self.box.north - self.box.south)
+        # A narrow map has room for fewer labels.
+        across, along = 6 / max(self.ratio, 1.0), 6 * min(2 * self.ratio, 1.0)
+        return _step(self.box.width, across), _step(self.box.north - self.box.south, along)
 
 
 def map_view(
@@ -315,9 +317,9 @@ def _extent(crs: Any, box: Box) -> tuple[float, float, float, float]:
     return float(x0), float(x1), float(y0), float(y1)
 
 
-def _step(span: float) -> float:
-    """Return the degrees between lines, of which at most six cross a span."""
-    return next((step for step in _STEPS if span / step <= 6), _STEPS[-1])
+def _step(span: float, most: float) -> float:
+    """Return the degrees between lines, of which at most a number, and at least 2, cross a span."""
+    return next((step for step in _STEPS if span / step <= max(most, 2)), _STEPS[-1])
 
 
 def _multiples(low: float, high: float, step: float) -> Array:
