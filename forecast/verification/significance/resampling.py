@@ -84,15 +84,11 @@ def bootstrap(
         than `blocks.MIN_INDEPENDENT` independent starts.
 
     Raises:
-        ValueError: If the shapes differ, or the confidence or the block length is not possible.
+        ValueError: If the shapes differ.
     """
     arrays = [np.asarray(part, dtype=np.float64) for part in parts]
     if len({x.shape for x in arrays}) > 1:
         raise ValueError(f"values of shapes {[x.shape for x in arrays]}; expected one shape")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence:g}; expected a number between 0 and 1")
-    if block_length is not None and block_length < 1:
-        raise ValueError(f"block length {block_length}; expected a number of starts from 1")
     shape = arrays[0].shape[1:]
     series = [x.reshape(len(x), -1) for x in arrays]
     found = {f.name: np.full(series[0].shape[1], np.nan) for f in fields(Intervals)}
