@@ -321,16 +321,29 @@ class ForecastFile:
             f"{known[0]} to {known[-1]}"
         )
 
-    def check_fits(self, store: Store) -> None:
+    def check_fits(self, store: Store, *, started_there: bool = True) -> None:
         """Refuse a store that does not hold the truth of this forecast.
+
+        Args:
+            store: store.
+            started_there: True if the forecast started from the store, which then has its initial
+                times. A store with other times may have a longer step.
 
         Raises:
             ValueError: naming what differs.
         """
+        advice = "give the store that the forecast started from"
+        if not started_there:
+            advice = "give a truth of the same kind, on the grid of the forecast"
         step = self.time_step.multiple_of(store.time_step)
+        same_kind_of_step = self.time_step.is_calendar == store.time_step.is_calendar
         facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
             ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
-            ("a time step of", lambda x: x.time_step.label, step is not None),
+            (
+                "a time step of",
+                lambda x: x.time_step.label,
+                step is not None if started_there else same_kind_of_step,
+            ),
             (
                 "the calendar",
                 lambda x: x.time_step.calendar.name,
@@ -341,7 +354,7 @@ class ForecastFile:
             if not fits:
                 raise ValueError(
                     f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
-                    f"against {fact(store)}; give the store that the forecast started from"
+                    f"against {fact(store)}; {advice}"
                 )
         absent = [name for name in self.channel_names if name not in store.channel_names]
         if absent:
@@ -353,14 +366,12 @@ class ForecastFile:
             kinds = ("one series", "trajectories")
             raise ValueError(
                 f"forecast {self.path} is of {kinds[self.trajectory is not None]}, store "
-                f"{store.path} of {kinds[store.has_trajectories]}; give the store that the "
-                "forecast started from"
+                f"{store.path} of {kinds[store.has_trajectories]}; {advice}"
             )
         if self.trajectory is not None and self.trajectory.max() >= len(store.split):
             raise ValueError(
                 f"forecast {self.path} is of trajectory {self.trajectory.max()}, store "
-                f"{store.path} has {len(store.split)}; give the store that the forecast started "
-                "from"
+                f"{store.path} has {len(store.split)}; {advice}"
             )
 
 

@@ -105,7 +105,8 @@ def draw_scores(
             axes.xaxis.set_major_locator(lead_ticks(unit))
         column[0].set_title(file.long_name(channel))
         column[-1].set_xlabel(f"lead time [{unit}]")
-    panels[0, 0].legend()
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     n = int(data.n_forecasts.max())
     bounds = [data[name + "_lower"] for name in names if name + "_lower" in data]
     shade = ""

@@ -19,7 +19,8 @@ from configs.style import (
     SPREAD,
     new_figure,
     picture_style,
-    pretty_units,
+    power_of_ten,
+    quantity,
 )
 from data_prep.store.outputs import check_output
 from forecast.inference.reader import ForecastFile
@@ -130,8 +131,9 @@ def draw_spaghetti(
     for field in selection.members(variable, position):
         draw(field, linewidths=0.5, alpha=0.6)
     draw(mean, linewidths=2.2)
+    units = units_of(file, variable)
     handles = [
-        Line2D([], [], color=colour, label=f"{level:g} {pretty_units(units_of(file, variable))}")
+        Line2D([], [], color=colour, label=quantity(level, units, power_of_ten(abs(level))))
         for level, colour in zip(chosen, CONTOURS, strict=False)
     ]
     handles.append(Line2D([], [], color=INK, linewidth=0.5, label="members"))

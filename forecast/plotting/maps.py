@@ -150,10 +150,12 @@ def draw_panels(
         pixels: Number of pixels along the longer side of each map; from the number of panels if
             None.
     """
-    pixels = pixels or (PIXELS if len(panels) == 1 else 2 * PIXELS // 3)
+    stacked = stacks(view, len(panels))
+    rows, columns = (len(panels), 1) if stacked else (1, len(panels))
+    pixels = pixels or (PIXELS if columns == 1 else 2 * PIXELS // 3)
     drawn: list[Any] = []
     for number, panel in enumerate(panels, 1):
-        axes = view.axes(figure, 1, len(panels), number)
+        axes = view.axes(figure, rows, columns, number)
         view.draw_image(axes, view.on_map(panel.field, grid, pixels), **panel.colours)
         view.draw_lines(axes, panel.style.graticule, coastlines=coastlines)
         if len(panels) > 1:
@@ -166,31 +168,49 @@ def draw_panels(
         else:
             groups.append([i])
     for group in groups:
-        colour_bar(figure, [drawn[i] for i in group], panels[group[0]], labelled=view.labelled)
+        of_group = [drawn[i] for i in group]
+        colour_bar(figure, of_group, panels[group[0]], labelled=view.labelled, vertical=stacked)
     return drawn
 
 
-def colour_bar(figure: Figure, axes: Sequence[Any], panel: Panel, *, labelled: bool) -> None:
-    """Draw the colour bar of a panel below the given axes.
+def colour_bar(
+    figure: Figure,
+    axes: Sequence[Any],
+    panel: Panel,
+    *,
+    labelled: bool = False,
+    vertical: bool = False,
+) -> None:
+    """Draw the colour bar of a panel below the given axes, or to their right.
 
     Args:
         figure: Figure of the axes.
         axes: Axes that share the colours.
         panel: Panel with these colours.
         labelled: True if there are labels below the axes.
+        vertical: True for a bar to the right of the axes.
     """
+    place: dict[str, Any] = {"location": "right", "aspect": 15 * len(axes), "pad": 0.02}
+    if not vertical:
+        pad = 0.08 if labelled else 0.04
+        shrink = 0.7 / len(axes) + 0.05
+        place = {"location": "bottom", "aspect": 30, "pad": pad, "shrink": shrink}
     bar = figure.colorbar(
         ScalarMappable(Normalize(panel.low, panel.high), colormaps[panel.style.colours]),
         ax=list(axes),
-        orientation="horizontal",
         extend=panel.extend,
         label=with_units(panel.quantity, panel.units, panel.power),
         format=numbers(panel.power),
-        shrink=0.7 / len(axes) + 0.05,
-        aspect=30,
-        pad=0.08 if labelled else 0.04,
+        **place,
     )
+    if vertical:
+        bar.ax.yaxis.label.set_wrap(True)
     bar.outline.set_linewidth(0.5)
+
+
+def stacks(view: MapView, n_panels: int) -> bool:
+    """Return True for several maps that are so wide that they are drawn one below the other."""
+    return n_panels > 1 and view.ratio < 0.4
 
 
 def map_weights(view: MapView, grid: Grid) -> NDArray[np.floating[Any]]:
@@ -204,10 +224,12 @@ def map_weights(view: MapView, grid: Grid) -> NDArray[np.floating[Any]]:
 
 def map_size(view: MapView, n_panels: int) -> tuple[float, float]:
     """Return width and height of a figure with maps side by side, inches."""
+    if stacks(view, n_panels):
+        return 8.6, n_panels * (7.4 * view.ratio + 0.6) + 0.8
     width, height = (8.0, 4.4) if n_panels == 1 else (5.4, 4.2)
     width = max(min(width, height / view.ratio), 2.6)
-    labels = 0.4 if view.labelled else 0.0
-    return max(n_panels * (width + labels), 5.4), min(width * view.ratio, height) + 1.6
+    labels, titles = (0.4 if view.labelled else 0.0), (1.6 if n_panels == 1 else 2.0)
+    return max(n_panels * (width + labels), 5.4), min(width * view.ratio, height) + titles
 
 
 def map_name(file: ForecastFile, variable: str, view: MapView, anomaly: bool = False) -> str:

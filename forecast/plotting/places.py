@@ -67,7 +67,8 @@ class Box:
             )
         box = boxes[name]
         width = (box.lon_max - box.lon_min) % 360 or 360.0
-        return cls(box.lat_min, box.lat_max, box.lon_min, width, name)
+        west = -180.0 if width == 360 else box.lon_min  # the map is cut at the date line
+        return cls(box.lat_min, box.lat_max, west, width, name)
 
     @property
     def label(self) -> str:

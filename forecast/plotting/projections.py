@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from configs.style import GRATICULE, INK, MISSING
 from forecast.model.interpolate import at_points
 from forecast.plotting.coastlines import FILE
-from forecast.plotting.places import Box
+from forecast.plotting.places import Box, latitude_label, longitude_label
 from sphere_ops.grid import Grid
 
 Array = NDArray[np.floating[Any]]
@@ -149,23 +150,39 @@ class MapView:
 
     def draw_lines(self, axes: Any, colour: str, *, coastlines: bool) -> None:
         """Draw the graticule, and the coastlines if asked for."""
+        fixed = {"scalex": False, "scaley": False}
+        axes.plot(*self.graticule(), color=colour, **GRATICULE, **fixed)
         if coastlines:
-            axes.plot(*self.coastlines(), color=INK, linewidth=0.6, scalex=False, scaley=False)
-        step_x, step_y = self._graticule()
-        lines = axes.gridlines(
-            draw_labels=self.labelled,
-            color=colour,
-            **GRATICULE,
-            xlocs=np.arange(-180, 180 + step_x, step_x),
-            ylocs=np.arange(-90, 91, step_y),
-        )
-        lines.top_labels = lines.right_labels = False
-        lines.xlabel_style = lines.ylabel_style = {"size": 8}
+            axes.plot(*self.coastlines(), color=INK, linewidth=0.6, **fixed)
+        if self.labelled:
+            x0, x1, y0, y1 = self.extent
+            middle = self.crs.proj4_params["pm"]
+            degrees = _multiples(middle + x0, middle + x1, self._steps[0])
+            axes.set_xticks(degrees - middle)
+            axes.set_xticklabels([longitude_label(d) for d in degrees])
+            degrees = _multiples(y0, y1, self._steps[1])
+            degrees = degrees[np.abs(degrees) < 90]
+            axes.set_yticks(degrees)
+            axes.set_yticklabels([latitude_label(d) for d in degrees])
+            axes.tick_params(labelsize=8, length=0, pad=5)
+
+    def graticule(self) -> Array:
+        """Return meridians and parallels in the coordinates of the map, as `coastlines`."""
+        step_x, step_y = self._steps
+        along, across = np.linspace(-180, 180, 361), np.linspace(-90, 90, 181)
+        meridians = [np.stack([np.full(181, x), across], 1) for x in np.arange(-180, 180, step_x)]
+        latitudes = _multiples(-90, 90, step_y)[1:-1]
+        parallels = [np.stack([along, np.full(361, y)], 1) for y in latitudes]
+        return self._project([*meridians, *parallels])
 
     def coastlines(self) -> Array:
         """Return the coastlines in the coordinates of the map, (2, n), with NaN between lines."""
+        return self._project(coastline())
+
+    def _project(self, lines: Sequence[Array]) -> Array:
+        """Return lines of (longitude, latitude) in the coordinates of the map, (2, n)."""
         gap = np.full((1, 2), np.nan)
-        points = np.concatenate([piece for line in coastline() for piece in (line, gap)])
+        points = np.concatenate([piece for line in lines for piece in (line, gap)])
         known = np.isfinite(points[:, 0])
         on_map = np.full_like(points, np.nan, dtype=np.float64)
         on_map[known] = self.crs.transform_points(ccrs.PlateCarree(), *points[known].T)[:, :2]
@@ -176,11 +193,14 @@ class MapView:
             leaps = np.flatnonzero(np.hypot(*np.diff(on_map, axis=0).T) > width / 4)
         return np.insert(on_map, leaps + 1, np.nan, axis=0).T
 
-    def _graticule(self) -> tuple[float, float]:
-        """Return the degrees between meridians and between parallels."""
+    @property
+    def _steps(self) -> tuple[float, float]:
+        """Degrees between meridians and between parallels."""
         if self.box is None:
             return 60, 30
-        return _step(self.box.width), _step(self.box.north - self.box.south)
+        # A narrow map has room for fewer labels.
+        across, along = 6 / max(self.ratio, 1.0), 6 * min(2 * self.ratio, 1.0)
+        return _step(self.box.width, across), _step(self.box.north - self.box.south, along)
 
 
 def map_view(
@@ -297,9 +317,14 @@ def _extent(crs: Any, box: Box) -> tuple[float, float, float, float]:
     return float(x0), float(x1), float(y0), float(y1)
 
 
-def _step(span: float) -> float:
-    """Return the degrees between lines, of which at most six cross a span."""
-    return next((step for step in _STEPS if span / step <= 6), _STEPS[-1])
+def _step(span: float, most: float) -> float:
+    """Return the degrees between lines, of which at most a number, and at least 2, cross a span."""
+    return next((step for step in _STEPS if span / step <= max(most, 2)), _STEPS[-1])
+
+
+def _multiples(low: float, high: float, step: float) -> Array:
+    """Return the multiples of a step from a lower to an upper limit."""
+    return step * np.arange(np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6) + 1)
 
 
 @lru_cache(maxsize=4)

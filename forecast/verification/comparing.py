@@ -79,12 +79,16 @@ class Comparison:
                 self._totals.add_channel(piece.forecast_index, position, channel, values, true)
 
     def _compared(self, i: int, position: int, state: Array) -> tuple[TrueState, TrueState]:
-        """Return the truth at the start and at the valid time, over their common points."""
-        true, start = (self._scorer.states(*self._truth.key(i, p)) for p in (position, 0))
+        """Return the truth at the start and at the valid time, over their common points.
+
+        Without persistence among the baselines the state at the start is not needed.
+        """
+        true = self._scorer.states(*self._truth.key(i, position))
         # At the start, channels with a moving mask lack points in the file as in the store.
         lacks_points = state if self._truth.file.steps[position] == 0 else None
         if PERSISTENCE not in self._names:
-            return start, self._scorer.states.common(true, field=lacks_points)[0]
+            return (self._scorer.states.common(true, field=lacks_points)[0],) * 2
+        start = self._scorer.states(*self._truth.start(i))
         true, start = self._scorer.states.common(true, start, field=lacks_points)
         return start, true
 

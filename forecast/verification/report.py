@@ -12,7 +12,7 @@ from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
 from forecast.verification.score_table import Score, known_scores
-from forecast.verification.scores_file import NOTES
+from forecast.verification.scores_file import NOTES, VECTORS
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
 """Lead times that a table shows, in steps, by whether the steps are months."""
@@ -98,6 +98,7 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     header += (*(str(s.column) for s in columns), "forecasts")
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
+    vectors = {str(v) for v in str(scores.attrs.get(VECTORS, "")).split()}
     rows = []
     for channel, units in zip(scores.channel.values, scores.channel_units.values, strict=True):
         title = f"{channel} ({units})"
@@ -107,7 +108,7 @@ def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             cells = [title, lead_label(time_step, int(steps[position]))]
             cells += [number(x) for x in at.rmse.values]
             cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
-            cells += [_cell(s, model[s.name].item(), model.rmse.item()) for s in columns]
+            cells += [_cell(s, model, channel in vectors) for s in columns]
             cells.append(str(int(at.n_forecasts)))
             rows.append(tuple(cells))
             title = ""
@@ -128,8 +129,11 @@ def shown_positions(steps: Sequence[int] | np.ndarray, months: bool) -> list[int
     return [known.index(s) for s in chosen]
 
 
-def _cell(score: Score, value: float, rmse: float) -> str:
-    """Format a score; a bias of the size of rounding errors is 0."""
+def _cell(score: Score, model: xr.Dataset, is_vector: bool) -> str:
+    """Format a score of the model; a bias of the size of rounding errors is 0."""
+    value, rmse = model[score.name].item(), model.rmse.item()
+    if is_vector and np.isnan(value) and not np.isnan(rmse):
+        return "-"  # a score that vectors do not have
     if score.perfect == 1:
         return _fraction(value)
     rounding = not score.dimensionless and abs(value) < _ROUNDING * rmse

@@ -211,6 +211,7 @@ SPREAD_SKILL = Score(
     ensembles.spread_skill_ratio,
     dimensionless=True,
     perfect=1.0,
+    signed=True,
     column="spread|skill",
 )
 """Score that follows from the means of `spread` and `rmse` over the forecasts."""

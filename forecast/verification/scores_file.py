@@ -31,6 +31,9 @@ from forecast.verification.truth import Truth
 REGION = "region"
 SPREAD = "spread"
 
+VECTORS = "vectors"
+"""Attribute with the channels that are vectors, such as wind500; absent if there are none."""
+
 NOTES = "notes"
 """Attribute with notes on the scores, one sentence per line; absent if there are none."""
 
@@ -127,7 +130,8 @@ def write(scores: xr.Dataset, path: Path) -> None:
     encoding: dict[Hashable, dict[str, Any]] = {
         name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
     }
-    encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
+    if INIT_TIME in scores.coords:
+        encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
     with written_beside(path) as scratch:
         scores.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
 
@@ -170,7 +174,7 @@ def _attributes(truth: Truth) -> dict[str, str]:
     file, references = truth.file, truth.references
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     held, of_norms = "the state", "from the mean of the channel over area and training times"
-    if references.climatology is not None:
+    if references.has_climatology:
         of_norms = "likewise"
         if truth.conventions.persistent_anomaly:
             held = "the anomaly of the initial state"
@@ -180,6 +184,10 @@ def _attributes(truth: Truth) -> dict[str, str]:
         notes.append(
             f"no anomaly correlation: {references.name} has neither climatology nor mean state of "
             "a training split; --climatology names a package or store that has"
+        )
+    if not truth.has_starts:
+        notes.append(
+            f"no persistence: {truth.store.path.name} lacks initial times of the forecasts"
         )
     for name in np.array(file.channel_names)[truth.moving]:
         notes.append(
@@ -206,4 +214,6 @@ def _attributes(truth: Truth) -> dict[str, str]:
         "conventions_of_scores": f"{truth.conventions.name}: {truth.conventions.description}",
         TIME_STEP: file.time_step.label,
     }
+    if truth.vectors.names:
+        attributes[VECTORS] = " ".join(truth.vectors.names)
     return attributes | ({NOTES: "\n".join(notes)} if notes else {})

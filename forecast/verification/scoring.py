@@ -52,7 +52,7 @@ class Scorer:
         self.sums = RegionSums(weights.reshape(len(weights), -1))
         self.states = TrueStates(truth, self.sums)
         references = truth.references
-        no_norm = references.climatology is None and references.mean is None
+        no_norm = not references.has_climatology and references.mean is None
         absent = {"anomaly": references.kind is None, "norm": no_norm}
         self._missing = {
             name

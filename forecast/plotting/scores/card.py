@@ -96,21 +96,20 @@ def draw_scorecard(
     )
     limit = max(float(np.percentile(np.abs(values), 95)) if len(values) else 0.0, _SMALLEST_RANGE)
     width = 1.4 + len(scores) * (len(labels) * _CELL[0] + 0.3)
-    height = 1.9 + len(chosen) * (len(channels) * _CELL[1] + 0.3)
+    height = 2.2 + len(chosen) * (len(channels) * _CELL[1] + 0.35)
     figure = new_figure(*(size or (max(width, 5.0), height)))
     panels = figure.subplots(len(chosen), len(scores), squeeze=False, sharex=True, sharey=True)
-    norm = Normalize(-limit, limit)
+    norm, long = Normalize(-limit, limit), max(map(len, labels)) > 4
     for line, row, region in zip(panels, blocks, chosen, strict=True):
-        for axes, block, score in zip(line, row, scores, strict=True):
+        for axes, block in zip(line, row, strict=True):
             _draw(axes, block, norm)
             axes.set_yticks(range(len(channels)), channels)
-            axes.set_xticks(range(len(labels)), labels, rotation=90)
-            if line is panels[0]:
-                axes.set_title(file.meaning(score).long_name if len(scores) == 1 else score)
+            axes.set_xticks(range(len(labels)), labels, rotation=90 if long else 0)
             axes.label_outer()
         if len(chosen) > 1:
-            line[-1].yaxis.set_label_position("right")
-            line[-1].set_ylabel(region, rotation=270, va="bottom")
+            line[0].set_title(region, loc="left", fontsize="medium", fontstyle="italic")
+    for axes, score in zip(panels[0], scores, strict=True):
+        axes.set_title(score)
     bar = figure.colorbar(
         ScalarMappable(norm, colormaps[SIGNED.colours].reversed()),
         ax=list(panels.flat),
@@ -224,7 +223,7 @@ def _draw(axes: Axes, block: _Block, norm: Normalize) -> None:
     axes.set_ylim(n_rows - 0.5, -0.5)
     for better, marker in ((True, "^"), (False, "v")):
         y, x = np.nonzero(block.significant & ((block.gain > 0) == better))
-        axes.scatter(x, y, 22, INK, marker, edgecolors="white", linewidths=0.6)
+        axes.scatter(x, y, s=22, color=INK, marker=marker, edgecolors="white", linewidths=0.6)
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

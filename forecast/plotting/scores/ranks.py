@@ -80,12 +80,10 @@ def draw_ranks(
                 frequency = values / values.sum()
             axes.bar(np.arange(len(values)), frequency, width=0.9, color=BLUE)
             axes.axhline(flat, color=INK, linewidth=1, linestyle="--")
-            axes.text(0.98, 0.96, file.lead_label(position), transform=axes.transAxes,
-                      ha="right", va="top")  # fmt: skip
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(False, axis="x")
             axes.label_outer()
-        line[0].set_ylabel("frequency")
+        line[0].set_ylabel(f"{file.lead_label(position)}\nfrequency")
     for axes, channel in zip(panels[0], channels, strict=True):
         axes.set_title(file.long_name(channel))
     for axes in panels[-1]:

@@ -117,7 +117,7 @@ def _draw(axes: Axes, data: xr.Dataset) -> None:
         x, y = probability[known] / area[known], observed[known] / area[known]
         label = str(of_event[THRESHOLD].item()) if THRESHOLD in of_event.coords else None
         axes.plot(x, y, color=colour, label=label)
-        axes.scatter(x, y, _LARGEST_MARKER * area[known] / area[known].sum() + 4, colour)
+        axes.scatter(x, y, s=_LARGEST_MARKER * area[known] / area[known].sum() + 4, color=colour)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_aspect("equal")

@@ -11,8 +11,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import INIT_TIME, TRAJECTORY
-from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
-from forecast.verification.scores_file import NOTES, REGION
+from forecast.verification import metrics
+from forecast.verification.ensembles.spread import spread_skill_ratio
+from forecast.verification.score_table import (
+    OF_EACH,
+    RANK,
+    RMSE,
+    SPREAD_SKILL,
+    Score,
+    known_scores,
+)
+from forecast.verification.scores_file import NOTES, REGION, SPREAD
 from forecast.verification.significance import blocks
 from forecast.verification.significance.resampling import N_RESAMPLES, Intervals, bootstrap
 
@@ -35,6 +44,21 @@ class Settings:
     confidence: float = CONFIDENCE
     seed: int = 0
     block_length: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ValueError: If one of them is not possible.
+        """
+        if not 0 < self.confidence < 1:
+            raise ValueError(
+                f"confidence {self.confidence:g}; expected a number between 0 and 1, such as 0.95"
+            )
+        if self.block_length is not None and self.block_length < 1:
+            raise ValueError(
+                f"block length {self.block_length}; expected a number of starts from 1"
+            )
 
     def intervals(
         self, parts: Sequence[xr.DataArray], statistic: Callable[..., Array], lowest: float
@@ -103,7 +127,7 @@ def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
             found = settings.intervals(
                 [part.isel({REGION: region}) for part in parts], statistic, lowest
             )
-            place = (*(slice(None),) * axis, region)
+            place: tuple[int | slice, ...] = (*(slice(None),) * axis, region)
             known = np.isfinite(score.values[place])
             lower[place] = np.where(known, found.lower, np.nan)
             upper[place] = np.where(known, found.upper, np.nan)
@@ -117,14 +141,14 @@ def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
                 values,
                 score.attrs | {"long_name": meaning} | attributes,
             )
-    found = scores.assign(added)
-    if missing.any():
-        note = (
-            f"some intervals are missing at {missing.sum()} of {len(missing)} lead times: too few "
-            "starts, or too correlated ones"
-        )
-        found = with_note(found, note)
-    return found
+    completed = scores.assign(added)
+    if not missing.any():
+        return completed
+    return with_note(
+        completed,
+        f"no interval of some score at {missing.sum()} of {len(missing)} lead times: too few "
+        "starts, or too correlated ones",
+    )
 
 
 def starts_dim(scores: xr.Dataset) -> str:
@@ -150,9 +174,17 @@ def _statistics(
 ) -> Iterator[tuple[str, list[xr.DataArray], Callable[..., Array], float]]:
     """Yield name, values of each start, statistic and smallest value of the scores."""
     for name in scores.data_vars:
-        if str(name) + OF_EACH in scores and name in SCORES:
-            statistic, lowest = reduction(SCORES[str(name)])
+        if str(name) + OF_EACH in scores and name in known_scores():
+            statistic, lowest = reduction(known_scores()[str(name)])
             yield str(name), [scores[f"{name}{OF_EACH}"]], statistic, lowest
+    if SPREAD_SKILL.name in scores and RANK in scores.sizes:
+        n_members = scores.sizes[RANK] - 1
+
+        def spread_skill(variance: Array, squared_error: Array) -> Array:
+            return spread_skill_ratio(variance, squared_error, n_members)
+
+        parts = [scores[name + OF_EACH] for name in (SPREAD, RMSE)]
+        yield SPREAD_SKILL.name, parts, spread_skill, 0.0
     if "skill" in scores:
         each = scores[RMSE + OF_EACH]
         model, *_ = each.forecast.values
@@ -160,7 +192,6 @@ def _statistics(
         of_model = each.sel(forecast=[model] * scores.sizes["baseline"])
 
         def skill(model: Array, baseline: Array) -> Array:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return 1 - np.sqrt(model / baseline)
+            return metrics.skill(np.sqrt(model), np.sqrt(baseline))
 
         yield "skill", [of_model, of_baselines], skill, -np.inf

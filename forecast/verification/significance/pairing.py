@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME, TRAJECTORY
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
-from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.score_table import OF_EACH, RMSE, Score, known_scores
 from forecast.verification.scores_file import REGION
 from forecast.verification.significance.discovery import discoveries
 from forecast.verification.significance.intervals import (
@@ -30,6 +31,7 @@ MODEL = "model"
 _DIMS = (REGION, CHANNEL, LEAD_TIME)
 
 Array = NDArray[np.floating[Any]]
+Start = tuple[Any, ...]
 
 
 def differences(
@@ -67,22 +69,41 @@ def differences(
     n = a.sizes[dim]
     found: dict[str, tuple[Any, ...]] = {}
     ended: set[str] = set()
-    for score in SCORES.values():
-        if not all(score.name + OF_EACH in scores for scores in (a, b)):
+    for score in known_scores().values():
+        pair = _of_each(score, a, b)
+        if pair is None:
             continue
-        of_a, of_b = (
-            x[score.name + OF_EACH].sel(forecast=MODEL).transpose(dim, *_DIMS) for x in (a, b)
-        )
+        of_a, of_b = (x.sel(forecast=MODEL).transpose(dim, *_DIMS, ...) for x in pair)
         if score.name == RMSE:
             ended = _ended(of_a, of_b, names)
             found["n_starts"] = _count(of_a, of_b)
         found |= _of_score(score, of_a, of_b, names, settings, false_discovery)
-    result = xr.Dataset(found, coords=_coordinates(a))
+    result = xr.Dataset(found, coords=_coordinates(a, found))
     result.attrs = _attributes(names, settings, n, false_discovery, a)
     few = few_starts(n)
     for note in (*sorted(ended), *([few] if few else [])):
         result = with_note(result, note)
     return result
+
+
+def _of_each(
+    score: Score, a: xr.Dataset, b: xr.Dataset
+) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Return the values of each start of two forecasts; None if they cannot be compared.
+
+    The CRPS of a single forecast is its absolute error. Events must have the same thresholds.
+    """
+    name, found = score.name + OF_EACH, []
+    if name not in a and name not in b:
+        return None
+    for scores in (a, b):
+        known = name if name in scores or score.name != "crps" else f"mae{OF_EACH}"
+        if known not in scores:
+            return None
+        found.append(scores[known])
+    first, second = found
+    same = all(first[dim].equals(second[dim]) for dim in score.dims)
+    return (first, second) if same else None
 
 
 def check_alike(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str]) -> None:
@@ -91,12 +112,10 @@ def check_alike(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str]) -> None:
     Raises:
         ValueError: If their starts are of different kinds, or their conventions differ.
     """
+    key = "conventions_of_scores"
     for what, of_a, of_b in (
-        ("starts", starts_dim(a), starts_dim(b)),
-        *(
-            (key.replace("_", " "), str(a.attrs.get(key)), str(b.attrs.get(key)))
-            for key in ("conventions_of_scores",)
-        ),
+        ("starts along", starts_dim(a), starts_dim(b)),
+        ("conventions", a.attrs.get(key), b.attrs.get(key)),
     ):
         if of_a != of_b:
             raise ValueError(
@@ -110,12 +129,7 @@ def _in_common(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the scores at the starts, lead times, channels and regions that both have."""
     starts = [_starts(x) for x in (a, b)]
-    common = sorted(set(starts[0]) & set(starts[1]))
-    if not common:
-        raise ValueError(
-            f"{names[0]} and {names[1]} have no start in common: {_range(starts[0])} against "
-            f"{_range(starts[1])}; make forecasts from the same initial times"
-        )
+    common = common_starts(starts[0], starts[1], names)
     chosen = []
     for x, of_x in zip((a, b), starts, strict=True):
         place = {start: i for i, start in enumerate(of_x)}
@@ -134,12 +148,32 @@ def _in_common(
     return a, b
 
 
-def _starts(scores: xr.Dataset) -> list[tuple[Any, ...]]:
-    """Return the initial time, and the trajectory, of each forecast."""
-    times = scores[INIT_TIME].values.tolist()
-    if TRAJECTORY_NUMBER not in scores.coords:
-        return [(time,) for time in times]
-    return list(zip(times, scores[TRAJECTORY_NUMBER].values.tolist(), strict=True))
+def starts_of(times: NDArray[Any], trajectory: NDArray[Any] | None) -> list[Start]:
+    """Return the initial time, and the trajectory if there are several, of each forecast."""
+    if trajectory is None:
+        return [(time,) for time in times.tolist()]
+    return list(zip(times.tolist(), trajectory.tolist(), strict=True))
+
+
+def _starts(scores: xr.Dataset) -> list[Start]:
+    """Return the starts of scores."""
+    trajectory = scores.coords.get(TRAJECTORY_NUMBER)
+    return starts_of(scores[INIT_TIME].values, None if trajectory is None else trajectory.values)
+
+
+def common_starts(a: list[Start], b: list[Start], names: tuple[str, str]) -> list[Start]:
+    """Return the starts that two forecasts have in common, in their order in time.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    common = sorted(set(a) & set(b))
+    if not common:
+        raise ValueError(
+            f"{names[0]} and {names[1]} have no start in common: {_range(a)} against {_range(b)}; "
+            "make forecasts from the same initial times"
+        )
+    return common
 
 
 def _range(values: Any) -> str:
@@ -176,8 +210,9 @@ def _of_score(
     false_discovery: bool,
 ) -> dict[str, tuple[Any, ...]]:
     """Return the variables of a score."""
-    unequal = (np.isfinite(a) != np.isfinite(b)).any(a.dims[0]).values
-    together = [x.where(np.isfinite(a) & np.isfinite(b)) for x in (a, b)]
+    known = [np.isfinite(x.values) for x in (a, b)]
+    unequal = (known[0] != known[1]).any(0)
+    together = [x.where(known[0] & known[1]) for x in (a, b)]
     reduce, _ = reduction(score)
     found = settings.intervals(together, lambda x, y: reduce(x) - reduce(y), -np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -214,10 +249,10 @@ def _of_score(
         P_VALUE: {"long_name": f"p-value of the difference: {what}", "units": "1"},
     }
     result: dict[str, tuple[Any, ...]] = {
-        score.name + end: (_DIMS, x, units | meanings[end]) for end, x in values.items()
+        score.name + end: (a.dims[1:], x, units | meanings[end]) for end, x in values.items()
     }
     result[score.name + SIGNIFICANT] = (
-        _DIMS,
+        a.dims[1:],
         significant.astype(np.int8),
         {
             "long_name": f"1 where the difference is significant: {what}",
@@ -232,7 +267,7 @@ def _ended(a: xr.DataArray, b: xr.DataArray, names: tuple[str, str]) -> set[str]
     """Return notes on a forecast that has no values where the other one has some."""
     notes = set()
     for here, there, name in ((a, b, names[0]), (b, a, names[1])):
-        if (~np.isfinite(here) & np.isfinite(there)).any():
+        if (~np.isfinite(here.values) & np.isfinite(there.values)).any():
             notes.add(
                 f"{name} had ended, or has no values, at some lead times of starts at which the "
                 "other one goes on; the difference is missing there"
@@ -242,14 +277,14 @@ def _ended(a: xr.DataArray, b: xr.DataArray, names: tuple[str, str]) -> set[str]
 
 def _count(a: xr.DataArray, b: xr.DataArray) -> tuple[Any, ...]:
     """Return the number of starts compared."""
-    both = (np.isfinite(a) & np.isfinite(b)).sum(a.dims[0]).values.astype(np.int32)
+    both = (np.isfinite(a.values) & np.isfinite(b.values)).sum(0, dtype=np.int32)
     return _DIMS, both, {"long_name": "Number of starts compared", "units": "1"}
 
 
-def _coordinates(scores: xr.Dataset) -> dict[str, Any]:
-    """Return the coordinates of the differences."""
-    names = (*_DIMS, "channel_long_name", "channel_units")
-    return {name: scores[name].variable for name in names if name in scores.coords}
+def _coordinates(scores: xr.Dataset, found: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the coordinates along the dims of the differences."""
+    dims = {dim for dims, *_ in found.values() for dim in dims}
+    return {str(n): x.variable for n, x in scores.coords.items() if x.dims and set(x.dims) <= dims}
 
 
 def _attributes(

@@ -84,15 +84,11 @@ def bootstrap(
         than `blocks.MIN_INDEPENDENT` independent starts.
 
     Raises:
-        ValueError: If the shapes differ, or the confidence or the block length is not possible.
+        ValueError: If the shapes differ.
     """
     arrays = [np.asarray(part, dtype=np.float64) for part in parts]
     if len({x.shape for x in arrays}) > 1:
         raise ValueError(f"values of shapes {[x.shape for x in arrays]}; expected one shape")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence:g}; expected a number between 0 and 1")
-    if block_length is not None and block_length < 1:
-        raise ValueError(f"block length {block_length}; expected a number of starts from 1")
     shape = arrays[0].shape[1:]
     series = [x.reshape(len(x), -1) for x in arrays]
     found = {f.name: np.full(series[0].shape[1], np.nan) for f in fields(Intervals)}
@@ -112,11 +108,12 @@ def bootstrap(
         )
         for length in np.unique(lengths[enough]):
             for part in _chunks(np.flatnonzero(enough & (lengths == length)), n_resamples):
+                estimated = np.inf if block_length == 1 else independent[part]
                 ends = _resampled(
                     [a[:, part] for a in x],
                     statistic,
-                    phi[part],
-                    int(length),
+                    np.sqrt(blocks.inflation(phi[part], int(length), len(x[0]))),
+                    blocks.degrees_of_freedom(int(length), len(x[0]), estimated),
                     confidence,
                     _counts(len(x[0]), int(length), n_resamples, seed),
                 )
@@ -129,18 +126,16 @@ def bootstrap(
 def _resampled(
     x: Sequence[Array],
     statistic: Statistic,
-    phi: Array,
-    length: int,
+    widening: Array,
+    freedom: Array,
     confidence: float,
     counts: Array,
 ) -> tuple[Array, Array, Array]:
     """Return lower end, upper end and p-value of series (n, s) with one block length."""
-    n = len(x[0])
     estimate = statistic(*(a.mean(0) for a in x))
-    resampled = statistic(*(counts @ a / n for a in x))
-    tail, freedom = (1 - confidence) / 2, blocks.degrees_of_freedom(length, n)
+    resampled = statistic(*(counts @ a / len(a) for a in x))
+    tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
-    widening = np.sqrt(blocks.inflation(phi, length, n))
     factor = widening * stdtrit(freedom, 1 - tail) / ndtri(1 - tail)
     error = widening * resampled.std(0)
     with np.errstate(invalid="ignore", divide="ignore"):
