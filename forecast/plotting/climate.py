@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, LATITUDE, LONGITUDE
@@ -48,6 +49,8 @@ _STYLE: dict[str, Any] = {
     _FORECAST: {"color": BLUE, "linewidth": 1.8},
     _TRUTH: {"color": INK, "linewidth": 1.2, "linestyle": (0, (4, 2))},
 }
+_NARROW = 1e-3
+_PANELS = 6
 _PIXELS = 500
 _FEWEST_POWER = 1e-10  # of the largest: below are rounding errors of float32
 
@@ -110,17 +113,18 @@ def plot_climate(
 def draw_climate(data: xr.Dataset, variable: str, *, coastlines: bool) -> Figure:
     """Return the figure of one variable; see `plot_climate`."""
     data = data.sel({CHANNEL: variable})
-    curves = [draw for names, draw in _CURVES if all(name in data for name in names)]
+    curves = [draw for names, draw in _CURVES if all(name in data for name in names)][:_PANELS]
     n_rows = -(-len(curves) // 3)
     figure = new_figure(13.0, 4.4 + 3.1 * n_rows)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[4.4, 3.1 * n_rows])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[4.4, 3.1 * n_rows])
+    top, bottom = parts
     _draw_maps(top, data, coastlines)
     panels = bottom.subplots(n_rows, 3, squeeze=False).ravel()
     for axes, draw in zip(panels, curves, strict=False):
         draw(axes, data)
     for axes in panels[len(curves) :]:
         axes.set_axis_off()
-    handles = [Line2D([], [], label=name, **_STYLE[name]) for name in SOURCES]
+    handles: list[Any] = [Line2D([], [], label=name, **_STYLE[name]) for name in SOURCES]
     handles.append(Patch(label="truth ± 2 standard deviations of sampling", **_SHADE))
     bottom.legend(handles=handles, loc="outside lower center", ncols=3)
     title = str(data.attrs["title"])
@@ -202,9 +206,12 @@ def _lines(axes: Axes, x: Array, data: xr.Dataset, name: str, **range_options: A
 
 def _in_units(axes: Axes, data: xr.Dataset, name: str) -> None:
     """Label the y axis in the units of the variable."""
-    power = power_of_ten(max(map(abs, axes.get_ylim())))
-    axes.set_ylabel(with_units(name, str(data.channel_units.item()), power))
-    axes.yaxis.set_major_formatter(numbers(power))
+    low, high = axes.get_ylim()
+    largest = max(abs(low), abs(high))
+    power = power_of_ten(largest)
+    narrow = high - low < _NARROW * largest  # ticks then show differences from a constant
+    axes.set_ylabel(with_units(name, str(data.channel_units.item()), 0 if narrow else power))
+    axes.yaxis.set_major_formatter(ScalarFormatter() if narrow else numbers(power))
 
 
 def _squared(data: xr.Dataset) -> str:
@@ -258,6 +265,7 @@ def _histogram(axes: Axes, data: xr.Dataset) -> None:
     units = str(data.channel_units.item())
     power = power_of_ten(float(np.abs(shown).max()))
     axes.set_xlabel(with_units("value", units, power))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(numbers(power))
     axes.set_ylabel("probability density")
     axes.set_title("Histogram")
@@ -306,7 +314,7 @@ def _frequencies(axes: Axes, data: xr.Dataset, band: str) -> None:
         data.frequency.values, total * np.exp(-relative), total * np.exp(relative), **_SHADE
     )
     unit = {"day-1": "cycles per day", "year-1": "cycles per year"}[data.frequency.attrs["units"]]
-    axes.set_xlabel(f"westward          frequency [{unit}]          eastward")
+    axes.set_xlabel(f"frequency [{unit}], eastward positive")
     axes.set_ylabel(f"power{_squared(data)}")
     axes.set_title(f"Waves, {band}")
 
@@ -325,4 +333,4 @@ _CURVES: tuple[tuple[tuple[str, ...], Callable[[Axes, xr.Dataset], None]], ...] 
     (("wavenumber_frequency_power",), partial(_frequencies, band="30 to 60 N")),
     (("wavenumber_frequency_power",), partial(_frequencies, band="tropics, symmetric")),
 )
-"""Variables that a panel needs, and the function that draws it."""
+"""Variables that a panel needs, and the function that draws it; the first ones are drawn."""

@@ -72,7 +72,11 @@ def make_dataset(contents: Contents) -> xr.Dataset:
     for name, meaning in (
         ("distance", "Distance of the forecast from the truth"),
         ("expected", "Distance to expect of another realisation as long as the forecast"),
-        ("largest", "Largest distance of halves of the truth, scaled to the forecast's length"),
+        (
+            "largest",
+            "Largest distance of halves of the truth, scaled to the forecast's length; of trends, "
+            "two standard errors",
+        ),
         ("ratio", "Distance over the expected one: about 1 if as good as another realisation"),
     ):
         units = {"units": "1"} if name == "ratio" else {}
@@ -163,7 +167,7 @@ def _attributes(contents: Contents) -> dict[str, Any]:
         "Means over the sphere are area-weighted. Times after the end of a forecast that ended "
         "early are left out.",
         TIME_STEP: setting.interval.label,
-        "trend_unit": "year" if setting.long_term else "day",
+        "trend_unit": setting.trend_unit,
         "segment_states": setting.segment,
         "forecast_runs": len(model.runs),
         "forecast_states": model.n_states,

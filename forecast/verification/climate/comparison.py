@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.verification.climate.diagnostic import OF_CHANNEL, Diagnostic, Result
+from forecast.verification.climate.diagnostic import OF_CHANNEL, PER_TIME, Diagnostic, Result
 from forecast.verification.climate.groups import halvings
 
 Array = NDArray[np.floating[Any]]
@@ -25,7 +25,8 @@ class Row:
         units: Units of the distance.
         distance: Distance of forecast and truth.
         expected: Distance to expect of another realisation of the truth as long as the forecast.
-        largest: Largest distance of halves of the truth, scaled likewise.
+        largest: Largest distance of halves of the truth, scaled likewise; of trends, two standard
+            errors.
     """
 
     measure: str
@@ -90,6 +91,7 @@ def compare(
                 difference = _difference(x[s.name], y[s.name], s.logarithmic) * scale
                 squares[s.name] = squares.get(s.name, 0.0) + difference**2 / len(halves)
     distances, expected = truth.distance(a, b), truth.expected(a, b)
+    per_time = f"{truth.setting.trend_unit}-1"
     rows = []
     for kind in truth.distances:
         found = np.array(by_sampling[kind.name] or [np.full(len(truth.quantities), np.nan)])
@@ -104,7 +106,7 @@ def compare(
                     kind.name,
                     kind.long_name,
                     quantity,
-                    kind.units.replace(OF_CHANNEL, units),
+                    kind.units.replace(OF_CHANNEL, units).replace(PER_TIME, per_time),
                     float(distances[kind.name][q]),
                     float(typical[q]),
                     float(largest[q]),

@@ -22,6 +22,9 @@ Coordinate = tuple[tuple[str, ...], Any, dict[str, str]]
 OF_CHANNEL = "channel"
 """Units of a statistic that are those of each channel."""
 
+PER_TIME = "per_time"
+"""Word in units that becomes the unit of trends."""
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -53,7 +56,7 @@ class Distance:
     Attributes:
         name: Name of the distance.
         long_name: Description.
-        units: UDUNITS, or `OF_CHANNEL` for those of the quantity.
+        units: UDUNITS; `OF_CHANNEL` becomes those of the quantity, `PER_TIME` that of trends.
     """
 
     name: str

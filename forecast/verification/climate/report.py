@@ -35,7 +35,7 @@ def markdown(data: xr.Dataset) -> str:
     lines = [f"# {data.attrs['title']}", "", *(f"- {line}" for line in headline(data))]
     lines += [f"- note: {note}" for note in data.attrs.get(NOTES, "").splitlines()] + [""]
     lines.append(
-        "| variable | distance | forecast to truth | another realisation | most of the halves "
+        "| variable | distance | forecast to truth | another realisation | largest of halves "
         "| ratio |"
     )
     lines.append("|---|---|" + "---:|" * 4)
@@ -92,8 +92,13 @@ def _split(names: Sequence[str]) -> list[list[str]]:
 
 
 def _ratio(row: xr.Dataset) -> str:
-    """Format a ratio, with a star if the distance is beyond that of all halves of the truth."""
+    """Format a ratio, with a star if the distance is beyond that of all halves of the truth.
+
+    Quantities that forecast and truth conserve are "equal".
+    """
     ratio = row.ratio.item()
+    if row.distance.item() == row.expected.item() == 0:
+        return "equal"
     if not np.isfinite(ratio):
         return "unknown"
     star = "*" if row.distance.item() > row.largest.item() else ""

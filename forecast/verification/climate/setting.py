@@ -77,6 +77,11 @@ class Setting:
         return {name: c for c, name in enumerate(self.names)}
 
     @property
+    def trend_unit(self) -> str:
+        """Unit of time of trends."""
+        return "year" if self.long_term else "day"
+
+    @property
     def days(self) -> float | None:
         """Interval of the states, days; None for calendar months."""
         seconds = self.interval.seconds

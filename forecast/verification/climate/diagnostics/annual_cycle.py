@@ -47,7 +47,9 @@ class AnnualCycle(Diagnostic):
     @classmethod
     def obstacle(cls, setting: Setting) -> str:
         """Return the reason why the diagnostic is left out."""
-        return "" if setting.seasonal else "the states do not cover all months of the year"
+        if setting.seasonal:
+            return ""
+        return "the states are of trajectories, or do not cover all months of the year"
 
     @property
     def coordinates(self) -> dict[str, Coordinate]:

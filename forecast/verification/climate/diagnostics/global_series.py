@@ -11,6 +11,7 @@ from forecast.verification import metrics
 from forecast.verification.climate.accumulators import GroupMoments, Groups
 from forecast.verification.climate.diagnostic import (
     OF_CHANNEL,
+    PER_TIME,
     Diagnostic,
     Distance,
     Result,
@@ -19,6 +20,9 @@ from forecast.verification.climate.diagnostic import (
 )
 from forecast.verification.climate.setting import Array, Block, Setting, Times
 from forecast.verification.climate.trend import MOST_BINS, BinnedSeries, fit_trend
+
+_ROUNDING = 1e-6
+"""Relative size of rounding errors in area means of float32 fields."""
 
 
 def series_statistics(prefix: str, of: str, dim: str) -> tuple[Statistic, ...]:
@@ -65,9 +69,9 @@ def series_statistics(prefix: str, of: str, dim: str) -> tuple[Statistic, ...]:
 def series_distances(prefix: str, of: str) -> tuple[Distance, ...]:
     """Return the distances of series; see `series_statistics`."""
     return (
-        Distance(f"{prefix}_mean", f"difference of the mean of {of}", OF_CHANNEL),
+        Distance(f"{prefix}_mean", f"difference of the mean over time of {of}", OF_CHANNEL),
         Distance(f"{prefix}_std", f"log-ratio of the standard deviation in time of {of}"),
-        Distance(f"{prefix}_trend", f"difference of the trend of {of}", f"{OF_CHANNEL} per time"),
+        Distance(f"{prefix}_trend", f"difference of the trend of {of}", f"{OF_CHANNEL} {PER_TIME}"),
     )
 
 
@@ -134,18 +138,27 @@ class GlobalSeries(Diagnostic):
         return {f"{self.prefix}_{name}": value for name, value in found.items()}
 
     def distance(self, a: Result, b: Result) -> Result:
-        """Return the distances of two results."""
+        """Return the distances of two results; quantities that both conserve are at no distance."""
         mean, std, trend = (f"{self.prefix}_{name}" for name in ("mean", "std", "trend"))
-        return {
+        found = {
             mean: np.abs(a[mean] - b[mean]),
             std: np.abs(log_ratio(a[std], b[std])),
             trend: np.abs(a[trend] - b[trend]),
         }
+        conserved = self._conserved(a, b)
+        return {name: np.where(conserved, 0.0, x) for name, x in found.items()}
 
     def expected(self, a: Result, b: Result) -> Result:
         """Return the standard error of the difference of two trends."""
         name = f"{self.prefix}_trend"
-        return {name: np.hypot(a[f"{name}_error"], b[f"{name}_error"])}
+        error = np.hypot(a[f"{name}_error"], b[f"{name}_error"])
+        return {name: np.where(self._conserved(a, b), 0.0, error)}
+
+    def _conserved(self, a: Result, b: Result) -> np.ndarray:
+        """Return where both results are constant and equal but for rounding errors, (q,)."""
+        mean, std = (f"{self.prefix}_{name}" for name in ("mean", "std"))
+        size = _ROUNDING * np.abs(b[mean])
+        return np.maximum(np.abs(a[mean] - b[mean]), np.maximum(a[std], b[std])) <= size
 
     def _trend(self, series: BinnedSeries) -> Array:
         """Return the trend of each quantity and its error, (2, q)."""

@@ -96,3 +96,21 @@ def test_a_trend_is_compared_with_its_error_bars():
         found[name] = [row.ratio for row in rows if row.measure == "global_trend"]
     assert max(found["same"]) < 3
     assert min(found["drift"]) > 5
+
+
+def test_quantities_that_both_conserve_are_at_no_distance():
+    facts, kind = setting(), DIAGNOSTICS["global means and trends"]
+    rng = np.random.default_rng(0)
+    area = facts.area / (facts.area.sum() * 16)
+
+    def conserving(n: int, seed: int) -> np.ndarray:
+        fields = red_climate(seed, n) + 1e5
+        mean = (fields * area).sum((-2, -1), keepdims=True)
+        return fields - mean + 1e5 + 1e-3 * rng.normal(size=mean.shape)  # rounding errors
+
+    (groups,), _ = assign_groups([times(160)], by_year=False)
+    truth = feed(kind, facts, conserving(160, 0), groups=groups)
+    same = compare(feed(kind, facts, conserving(80, 1)), truth, 80, np.bincount(groups))
+    assert all(row.distance == row.expected == 0 for row in same.rows)
+    other = compare(feed(kind, facts, conserving(80, 1) + 1), truth, 80, np.bincount(groups))
+    assert all(row.distance > 0 for row in other.rows if row.measure == "global_mean")
