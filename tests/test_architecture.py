@@ -41,8 +41,9 @@ ROOMS = {
         "inference": {"model"},
         "training": {"model", "inference"},
         "verification": {"model", "inference"},
+        "interop": {"model", "inference"},
         "plotting": {"model", "inference", "training", "verification"},
-        "cli": {"model", "inference", "training", "verification", "plotting"},
+        "cli": {"model", "inference", "interop", "training", "verification", "plotting"},
     },
 }
 """Allowed imports inside each package; all may import the modules beside the sub-packages ("")."""
