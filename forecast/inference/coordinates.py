@@ -15,6 +15,7 @@ from configs.layout import (
     LATITUDE,
     LEAD_TIME,
     LONGITUDE,
+    MEMBER,
     TRAJECTORY,
     VALID_TIME,
 )
@@ -42,6 +43,8 @@ class ForecastAxes:
         steps: model steps that are kept, 0 (the initial state) included, increasing (k,).
         trajectory: number in the store of each forecast's trajectory (n,); None for a time series.
         derived: variables computed from the channels, which follow these in the file.
+        member: numbers of the ensemble members (m,); None for single forecasts, whose file has no
+            member dim.
     """
 
     grid: Grid
@@ -51,6 +54,7 @@ class ForecastAxes:
     steps: NDArray[np.int64]
     trajectory: NDArray[np.int64] | None = None
     derived: Sequence[Variable] = ()
+    member: NDArray[np.int64] | None = None
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -63,9 +67,32 @@ class ForecastAxes:
         return INIT_TIME if self.trajectory is None else TRAJECTORY
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(n, k, nlat, nlon)."""
-        return len(self.init_time), len(self.steps), *self.grid.shape
+    def n_members(self) -> int:
+        """Number of members; 1 for single forecasts."""
+        return 1 if self.member is None else len(self.member)
+
+    @property
+    def rows(self) -> int:
+        """Number of forecasts with their members; row r is member r % m of forecast r // m."""
+        return len(self.init_time) * self.n_members
+
+    @property
+    def forecast_dims(self) -> dict[str, int]:
+        """Names and sizes of the dims before the lead time."""
+        member = {} if self.member is None else {MEMBER: len(self.member)}
+        return {self.forecast_dim: len(self.init_time)} | member
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Names and sizes of the dims of a field, in their order."""
+        names = (LEAD_TIME, LATITUDE, LONGITUDE)
+        sizes = (len(self.steps), *self.grid.shape)
+        return self.forecast_dims | dict(zip(names, sizes, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, k, nlat, nlon), or (n, m, k, nlat, nlon) with members."""
+        return tuple(self.dims.values())
 
     @property
     def valid_time(self) -> NDArray[np.datetime64]:
@@ -95,7 +122,7 @@ def define(
         held: lead times that are written at once.
         rows: rows that are written at once.
     """
-    dim, shape = axes.forecast_dim, axes.shape
+    dim = axes.forecast_dim
     calendar = axes.time_step.calendar
     leads, lead_units = axes.lead_time()
     # xarray turns the lead times into timedelta64 where it finds this attribute.
@@ -105,7 +132,7 @@ def define(
         | {GRID_KIND: axes.grid.kind, TIME_STEP: axes.time_step.label}
         | {CHANNELS: " ".join(v.name for v in axes.channels)}  # zarr keeps no order
     )
-    file.dims(dict(zip((dim, LEAD_TIME, LATITUDE, LONGITUDE), shape, strict=True)))
+    file.dims(axes.dims)
     init_time, since = _encode(axes.init_time, axes)
     start = {
         "standard_name": "forecast_reference_time",
@@ -123,6 +150,13 @@ def define(
         trajectory = axes.trajectory.astype(np.int32)
         file.coordinate(TRAJECTORY_NUMBER, (TRAJECTORY,), trajectory, number)
         auxiliary = [INIT_TIME, VALID_TIME, TRAJECTORY_NUMBER]
+    if axes.member is not None:
+        member = {
+            "standard_name": "realization",
+            "long_name": "Number of the ensemble member",
+            "units": "1",
+        }
+        file.coordinate(MEMBER, (MEMBER,), axes.member.astype(np.int32), member)
     lead_time = {
         "standard_name": "forecast_period",
         "long_name": "Time since the start of the forecast",
@@ -143,7 +177,6 @@ def define(
     ):
         named = {"standard_name": name, "long_name": name.capitalize()}
         file.coordinate(name, (name,), values.numpy(), {**named, "units": units, "axis": letter})
-    dims = (dim, LEAD_TIME, LATITUDE, LONGITUDE)
     for variable in axes.variables:
         named = {"standard_name": variable.standard_name} if variable.standard_name else {}
         meaning = {
@@ -151,7 +184,7 @@ def define(
             "units": variable.units,
             "coordinates": " ".join(auxiliary),
         }
-        file.field(variable.name, dims, (held, rows), named | meaning)
+        file.field(variable.name, tuple(axes.dims), (held, rows), named | meaning)
 
 
 def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, int]) -> None:
@@ -160,18 +193,19 @@ def define_last_step(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, i
     Args:
         file: Forecast file that is being written.
         axes: what is in it.
-        ended: last model steps of those that ended early.
+        ended: last model steps of those that ended early, by row.
     """
     if not ended:
         return
-    last = np.full(axes.shape[0], axes.steps[-1], dtype=np.int32)
-    for forecast_index, step in ended.items():
-        last[forecast_index] = step
+    last = np.full(axes.rows, axes.steps[-1], dtype=np.int32)
+    for row, step in ended.items():
+        last[row] = step
     meaning = {
         "long_name": "Last model step with finite values; later ones are missing",
         "units": "1",
     }
-    file.coordinate(LAST_STEP, (axes.forecast_dim,), last, meaning)
+    dims = axes.forecast_dims
+    file.coordinate(LAST_STEP, tuple(dims), last.reshape(tuple(dims.values())), meaning)
 
 
 def _encode(times: Times, axes: ForecastAxes) -> tuple[NDArray[np.float64], str]:

@@ -22,6 +22,7 @@ class EarlyStop:
         channel: the first channel that is not finite.
         lead: lead time of that step, in words.
         place: the first point of the channel that is not finite, from the north-west, in words.
+        member: number of the ensemble member; None for a single forecast.
     """
 
     start: str
@@ -29,11 +30,13 @@ class EarlyStop:
     channel: str
     lead: str
     place: str
+    member: int | None = None
 
     def __str__(self) -> str:
         """One sentence."""
+        member = "" if self.member is None else f", member {self.member},"
         return (
-            f"the forecast from {self.start} ended: {self.channel} is not finite at step "
+            f"the forecast from {self.start}{member} ended: {self.channel} is not finite at step "
             f"{self.step} (lead time {self.lead}), first at {self.place}; what came before is kept"
         )
 

@@ -41,12 +41,12 @@ class FileFormat(Protocol):
 
         Args:
             name: of the variable.
-            dims: forecast, lead time, latitude, longitude.
+            dims: forecast, member if there are some, lead time, latitude, longitude.
             piece: lead times and rows that are written at once.
             attributes: of the variable.
         """
 
-    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """Write a part of a field."""
 
     def close(self) -> None:
@@ -92,15 +92,15 @@ class NetCDFFormat:
             "f4",
             dims,
             fill_value=np.float32("nan"),
-            chunksizes=(1, 1, *shape[2:]),
+            chunksizes=(*(1,) * len(shape[:-2]), *shape[-2:]),
             compression="zlib",
             complevel=1,
         )
         variable.setncatts(dict(attributes))
         # Fields are written once: a cache of many chunks per variable is memory for nothing.
-        variable.set_var_chunk_cache(size=2 * 4 * shape[2] * shape[3])
+        variable.set_var_chunk_cache(size=2 * 4 * shape[-2] * shape[-1])
 
-    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
         self._file[name][index] = values
 
@@ -157,14 +157,14 @@ class ZarrFormat:
             shape=shape,
             dtype="f4",
             # One file for each flush, in one piece: reading costs by the number of pieces.
-            chunks=(1, held, rows, shape[3]),
+            chunks=(*(1,) * len(shape[:-3]), held, rows, shape[-1]),
             compressors=_CHECKED,
             fill_value=float("nan"),
             dimension_names=dims,
             attributes={**attributes},
         )
 
-    def put(self, name: str, index: tuple[slice, ...], values: NDArray[Any]) -> None:
+    def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
         array = self._group[name]
         assert isinstance(array, zarr.Array)

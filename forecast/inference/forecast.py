@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from configs import layout
 from configs.schema import RolloutConfig
 from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
+from forecast.inference.batch import Batch
 from forecast.inference.coordinates import ForecastAxes
-from forecast.inference.failures import EarlyStop, first_failures
+from forecast.inference.failures import EarlyStop
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
-from forecast.inference.reader import lead_label
-from forecast.inference.rollout import rollout
 from forecast.inference.shared_writer import SharedWriter
 from forecast.inference.winds import ForecastWinds
 from forecast.inference.writer import SUFFIXES
@@ -118,7 +115,6 @@ def run_rollout(
     derived = (
         ForecastWinds(forecaster.channels, store.grid, radius, states.valid) if winds else None
     )
-    batch_size = min(batch_size or settings.batch_size, -(-len(states) // parts))
     axes = ForecastAxes(
         grid=store.grid,
         channels=forecaster.channels,
@@ -128,6 +124,7 @@ def run_rollout(
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
         derived=() if derived is None else derived.variables,
     )
+    batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(forecaster.channel_names)}",
@@ -142,91 +139,15 @@ def run_rollout(
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
     ended: list[EarlyStop] = []
     with SharedWriter(out, axes, attributes, batch_size, derived) as writer:
-        for first in range(0, len(states), batch_size * parts):
-            batch = range(first, min(first + batch_size * parts, len(states)))
-            done, total = first * n_steps, len(states) * n_steps
-            run = _Batch(forecaster, states, source_of_forcing, writer, batch)
+        for first in range(0, axes.rows, batch_size * parts):
+            batch = range(first, min(first + batch_size * parts, axes.rows))
+            done, total = first * n_steps, axes.rows * n_steps
+            run = Batch(forecaster, states, source_of_forcing, writer, axes, batch)
             tick = partial(_tick, progress, done, total, len(batch))
             ended += run.forecast(n_steps, every, tick)
     for one in ended if current().is_first else []:
         log.warning("%s", one)
     return tuple(ended)
-
-
-class _Batch:
-    """Forecasts that are stepped together; each data coordinate of a mesh has some of them."""
-
-    def __init__(
-        self,
-        forecaster: Forecaster | ResamplingForecaster,
-        states: InitialStates,
-        forcing: ForcingSource | None,
-        writer: SharedWriter,
-        forecast_indices: Sequence[int],
-    ) -> None:
-        self.forecaster, self.states, self.writer = forecaster, states, writer
-        self.forcing = forcing
-        self.forecast_indices, self.mesh = forecast_indices, current()
-        count = len(forecast_indices)
-        self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
-        self.own = self.parts[self.mesh.data.rank]
-        device = next(forecaster.parameters()).device
-        self.initial = states.read([forecast_indices[i] for i in self.own]).to(device)
-        self.valid = None if states.valid is None else states.valid.to(device)
-        for i, (channel, place) in self._failures(states.for_check(self.initial)).items():
-            raise ValueError(
-                f"{states.store.path} has missing values of {channel} at "
-                f"{states.describe(forecast_indices[i])}{' or before' * bool(states.n_history)} "
-                f"(first at {place}); a forecast needs a complete initial state: declare a mask "
-                "when ingesting (data.mask, or data.moving_mask for points that change) and train "
-                "with it, or start from another time"
-            )
-
-    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[EarlyStop]:
-        """Step all of them, write what is kept, and drop those that blow up."""
-        ended: dict[int, EarlyStop] = {}
-        self._write(0, self.initial.fields, ended)
-        for step, fields in enumerate(self._steps(n_steps), start=1):
-            # Forecasts in one batch are independent: the others go on.
-            for i, (channel, place) in self._failures(fields).items():
-                if i not in ended:
-                    lead = lead_label(self.forecaster.time_step, step)
-                    start = self.states.describe(self.forecast_indices[i])
-                    ended[i] = EarlyStop(start, step, channel, lead, place)
-                    self.writer.end(self.forecast_indices[i], step - 1)
-            tick(step)
-            if len(ended) == len(self.forecast_indices):
-                tick(n_steps)
-                break
-            if step % every == 0:
-                self._write(step // every, fields, ended)
-        return list(ended.values())
-
-    def _steps(self, n_steps: int) -> Iterator[Tensor]:
-        """Own fields after each step; a rank may have no forecasts."""
-        if not self.own:
-            return repeat(self.initial.fields, n_steps)
-        forcing = None
-        if self.forcing is not None:
-            own = [self.states.starts[self.forecast_indices[i]][0] for i in self.own]
-            device = self.initial.fields.device
-            forcing = self.forcing.steps(self.initial.time, own, n_steps, device)
-        steps = rollout(self.forecaster, self.initial, n_steps, forcing=forcing)
-        return (state.fields for state in steps)
-
-    def _write(self, position: int, fields: Tensor, ended: dict[int, EarlyStop]) -> None:
-        alive = [[i for i in part if i not in ended] for part in self.parts]
-        fields = fields[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
-        if self.valid is not None:
-            fields = fields.where(self.valid, torch.nan)
-        forecast_indices = [[self.forecast_indices[i] for i in part] for part in alive]
-        self.writer.write(forecast_indices, position, fields)
-
-    def _failures(self, fields: Tensor) -> dict[int, tuple[str, str]]:
-        """Channel and place of each forecast that is not finite; see `first_failures`."""
-        grid, names = self.states.store.grid, self.forecaster.channel_names
-        found = first_failures(fields, self.valid, grid, self.own, len(self.forecast_indices))
-        return {i: (names[channel], place) for i, (channel, place) in found.items()}
 
 
 def _covered(

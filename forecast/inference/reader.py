@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.calendar import GREGORIAN
-from configs.layout import INIT_TIME, LEAD_TIME, MOVING_MASK, TRAJECTORY, VALID_TIME
+from configs.layout import INIT_TIME, LEAD_TIME, MEMBER, MOVING_MASK, TRAJECTORY, VALID_TIME
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
@@ -36,7 +36,9 @@ class ForecastFile:
         valid_time: datetime64[ns] (n, k).
         trajectory: number in the store of each forecast's trajectory (n,), None for a series.
         moving: whether each channel lacks points inside its mask in initial states, bool (c,).
-        last_step: last model step of each forecast with finite values (n,).
+        member: numbers of the ensemble members (m,), None for single forecasts.
+        last_step: last model step of each forecast with finite values in all members (n,).
+        member_last_step: last model step of each member with finite values (n, m).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -84,26 +86,55 @@ class ForecastFile:
             self.trajectory = data[TRAJECTORY_NUMBER].values.astype(np.int64)
         moving = str(data.attrs.get(MOVING_MASK, "")).split()
         self.moving = np.array([name in moving for name in self.channel_names])
-        self.last_step = np.full(len(self.init_time), self.steps[-1])
+        self.member: NDArray[np.int64] | None = None
+        if MEMBER in data.dims:
+            self.member = data[MEMBER].values.astype(np.int64)
+        shape = len(self.init_time), self.n_members
+        self.member_last_step = np.full(shape, self.steps[-1])
         if LAST_STEP in data.variables:
-            self.last_step = data[LAST_STEP].values.astype(np.int64)
+            self.member_last_step = data[LAST_STEP].values.astype(np.int64).reshape(shape)
+        self.last_step = self.member_last_step.min(1)
 
-    def states(self, forecast_index: int, positions: slice) -> NDArray[np.floating[Any]]:
+    @property
+    def n_members(self) -> int:
+        """Number of ensemble members; 1 for single forecasts."""
+        return 1 if self.member is None else len(self.member)
+
+    def states(
+        self, forecast_index: int, positions: slice, member: int | None = None
+    ) -> NDArray[np.floating[Any]]:
         """Fields of one forecast at several lead times, (k, c, nlat, nlon).
+
+        Args:
+            forecast_index: index of the forecast.
+            positions: indices of the lead times.
+            member: index of the member; None for the mean over the members, which is the field
+                itself of a single forecast.
 
         Raises:
             ValueError: if the file is damaged.
         """
-        fields = [self._read(name, forecast_index, positions) for name in self.channel_names]
-        return np.stack(fields, axis=1)
+        names = self.channel_names
+        return np.stack([self._read(n, forecast_index, positions, member) for n in names], axis=1)
 
-    def field(self, name: str, forecast_index: int, position: int) -> NDArray[np.floating[Any]]:
-        """One field, (nlat, nlon).
+    def ensemble(self, forecast_index: int, positions: slice) -> NDArray[np.floating[Any]]:
+        """Fields of all members at several lead times, (m, k, c, nlat, nlon).
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        members = range(self.n_members)
+        return np.stack([self.states(forecast_index, positions, member) for member in members])
+
+    def field(
+        self, name: str, forecast_index: int, position: int, member: int | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """One field, (nlat, nlon); see `states`.
 
         Raises:
             ValueError: if the file has no such variable, or is damaged.
         """
-        return self._read(self.check_variable(name), forecast_index, position)
+        return self._read(self.check_variable(name), forecast_index, position, member)
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -176,9 +207,25 @@ class ForecastFile:
             "`forecast rollout`"
         )
 
-    def _read(self, name: str, forecast_index: int, at: int | slice) -> NDArray[np.floating[Any]]:
+    def _read(
+        self, name: str, forecast_index: int, at: int | slice, member: int | None = None
+    ) -> NDArray[np.floating[Any]]:
+        if self.member is None:
+            return self._read_at(name, forecast_index, (forecast_index, at))
+        if member is not None:
+            return self._read_at(name, forecast_index, (forecast_index, member, at))
+        # One by one, so that memory does not grow with the number of members.
+        total = self._read_at(name, forecast_index, (forecast_index, 0, at)).astype(np.float64)
+        for i in range(1, self.n_members):
+            total += self._read_at(name, forecast_index, (forecast_index, i, at))
+        mean: NDArray[np.float32] = (total / self.n_members).astype(np.float32)
+        return mean
+
+    def _read_at(
+        self, name: str, forecast_index: int, index: tuple[int | slice, ...]
+    ) -> NDArray[np.floating[Any]]:
         try:
-            return self.dataset.variables[name][forecast_index, at].values
+            return self.dataset.variables[name][index].values
         except Exception as error:  # the libraries raise many kinds for a damaged file
             label = self.forecast_label(forecast_index)
             reason = f"{name} of the forecast from {label} cannot be read"

@@ -59,31 +59,29 @@ class SharedWriter:
                 path, axes, attributes, batch_size=batch_size, rows=rows, joined=Path(created)
             )
 
-    def write(
-        self, forecast_indices: Sequence[Sequence[int]], position: int, fields: Tensor
-    ) -> None:
+    def write(self, rows: Sequence[Sequence[int]], position: int, fields: Tensor) -> None:
         """Take the state of some forecasts at one lead time.
 
         Args:
-            forecast_indices: rows in the file of the forecasts that each data coordinate has.
+            rows: rows of the forecasts that each data coordinate has; see `ForecastWriter.write`.
             position: index into the steps of the axes.
             fields: of this process, (b, c, h, w), NaN where missing.
         """
-        own = forecast_indices[self._mesh.data.rank]
+        own = rows[self._mesh.data.rank]
         if self._winds is not None:
             fields = torch.cat((fields, self._winds(fields)), dim=1)
         if not self._by_rows:
             fields = self._mesh.gather_rows(fields, self._nlat)
         if not self._each and self._mesh.latitude.is_first:
-            fields = self._mesh.gather_samples(fields, [len(of) for of in forecast_indices])
-            own = [forecast_index for of in forecast_indices for forecast_index in of]
+            fields = self._mesh.gather_samples(fields, [len(of) for of in rows])
+            own = [row for of in rows for row in of]
         if self._writer is not None and own:
             self._writer.write(own, position, fields.numpy(force=True))
 
-    def end(self, forecast_index: int, last_step: int) -> None:
+    def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early; see `ForecastWriter.end`."""
         if self._writer is not None:
-            self._writer.end(forecast_index, last_step)
+            self._writer.end(row, last_step)
 
     def __enter__(self) -> Self:
         """The writer."""

@@ -73,15 +73,16 @@ class ForecastWriter:
             define(self._file, axes, attributes, self._held, n_rows)
             self._output.push(self._close)
 
-    def write(self, forecast_indices: Sequence[int], position: int, fields: NDArray[Any]) -> None:
+    def write(self, rows: Sequence[int], position: int, fields: NDArray[Any]) -> None:
         """Take the state of some forecasts at one lead time.
 
         Args:
-            forecast_indices: their rows in the file, increasing.
+            rows: their rows, increasing: forecast index · number of members + position of the
+                member.
             position: index into `axes.steps`.
             fields: (b, c, rows, nlon), NaN where missing.
         """
-        first, stop = int(forecast_indices[0]), int(forecast_indices[-1]) + 1
+        first, stop = int(rows[0]), int(rows[-1]) + 1
         block = position // self._held * self._held
         inside = self._forecasts.start <= first and stop <= self._forecasts.stop
         if self._block is None or block != self._first or not inside:
@@ -89,17 +90,16 @@ class ForecastWriter:
             shape = (stop - first, self._held, *fields.shape[1:])
             self._forecasts, self._first = slice(first, stop), block
             self._block = np.full(shape, np.nan, dtype=np.float32)
-        rows = np.asarray(forecast_indices) - self._forecasts.start
-        self._block[rows, position - self._first] = fields
+        self._block[np.asarray(rows) - self._forecasts.start, position - self._first] = fields
 
-    def end(self, forecast_index: int, last_step: int) -> None:
+    def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early.
 
         Args:
-            forecast_index: its row in the file.
+            row: its row; see `write`.
             last_step: the last model step with finite values.
         """
-        self._ended[forecast_index] = last_step
+        self._ended[row] = last_step
 
     def __enter__(self) -> Self:
         """The writer."""
@@ -130,10 +130,11 @@ class ForecastWriter:
         if self._block is None:
             return
         stop = min(self._first + self._held, len(self.axes.steps))
-        index = (self._forecasts, slice(self._first, stop), self._rows)
+        leads, block = slice(self._first, stop), self._block[:, : stop - self._first]
         with self._named_errors():
-            for c, variable in enumerate(self.axes.variables):
-                self._file.put(variable.name, index, self._block[:, : stop - self._first, c])
+            for part, index in places(self._forecasts, self.axes):
+                for c, variable in enumerate(self.axes.variables):
+                    self._file.put(variable.name, (*index, leads, self._rows), block[part, :, c])
         self._block = None
 
     @contextmanager
@@ -143,3 +144,24 @@ class ForecastWriter:
             yield
         except (RuntimeError, OSError) as error:
             raise cannot_write(self.path, error) from error
+
+
+def places(rows: slice, axes: ForecastAxes) -> Iterator[tuple[slice, tuple[int | slice, ...]]]:
+    """Yield the places in the arrays of a file of consecutive rows.
+
+    Args:
+        rows: rows of forecasts and members.
+        axes: what is in the file.
+
+    Yields:
+        Some of the rows, counted from the first one, and their index in the arrays.
+    """
+    m = axes.n_members
+    if axes.member is None:
+        yield slice(0, rows.stop - rows.start), (rows,)
+        return
+    for forecast_index in range(rows.start // m, -(-rows.stop // m)):
+        first = forecast_index * m
+        part = slice(max(rows.start, first), min(rows.stop, first + m))
+        own = slice(part.start - rows.start, part.stop - rows.start)
+        yield own, (forecast_index, slice(part.start - first, part.stop - first))

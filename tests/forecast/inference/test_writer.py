@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,51 @@ def test_files_that_are_no_forecast_are_refused(tmp_path):
     ):
         with pytest.raises(kind, match=message):
             ForecastFile(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["series", "trajectories"])
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_members_are_read_as_they_were_written_in_any_batches(tmp_path, suffix, kind):
+    layout = replace(axes(kind), member=np.array([0, 2, 3]))
+    assert layout.shape == (3, 3, 5, 8, 16)
+    n_channels = len(layout.channels)
+    values = np.random.default_rng(0).normal(2.0, 3.0, (9, 5, n_channels, 8, 16)).astype("f4")
+    path = tmp_path / f"f{suffix}"
+    with ForecastWriter(path, layout, ATTRIBUTES, batch_size=4) as writer:
+        for rows in ([0, 1, 2, 3], [4, 5, 6, 7], [8]):
+            for k in range(5):
+                writer.write(rows, k, values[rows, k])
+        writer.end(5, 2)
+    values = values.reshape(3, 3, 5, n_channels, 8, 16)
+    file = ForecastFile(path)
+    assert (file.n_members, file.member.tolist()) == (3, [0, 2, 3])
+    np.testing.assert_array_equal(file.ensemble(1, slice(1, 3)), values[1, :, 1:3])
+    np.testing.assert_array_equal(file.states(2, slice(0, 4), member=1), values[2, 1, :4])
+    mean = values[0].mean(0, dtype="f8").astype("f4")
+    np.testing.assert_array_equal(file.states(0, slice(None)), mean)
+    name = layout.channels[1].name
+    np.testing.assert_array_equal(file.field(name, 1, 4, member=2), values[1, 2, 4, 1])
+    np.testing.assert_array_equal(file.field(name, 0, 4), mean[4, 1])
+    np.testing.assert_array_equal(file.member_last_step, [[4, 4, 4], [4, 4, 2], [4, 4, 4]])
+    np.testing.assert_array_equal(file.last_step, [4, 2, 4])
+    assert file.dataset.member.attrs["standard_name"] == "realization"
+    assert file.dataset[name].dims[1:3] == ("member", "lead_time")
+
+
+def test_a_file_without_members_is_an_ensemble_of_one(tmp_path):
+    _, values = write(tmp_path / "f.nc", "series")
+    file = ForecastFile(tmp_path / "f.nc")
+    assert file.member is None and file.n_members == 1 and "member" not in file.dataset.dims
+    np.testing.assert_array_equal(file.ensemble(1, slice(2)), values[None, 1, :2])
+
+
+def test_a_file_with_members_is_cf(tmp_path):
+    checker = Path(sys.executable).with_name("compliance-checker")
+    if not checker.exists():
+        pytest.skip("compliance-checker is not installed")
+    layout = replace(axes("series"), member=np.arange(2))
+    with ForecastWriter(tmp_path / "f.nc", layout, ATTRIBUTES) as writer:
+        writer.write([0], 0, fields(axes("series"))[:1, 0])
+    command = [checker, "--test=cf:1.8", "--criteria=lenient", "f.nc"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "Errors" not in done.stdout, done.stdout + done.stderr
