@@ -43,6 +43,11 @@ GRATICULE: Any = {"linewidth": 0.5, "linestyle": (0, (5, 4))}
 VALUES = MapStyle("viridis", "#ffffff")
 SIGNED = MapStyle("RdBu_r", "#444444")
 ERRORS = MapStyle("PuOr_r", "#444444")
+SPREAD = MapStyle("plasma", "#ffffff")
+GRATICULE_ON_WHITE = "#b5b5b5"
+"""Colour of a graticule on a map without colours."""
+CONTOURS = (BLUE, RED, OLIVE)
+"""Colours of the contour levels of a map, from the lowest on."""
 
 _SETTINGS: Any = {
     "font.size": 10,

@@ -50,7 +50,7 @@ ROOMS = {
 MOST_MODULES = 15
 SINGLE_IMPORTERS = {
     "mlflow": {"forecast/training/tracking/mlflow_tracker.py"},
-    "cartopy": {"forecast/plotting/maps.py"},
+    "cartopy": {"forecast/plotting/projections.py"},
     "apex": {"forecast/training/optimizer.py"},
     "torch.distributed": {
         f"sphere_ops/parallel/{name}.py" for name in ("mesh", "launch", "sharded_optimizer")

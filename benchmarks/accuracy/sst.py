@@ -35,6 +35,7 @@ from forecast.inference.reader import ForecastFile
 from forecast.training.tracking.git import git_commit
 from forecast.training.train import train
 from forecast.verification.evaluate import MODEL, score
+from forecast.verification.regions import GLOBAL
 from forecast.verification.truth import Truth
 from sphere_ops.harmonics.transforms import RealSHT, sum_orders
 
@@ -75,7 +76,8 @@ def run(config: Config, overrides: Sequence[str], split: str, data: Path) -> Res
         train(config, data, out)
         run_rollout(out / "best", data, forecast, split=split, n_steps=LEADS[-1])
         file, store = ForecastFile(forecast), Store(data)
-        rmse = score(file, store).rmse.sel(channel="sst").isel(lead_time=list(LEADS))
+        of_sst = {"channel": "sst", "region": GLOBAL}
+        rmse = score(Truth(file, store)).rmse.sel(of_sst).isel(lead_time=list(LEADS))
         bands = measure_bands(file, store)
         description = json.loads((out / "best" / "package.json").read_text())
         file.dataset.close()

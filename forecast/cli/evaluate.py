@@ -28,6 +28,18 @@ def evaluate(
             help="Source of climatology and means; default: the store.",
         ),
     ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Region to score beside the globe, as tropics, land, europe+land, all, or "
+            "name=lat_min,lat_max,lon_min,lon_max; may be repeated.",
+        ),
+    ] = None,
+    conventions: Annotated[
+        str,
+        typer.Option(help="Area weights, persistence and climatology: default or weatherbench2."),
+    ] = "default",
 ) -> None:
     """Score a forecast against the truth and the baselines, and print a table."""
     from forecast.training.processes import all_processes
@@ -38,7 +50,14 @@ def evaluate(
     keep_freed_memory()
     with all_processes(latitude=1), progress("forecasts") as update:
         scores = run(
-            forecast, data, out, baselines=baseline, climatology=climatology, progress=update
+            forecast,
+            data,
+            out,
+            baselines=baseline,
+            climatology=climatology,
+            regions=region or (),
+            conventions=conventions,
+            progress=update,
         )
     say(table(scores))
     say(f"scores: {out}")

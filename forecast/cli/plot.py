@@ -3,62 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from forecast.cli import plot_ensembles, plot_profiles
+from forecast.cli.console import progress
 from forecast.cli.options import StoreOption
+from forecast.cli.plot_options import (
+    Anomaly,
+    BoxLimits,
+    Centre,
+    Coastlines,
+    Forecast,
+    Init,
+    LatitudeLimit,
+    Lead,
+    Limits,
+    Member,
+    Picture,
+    Projection,
+    RegionName,
+    TruthStore,
+    VariableName,
+    Variables,
+    parse_box,
+    parse_pair,
+)
 
 app = typer.Typer(help="Draw a forecast or its scores.", no_args_is_help=True)
-
-Variables = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--variable",
-        metavar="NAME",
-        help="Variable to draw; may be repeated; default: the first six.",
-    ),
-]
-Picture = Annotated[Path, typer.Option("--out", metavar="PNG", help="Picture to write.")]
 
 
 @app.command("map")
 def plot_map(
-    forecast: Annotated[Path, typer.Argument(metavar="FORECAST", help="Forecast file.")],
-    variable: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the variable, as in the file.")
-    ],
+    forecast: Forecast,
+    variable: VariableName,
     out: Picture,
-    lead: Annotated[
-        str | None,
-        typer.Option(metavar="LEAD", help="Lead time, as 12h or 3mo; default: the last."),
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(metavar="INIT", help="Initial time, trajectory or index; default: the first."),
-    ] = None,
-    projection: Annotated[
-        Literal["robinson", "orthographic", "plate-carree"], typer.Option(help="Map projection.")
-    ] = "robinson",
-    truth: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="STORE", help="Store with the truth, drawn with the error beside the forecast."
-        ),
-    ] = None,
-    anomaly: Annotated[
-        bool, typer.Option("--anomaly", help="Draw anomalies from the climatology of the truth.")
-    ] = False,
-    centre: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LAT LON", help="Middle of the map, degrees; LAT is used by orthographic maps."
-        ),
-    ] = None,
-    coastlines: Annotated[
-        bool | None,
-        typer.Option(help="Draw coastlines; default: unless the data are solver trajectories."),
-    ] = None,
+    lead: Lead = None,
+    init: Init = None,
+    member: Member = None,
+    projection: Projection = None,
+    truth: TruthStore = None,
+    anomaly: Anomaly = False,
+    centre: Centre = None,
+    box: BoxLimits = None,
+    region: RegionName = None,
+    latitude_limit: LatitudeLimit = None,
+    limits: Limits = None,
+    coastlines: Coastlines = None,
 ) -> None:
     """Draw one variable at one lead time on a map."""
     from forecast.plotting.maps import plot_map as draw
@@ -69,13 +61,70 @@ def plot_map(
         out,
         lead=lead,
         init=init,
+        member=member,
         projection=projection,
         truth=truth,
         anomaly=anomaly,
         centre=centre,
+        box=parse_box(box, region),
+        latitude_limit=latitude_limit,
+        limits=parse_pair("--limits", limits),
         coastlines=coastlines,
     )
     typer.echo(f"map: {out}")
+
+
+@app.command("animation")
+def plot_animation(
+    forecast: Forecast,
+    variable: VariableName,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Animation to write: .gif or .mp4.")
+    ],
+    fps: Annotated[float, typer.Option(metavar="N", help="Frames per second.")] = 8.0,
+    every: Annotated[int, typer.Option(metavar="N", help="Interval of the lead times drawn.")] = 1,
+    init: Init = None,
+    member: Member = None,
+    projection: Projection = None,
+    truth: TruthStore = None,
+    anomaly: Anomaly = False,
+    centre: Centre = None,
+    box: BoxLimits = None,
+    region: RegionName = None,
+    latitude_limit: LatitudeLimit = None,
+    limits: Limits = None,
+    coastlines: Coastlines = None,
+) -> None:
+    """Write an animation of one variable over all lead times."""
+    from forecast.plotting.animation.frames import plot_animation as draw
+
+    with progress("frames") as update:
+        draw(
+            forecast,
+            variable,
+            out,
+            fps=fps,
+            every=every,
+            init=init,
+            member=member,
+            projection=projection,
+            truth=truth,
+            anomaly=anomaly,
+            centre=centre,
+            box=parse_box(box, region),
+            latitude_limit=latitude_limit,
+            limits=parse_pair("--limits", limits),
+            coastlines=coastlines,
+            progress=update,
+        )
+    typer.echo(f"animation: {out}")
+
+
+app.command("hovmoeller")(plot_profiles.hovmoeller)
+app.command("section")(plot_profiles.section)
+app.command("series")(plot_profiles.series)
+app.command("spaghetti")(plot_ensembles.spaghetti)
+app.command("spread")(plot_ensembles.spread)
 
 
 @app.command("scores")
@@ -101,7 +150,7 @@ def plot_scores(
 
 @app.command("spectrum")
 def plot_spectrum(
-    forecast: Annotated[Path, typer.Argument(metavar="FORECAST", help="Forecast file.")],
+    forecast: Forecast,
     data: StoreOption,
     out: Picture,
     variable: Variables = None,

@@ -127,9 +127,9 @@ class ForecastFile:
         return np.stack([self.states(forecast_index, positions, member) for member in members])
 
     def field(
-        self, name: str, forecast_index: int, position: int, member: int | None = None
+        self, name: str, forecast_index: int, position: int | slice, member: int | None = None
     ) -> NDArray[np.floating[Any]]:
-        """One field, (nlat, nlon); see `states`.
+        """One field, (nlat, nlon), or those at several lead times, (k, nlat, nlon); see `states`.
 
         Raises:
             ValueError: if the file has no such variable, or is damaged.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,11 @@ from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import ForecastFile, open_output, steps_of
 from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.mean_spectra import MeanSpectra, mean_spectra
+from forecast.plotting.selection import choose, lead_axis
 from forecast.verification.evaluate import MODEL
-from forecast.verification.score_table import RMSE, SCORES, Score
+from forecast.verification.regions import GLOBAL
+from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.scores_file import REGION
 from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]
@@ -73,13 +75,15 @@ def plot_scores(
     check_output(out, SUFFIXES)
     path = Path(scores)
     data = open_output(path, "scores", "forecast evaluate")
-    if RMSE not in data or TIME_STEP not in data.attrs:
+    if RMSE not in data or TIME_STEP not in data.attrs or REGION not in data.dims:
         raise ValueError(f"{path} is not a scores file; make one with `forecast evaluate`")
+    data = data.sel({REGION: GLOBAL})
     channels = [str(c) for c in data[CHANNEL].values]
-    chosen = _choose("variable", channels, variables, path) or channels[:_MOST_CHANNELS]
-    names = _choose("score", [s for s in SCORES if s in data], rows, path) or _ROWS
+    chosen = choose("variable", channels, variables, path) or channels[:_MOST_CHANNELS]
+    names = choose("score", [s for s in SCORES if s in data], rows, path) or _ROWS
     data = data.isel(lead_time=np.flatnonzero(data.n_forecasts.values > 0))
-    lead, unit = _axis(data)
+    time_step = TimeStep.parse(data.attrs[TIME_STEP])
+    lead, unit = lead_axis(time_step, steps_of(data.lead_time, time_step))
     figure = new_figure(max(4.2 * len(chosen), 5.5), 3.1 * len(names))
     panels = figure.subplots(len(names), len(chosen), sharex=True, squeeze=False)
     for column, channel in zip(panels.T, chosen, strict=True):
@@ -105,7 +109,7 @@ def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -
         style = _style(str(label))
         axes.plot(lead, of_forecast[score.name], label=str(label), **style)
         if score.name == RMSE:
-            low, high = _interval(of_forecast.squared_error.values)
+            low, high = _interval(of_forecast[RMSE + OF_EACH].values)
             axes.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
     if of_channel[score.name].isnull().all():
         reason = "no climatology and no mean state\nto depart from"
@@ -156,7 +160,7 @@ def plot_spectrum(
     file.check_fits(store)
     truth = Truth(file, store)
     channels = list(file.channel_names)
-    chosen = _choose("variable", channels, variables, file.path) or channels[:_MOST_CHANNELS]
+    chosen = choose("variable", channels, variables, file.path) or channels[:_MOST_CHANNELS]
     positions = _lead_positions(file, leads)
     spectra = mean_spectra(file, truth, positions)
     figure = new_figure(max(4.2 * len(chosen), 5.5), 6.6)
@@ -231,31 +235,6 @@ def _lead_positions(file: ForecastFile, leads: Sequence[str | int] | None) -> li
         return [0]
     spread = np.geomspace(1, last, 4).round().astype(int)
     return [int(p) for p in np.unique(spread)]
-
-
-def _choose(kind: str, known: Sequence[str], wanted: Sequence[str] | None, path: Path) -> list[str]:
-    """Return the wanted names, after a check that all of them are in a file."""
-    for name in wanted or ():
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise ValueError(
-                f"{path} has no {kind} {name!r}; it has {', '.join(known)}"
-                + (f" (nearest: {near[0]})" if near else "")
-            )
-    return list(wanted or ())
-
-
-def _axis(data: xr.Dataset) -> tuple[Array, str]:
-    """Return the lead times as numbers, and their unit."""
-    time_step = TimeStep.parse(data.attrs[TIME_STEP])
-    steps = steps_of(data.lead_time, time_step)
-    if time_step.months is not None:
-        return steps * float(time_step.months), "months"
-    assert time_step.seconds is not None
-    days = steps * time_step.seconds / 86400
-    if days[-1] > 5 or time_step.seconds % 86400 == 0:
-        return days, "days"
-    return (days * 24, "h") if days[-1] >= 1 / 12 else (days * 1440, "min")
 
 
 def _interval(squared_error: Array) -> tuple[Array, Array]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -15,18 +14,21 @@ from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
+from forecast.verification.conventions import DEFAULT, conventions_named
+from forecast.verification.reading import blocks, read_ahead
 from forecast.verification.references import References
+from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
-from forecast.verification.score_table import RMSE, SCORES
+from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring import Scorer, TrueState, Values
+from forecast.verification.scoring import Scorer, Values
+from forecast.verification.totals import Totals
+from forecast.verification.true_states import TrueState
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 
 MODEL, PERSISTENCE = "model", "persistence"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)
-
-_BLOCK_BYTES = 32 * 2**20
 
 Progress = Callable[[int, int, str], None]
 Array = NDArray[np.floating[Any]]
@@ -39,6 +41,8 @@ def evaluate(
     *,
     baselines: Sequence[str] | None = None,
     climatology: str | Path | None = None,
+    regions: Sequence[str] = (),
+    conventions: str = DEFAULT.name,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
@@ -58,11 +62,13 @@ def evaluate(
         out: Scores file, `.nc`. The summary has the suffix `.md`.
         baselines: Names out of `persistence` and `climatology`; all that are possible if None.
         climatology: Package or store whose climatology and means replace those of the store.
+        regions: Regions to score beside the globe; see `regions.parse_regions`.
+        conventions: Name of the conventions; see `conventions.CONVENTIONS`.
         progress: Function that is called with (done, total, note) after each forecast.
 
     Returns:
-        Scores of the table `SCORES` over (forecast, channel, lead_time), `skill` over (baseline,
-        channel, lead_time), and more.
+        Scores of the table `SCORES` over (forecast, region, channel, lead_time), `skill` over
+        (baseline, region, channel, lead_time), and more; see `scores_file`.
 
     Raises:
         ValueError: If forecast and store do not fit, or one is damaged.
@@ -71,10 +77,16 @@ def evaluate(
     """
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
+    chosen = parse_regions(regions)
     file, store = ForecastFile(forecast), Store(data)
     store.reader.in_memory = False  # few states are needed, each of them once
     file.check_fits(store)
-    scores = score(file, store, baselines=baselines, climatology=climatology, progress=progress)
+    if climatology is None:
+        references = References.of_store(store, file)
+    else:
+        references = References.open(climatology, file)
+    truth = Truth(file, store, references, conventions_named(conventions))
+    scores = score(truth, chosen, baselines=baselines, progress=progress)
     if current().is_first:
         write(scores, path)
         with written_beside(summary) as scratch:
@@ -83,87 +95,44 @@ def evaluate(
 
 
 def score(
-    file: ForecastFile,
-    store: Store,
+    truth: Truth,
+    regions: Sequence[Region] = (NAMED[GLOBAL],),
     *,
     baselines: Sequence[str] | None = None,
-    climatology: str | Path | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
-    """Score an open forecast file; see `evaluate`."""
-    if climatology is None:
-        references = References.of_store(store, file)
-    else:
-        references = References.open(climatology, file)
-    truth = Truth(file, store, references)
-    names = (MODEL, *_allowed(baselines, references))
-    n, k, c = len(file.init_time), len(file.steps), len(file.channel_names)
-    scorer = Scorer(truth)
-    sums = {name: np.zeros((len(names), c, k)) for name in SCORES}
+    """Score a forecast file against its truth; see `evaluate`."""
+    file = truth.file
+    names = (MODEL, *_allowed(baselines, truth.references))
+    vectors = truth.vectors
+    weights = truth.region_weights(regions)
+    scorer = Scorer(truth, weights, vectors)
+    n_channels = len(file.channel_names) + len(vectors.names)
+    n = len(file.init_time)
     part = current().data
     own = range(n)[part.rank :: part.ranks]
-    squared_error = np.zeros((n, len(names), c, k), dtype=np.float32)
-    squared_error[own] = np.nan
-    activity_of_truth, n_scored, n_points = (np.zeros((c, k)) for _ in range(3))
-    count = np.zeros(k, dtype=np.int32)
-    for i in own:
-        for position, state in _states(truth, i):
-            true = scorer.true(i, position)
-            if position == 0:
-                start = true
+    shape = n, len(regions), n_channels, len(file.steps)
+    totals = Totals(len(names), shape, own, vectors)
+    for i, positions, states in read_ahead(blocks(truth, own)):
+        start = scorer.states(*truth.key(i, 0))
+        for position, state in zip(positions, states.reshape(*states.shape[:2], -1), strict=True):
+            true = scorer.states(*truth.key(i, int(position)))
             # At the start, channels with a moving mask lack points in the file as in the store.
             lacks_points = state if file.steps[position] == 0 else None
             compared = (true, start) if PERSISTENCE in names else (true,)
-            at_valid, *rest = scorer.common(*compared, field=lacks_points)
+            at_valid, *rest = scorer.states.common(*compared, field=lacks_points)
             at_start = rest[0] if rest else start
-            has_points = at_valid.points.count > 0
-            count[position] += 1
-            n_scored[:, position] += has_points
-            n_points[:, position] += at_valid.points.count
-            activity_of_truth[:, position] += np.where(has_points, at_valid.activity, 0.0)
+            totals.add_truth(int(position), at_valid)
             for j, name in enumerate(names):
                 values = _values(scorer, name, state, at_start, at_valid)
-                squared_error[i, j, :, position] = values[RMSE]
-                for score_name, value in values.items():
-                    sums[score_name][j, :, position] += np.where(has_points, value, 0.0)
+                totals.add(i, j, int(position), values, at_valid)
                 if name == MODEL:
-                    complete = np.isfinite(values[RMSE]) | ~has_points
-                    file.check_complete(complete, i, position)
+                    of_channels = values[RMSE][: len(file.channel_names)]
+                    complete = (np.isfinite(of_channels) | (at_valid.count == 0)).all(1)
+                    file.check_complete(complete, i, int(position))
         progress(i + 1, n, "")
-    for sum_of_own in (
-        count, n_scored, n_points, activity_of_truth, squared_error, *sums.values()
-    ):  # fmt: skip
-        current().sum_samples(torch.from_numpy(sum_of_own))  # in place
-    known = np.where(n_scored, n_scored, np.nan)
-    means = {name: SCORES[name].reduce(total, known) for name, total in sums.items()}
-    spread_of_truth = SCORES["activity"].reduce(activity_of_truth, known)
-    n_points /= known
-    return make_dataset(truth, names, means, squared_error, spread_of_truth, count, n_points)
-
-
-def _states(truth: Truth, forecast_index: int) -> Iterator[tuple[int, Array]]:
-    """Read the states of a forecast at the lead times that are in the store, in their order.
-
-    Yields:
-        Position of the lead time, and state (c, nlat, nlon).
-
-    Raises:
-        ValueError: If the forecast did not start from the store, or the file is damaged.
-    """
-    file = truth.file
-    n_positions, n_channels = len(file.steps), len(file.channel_names)
-    block = max(1, _BLOCK_BYTES // (4 * n_channels * file.grid.nlat * file.grid.nlon))
-    for first in range(0, n_positions, block):
-        known = truth.known(forecast_index, slice(first, first + block))
-        if first and not len(known):
-            continue
-        last = int(known[-1]) if len(known) else first
-        states = file.states(forecast_index, slice(first, last + 1))
-        if first == 0:
-            truth.check_start(forecast_index, states[0])
-            file.check_initial(states[0], forecast_index)
-        for position in known:
-            yield int(position), states[position - first]
+    totals.over_processes()
+    return make_dataset(truth, [region.name for region in regions], names, totals)
 
 
 def _values(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Values:

@@ -10,6 +10,7 @@ import xarray as xr
 from configs.timestep import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
+from forecast.verification.regions import GLOBAL
 from forecast.verification.score_table import SCORES, Score
 from forecast.verification.scores_file import NOTES
 
@@ -20,38 +21,52 @@ _ROUNDING = 1e-4  # relative to the rmse: a bias below is shown as 0
 
 
 def table(scores: xr.Dataset) -> str:
-    """Return the scores at a few lead times as text with aligned columns."""
-    header, rows = _cells(scores)
-    lines = [*headline(scores), ""]
+    """Return the scores at a few lead times as text with aligned columns, one table a region."""
+    lines = headline(scores)
+    for region in scores.region.values:
+        lines += ["", *([f"region {region}", ""] if region != GLOBAL else [])]
+        lines += _aligned(*_cells(scores.sel(region=region)))
+    return "\n".join(lines)
+
+
+def _aligned(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table."""
     upper = tuple(title.split("|")[0] if "|" in title else "" for title in header)
     lower = tuple(title.split("|")[-1] for title in header)
     widths = [max(len(row[i]) for row in (upper, lower, *rows)) for i in range(len(header))]
+    lines = []
     for row in (upper, lower, tuple("-" * w for w in widths), *rows):
         cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
         cells += [cell.rjust(w) for cell, w in zip(row[2:], widths[2:], strict=True)]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return lines
 
 
 def markdown(scores: xr.Dataset) -> str:
-    """Return a summary of the scores in Markdown."""
-    header, rows = _cells(scores)
+    """Return a summary of the scores in Markdown, one table a region."""
     lines = [f"# {scores.attrs['title']}", "", *(f"- {line}" for line in headline(scores)), ""]
-    lines.append("| " + " | ".join(title.replace("|", " ") for title in header) + " |")
-    lines.append("|" + "---|" * 2 + "---:|" * (len(header) - 2))
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["", scores.attrs["comment"], "", f"Source: {scores.attrs['source']}", ""]
+    for region in scores.region.values:
+        header, rows = _cells(scores.sel(region=region))
+        lines += [f"## Region {region}", ""] if region != GLOBAL else []
+        lines.append("| " + " | ".join(title.replace("|", " ") for title in header) + " |")
+        lines.append("|" + "---|" * 2 + "---:|" * (len(header) - 2))
+        lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
+    lines += [scores.attrs["comment"], "", f"Source: {scores.attrs['source']}", ""]
     return "\n".join(lines)
 
 
 def headline(scores: xr.Dataset) -> list[str]:
-    """Return sentences on the lead times at which the model beats each baseline, and notes."""
+    """Return sentences on the lead times at which the model beats each baseline, and notes.
+
+    The sentences are about the whole globe.
+    """
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
     sentences = []
     for baseline in scores.baseline.values if "baseline" in scores.coords else ():
         for channel in scores.channel.values:
-            skill = scores.skill.sel(baseline=baseline, channel=channel).values
+            at = {"baseline": baseline, "channel": channel, "region": GLOBAL}
+            skill = scores.skill.sel(at).values
             scored = np.flatnonzero((steps > 0) & (scores.n_forecasts.values > 0))
             if not len(scored):
                 continue
@@ -74,7 +89,7 @@ def headline(scores: xr.Dataset) -> list[str]:
 
 
 def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and rows of the table; a bar marks a line break in a title."""
+    """Return header and rows of the table of one region; a bar marks a line break in a title."""
     scores = scores.isel(lead_time=np.flatnonzero(scores.n_forecasts.values > 0))
     names = [str(name) for name in scores.forecast.values]
     header = ("variable", "lead time", *(f"rmse|{name}" for name in names))

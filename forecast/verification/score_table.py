@@ -34,7 +34,10 @@ Reference = Literal["anomaly", "norm"]
 RMSE = "rmse"
 """Score that skill, report and shaded curves are based on."""
 
-_TAKEN = ("skill", "activity_of_truth", "squared_error", "n_forecasts", "n_points")
+OF_EACH = "_each"
+"""Ending of the values of each forecast, before the mean over the forecasts and the root."""
+
+_TAKEN = ("skill", "activity_of_truth", "n_forecasts", "n_points")
 """Other variables of the scores file."""
 
 
@@ -135,7 +138,7 @@ def register(score: Score) -> None:
     Raises:
         ValueError: If the scores file has a variable of this name.
     """
-    if score.name in (*SCORES, *_TAKEN):
+    if score.name.removesuffix(OF_EACH) in (*SCORES, *_TAKEN):
         raise ValueError(
             f"the scores file already has a variable {score.name!r}; give the score another name"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME
 from data_prep.store.outputs import written_beside
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.verification import metrics
-from forecast.verification.score_table import RMSE, SCORES, Score
+from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.totals import Totals
 from forecast.verification.truth import Truth
+
+REGION = "region"
 
 NOTES = "notes"
 """Attribute with notes on the scores, one sentence per line; absent if there are none."""
@@ -25,61 +28,61 @@ Array = NDArray[np.floating[Any]]
 
 
 def make_dataset(
-    truth: Truth,
-    names: tuple[str, ...],
-    means: Mapping[str, Array],
-    squared_error: Array,
-    activity_of_truth: Array,
-    count: NDArray[np.int32],
-    n_points: Array,
+    truth: Truth, region_names: Sequence[str], names: tuple[str, ...], totals: Totals
 ) -> xr.Dataset:
     """Return a dataset of scores with coordinates and attributes.
 
     Args:
         truth: Truth that the forecasts were compared with.
+        region_names: Names of the regions.
         names: Names of the model and the baselines.
-        means: Scores (name, c, k) by the names of `SCORES`.
-        squared_error: Mean squared error of each forecast, (n, name, c, k).
-        activity_of_truth: Activity of the truth, (c, k).
-        count: Number of forecasts scored at each lead time, (k,).
-        n_points: Mean number of points scored, (c, k).
+        totals: Scores summed over the forecasts, and of each forecast.
     """
-    file, dims = truth.file, ("forecast", CHANNEL, LEAD_TIME)
+    file, dims = truth.file, ("forecast", REGION, CHANNEL, LEAD_TIME)
+    means = totals.means()
     scores = xr.Dataset({s.name: (dims, means[s.name], _meaning(s)) for s in SCORES.values()})
     if len(names) > 1:
         skill = [metrics.skill(means[RMSE][0], of_baseline) for of_baseline in means[RMSE][1:]]
         meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
         scores["skill"] = (("baseline", *dims[1:]), np.stack(skill), meaning)
         scores = scores.assign_coords(baseline=_labels("baseline", names[1:], "Baseline"))
-    scores["activity_of_truth"] = (
-        dims[1:],
-        activity_of_truth,
-        {"long_name": "Standard deviation of the truth's anomaly"},
-    )
-    scores["squared_error"] = (
-        (file.forecast_dim, *dims),
-        squared_error,
-        {"long_name": "Mean squared error of each forecast"},
-    )
-    scores["n_forecasts"] = (
-        (LEAD_TIME,),
-        count,
-        {"long_name": "Number of forecasts scored", "units": "1"},
-    )
-    scores["n_points"] = (
-        dims[1:],
-        n_points,
-        {"long_name": "Mean number of grid points scored in a forecast", "units": "1"},
-    )
-    variables = [file.dataset[name] for name in file.channel_names]
-    long_names = [v.attrs.get("long_name", v.name) for v in variables]
-    units = [v.attrs.get("units", "1") for v in variables]
+    for score in SCORES.values():
+        scores[score.name + OF_EACH] = (
+            (file.forecast_dim, *dims),
+            totals.of_each[score.name],
+            {"long_name": score.long_name + _of_each(score)},
+        )
+    for name, of_dims, values, meaning in (
+        (
+            "activity_of_truth",
+            dims[1:],
+            totals.activity_of_truth,
+            {"long_name": "Standard deviation of the truth's anomaly"},
+        ),
+        (
+            "n_forecasts",
+            (LEAD_TIME,),
+            totals.count,
+            {"long_name": "Number of forecasts scored", "units": "1"},
+        ),
+        (
+            "n_points",
+            dims[1:],
+            totals.n_points,
+            {"long_name": "Mean number of grid points scored in a forecast", "units": "1"},
+        ),
+    ):
+        scores[name] = (of_dims, values, meaning)
+    channels = _channels(truth)
     scores = scores.assign_coords(
         forecast=_labels("forecast", names, "What was scored"),
-        channel=_labels(CHANNEL, file.channel_names, "Variable"),
-        channel_long_name=_labels(CHANNEL, long_names, "Name of the variable"),
+        region=_labels(REGION, region_names, "Region"),
+        channel=_labels(CHANNEL, [c[0] for c in channels], "Variable"),
+        channel_long_name=_labels(CHANNEL, [c[1] for c in channels], "Name of the variable"),
         channel_units=_labels(
-            CHANNEL, units, f"Units of the variable, and of its {_names('dimensionless', False)}"
+            CHANNEL,
+            [c[2] for c in channels],
+            f"Units of the variable, and of its {_names('dimensionless', False)}",
         ),
         lead_time=file.dataset[LEAD_TIME],
         init_time=file.dataset[INIT_TIME],
@@ -99,6 +102,27 @@ def write(scores: xr.Dataset, path: Path) -> None:
     encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
     with written_beside(path) as scratch:
         scores.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
+
+
+def _channels(truth: Truth) -> list[tuple[str, str, str]]:
+    """Return name, description and units of the channels, then of the vectors."""
+    data, names = truth.file.dataset, truth.file.channel_names
+    attributes = [data[name].attrs for name in names]
+    found = [
+        (name, str(a.get("long_name", name)), str(a.get("units", "1")))
+        for name, a in zip(names, attributes, strict=True)
+    ]
+    vectors = truth.vectors
+    for name, long_name, (first, _) in zip(
+        vectors.names, vectors.long_names, vectors.pairs, strict=True
+    ):
+        found.append((name, long_name, found[first][2]))
+    return found
+
+
+def _of_each(score: Score) -> str:
+    """Return the end of the description of the values of each forecast."""
+    return " of each forecast" + ", squared" * score.root
 
 
 def _labels(dim: str, values: Any, long_name: str) -> tuple[str, NDArray[Any], dict[str, str]]:
@@ -124,7 +148,9 @@ def _attributes(truth: Truth) -> dict[str, str]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     held, of_norms = "the state", "from the mean of the channel over area and training times"
     if references.climatology is not None:
-        held, of_norms = "the anomaly of the initial state", "likewise"
+        of_norms = "likewise"
+        if truth.conventions.persistent_anomaly:
+            held = "the anomaly of the initial state"
     anomalies, notes = f"Anomalies are departures from {references.kind}", []
     if references.kind is None:
         anomalies = "Activity is the standard deviation of the field itself"
@@ -154,6 +180,7 @@ def _attributes(truth: Truth) -> dict[str, str]:
         f"comes after the mean over the forecasts. {anomalies}; relative_l2 is the norm of the "
         f"error over that of the truth's departure {of_norms}; persistence keeps {held}. A lead "
         "time at which a forecast had ended, since its values were not finite, has no score.",
+        "conventions_of_scores": f"{truth.conventions.name}: {truth.conventions.description}",
         TIME_STEP: file.time_step.label,
     }
     return attributes | ({NOTES: "\n".join(notes)} if notes else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
+from forecast.verification.conventions import DEFAULT, Conventions
 from forecast.verification.references import References
+from forecast.verification.regions import LAND_NAMES, Region
+from forecast.verification.vectors import Vectors
 
 _SAME_STATE = 1e-3  # relative; errors by float32 and by packing in files are far below
 
@@ -24,13 +28,18 @@ class Truth:
         file: Forecast file.
         store: Store with the truth.
         references: References of anomalies and norms; those of the store unless given.
+        conventions: Conventions of the scores.
     """
 
     def __init__(
-        self, file: ForecastFile, store: Store, references: References | None = None
+        self,
+        file: ForecastFile,
+        store: Store,
+        references: References | None = None,
+        conventions: Conventions = DEFAULT,
     ) -> None:
         """Find the valid times in the store."""
-        self.file, self.store = file, store
+        self.file, self.store, self.conventions = file, store, conventions
         self.references = references or References.of_store(store, file)
         unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
         time, valid_time = store.time.astype(unit), file.valid_time.astype(unit)
@@ -104,6 +113,36 @@ class Truth:
                     "the forecast started from"
                 )
         return valid
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """Vectors whose components are channels of the file with the same points."""
+        data, names = self.file.dataset, self.file.channel_names
+        channels = {name: str(data[name].attrs.get("long_name", name)) for name in names}
+        return Vectors.among(channels, self.valid, self.moving)
+
+    def region_weights(self, regions: Sequence[Region]) -> Array:
+        """Return the area weight of each point times its part of each region, (r, nlat, nlon).
+
+        Raises:
+            ValueError: If a region has no point of the grid, or no channel has a value in it.
+        """
+        land = next((self.store.static[n] for n in LAND_NAMES if n in self.store.static), None)
+        of_grid = self.conventions.area_weights(self.file.grid)
+        weights = []
+        for region in regions:
+            part = region.fraction(
+                self.file.grid,
+                None if land is None else land.numpy(),
+                keep_fractions=self.conventions.fractions,
+            )
+            if not (self.valid & (part > 0)).any():
+                raise ValueError(
+                    f"region {region.name} has no point at which {self.file.path} and its truth "
+                    "have values; leave it out"
+                )
+            weights.append(of_grid * part)
+        return np.stack(weights)
 
     def complete(self, channel: int) -> bool:
         """Return True if a channel of the store has values at all points and times."""

@@ -261,7 +261,8 @@ def test_curves_are_those_of_the_scores(made, tmp_path, monkeypatch):
         drawn = {line.get_label(): line.get_ydata() for line in axes[0].get_lines()}
         assert list(drawn) == ["model", "persistence", "climatology"]
         for name, values in drawn.items():
-            np.testing.assert_array_equal(values, scores.rmse.sel(channel="sst", forecast=name))
+            at = {"channel": "sst", "forecast": name, "region": "global"}
+            np.testing.assert_array_equal(values, scores.rmse.sel(at))
 
 
 def test_a_command_draws_the_scores_that_it_names(made, tmp_path, run_forecast, refused):

@@ -47,7 +47,7 @@ def test_a_perfect_forecast_has_no_error_and_correlation_one(store, tmp_path):
 
 def test_a_damped_forecast_has_the_error_of_its_damping(store, tmp_path):
     path = forecast(store, tmp_path / "f.nc", factor=0.9, n_steps=3)
-    model = evaluate(path, store, tmp_path / "s.nc").sel(forecast="model")
+    model = evaluate(path, store, tmp_path / "s.nc").sel(forecast="model", region="global")
     # The synthetic fields have the mean of their training set: all of the departure is damped.
     for k in range(4):
         np.testing.assert_allclose(model.relative_l2[:, k], 1 - 0.9**k, atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_damped_forecast_has_the_error_of_its_damping(store, tmp_path):
 
 def test_persistence_is_the_initial_state_held(store, tmp_path):
     path = forecast(store, tmp_path / "f.nc", split="train", n_steps=5)
-    scores = evaluate(path, store, tmp_path / "s.nc")
+    scores = evaluate(path, store, tmp_path / "s.nc").sel(region="global")
     source = Store(store)
     states = np.stack([source.states(i, 0, 6).numpy() for i in range(4)])
     area = source.grid.area_weights.numpy()
@@ -66,7 +66,7 @@ def test_persistence_is_the_initial_state_held(store, tmp_path):
 
 def test_with_a_climatology_persistence_holds_the_anomaly(series, tmp_path):
     path = forecast(series, tmp_path / "f.nc", split="train", n_steps=3)
-    scores = evaluate(path, series, tmp_path / "s.nc")
+    scores = evaluate(path, series, tmp_path / "s.nc").sel(region="global")
     source = Store(series)
     months = source.time.astype("datetime64[M]").astype(int) % 12
     anomaly = np.stack([source.state(i).numpy() for i in range(96)])
@@ -96,10 +96,12 @@ def test_a_forecast_that_ended_makes_the_score_missing_from_there(store, tmp_pat
     model.fails = {1: 3}
     run_rollout(model, store, tmp_path / "f.nc", split="train", n_steps=5)
     scores = evaluate(tmp_path / "f.nc", store, tmp_path / "s.nc")
-    missing = scores.rmse.sel(forecast="model").isnull().all("channel").values
+    missing = scores.rmse.sel(forecast="model").isnull().all(["region", "channel"]).values
     np.testing.assert_array_equal(missing, [False] * 3 + [True] * 3)
     assert scores.rmse.sel(forecast="persistence").notnull().all()
-    of_each = scores.squared_error.sel(forecast="model").isnull().all(["channel", "lead_time"])
+    of_each = (
+        scores.rmse_each.sel(forecast="model").isnull().all(["region", "channel", "lead_time"])
+    )
     assert not of_each.any()
     assert "geopotential: better than persistence up to 2 h" in headline(scores)
 
@@ -107,14 +109,14 @@ def test_a_forecast_that_ended_makes_the_score_missing_from_there(store, tmp_pat
 def test_scores_are_the_root_of_the_mean_of_those_of_each_forecast(store, tmp_path):
     path = forecast(store, tmp_path / "f.zarr", factor=0.8, split="train", n_steps=4)
     scores = evaluate(path, store, tmp_path / "s.nc")
-    expected = np.sqrt(scores.squared_error.mean("trajectory"))
+    expected = np.sqrt(scores.rmse_each.mean("trajectory"))
     np.testing.assert_allclose(scores.rmse, expected, rtol=1e-5)
 
 
 def test_blocks_of_lead_times_do_not_change_the_scores(store, tmp_path, monkeypatch):
     path = forecast(store, tmp_path / "f.nc", factor=0.8, split="train", n_steps=5)
     whole = evaluate(path, store, tmp_path / "a.nc")
-    monkeypatch.setattr("forecast.verification.evaluate._BLOCK_BYTES", 2 * 8 * 3 * 8 * 16)
+    monkeypatch.setattr("forecast.verification.reading._BLOCK_BYTES", 2 * 8 * 3 * 8 * 16)
     blocks = evaluate(path, store, tmp_path / "b.nc")
     xr.testing.assert_equal(whole, blocks)
 

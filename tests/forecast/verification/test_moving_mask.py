@@ -54,7 +54,9 @@ def test_all_scores_are_over_the_points_that_all_have_in_common(
     source = Store(store)
     times = [str(t)[:7] for t in source.time[source.split_indices("test")[:-N_STEPS]]]
     run_rollout(Turning(store, 0.9), store, tmp_path / "f.nc", init_times=times, n_steps=N_STEPS)
-    scores = evaluate(tmp_path / "f.nc", store, tmp_path / "s.nc", baselines=baselines)
+    scores = evaluate(tmp_path / "f.nc", store, tmp_path / "s.nc", baselines=baselines).sel(
+        region="global"
+    )
     of = fields(source, tmp_path / "f.nc")
     there = np.isfinite(of["truth"]) & np.isfinite(of["climatology"])
     if baselines is None:
@@ -98,7 +100,7 @@ def test_rmse_is_the_one_that_xarray_finds(store, forecast, tmp_path):
             error = (file.sst[i, 3].drop_vars("lead_time") - truth).where(common)
             weights = xr.DataArray(Store(store).grid.area_weights[:, 0], dims="latitude")
             squares.append(float((error**2).weighted(weights).mean()))
-    found = scores.rmse.sel(forecast="model", channel="sst")[3]
+    found = scores.rmse.sel(forecast="model", channel="sst", region="global")[3]
     assert float(found) == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-6)
 
 
@@ -141,12 +143,14 @@ def test_a_time_without_any_truth_of_a_channel_is_left_out_of_its_mean(store, fo
     expected = evaluate(forecast, store, tmp_path / "b.nc")
     assert found.rmse.notnull().all() and found.acc.sel(forecast="model").notnull().all()
     xr.testing.assert_equal(found.rmse.sel(channel="t2m"), expected.rmse.sel(channel="t2m"))
-    of_each = expected.squared_error.sel(forecast="model", channel="sst").values
+    of_each = expected.rmse_each.sel(forecast="model", channel="sst", region="global").values
     # The first forecast at two steps, the second one at one; a start there cannot be compared.
     kept = np.arange(len(of_each)) != 2
     kept[0] = False
     counted = of_each[kept][: len(of_each) - 2, 2]
-    assert found.rmse.sel(forecast="model", channel="sst")[2].item() == pytest.approx(
+    assert found.rmse.sel(forecast="model", channel="sst", region="global")[
+        2
+    ].item() == pytest.approx(
         np.sqrt(np.nanmean(np.where(np.isfinite(counted), counted, np.nan))), rel=1e-5
     )
     assert "| missing |" not in markdown(found).replace("climatology", "")
@@ -158,5 +162,5 @@ def test_a_complete_store_scores_a_file_with_missing_initial_points(
     whole = make_store(tmp_path / "whole.zarr", "files", mask=True, n_times=96)
     scores = evaluate(forecast, whole, tmp_path / "s.nc")
     assert scores.rmse.notnull().all()
-    n_points = scores.n_points.sel(channel="sst").values
+    n_points = scores.n_points.sel(channel="sst", region="global").values
     assert n_points[0] < n_points[1] == Store(whole).mask[0].sum()

@@ -81,7 +81,9 @@ def test_a_lasting_contrast_between_regions_is_no_correlation(
             del group[name]
     monkeypatch.setattr(stand_in, "TURN", stand_in.TURN + np.pi / 4)  # half a turn in 4 steps
     run_rollout(Turning(path), path, tmp_path / "f.nc", split="train", n_steps=4)
-    scores = evaluate(tmp_path / "f.nc", path, tmp_path / "s.nc").sel(forecast="model")
+    scores = evaluate(tmp_path / "f.nc", path, tmp_path / "s.nc").sel(
+        forecast="model", region="global"
+    )
 
     starts = store.split_indices("train")[: 4 if kind == "trajectory" else None]
     truth = np.stack([store.states(int(i), 0, 5).numpy() for i in starts]).astype(np.float64)

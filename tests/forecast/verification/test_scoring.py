@@ -38,7 +38,7 @@ def by_definition(fields: dict[str, np.ndarray], store: Store) -> dict[str, np.n
 
 def test_scores_of_forecast_and_baselines_are_those_of_the_definitions(series, tmp_path):
     run_rollout(Turning(series, 0.9), series, tmp_path / "f.nc", split="train", n_steps=N_STEPS)
-    scores = evaluate(tmp_path / "f.nc", series, tmp_path / "s.nc")
+    scores = evaluate(tmp_path / "f.nc", series, tmp_path / "s.nc").sel(region="global")
     store = Store(series)
     starts = store.split_indices("train")
     truth = np.stack([store.states(int(i), 0, N_STEPS + 1).numpy() for i in starts])
@@ -111,7 +111,7 @@ def test_scores_are_over_the_points_that_model_and_truth_both_have(
     with xr.open_dataset(tmp_path / "s.nc") as scores:
         assert said in scores.attrs["notes"]
         np.testing.assert_allclose(
-            scores.rmse.sel(forecast="model", channel="sst"), expected, rtol=1e-6
+            scores.rmse.sel(forecast="model", channel="sst", region="global"), expected, rtol=1e-6
         )
 
 
@@ -121,7 +121,7 @@ def test_a_forecast_that_ended_inside_the_mask_has_no_score(series, tmp_path):
     times = [f"2000-{month:02}" for month in range(1, 9)]
     run_rollout(model, series, tmp_path / "f.nc", init_times=times, n_steps=N_STEPS)
     scores = evaluate(tmp_path / "f.nc", series, tmp_path / "s.nc")
-    missing = scores.rmse.sel(forecast="model").isnull().all("channel").values
+    missing = scores.rmse.sel(forecast="model").isnull().all(["region", "channel"]).values
     np.testing.assert_array_equal(missing, [False] * 2 + [True] * 3)
 
 
