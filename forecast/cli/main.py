@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forecast.cli import console, data, doctor, evaluate, export, plot, rollout, runs, train
+from forecast.cli import console, data, doctor, evaluate, export, plot, report, rollout, runs, train
 
-_ORDER = ("data", "train", "rollout", "evaluate", "plot", "export", "runs", "doctor")
+_ORDER = ("data", "train", "rollout", "evaluate", "plot", "report", "export", "runs", "doctor")
 
 
 class _InOrderOfUse(TyperGroup):
@@ -42,6 +42,7 @@ app.command("train")(train.train)
 app.command("rollout")(rollout.rollout)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(plot.app, name="plot")
+app.command("report")(report.report)
 app.add_typer(export.app, name="export")
 app.command("runs")(runs.runs)
 app.command("doctor")(doctor.doctor)

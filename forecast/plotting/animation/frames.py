@@ -147,7 +147,9 @@ class Animation:
             limits=limits,
         )
         # The error, which `make_panels` adds, has no frame.
-        return [replace(panel, field=sampled[0][panel.title]) for panel in panels[: len(sampled[0])]]
+        return [
+            replace(panel, field=sampled[0][panel.title]) for panel in panels[: len(sampled[0])]
+        ]
 
     def frames(
         self,
