@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from forecast.cli.console import progress, say
-from forecast.cli.options import StoreOption
 
 
 def evaluate(
     forecast: Annotated[
         Path, typer.Argument(metavar="FORECAST", help="Forecast file of `forecast rollout`.")
     ],
-    data: StoreOption,
-    out: Annotated[Path, typer.Option(metavar="SCORES", help="Scores to write: .nc.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Scores or differences to write: .nc.")],
+    other: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OTHER]",
+            help="Second forecast, to compare; or two scores files.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store that the forecast started from, with the truth and the climatology; not "
+            "needed for scores files.",
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Store with the truth, if it is not the one that the forecast started from.",
+        ),
+    ] = None,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="persistence or climatology; may be repeated; default: all possible."),
@@ -40,24 +61,73 @@ def evaluate(
         str,
         typer.Option(help="Area weights, persistence and climatology: default or weatherbench2."),
     ] = "default",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME>LIMIT",
+            help="Event to score, as 't2m>303' or, by the quantile of the training states, "
+            "'t2m>q95'; may be repeated.",
+        ),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(help="Probability that an interval covers the true value.")
+    ] = 0.95,
+    block_length: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STARTS",
+            help="Consecutive starts in a block of the bootstrap; default: from their "
+            "autocorrelation; 1: starts are independent.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    false_discovery: Annotated[
+        bool,
+        typer.Option(
+            "--false-discovery",
+            help="Of two forecasts: significance of all differences together, by the false "
+            "discovery rate.",
+        ),
+    ] = False,
 ) -> None:
-    """Score a forecast against the truth and the baselines, and print a table."""
+    """Score a forecast against the truth and the baselines, or compare two forecasts.
+
+    With one FORECAST, writes its scores with confidence intervals, and prints a table. With two,
+    writes the differences of their scores over the starts, lead times and points that both have,
+    and prints which is better, where, by how much, and whether that is certain.
+    """
     from forecast.training.processes import all_processes
     from forecast.verification.evaluate import evaluate as run
     from forecast.verification.report import table
+    from forecast.verification.significance import comparison, comparison_report
+    from forecast.verification.significance.intervals import Settings
     from sphere_ops.memory import keep_freed_memory
 
+    settings = Settings(confidence, seed, block_length)
+    shared: dict[str, Any] = {
+        "truth": truth,
+        "climatology": climatology,
+        "regions": region or (),
+        "conventions": conventions,
+        "thresholds": threshold or (),
+    }
     keep_freed_memory()
-    with all_processes(latitude=1), progress("forecasts") as update:
-        scores = run(
-            forecast,
-            data,
-            out,
-            baselines=baseline,
-            climatology=climatology,
-            regions=region or (),
-            conventions=conventions,
-            progress=update,
-        )
-    say(table(scores))
-    say(f"scores: {out}")
+    with all_processes(latitude=1), progress("forecasts") as shared["progress"]:
+        if other is None:
+            text = table(run(forecast, data, out, baselines=baseline, intervals=settings, **shared))
+        else:
+            if baseline:
+                raise ValueError("--baseline is for the scores of one forecast; leave it out")
+            text = comparison_report.table(
+                comparison.compare(
+                    forecast,
+                    other,
+                    out,
+                    data=data,
+                    settings=settings,
+                    false_discovery=false_discovery,
+                    **shared,
+                )
+            )
+    say(text)
+    say(f"{'scores' if other is None else 'comparison'}: {out}")

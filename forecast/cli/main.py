@@ -14,9 +14,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forecast.cli import console, data, doctor, evaluate, export, plot, report, rollout, runs, train
+from forecast.cli import (
+    climate,
+    console,
+    data,
+    doctor,
+    evaluate,
+    export,
+    plot,
+    report,
+    rollout,
+    runs,
+    train,
+)
 
-_ORDER = ("data", "train", "rollout", "evaluate", "plot", "report", "export", "runs", "doctor")
+_ORDER = (
+    "data", "train", "rollout", "evaluate", "climate", "plot", "report", "export", "runs", "doctor"
+)  # fmt: skip
 
 
 class _InOrderOfUse(TyperGroup):
@@ -41,6 +55,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("rollout")(rollout.rollout)
 app.command("evaluate")(evaluate.evaluate)
+app.command("climate")(climate.climate)
 app.add_typer(plot.app, name="plot")
 app.command("report")(report.report)
 app.add_typer(export.app, name="export")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forecast.cli import plot_ensembles, plot_profiles
+from forecast.cli import plot_ensembles, plot_profiles, plot_scores_files
 from forecast.cli.console import progress
 from forecast.cli.options import StoreOption
 from forecast.cli.plot_options import (
@@ -19,11 +19,15 @@ from forecast.cli.plot_options import (
     Init,
     LatitudeLimit,
     Lead,
+    Leads,
     Limits,
     Member,
     Picture,
     Projection,
     RegionName,
+    ScoredRegion,
+    ScoreNames,
+    Scores,
     TruthStore,
     VariableName,
     Variables,
@@ -129,23 +133,22 @@ app.command("spread")(plot_ensembles.spread)
 
 @app.command("scores")
 def plot_scores(
-    scores: Annotated[
-        Path, typer.Argument(metavar="SCORES", help="Scores file of `forecast evaluate`.")
-    ],
+    scores: Scores,
     out: Picture,
     variable: Variables = None,
-    score: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Score to draw, as mae; may be repeated; default: rmse and acc."
-        ),
-    ] = None,
+    score: ScoreNames = None,
+    region: ScoredRegion = None,
 ) -> None:
     """Draw the scores of the forecast and of its baselines over lead time."""
     from forecast.plotting.curves import plot_scores as draw
 
-    draw(scores, out, variables=variable, rows=score)
+    draw(scores, out, variables=variable, rows=score, region=region)
     typer.echo(f"scores: {out}")
+
+
+app.command("scorecard")(plot_scores_files.scorecard)
+app.command("ranks")(plot_scores_files.ranks)
+app.command("reliability")(plot_scores_files.reliability)
 
 
 @app.command("spectrum")
@@ -154,13 +157,41 @@ def plot_spectrum(
     data: StoreOption,
     out: Picture,
     variable: Variables = None,
-    lead: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LEAD", help="Lead time, as 12h; may be repeated; default: four."),
-    ] = None,
+    lead: Leads = None,
 ) -> None:
     """Draw the power spectra of the forecast and of the truth."""
     from forecast.plotting.curves import plot_spectrum as draw
 
     draw(forecast, data, out, variables=variable, leads=lead)
     typer.echo(f"spectrum: {out}")
+
+
+@app.command("climate")
+def plot_climate(
+    climate: Annotated[
+        Path, typer.Argument(metavar="CLIMATE", help="Climate file of `forecast climate`.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR|PNG",
+            help="Folder for a picture of each variable, or picture of one variable.",
+        ),
+    ],
+    variable: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variable",
+            metavar="NAME",
+            help="Variable to draw; may be repeated; default: all in a folder, the first in a "
+            "picture.",
+        ),
+    ] = None,
+    coastlines: Coastlines = None,
+) -> None:
+    """Draw the climate of a forecast, the truth and the range of sampling."""
+    from forecast.plotting.climate import plot_climate as draw
+
+    for picture in draw(climate, out, variables=variable, coastlines=coastlines):
+        typer.echo(f"climate: {picture}")

@@ -99,6 +99,30 @@ Coastlines = Annotated[
     ),
 ]
 
+Scores = Annotated[
+    Path, typer.Argument(metavar="SCORES", help="Scores file of `forecast evaluate`.")
+]
+ScoreNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--score",
+        metavar="NAME",
+        help="Score to draw, as mae; may be repeated; default: rmse and acc.",
+    ),
+]
+ScoredRegion = Annotated[
+    str | None,
+    typer.Option("--region", metavar="NAME", help="Region of the file; default: the globe."),
+]
+Leads = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lead",
+        metavar="LEAD",
+        help="Lead time, as 12h or 3mo; may be repeated; default: a few of the file.",
+    ),
+]
+
 
 def parse_box(box: str | None, region: str | None) -> Box | None:
     """Return the box of the options `--box` and `--region`, or None if neither is given.

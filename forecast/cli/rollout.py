@@ -15,9 +15,12 @@ ENDED_EARLY = 3
 
 
 def rollout(
-    package: Annotated[
-        Path,
-        typer.Argument(metavar="PACKAGE", help="Package of a trained model, such as RUN/best."),
+    packages: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PACKAGE...",
+            help="Package of a trained model, such as RUN/best; several for an ensemble.",
+        ),
     ],
     data: StoreOption,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
@@ -61,6 +64,26 @@ def rollout(
             "of the initial states.",
         ),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of ensemble members of each forecast."),
+    ] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:OPTION=VALUE,...]",
+            help="Difference of the members, such as field:amplitude=0.1,length=500km; kinds: "
+            "field, balanced, bred, lagged; may be repeated; see docs/ensembles.md.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers of members.")] = 0,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Go on with an unfinished forecast after an interruption; begin if there is none.",
+        ),
+    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -79,7 +102,7 @@ def rollout(
     keep_freed_memory()
     with all_processes(latitude), progress("steps") as update:
         ended = run_rollout(
-            package,
+            packages,
             data,
             out,
             split=split,
@@ -90,6 +113,10 @@ def rollout(
             fill=fill,
             winds=winds,
             forcing=forcing,
+            members=members,
+            perturbations=perturb or (),
+            seed=seed,
+            restart=restart,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -21,7 +21,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from configs.variables import Variable
-from forecast.inference.file_formats import FileFormat
+from forecast.inference.writing.file_formats import FileFormat
 from sphere_ops.grid import Grid
 
 TRAJECTORY_NUMBER = "trajectory_number"

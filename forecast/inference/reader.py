@@ -126,6 +126,19 @@ class ForecastFile:
         members = range(self.n_members)
         return np.stack([self.states(forecast_index, positions, member) for member in members])
 
+    def members(
+        self, name: str, forecast_index: int, positions: slice
+    ) -> NDArray[np.floating[Any]]:
+        """Fields of one variable of all members at several lead times, (m, k, nlat, nlon).
+
+        Raises:
+            ValueError: if the file has no such variable, or is damaged.
+        """
+        name = self.check_variable(name)
+        if self.member is None:
+            return self._read_at(name, forecast_index, (forecast_index, positions))[None]
+        return self._read_at(name, forecast_index, (forecast_index, slice(None), positions))
+
     def field(
         self, name: str, forecast_index: int, position: int | slice, member: int | None = None
     ) -> NDArray[np.floating[Any]]:
@@ -268,7 +281,7 @@ class ForecastFile:
             return len(self.steps) - 1
         text = str(lead).strip()
         unit = "mo" if self.time_step.is_calendar else "h"
-        n_steps = _in_steps(text + unit if text.isdigit() else text, self.time_step)
+        n_steps = in_steps(text + unit if text.isdigit() else text, self.time_step)
         found = np.flatnonzero(self.steps == n_steps)
         if n_steps is None or not len(found):
             stride = f" every {self.lead_label(1)}" if len(self.steps) > 1 else ""
@@ -308,16 +321,29 @@ class ForecastFile:
             f"{known[0]} to {known[-1]}"
         )
 
-    def check_fits(self, store: Store) -> None:
+    def check_fits(self, store: Store, *, started_there: bool = True) -> None:
         """Refuse a store that does not hold the truth of this forecast.
+
+        Args:
+            store: store.
+            started_there: True if the forecast started from the store, which then has its initial
+                times. A store with other times may have a longer step.
 
         Raises:
             ValueError: naming what differs.
         """
+        advice = "give the store that the forecast started from"
+        if not started_there:
+            advice = "give a truth of the same kind, on the grid of the forecast"
         step = self.time_step.multiple_of(store.time_step)
+        same_kind_of_step = self.time_step.is_calendar == store.time_step.is_calendar
         facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
             ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
-            ("a time step of", lambda x: x.time_step.label, step is not None),
+            (
+                "a time step of",
+                lambda x: x.time_step.label,
+                step is not None if started_there else same_kind_of_step,
+            ),
             (
                 "the calendar",
                 lambda x: x.time_step.calendar.name,
@@ -328,7 +354,7 @@ class ForecastFile:
             if not fits:
                 raise ValueError(
                     f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
-                    f"against {fact(store)}; give the store that the forecast started from"
+                    f"against {fact(store)}; {advice}"
                 )
         absent = [name for name in self.channel_names if name not in store.channel_names]
         if absent:
@@ -340,14 +366,12 @@ class ForecastFile:
             kinds = ("one series", "trajectories")
             raise ValueError(
                 f"forecast {self.path} is of {kinds[self.trajectory is not None]}, store "
-                f"{store.path} of {kinds[store.has_trajectories]}; give the store that the "
-                "forecast started from"
+                f"{store.path} of {kinds[store.has_trajectories]}; {advice}"
             )
         if self.trajectory is not None and self.trajectory.max() >= len(store.split):
             raise ValueError(
                 f"forecast {self.path} is of trajectory {self.trajectory.max()}, store "
-                f"{store.path} has {len(store.split)}; give the store that the forecast started "
-                "from"
+                f"{store.path} has {len(store.split)}; {advice}"
             )
 
 
@@ -405,7 +429,7 @@ def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
     return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
 
 
-def _in_steps(text: str, time_step: TimeStep) -> int | None:
+def in_steps(text: str, time_step: TimeStep) -> int | None:
     """A lead time in model steps; None where it is not a whole number of them."""
     number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
     if number.strip() == "0":

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from configs.layout import CHANNEL
+from configs.layout import CHANNEL, LEAD_TIME
 from configs.style import (
     COLOURS,
     INK,
@@ -27,90 +27,111 @@ from configs.style import (
     pretty_units,
     with_units,
 )
-from configs.timestep import TimeStep
 from data_prep.store.outputs import check_output
 from data_prep.store.reader import Store
-from forecast.inference.coordinates import TIME_STEP
-from forecast.inference.reader import ForecastFile, open_output, steps_of
+from forecast.inference.reader import ForecastFile
 from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.mean_spectra import MeanSpectra, mean_spectra
-from forecast.plotting.selection import choose, lead_axis
+from forecast.plotting.scores.files import FORECAST, MOST_CHANNELS, Meaning, ScoresFile
+from forecast.plotting.selection import choose, lead_ticks
 from forecast.verification.evaluate import MODEL
 from forecast.verification.regions import GLOBAL
-from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import REGION
 from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]
 
-_MOST_CHANNELS = 6
-_ROWS = [RMSE, "acc"]
-_BOOTSTRAP = 400
+SPREAD = "spread"
+_ROWS = (RMSE, "crps", "acc")
 _LONGEST_LABEL = 40
 _MODEL_WIDTH = 2.4  # points; the baselines' lines are thinner
 _TRUTH: dict[str, Any] = {"linewidth": 5, "alpha": 0.3, "solid_capstyle": "butt"}
 
 
-@picture_style()
 def plot_scores(
     scores: str | Path,
     out: str | Path,
     *,
     variables: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
+    region: str | None = None,
 ) -> None:
     """Draw scores of a forecast and its baselines over lead time.
+
+    The intervals of the file are shaded. Of an ensemble, the spread is drawn beside the rmse of its
+    mean: of a reliable one both are equal.
 
     Args:
         scores: Scores file.
         out: Picture: `.png`, `.pdf` or `.svg`.
         variables: Variables to draw, one column each; the first six if not given.
-        rows: Scores to draw, one row each; rmse and acc if not given.
+        rows: Scores to draw, one row each; rmse and acc if not given, and of an ensemble crps.
+        region: Region; the globe if not given.
 
     Raises:
-        ValueError: If the file is no scores file, or a variable or score is not in it.
+        ValueError: If the file is no scores file, or a variable, score or region is not in it.
         FileNotFoundError: If the scores file does not exist.
         FileExistsError: If the output exists.
     """
     check_output(out, SUFFIXES)
-    path = Path(scores)
-    data = open_output(path, "scores", "forecast evaluate")
-    if RMSE not in data or TIME_STEP not in data.attrs or REGION not in data.dims:
-        raise ValueError(f"{path} is not a scores file; make one with `forecast evaluate`")
-    data = data.sel({REGION: GLOBAL})
-    channels = [str(c) for c in data[CHANNEL].values]
-    chosen = choose("variable", channels, variables, path) or channels[:_MOST_CHANNELS]
-    names = choose("score", [s for s in SCORES if s in data], rows, path) or _ROWS
-    data = data.isel(lead_time=np.flatnonzero(data.n_forecasts.values > 0))
-    time_step = TimeStep.parse(data.attrs[TIME_STEP])
-    lead, unit = lead_axis(time_step, steps_of(data.lead_time, time_step))
-    figure = new_figure(max(4.2 * len(chosen), 5.5), 3.1 * len(names))
+    save(draw_scores(ScoresFile(scores), variables=variables, rows=rows, region=region), out)
+
+
+@picture_style()
+def draw_scores(
+    file: ScoresFile,
+    *,
+    variables: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    region: str | None = None,
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """Return the figure of `plot_scores`; `size` is its width and height, inches."""
+    known = file.score_names
+    if RMSE not in known:
+        raise ValueError(f"{file.path} is not a scores file; make one with `forecast evaluate`")
+    chosen, region = file.chosen_channels(variables), file.region(region)
+    names = choose("score", known, rows, file.path) or [n for n in _ROWS if n in known]
+    data = file.data.sel({REGION: region}).isel({LEAD_TIME: file.scored})
+    lead, unit = file.lead(file.scored)
+    figure = new_figure(*(size or (max(4.2 * len(chosen), 5.5), 3.1 * len(names))))
     panels = figure.subplots(len(names), len(chosen), sharex=True, squeeze=False)
     for column, channel in zip(panels.T, chosen, strict=True):
-        of_channel = data.sel(channel=channel)
+        of_channel = data.sel({CHANNEL: channel})
         for axes, name in zip(column, names, strict=True):
-            _draw_score(axes, of_channel, SCORES[name], lead)
+            _draw_score(axes, of_channel, file.meaning(name), lead, file.units(channel))
             axes.set_xlim(0, lead[-1])
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 3, 6, 10]))
-        column[0].set_title(str(of_channel.channel_long_name.item()))
+            axes.xaxis.set_major_locator(lead_ticks(unit))
+        column[0].set_title(file.long_name(channel))
         column[-1].set_xlabel(f"lead time [{unit}]")
     panels[0, 0].legend()
     n = int(data.n_forecasts.max())
-    shade = ", shading: 95 % of resampled means" if n >= 5 and RMSE in names else ""
-    title = f"{data.attrs['title']}\n{n} forecast{'s' * (n != 1)}{shade}"
-    figure.suptitle(title)
-    save(figure, out)
+    bounds = [data[name + "_lower"] for name in names if name + "_lower" in data]
+    shade = ""
+    if any(bound.notnull().any() for bound in bounds):
+        shade = f", shading: {bounds[0].attrs.get('confidence', 0.95) * 100:g} % intervals"
+    where = "" if region == GLOBAL else f", {region}"
+    figure.suptitle(f"{data.attrs['title']}{where}\n{n} forecast{'s' * (n != 1)}{shade}")
+    return figure
 
 
-def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -> None:
-    """Draw a score of one channel for all forecasts, and for rmse its uncertainty."""
-    for label in of_channel.forecast.values:
-        of_forecast = of_channel.sel(forecast=label)
+def _draw_score(
+    axes: Axes, of_channel: xr.Dataset, score: Meaning, lead: Array, units: str
+) -> None:
+    """Draw a score of one channel for all forecasts, and its intervals."""
+    for label in of_channel[FORECAST].values:
+        of_forecast = of_channel.sel({FORECAST: label})
+        if score.name != RMSE and of_forecast[score.name].isnull().all():
+            continue  # of an ensemble alone
         style = _style(str(label))
         axes.plot(lead, of_forecast[score.name], label=str(label), **style)
-        if score.name == RMSE:
-            low, high = _interval(of_forecast[RMSE + OF_EACH].values)
+        if score.name + "_lower" in of_forecast:
+            low, high = (of_forecast[score.name + end] for end in ("_lower", "_upper"))
             axes.fill_between(lead, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        if score.name == RMSE and str(label) == MODEL and SPREAD in of_forecast:
+            style = {**style, "linewidth": 1.4, "linestyle": ":"}
+            axes.plot(lead, of_forecast[SPREAD], label="spread of the members", **style)
     if of_channel[score.name].isnull().all():
         reason = "no climatology and no mean state\nto depart from"
         axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
@@ -118,17 +139,18 @@ def _draw_score(axes: Axes, of_channel: xr.Dataset, score: Score, lead: Array) -
     negative = bool((of_channel[score.name] < 0).any())
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if negative else 0.0)
     if score.perfect == 1:
-        axes.set_ylim(top=1.02)
+        above = bool((of_channel[score.name] > 1.02).any())
+        axes.set_ylim(top=None if above else 1.02)
+        axes.axhline(1, color=INK, linewidth=0.8)
     if score.dimensionless:
         long_name = score.long_name[0].lower() + score.long_name[1:]
         axes.set_ylabel(long_name if len(long_name) < _LONGEST_LABEL else score.name)
         return
     power = power_of_ten(max(map(abs, axes.get_ylim())))
-    axes.set_ylabel(with_units(score.name, str(of_channel.channel_units.item()), power))
+    axes.set_ylabel(with_units(score.name, units, power))
     axes.yaxis.set_major_formatter(numbers(power))
 
 
-@picture_style()
 def plot_spectrum(
     forecast: str | Path,
     data: str | Path,
@@ -155,15 +177,27 @@ def plot_spectrum(
         FileExistsError: If the output exists.
     """
     check_output(out, SUFFIXES)
-    file = ForecastFile(forecast)
-    store = Store(data)
+    file, store = ForecastFile(forecast), Store(data)
+    save(draw_spectrum(file, store, variables=variables, leads=leads), out)
+
+
+@picture_style()
+def draw_spectrum(
+    file: ForecastFile,
+    store: Store,
+    *,
+    variables: Sequence[str] | None = None,
+    leads: Sequence[str | int] | None = None,
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """Return the figure of `plot_spectrum`; `size` is its width and height, inches."""
     file.check_fits(store)
     truth = Truth(file, store)
     channels = list(file.channel_names)
-    chosen = choose("variable", channels, variables, file.path) or channels[:_MOST_CHANNELS]
+    chosen = choose("variable", channels, variables, file.path) or channels[:MOST_CHANNELS]
     positions = _lead_positions(file, leads)
     spectra = mean_spectra(file, truth, positions)
-    figure = new_figure(max(4.2 * len(chosen), 5.5), 6.6)
+    figure = new_figure(*(size or (max(4.2 * len(chosen), 5.5), 6.6)))
     panels = figure.subplots(
         2, len(chosen), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [2, 1]}
     )
@@ -183,7 +217,7 @@ def plot_spectrum(
     title = f"Mean power spectra of {file.path.name}"
     drawn, n = int(spectra.n_forecasts.max()), len(file.init_time)
     figure.suptitle(f"{title} ({drawn} of {n} forecast{'s' * (n != 1)})")
-    save(figure, out)
+    return figure
 
 
 def _draw_spectra(top: Axes, bottom: Axes, spectra: MeanSpectra, c: int) -> None:
@@ -235,28 +269,6 @@ def _lead_positions(file: ForecastFile, leads: Sequence[str | int] | None) -> li
         return [0]
     spread = np.geomspace(1, last, 4).round().astype(int)
     return [int(p) for p in np.unique(spread)]
-
-
-def _interval(squared_error: Array) -> tuple[Array, Array]:
-    """Return the bounds (k,) of the central 95 % of the rmse of resampled forecasts (bootstrap).
-
-    Args:
-        squared_error: Mean squared error of each forecast, (n, k).
-    """
-    n = len(squared_error)
-    if n < 5:
-        nothing = np.full(squared_error.shape[1], np.nan)
-        return nothing, nothing
-    drawn = np.random.default_rng(0).integers(0, n, (_BOOTSTRAP, n))
-    counts = np.stack([np.bincount(d, minlength=n) for d in drawn]).astype(float)  # (draw, n)
-    known = np.isfinite(squared_error)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = counts @ np.where(known, squared_error, 0) / (counts @ known)  # (draw, k)
-    enough = known.sum(0) >= 5
-    root = np.sqrt(np.where(enough, means, np.nan))
-    low, high = np.full((2, root.shape[1]), np.nan)
-    low[enough], high[enough] = np.nanpercentile(root[:, enough], [2.5, 97.5], axis=0)
-    return low, high
 
 
 def _style(label: str) -> dict[str, Any]:

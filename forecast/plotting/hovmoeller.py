@@ -20,7 +20,7 @@ from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.maps import colour_bar
 from forecast.plotting.panels import Panel, make_panels
 from forecast.plotting.places import Box, latitude_label, longitude_label
-from forecast.plotting.selection import Selection, TrueFields, lead_axis, long_name
+from forecast.plotting.selection import Selection, TrueFields, lead_axis, lead_ticks, long_name
 from sphere_ops.grid import Grid
 
 Array = NDArray[np.floating[Any]]
@@ -189,9 +189,11 @@ def draw_profile(axes: Axes, panel: Panel, profile: Profile, lead: Array, unit: 
         axes.pcolormesh(profile.edges, times, panel.field, **panel.colours)
         axes.set_ylim(times[-1], times[0])
         axes.set_ylabel(f"lead time [{unit}]")
+        axes.yaxis.set_major_locator(lead_ticks(unit))
     else:
         axes.pcolormesh(times, profile.edges, panel.field.T, **panel.colours)
         axes.set_xlabel(f"lead time [{unit}]")
+        axes.xaxis.set_major_locator(lead_ticks(unit))
     axis: Axis = axes.xaxis if profile.along == "longitude" else axes.yaxis
     label: Callable[[float], str] = longitude_label if axis is axes.xaxis else latitude_label
     width = abs(profile.edges[-1] - profile.edges[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from configs.timestep import TimeStep
@@ -268,3 +269,9 @@ def lead_axis(time_step: TimeStep, steps: NDArray[np.int64]) -> tuple[Array, str
     if days[-1] > 5 or time_step.seconds % 86400 == 0:
         return days, "days"
     return (days * 24, "h") if days[-1] >= 1 / 12 else (days * 1440, "min")
+
+
+def lead_ticks(unit: str) -> MaxNLocator:
+    """Return the ticks of an axis of lead times in a unit of `lead_axis`."""
+    steps = [1, 2, 3, 6, 10] if unit in ("months", "h") else [1, 2, 5, 10]
+    return MaxNLocator(integer=True, steps=steps)

@@ -31,6 +31,7 @@ from forecast.plotting.selection import (
     TrueFields,
     choose,
     lead_axis,
+    lead_ticks,
     long_name,
     units_of,
 )
@@ -116,6 +117,7 @@ def draw_series(
         axes.set_title(long_name(file, variable))
     if len(lead) > 1:
         rows[-1].set_xlim(lead[0], lead[-1])
+    rows[-1].xaxis.set_major_locator(lead_ticks(unit))
     rows[-1].set_xlabel(f"lead time [{unit}]")
     handles, labels = rows[0].get_legend_handles_labels()
     if len(handles) > 1:

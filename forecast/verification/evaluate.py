@@ -4,45 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
-from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
-from forecast.verification.conventions import DEFAULT, conventions_named
-from forecast.verification.reading import blocks, read_ahead
-from forecast.verification.references import References
+from forecast.verification.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
+from forecast.verification.conventions import DEFAULT
+from forecast.verification.ensemble_scores import EnsembleScorer
+from forecast.verification.events import Thresholds
+from forecast.verification.open_truth import open_truth
+from forecast.verification.reading import pieces, read_ahead
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
-from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring import Scorer, Values
+from forecast.verification.scoring import Scorer
+from forecast.verification.significance.intervals import Settings, with_intervals
 from forecast.verification.totals import Totals
-from forecast.verification.true_states import TrueState
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 
-MODEL, PERSISTENCE = "model", "persistence"
-BASELINES = (PERSISTENCE, CLIMATOLOGY)
-
 Progress = Callable[[int, int, str], None]
-Array = NDArray[np.floating[Any]]
 
 
 def evaluate(
     forecast: str | Path,
-    data: str | Path,
+    data: str | Path | None,
     out: str | Path,
     *,
+    truth: str | Path | None = None,
     baselines: Sequence[str] | None = None,
     climatology: str | Path | None = None,
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
+    thresholds: Sequence[str] = (),
+    intervals: Settings | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
@@ -58,12 +55,17 @@ def evaluate(
 
     Args:
         forecast: Forecast file.
-        data: Store with the truth, from which the forecast started.
+        data: Store that the forecast started from, which is checked. It has the truth unless
+            `truth` is given, and the climatology unless `climatology` is.
         out: Scores file, `.nc`. The summary has the suffix `.md`.
+        truth: Store with the truth that the forecast need not have started from: it may have other
+            times, a longer step, or more channels.
         baselines: Names out of `persistence` and `climatology`; all that are possible if None.
         climatology: Package or store whose climatology and means replace those of the store.
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
+        thresholds: Thresholds of events; see `events.Thresholds.parse`.
+        intervals: Settings of the intervals of the scores; the default ones if None.
         progress: Function that is called with (done, total, note) after each forecast.
 
     Returns:
@@ -78,15 +80,11 @@ def evaluate(
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     chosen = parse_regions(regions)
-    file, store = ForecastFile(forecast), Store(data)
-    store.reader.in_memory = False  # few states are needed, each of them once
-    file.check_fits(store)
-    if climatology is None:
-        references = References.of_store(store, file)
-    else:
-        references = References.open(climatology, file)
-    truth = Truth(file, store, references, conventions_named(conventions))
-    scores = score(truth, chosen, baselines=baselines, progress=progress)
+    compared = open_truth(
+        ForecastFile(forecast), data, truth, climatology=climatology, conventions=conventions
+    )
+    scores = score(compared, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
+    scores = with_intervals(scores, intervals or Settings())
     if current().is_first:
         write(scores, path)
         with written_beside(summary) as scratch:
@@ -99,59 +97,46 @@ def score(
     regions: Sequence[Region] = (NAMED[GLOBAL],),
     *,
     baselines: Sequence[str] | None = None,
+    thresholds: Sequence[str] = (),
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast file against its truth; see `evaluate`."""
-    file = truth.file
-    names = (MODEL, *_allowed(baselines, truth.references))
-    vectors = truth.vectors
-    weights = truth.region_weights(regions)
-    scorer = Scorer(truth, weights, vectors)
-    n_channels = len(file.channel_names) + len(vectors.names)
+    file, vectors = truth.file, truth.vectors
+    names = (MODEL, *_allowed(baselines, truth))
+    scorer = Scorer(truth, truth.region_weights(regions), vectors)
+    limits = Thresholds.parse(thresholds, file.channel_names, truth.store)
+    members = EnsembleScorer(scorer.sums, file.n_members, limits)
     n = len(file.init_time)
     part = current().data
     own = range(n)[part.rank :: part.ranks]
-    shape = n, len(regions), n_channels, len(file.steps)
-    totals = Totals(len(names), shape, own, vectors)
-    for i, positions, states in read_ahead(blocks(truth, own)):
-        start = scorer.states(*truth.key(i, 0))
-        for position, state in zip(positions, states.reshape(*states.shape[:2], -1), strict=True):
-            true = scorer.states(*truth.key(i, int(position)))
-            # At the start, channels with a moving mask lack points in the file as in the store.
-            lacks_points = state if file.steps[position] == 0 else None
-            compared = (true, start) if PERSISTENCE in names else (true,)
-            at_valid, *rest = scorer.states.common(*compared, field=lacks_points)
-            at_start = rest[0] if rest else start
-            totals.add_truth(int(position), at_valid)
-            for j, name in enumerate(names):
-                values = _values(scorer, name, state, at_start, at_valid)
-                totals.add(i, j, int(position), values, at_valid)
-                if name == MODEL:
-                    of_channels = values[RMSE][: len(file.channel_names)]
-                    complete = (np.isfinite(of_channels) | (at_valid.count == 0)).all(1)
-                    file.check_complete(complete, i, int(position))
-        progress(i + 1, n, "")
-    totals.over_processes()
-    return make_dataset(truth, [region.name for region in regions], names, totals)
+    shape = n, len(regions), len(file.channel_names) + len(vectors.names), len(file.steps)
+    totals = Totals(len(names), shape, own, vectors, members.scores, members.sizes)
+    comparison = Comparison(names, scorer, members, totals)
+    for piece in read_ahead(pieces(truth, own)):
+        comparison.add(piece)
+        if piece.is_last:
+            progress(piece.forecast_index + 1, n, "")
+    totals.finish()
+    return make_dataset(truth, [region.name for region in regions], names, totals, limits)
 
 
-def _values(scorer: Scorer, name: str, state: Array, start: TrueState, true: TrueState) -> Values:
-    """Score the state of the model, or of a baseline."""
-    if name == MODEL:
-        return scorer.model(state, true)
-    return scorer.persistence(start, true) if name == PERSISTENCE else scorer.climatology(true)
-
-
-def _allowed(baselines: Sequence[str] | None, references: References) -> tuple[str, ...]:
+def _allowed(baselines: Sequence[str] | None, truth: Truth) -> tuple[str, ...]:
     """Return the baselines to score, after a check that they are possible."""
+    references = truth.references
+    possible = {PERSISTENCE: truth.has_starts, CLIMATOLOGY: references.has_climatology}
     if baselines is None:
-        return BASELINES if references.climatology is not None else (PERSISTENCE,)
+        return tuple(name for name in BASELINES if possible[name])
     for name in baselines:
         if name not in BASELINES:
             raise ValueError(f"unknown baseline {name!r}; expected {' or '.join(BASELINES)}")
-    if CLIMATOLOGY in baselines and references.climatology is None:
+    if CLIMATOLOGY in baselines and not possible[CLIMATOLOGY]:
         raise ValueError(
             f"{references.name} has no climatology, which needs gridded files with at least two "
             "years in the training split; give persistence as the only baseline"
+        )
+    if PERSISTENCE in baselines and not possible[PERSISTENCE]:
+        raise ValueError(
+            f"truth {truth.store.path} lacks initial times of {truth.file.path}, which persistence "
+            "keeps; give climatology as the only baseline, or a truth with these times"
         )
     return tuple(baselines)

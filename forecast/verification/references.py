@@ -122,10 +122,20 @@ class References:
     @property
     def kind(self) -> str | None:
         """Description of the reference of anomalies; None if there is none."""
-        if self.climatology is not None:
-            by = "monthly" if self._daily is None else "daily"
+        if self.has_climatology:
+            by = "daily" if self.by_day else "monthly"
             return f"the {by} climatology of {self.name} (training years)"
         return None if self.time_mean is None else f"the mean training state of {self.name}"
+
+    @property
+    def has_climatology(self) -> bool:
+        """True if there is a climatology, by month or by day."""
+        return self.climatology is not None or self.by_day
+
+    @property
+    def by_day(self) -> bool:
+        """True if the climatology is by day of the year and hour."""
+        return self._daily is not None
 
     def valid(self, moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask of the points with a reference of anomalies.
@@ -137,6 +147,8 @@ class References:
         Returns:
             Mask that broadcasts against (c, nlat, nlon).
         """
+        if self.by_day and self.climatology is None:
+            return np.ones((), dtype=bool)  # made of complete fields
         if self.climatology is not None:
             finite = self.climatology.monthly.isfinite().numpy()
             return np.where(moving[:, None, None], finite.any(0), finite.all(0))
@@ -146,13 +158,13 @@ class References:
 
     def of_anomalies(self, time: Times) -> Array | None:
         """Return the climatology at given times, else the mean state: (b or 1, c, nlat, nlon)."""
-        if self.climatology is not None:
+        if self.has_climatology:
             return self._at(time)
         return None if self.time_mean is None else self.time_mean[None].numpy()
 
     def of_norms(self, time: Times) -> Array | None:
         """Return the climatology at given times, else the mean value: (b or 1, c, ...)."""
-        if self.climatology is not None:
+        if self.has_climatology:
             return self._at(time)
         return None if self.mean is None else self.mean[None, :, None, None].numpy()
 

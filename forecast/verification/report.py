@@ -11,8 +11,8 @@ from configs.timestep import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
-from forecast.verification.score_table import SCORES, Score
-from forecast.verification.scores_file import NOTES
+from forecast.verification.score_table import Score, known_scores
+from forecast.verification.scores_file import NOTES, VECTORS
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
 """Lead times that a table shows, in steps, by whether the steps are months."""
@@ -25,11 +25,11 @@ def table(scores: xr.Dataset) -> str:
     lines = headline(scores)
     for region in scores.region.values:
         lines += ["", *([f"region {region}", ""] if region != GLOBAL else [])]
-        lines += _aligned(*cells(scores.sel(region=region)))
+        lines += aligned(*cells(scores.sel(region=region)))
     return "\n".join(lines)
 
 
-def _aligned(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def aligned(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """Return the lines of a table."""
     upper = tuple(title.split("|")[0] if "|" in title else "" for title in header)
     lower = tuple(title.split("|")[-1] for title in header)
@@ -94,27 +94,28 @@ def cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     names = [str(name) for name in scores.forecast.values]
     header = ("variable", "lead time", *(f"rmse|{name}" for name in names))
     header += tuple(f"skill vs|{name}" for name in names[1:])
-    columns = [s for s in SCORES.values() if s.column and s.name in scores]
+    columns = [s for s in known_scores().values() if s.column and s.name in scores]
     header += (*(str(s.column) for s in columns), "forecasts")
     time_step = TimeStep.parse(scores.attrs[TIME_STEP])
     steps = steps_of(scores.lead_time, time_step)
+    vectors = {str(v) for v in str(scores.attrs.get(VECTORS, "")).split()}
     rows = []
     for channel, units in zip(scores.channel.values, scores.channel_units.values, strict=True):
         title = f"{channel} ({units})"
-        for position in _shown(steps, time_step.is_calendar):
+        for position in shown_positions(steps, time_step.is_calendar):
             at = scores.isel(lead_time=position).sel(channel=channel)
             model = at.sel(forecast=names[0])
             cells = [title, lead_label(time_step, int(steps[position]))]
-            cells += [_number(x) for x in at.rmse.values]
+            cells += [number(x) for x in at.rmse.values]
             cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
-            cells += [_cell(s, model[s.name].item(), model.rmse.item()) for s in columns]
+            cells += [_cell(s, model, channel in vectors) for s in columns]
             cells.append(str(int(at.n_forecasts)))
             rows.append(tuple(cells))
             title = ""
     return header, rows
 
 
-def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
+def shown_positions(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
     """Return the positions of the lead times that the table shows."""
     known = [int(s) for s in steps]
     nice = [s for s in _NICE[months] if s in known]
@@ -128,15 +129,19 @@ def _shown(steps: Sequence[int] | np.ndarray, months: bool) -> list[int]:
     return [known.index(s) for s in chosen]
 
 
-def _cell(score: Score, value: float, rmse: float) -> str:
-    """Format a score; a bias of the size of rounding errors is 0."""
+def _cell(score: Score, model: xr.Dataset, is_vector: bool) -> str:
+    """Format a score of the model; a bias of the size of rounding errors is 0."""
+    value, rmse = model[score.name].item(), model.rmse.item()
+    if is_vector and np.isnan(value) and not np.isnan(rmse):
+        return "-"  # a score that vectors do not have
     if score.perfect == 1:
         return _fraction(value)
     rounding = not score.dimensionless and abs(value) < _ROUNDING * rmse
-    return "0" if rounding else _number(value)
+    return "0" if rounding else number(value)
 
 
-def _number(x: float) -> str:
+def number(x: float) -> str:
+    """Format a score with three digits."""
     return "missing" if np.isnan(x) else f"{x:#.3g}".removesuffix(".")
 
 

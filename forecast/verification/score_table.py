@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from forecast.verification import metrics
+from forecast.verification import ensembles, metrics
 
 Array = NDArray[np.floating[Any]]
 Reference = Literal["anomaly", "norm"]
@@ -57,8 +57,10 @@ class Score:
         root: True to take the root after the mean over `init_time`.
         dimensionless: True if the unit is 1, False if it is that of the variable.
         perfect: Value for a perfect forecast; None if the score of the truth is to be met.
+        signed: True if a score may miss the perfect one on either side, as a bias does.
         column: Title of the column in the report, with a bar at a possible line break; None to
             leave the score out of the report.
+        dims: Dims of the values of `per_field` after those of the fields.
     """
 
     name: str
@@ -70,7 +72,16 @@ class Score:
     root: bool = False
     dimensionless: bool = False
     perfect: float | None = 0.0
+    signed: bool = False
     column: str | None = None
+    dims: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> Literal["lowest", "highest"] | None:
+        """The better of two values; None if that is not a matter of their order."""
+        if self.perfect is None or self.signed:
+            return None
+        return "highest" if self.perfect > 0 else "lowest"
 
     def __call__(self, *fields: ArrayLike) -> Array:
         """Return the score of many forecasts, `init_time` being the first dim.
@@ -117,7 +128,13 @@ SCORES = {
             dimensionless=True,
             column="relative|L2",
         ),
-        Score("bias", "Mean error, forecast minus truth", metrics.mean_error, column="bias"),
+        Score(
+            "bias",
+            "Mean error, forecast minus truth",
+            metrics.mean_error,
+            signed=True,
+            column="bias",
+        ),
         Score(
             "activity",
             "Standard deviation of the anomaly",
@@ -132,13 +149,85 @@ SCORES = {
 """Scores by name. The report begins with the rmse of all forecasts, so it has no column here."""
 
 
+THRESHOLD, RANK, BIN = "threshold", "rank", "probability_bin"
+
+ENSEMBLE_SCORES = {
+    score.name: score
+    for score in (
+        Score(
+            "crps",
+            "Fair continuous ranked probability score; of a single forecast the absolute error",
+            ensembles.crps,
+            column="crps",
+        ),
+        Score("spread", "Standard deviation of the members", ensembles.variance, root=True,
+              perfect=None),
+        Score("energy_score", "Fair energy score of each field", ensembles.energy_score),
+        Score(
+            "rank_histogram",
+            "Share of the area at which the truth has each rank among the members",
+            ensembles.rank_histogram,
+            dimensionless=True,
+            perfect=None,
+            dims=(RANK,),
+        ),
+    )
+}  # fmt: skip
+"""Scores of ensembles by name; `per_field` takes (members, truth, area_weights), members first.
+The scores of `SCORES` are then those of the ensemble mean."""
+
+EVENT_SCORES = {
+    score.name: score
+    for score in (
+        Score(
+            "brier",
+            "Fair Brier score of the probability of a value above the threshold",
+            ensembles.brier_score,
+            dimensionless=True,
+            dims=(THRESHOLD,),
+        ),
+        *(
+            Score(
+                f"reliability_{name}",
+                long_name,
+                ensembles.reliability,
+                dimensionless=True,
+                perfect=None,
+                dims=(THRESHOLD, BIN),
+            )
+            for name, long_name in (
+                ("area", "Share of the area with a probability in each bin"),
+                ("probability", "Area mean of the probability where it is in the bin, else 0"),
+                ("observed", "Share of the area with a probability in the bin and an event"),
+            )
+        ),
+    )
+}
+"""Scores of events by name; `per_field` takes (members, truth, thresholds, area_weights)."""
+
+SPREAD_SKILL = Score(
+    "spread_skill",
+    "Spread of the members over rmse of their mean, times the root of (m + 1) / m",
+    ensembles.spread_skill_ratio,
+    dimensionless=True,
+    perfect=1.0,
+    column="spread|skill",
+)
+"""Score that follows from the means of `spread` and `rmse` over the forecasts."""
+
+
+def known_scores() -> dict[str, Score]:
+    """Return all scores that a scores file may have, by name."""
+    return SCORES | ENSEMBLE_SCORES | {SPREAD_SKILL.name: SPREAD_SKILL} | EVENT_SCORES
+
+
 def register(score: Score) -> None:
     """Add a score to the table.
 
     Raises:
         ValueError: If the scores file has a variable of this name.
     """
-    if score.name.removesuffix(OF_EACH) in (*SCORES, *_TAKEN):
+    if score.name.removesuffix(OF_EACH) in (*known_scores(), *_TAKEN):
         raise ValueError(
             f"the scores file already has a variable {score.name!r}; give the score another name"
         )

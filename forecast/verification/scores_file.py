@@ -15,11 +15,24 @@ from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME
 from data_prep.store.outputs import written_beside
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.verification import metrics
-from forecast.verification.score_table import OF_EACH, RMSE, SCORES, Score
+from forecast.verification.ensembles.spread import spread_skill_ratio
+from forecast.verification.events import Thresholds
+from forecast.verification.score_table import (
+    OF_EACH,
+    RMSE,
+    SCORES,
+    SPREAD_SKILL,
+    THRESHOLD,
+    Score,
+)
 from forecast.verification.totals import Totals
 from forecast.verification.truth import Truth
 
 REGION = "region"
+SPREAD = "spread"
+
+VECTORS = "vectors"
+"""Attribute with the channels that are vectors, such as wind500; absent if there are none."""
 
 NOTES = "notes"
 """Attribute with notes on the scores, one sentence per line; absent if there are none."""
@@ -28,7 +41,11 @@ Array = NDArray[np.floating[Any]]
 
 
 def make_dataset(
-    truth: Truth, region_names: Sequence[str], names: tuple[str, ...], totals: Totals
+    truth: Truth,
+    region_names: Sequence[str],
+    names: tuple[str, ...],
+    totals: Totals,
+    thresholds: Thresholds,
 ) -> xr.Dataset:
     """Return a dataset of scores with coordinates and attributes.
 
@@ -37,20 +54,30 @@ def make_dataset(
         region_names: Names of the regions.
         names: Names of the model and the baselines.
         totals: Scores summed over the forecasts, and of each forecast.
+        thresholds: Thresholds of events.
     """
     file, dims = truth.file, ("forecast", REGION, CHANNEL, LEAD_TIME)
     means = totals.means()
-    scores = xr.Dataset({s.name: (dims, means[s.name], _meaning(s)) for s in SCORES.values()})
+    scores = xr.Dataset(
+        {
+            name: ((*dims, *score.dims), means[name], _meaning(score))
+            for name, score in totals.scores.items()
+        }
+    )
+    if SPREAD in means:
+        ratio = spread_skill_ratio(means[SPREAD] ** 2, means[RMSE] ** 2, file.n_members)
+        scores[SPREAD_SKILL.name] = dims, ratio, _meaning(SPREAD_SKILL)
     if len(names) > 1:
         skill = [metrics.skill(means[RMSE][0], of_baseline) for of_baseline in means[RMSE][1:]]
         meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
         scores["skill"] = (("baseline", *dims[1:]), np.stack(skill), meaning)
         scores = scores.assign_coords(baseline=_labels("baseline", names[1:], "Baseline"))
-    for score in SCORES.values():
-        scores[score.name + OF_EACH] = (
-            (file.forecast_dim, *dims),
-            totals.of_each[score.name],
-            {"long_name": score.long_name + _of_each(score)},
+    for name, values in totals.of_each.items():
+        score = totals.scores[name]
+        scores[name + OF_EACH] = (
+            (file.forecast_dim, *dims, *score.dims),
+            values,
+            {"long_name": f"{score.long_name}, of each forecast{', squared' * score.root}"},
         )
     for name, of_dims, values, meaning in (
         (
@@ -87,6 +114,10 @@ def make_dataset(
         lead_time=file.dataset[LEAD_TIME],
         init_time=file.dataset[INIT_TIME],
     )
+    if thresholds.names:
+        scores = scores.assign_coords(
+            threshold=_labels(THRESHOLD, thresholds.names, "Event, a value above the threshold")
+        )
     if file.trajectory is not None:
         scores = scores.assign_coords({TRAJECTORY_NUMBER: file.dataset[TRAJECTORY_NUMBER]})
     scores.attrs = _attributes(truth)
@@ -99,7 +130,8 @@ def write(scores: xr.Dataset, path: Path) -> None:
     encoding: dict[Hashable, dict[str, Any]] = {
         name: {"_FillValue": None} for name in scores.coords if scores[name].dtype != "O"
     }
-    encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
+    if INIT_TIME in scores.coords:
+        encoding[INIT_TIME] = {"_FillValue": None, "dtype": "f8"}  # CF 1.8 has no 64-bit integers
     with written_beside(path) as scratch:
         scores.to_netcdf(scratch, engine="netcdf4", encoding=encoding)
 
@@ -118,11 +150,6 @@ def _channels(truth: Truth) -> list[tuple[str, str, str]]:
     ):
         found.append((name, long_name, found[first][2]))
     return found
-
-
-def _of_each(score: Score) -> str:
-    """Return the end of the description of the values of each forecast."""
-    return " of each forecast" + ", squared" * score.root
 
 
 def _labels(dim: str, values: Any, long_name: str) -> tuple[str, NDArray[Any], dict[str, str]]:
@@ -147,7 +174,7 @@ def _attributes(truth: Truth) -> dict[str, str]:
     file, references = truth.file, truth.references
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     held, of_norms = "the state", "from the mean of the channel over area and training times"
-    if references.climatology is not None:
+    if references.has_climatology:
         of_norms = "likewise"
         if truth.conventions.persistent_anomaly:
             held = "the anomaly of the initial state"
@@ -157,6 +184,10 @@ def _attributes(truth: Truth) -> dict[str, str]:
         notes.append(
             f"no anomaly correlation: {references.name} has neither climatology nor mean state of "
             "a training split; --climatology names a package or store that has"
+        )
+    if not truth.has_starts:
+        notes.append(
+            f"no persistence: {truth.store.path.name} lacks initial times of the forecasts"
         )
     for name in np.array(file.channel_names)[truth.moving]:
         notes.append(
@@ -183,4 +214,6 @@ def _attributes(truth: Truth) -> dict[str, str]:
         "conventions_of_scores": f"{truth.conventions.name}: {truth.conventions.description}",
         TIME_STEP: file.time_step.label,
     }
+    if truth.vectors.names:
+        attributes[VECTORS] = " ".join(truth.vectors.names)
     return attributes | ({NOTES: "\n".join(notes)} if notes else {})

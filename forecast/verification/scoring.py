@@ -31,6 +31,8 @@ class Scorer:
     """Scorer of states over regions.
 
     Attributes:
+        truth: Truth.
+        sums: Sums over the regions.
         states: True states.
     """
 
@@ -45,12 +47,12 @@ class Scorer:
         Raises:
             ValueError: If a channel has no point that model, store and reference have in common.
         """
-        self._truth, self._vectors = truth, vectors
+        self.truth, self._vectors = truth, vectors
         self._area = weights
-        self._sums = RegionSums(weights.reshape(len(weights), -1))
-        self.states = TrueStates(truth, self._sums)
+        self.sums = RegionSums(weights.reshape(len(weights), -1))
+        self.states = TrueStates(truth, self.sums)
         references = truth.references
-        no_norm = references.climatology is None and references.mean is None
+        no_norm = not references.has_climatology and references.mean is None
         absent = {"anomaly": references.kind is None, "norm": no_norm}
         self._missing = {
             name
@@ -71,7 +73,7 @@ class Scorer:
         Where the reference is constant or absent, both are the same. Both states have the same
         points.
         """
-        keeps_anomaly = self._truth.conventions.persistent_anomaly
+        keeps_anomaly = self.truth.conventions.persistent_anomaly
         kept, compared = (
             (initial.anomaly, true.anomaly) if keeps_anomaly else (initial.field, true.field)
         )
@@ -103,10 +105,10 @@ class Scorer:
             if true.outside is not None:
                 np.copyto(error, 0.0, where=true.outside[part])
             work = self._work[:n]
-            sums[0, part] = self._sums(error)
-            sums[3, part] = self._sums(np.multiply(error, true.anomaly[part], out=work))
-            sums[2, part] = self._sums(np.multiply(error, error, out=work))
-            sums[1, part] = self._sums(np.abs(error, out=work))
+            sums[0, part] = self.sums(error)
+            sums[3, part] = self.sums(np.multiply(error, true.anomaly[part], out=work))
+            sums[2, part] = self.sums(np.multiply(error, error, out=work))
+            sums[1, part] = self.sums(np.abs(error, out=work))
         with np.errstate(invalid="ignore", divide="ignore"):
             return sums / true.weight
 
@@ -137,7 +139,7 @@ class Scorer:
 
     def _by_definition(self, score: Score, state: Array, true: TrueState) -> Array:
         """Return the values (c, r) of `Score.per_field` for a state (c, p); NaN for vectors."""
-        shape = self._truth.valid.shape
+        shape = self.truth.valid.shape
         found = np.full((shape[0] + len(self._vectors.names), len(self._area)), np.nan)
         references: list[Array] = []
         if score.reference is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecast.verification.score_table import SCORES
+from forecast.verification.score_table import SCORES, THRESHOLD, Score
 from forecast.verification.true_states import TrueState
 from forecast.verification.vectors import Vectors
 from sphere_ops.parallel.mesh import current
@@ -21,14 +21,21 @@ class Totals:
     """Sums over forecasts of the scores of the model and the baselines.
 
     Attributes:
+        scores: Scores that are summed, by name.
         of_each: Values of each forecast before mean and root, by the name of the score, float32
-            (n, name, r, c, k); NaN at lead times without truth, and after a forecast had ended.
+            (n, name, r, c, k, ...); NaN at lead times without truth, and after a forecast had
+            ended. Scores with many values of a forecast, as of ranks, have none.
         count: Number of forecasts scored at each lead time, (k,).
-        n_points: Mean number of points scored, (r, c, k).
     """
 
     def __init__(
-        self, n_names: int, shape: tuple[int, int, int, int], own: range, vectors: Vectors
+        self,
+        n_names: int,
+        shape: tuple[int, int, int, int],
+        own: range,
+        vectors: Vectors,
+        of_members: Mapping[str, Score],
+        sizes: Mapping[str, int],
     ) -> None:
         """Start with zeros.
 
@@ -37,27 +44,35 @@ class Totals:
             shape: Numbers of forecasts, regions, channels with vectors, and lead times.
             own: Forecasts that this process scores.
             vectors: Vectors that are scored beside the channels.
+            of_members: Scores of ensembles and events, by name.
+            sizes: Sizes of their extra dims.
         """
         n, *of_score = shape
-        self._vectors = vectors
-        self._sums = {name: np.zeros((n_names, *of_score)) for name in SCORES}
-        self.of_each = {
-            name: np.zeros((n, n_names, *of_score), dtype=np.float32) for name in SCORES
-        }
-        for values in self.of_each.values():
-            values[own] = np.nan
+        self._vectors, self._n_channels = vectors, of_score[1] - len(vectors.names)
+        self.scores: dict[str, Score] = SCORES | of_members
+        self._sums, self.of_each = {}, {}
+        for name, score in self.scores.items():
+            extra = [sizes[dim] for dim in score.dims]
+            self._sums[name] = np.zeros((n_names, *of_score, *extra))
+            if name in of_members:  # the other values are set by `finish`, or stay missing
+                self._sums[name][1:] = np.nan
+                self._sums[name][:, :, self._n_channels :] = np.nan
+            if set(score.dims) <= {THRESHOLD}:
+                values = np.zeros((n, n_names, *of_score, *extra), dtype=np.float32)
+                values[own] = np.nan
+                self.of_each[name] = values
         self._spread, self._n_scored, self._n_points = np.zeros((3, *of_score))
         self.count = np.zeros(of_score[-1], dtype=np.int32)
 
     def add_truth(self, position: int, true: TrueState) -> None:
         """Count the truth of a forecast at a lead time."""
-        has_points = self._points(true) > 0
+        points = self._points(true)
         self.count[position] += 1
-        self._n_scored[..., position] += has_points
-        self._n_points[..., position] += self._points(true)
+        self._n_scored[..., position] += points > 0
+        self._n_points[..., position] += points
         pairs = self._vectors.pairs
         spread = np.concatenate([true.spread, true.spread[pairs].sum(1)]).T
-        self._spread[..., position] += np.where(has_points, spread, 0.0)
+        self._spread[..., position] += np.where(points > 0, spread, 0.0)
 
     def add(
         self,
@@ -82,17 +97,54 @@ class Totals:
             self.of_each[name][forecast_index, j, ..., position] = counted
             self._sums[name][j, ..., position] += np.where(has_points, value.T, 0.0)
 
-    def over_processes(self) -> None:
-        """Add the sums of all processes."""
+    def add_channel(
+        self,
+        forecast_index: int,
+        position: int,
+        channel: int,
+        values: Mapping[str, Array],
+        true: TrueState,
+    ) -> None:
+        """Add the scores of the model's members for one channel; see `add`.
+
+        Args:
+            forecast_index: Index of the forecast.
+            position: Position of the lead time.
+            channel: Index of the channel.
+            values: Values (r, ...) by the name of the score.
+            true: Truth; regions without a point are not counted.
+        """
+        has_points = true.count[channel] > 0
+        for name, value in values.items():
+            counted = has_points.reshape(-1, *(1,) * (value.ndim - 1))
+            self._sums[name][0, :, channel, position] += np.where(counted, value, 0.0)
+            if name in self.of_each:
+                of_each = np.where(counted, value, np.nan)
+                self.of_each[name][forecast_index, 0, :, channel, position] = of_each
+
+    def finish(self) -> None:
+        """Add the sums of all processes, and set what follows from other scores."""
         for own in (
             self.count, self._n_scored, self._n_points, self._spread,
             *self.of_each.values(), *self._sums.values(),
         ):  # fmt: skip
             current().sum_samples(torch.from_numpy(own))  # in place
+        if "crps" in self.scores:  # a single forecast is an ensemble of one
+            self._sums["crps"][1:] = self._sums["mae"][1:]
+            self.of_each["crps"][:, 1:] = self.of_each["mae"][:, 1:]
+        if "spread" in self.scores:
+            for of_spread in (self._sums["spread"], np.moveaxis(self.of_each["spread"], 0, -1)):
+                components = of_spread[0][:, self._vectors.pairs]  # (r, v, 2, k, ...)
+                of_spread[0][:, self._n_channels :] = components.sum(2)
 
     def means(self) -> dict[str, Array]:
-        """Return the scores (name, r, c, k) by name; NaN where nothing was scored."""
-        return {name: SCORES[name].reduce(sums, self._known) for name, sums in self._sums.items()}
+        """Return the scores (name, r, c, k, ...) by name; NaN where nothing was scored."""
+        return {
+            name: score.reduce(
+                self._sums[name], self._known.reshape(*self._known.shape, *(1,) * len(score.dims))
+            )
+            for name, score in self.scores.items()
+        }
 
     @property
     def activity_of_truth(self) -> Array:

@@ -29,6 +29,7 @@ class Truth:
         store: Store with the truth.
         references: References of anomalies and norms; those of the store unless given.
         conventions: Conventions of the scores.
+        origin: Store that the forecast started from; None if it is not known.
     """
 
     def __init__(
@@ -37,15 +38,49 @@ class Truth:
         store: Store,
         references: References | None = None,
         conventions: Conventions = DEFAULT,
+        points: NDArray[np.bool_] | None = None,
+        *,
+        elsewhere: bool = False,
+        origin: Store | None = None,
     ) -> None:
-        """Find the valid times in the store."""
+        """Find the valid times in the store.
+
+        Args:
+            file: Forecast file.
+            store: Store with the truth.
+            references: References of anomalies and norms; those of the store if None.
+            conventions: Conventions of the scores.
+            points: Mask of the only points to score, (c, nlat, nlon); all if None.
+            elsewhere: True if the forecast need not have started from the store.
+            origin: Store that the forecast started from, if that is another one.
+
+        Raises:
+            ValueError: If the store has no valid time of the forecast.
+        """
+        self._points: NDArray[np.bool_] | bool = True if points is None else points
         self.file, self.store, self.conventions = file, store, conventions
+        self.origin = origin if elsewhere else store
         self.references = references or References.of_store(store, file)
         unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
         time, valid_time = store.time.astype(unit), file.valid_time.astype(unit)
         place = np.searchsorted(time, valid_time).clip(max=len(time) - 1)
         self._place = np.where(time[place] == valid_time, place, -1)  # (n, k)
+        self._start = store.find(file.init_time)
         self._channels = [store.channel_names.index(name) for name in file.channel_names]
+        if elsewhere and (self._place < 0).all():
+            raise ValueError(
+                f"truth {store.path} has no valid time of {file.path}: it has {_span(time)}, the "
+                f"forecast {_span(valid_time)}; give a truth of these times"
+            )
+
+    @property
+    def has_starts(self) -> bool:
+        """True if the store has a state at all initial times."""
+        return bool((self._start >= 0).all())
+
+    def start(self, forecast_index: int) -> tuple[int, int]:
+        """Return the arguments of `state` for the initial time of a forecast."""
+        return self._trajectory(forecast_index), int(self._start[forecast_index])
 
     def known(self, forecast_index: int, span: slice) -> NDArray[np.int64]:
         """Return the positions of the lead times at which the store has a state."""
@@ -58,9 +93,11 @@ class Truth:
 
     def key(self, forecast_index: int, position: int) -> tuple[int, int]:
         """Return the arguments of `state`; forecasts that overlap have the same ones."""
+        return self._trajectory(forecast_index), int(self._place[forecast_index, position])
+
+    def _trajectory(self, forecast_index: int) -> int:
         trajectory = self.file.trajectory
-        place = int(self._place[forecast_index, position])
-        return 0 if trajectory is None else int(trajectory[forecast_index]), place
+        return 0 if trajectory is None else int(trajectory[forecast_index])
 
     def state(self, trajectory: int, place: int) -> Array:
         """Read the true state (c, nlat, nlon) at a time of the store, given by its index."""
@@ -104,7 +141,7 @@ class Truth:
         Raises:
             ValueError: If a channel has no such point.
         """
-        valid = self.file.mask & self.mask & self.references.valid(self.moving)
+        valid = self.file.mask & self.mask & self.references.valid(self.moving) & self._points
         for name, of_channel in zip(self.file.channel_names, valid, strict=True):
             if not of_channel.any():
                 raise ValueError(
@@ -127,7 +164,8 @@ class Truth:
         Raises:
             ValueError: If a region has no point of the grid, or no channel has a value in it.
         """
-        land = next((self.store.static[n] for n in LAND_NAMES if n in self.store.static), None)
+        static = (self.origin.static if self.origin is not None else {}) | self.store.static
+        land = next((static[name] for name in LAND_NAMES if name in static), None)
         of_grid = self.conventions.area_weights(self.file.grid)
         weights = []
         for region in regions:
@@ -148,32 +186,45 @@ class Truth:
         """Return True if a channel of the store has values at all points and times."""
         return bool(self.mask[channel].all() and not self.moving[channel])
 
-    def check_start(self, forecast_index: int, initial: Array | None = None) -> None:
-        """Raise an error if a forecast did not start from this store.
+    def check_start(
+        self, forecast_index: int, initial: Array | None = None, *, may_differ: bool = False
+    ) -> None:
+        """Raise an error if a forecast did not start from the store that it should have.
 
         Args:
             forecast_index: Index of the forecast.
             initial: First state of the forecast (c, nlat, nlon); read from the file if None.
+            may_differ: True to check only that the store has the initial time.
 
         Raises:
-            ValueError: If the store lacks the initial time, or has another state there.
+            ValueError: If `origin` lacks the initial time, or has another state there.
         """
-        file = self.file
-        if self._place[forecast_index, 0] < 0:
+        file, origin = self.file, self.origin
+        if origin is None:
+            return
+        place = int(origin.find(file.init_time[[forecast_index]])[0])
+        if place < 0:
             raise ValueError(
-                f"store {self.store.path} has no state at {file.forecast_label(forecast_index)}, "
+                f"store {origin.path} has no state at {file.forecast_label(forecast_index)}, "
                 f"the start of a forecast of {file.path}; give the store that it started from"
             )
-        if file.steps[0] > 0:
+        if may_differ or file.steps[0] > 0:
             return
         here = file.states(forecast_index, slice(0, 1))[0] if initial is None else initial
-        there = self.state(*self.key(forecast_index, 0))
+        where = (self._trajectory(forecast_index), place) if origin.has_trajectories else (place,)
+        channels = [origin.channel_names.index(name) for name in file.channel_names]
+        there = origin.state(*where).numpy()[channels]
         for name, x, y in zip(file.channel_names, here, there, strict=True):
             both = np.isfinite(x) & np.isfinite(y)  # model and store may have different masks
             size = y[both].std() or 1.0 if both.any() else 1.0
             if (np.abs(x - y) > _SAME_STATE * size)[both].any():
                 raise ValueError(
                     f"the forecast of {file.path} from {file.forecast_label(forecast_index)} did "
-                    f"not start from store {self.store.path}: {name} differs at lead time 0; give "
+                    f"not start from store {origin.path}: {name} differs at lead time 0; give "
                     "the store that it started from"
                 )
+
+
+def _span(time: NDArray[np.datetime64]) -> str:
+    first, last = (str(np.datetime_as_string(t, "auto")) for t in (time.min(), time.max()))
+    return f"{first} to {last}"

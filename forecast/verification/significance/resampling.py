@@ -84,15 +84,11 @@ def bootstrap(
         than `blocks.MIN_INDEPENDENT` independent starts.
 
     Raises:
-        ValueError: If the shapes differ, or the confidence or the block length is not possible.
+        ValueError: If the shapes differ.
     """
     arrays = [np.asarray(part, dtype=np.float64) for part in parts]
     if len({x.shape for x in arrays}) > 1:
         raise ValueError(f"values of shapes {[x.shape for x in arrays]}; expected one shape")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence:g}; expected a number between 0 and 1")
-    if block_length is not None and block_length < 1:
-        raise ValueError(f"block length {block_length}; expected a number of starts from 1")
     shape = arrays[0].shape[1:]
     series = [x.reshape(len(x), -1) for x in arrays]
     found = {f.name: np.full(series[0].shape[1], np.nan) for f in fields(Intervals)}
@@ -127,7 +123,7 @@ def bootstrap(
 
 
 def _resampled(
-    x: list[Array],
+    x: Sequence[Array],
     statistic: Statistic,
     phi: Array,
     length: int,
@@ -152,7 +148,7 @@ def _resampled(
     )
 
 
-def _influence(x: list[Array], statistic: Statistic) -> Array:
+def _influence(x: Sequence[Array], statistic: Statistic) -> Array:
     """Return the change of the statistic with the weight of each start, to first order, (n, s)."""
     means = [part.mean(0) for part in x]
     total = np.zeros_like(x[0])
@@ -201,7 +197,7 @@ def _counts(n: int, length: int, n_resamples: int, seed: int) -> Array:
 
 
 def _by_missing_starts(
-    series: list[Array],
+    series: Sequence[Array],
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
     """Yield the starts with values, (n,), and the series that have values at just these."""
     known = np.logical_and.reduce([np.isfinite(x) for x in series])

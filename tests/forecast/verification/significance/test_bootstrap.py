@@ -14,6 +14,7 @@ from forecast.verification.significance.blocks import (
     lag_one,
     n_lags,
 )
+from forecast.verification.significance.intervals import Settings
 
 
 def mean(x):
@@ -200,4 +201,4 @@ def test_false_discovery_rate_is_the_procedure_of_benjamini_and_hochberg():
 )
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        bootstrap([np.ones((20, 1))], mean, **options)
+        Settings(**options)

@@ -1,0 +1,106 @@
+"""Report of a climate: a table for the terminal, and a summary in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from forecast.verification.climate.climate_file import COMPARISON, NOTES
+
+_MOST_COLUMNS = 6
+
+
+def table(data: xr.Dataset) -> str:
+    """Return the ratios of all distances as text with aligned columns, and notes."""
+    lines = [*headline(data), ""]
+    for header, rows in _grids(data):
+        widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+        for row in (header, tuple("-" * w for w in widths), *rows):
+            cells = [row[0].ljust(widths[0])]
+            cells += [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+            lines.append("  ".join(cells).rstrip())
+        lines.append("")
+    lines.append(
+        "ratio of the distance from the truth to that of another realisation; * beyond all halves "
+        "of the truth"
+    )
+    lines += [f"note: {note}" for note in data.attrs.get(NOTES, "").splitlines()]
+    return "\n".join(lines)
+
+
+def markdown(data: xr.Dataset) -> str:
+    """Return a summary in Markdown, with all distances in their units."""
+    lines = [f"# {data.attrs['title']}", "", *(f"- {line}" for line in headline(data))]
+    lines += [f"- note: {note}" for note in data.attrs.get(NOTES, "").splitlines()] + [""]
+    lines.append(
+        "| variable | distance | forecast to truth | another realisation | most of the halves "
+        "| ratio |"
+    )
+    lines.append("|---|---|" + "---:|" * 4)
+    for i in range(data.sizes[COMPARISON]):
+        row = data.isel({COMPARISON: i})
+        units = str(row.distance_units.item())
+        numbers = [_number(row[name].item(), units) for name in ("distance", "expected", "largest")]
+        cells = [row.quantity.item(), row.measure_long_name.item(), *numbers, _ratio(row)]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", data.attrs["comment"], "", f"Source: {data.attrs['source']}", ""]
+    return "\n".join(lines)
+
+
+def headline(data: xr.Dataset) -> list[str]:
+    """Return sentences on the periods and on how many distances are those of a realisation."""
+    lines = []
+    for name in ("forecast", "truth"):
+        runs, states = (int(data.attrs[f"{name}_{what}"]) for what in ("runs", "states"))
+        lines.append(
+            f"{name}: {states} states of {runs} run{'s' * (runs != 1)}, "
+            f"{data.attrs[f'{name}_period']}"
+        )
+    known = np.isfinite(data.ratio.values)
+    inside = known & (data.distance.values <= data.largest.values)
+    lines.append(
+        f"{inside.sum()} of {known.sum()} distances are within those of halves of the truth; "
+        f"median ratio {np.median(data.ratio.values[known]):.2f}"
+        if known.any()
+        else "no distance can be compared with the truth's own variability"
+    )
+    return lines
+
+
+def _grids(data: xr.Dataset) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Return header and rows of ratios: measures by quantities, a few quantities at a time."""
+    measures = list(dict.fromkeys(data.measure.values.tolist()))
+    quantities = list(dict.fromkeys(data.quantity.values.tolist()))
+    cells = {
+        (str(m), str(q)): _ratio(data.isel({COMPARISON: i}))
+        for i, (m, q) in enumerate(zip(data.measure.values, data.quantity.values, strict=True))
+    }
+    grids = []
+    budgets = [q for q in quantities if q not in data.channel.values]
+    channels = [q for q in quantities if q in data.channel.values]
+    for group in (*_split(channels), *_split(budgets)):
+        header = ("distance", *group)
+        rows = [(m, *(cells.get((m, q), "") for q in group)) for m in measures]
+        grids.append((header, [row for row in rows if any(row[1:])]))
+    return grids
+
+
+def _split(names: Sequence[str]) -> list[list[str]]:
+    return [list(names[i : i + _MOST_COLUMNS]) for i in range(0, len(names), _MOST_COLUMNS)]
+
+
+def _ratio(row: xr.Dataset) -> str:
+    """Format a ratio, with a star if the distance is beyond that of all halves of the truth."""
+    ratio = row.ratio.item()
+    if not np.isfinite(ratio):
+        return "unknown"
+    star = "*" if row.distance.item() > row.largest.item() else ""
+    return (f"{ratio:.2f}" if ratio < 100 else f"{ratio:.3g}") + star
+
+
+def _number(x: float, units: str) -> str:
+    if np.isnan(x):
+        return "unknown"
+    return f"{x:.3g}" + ("" if units == "1" else f" {units}")

@@ -1,0 +1,110 @@
+"""Comparison of the pieces of a forecast with the truth and the baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.layout import CLIMATOLOGY
+from forecast.verification.ensemble_scores import EnsembleScorer
+from forecast.verification.reading import Piece
+from forecast.verification.score_table import RMSE
+from forecast.verification.scoring import Scorer, Values
+from forecast.verification.totals import Totals
+from forecast.verification.true_states import TrueState
+
+MODEL, PERSISTENCE = "model", "persistence"
+BASELINES = (PERSISTENCE, CLIMATOLOGY)
+
+Array = NDArray[np.floating[Any]]
+
+
+class Comparison:
+    """Scores of the forecasts of a file, added up piece by piece."""
+
+    def __init__(
+        self, names: tuple[str, ...], scorer: Scorer, members: EnsembleScorer, totals: Totals
+    ) -> None:
+        """Begin.
+
+        Args:
+            names: Names of the model and the baselines.
+            scorer: Scorer of single states.
+            members: Scorer of members.
+            totals: Totals to add to.
+        """
+        self._names, self._scorer, self._members, self._totals = names, scorer, members, totals
+        self._truth = scorer.truth
+        self._mean: Array = np.empty((0, 0, 0), dtype=np.float32)  # (k, c, p)
+
+    def add(self, piece: Piece) -> None:
+        """Compare a piece; the scores of single states need all channels, and come with the last.
+
+        Raises:
+            ValueError: If the forecast, or the truth, lacks values.
+        """
+        states = piece.fields[0]
+        if self._members.scores:
+            self._add_members(piece)
+        if len(piece.fields) > 1:
+            states = self._mean_of(piece)
+        if piece.is_last:
+            for position, state in zip(piece.positions.tolist(), states, strict=True):
+                self._add_state(piece.forecast_index, position, state)
+
+    def _add_state(self, i: int, position: int, state: Array) -> None:
+        """Compare one state (c, p), of the mean of an ensemble."""
+        file = self._truth.file
+        at_start, at_valid = self._compared(i, position, state)
+        self._totals.add_truth(position, at_valid)
+        for j, name in enumerate(self._names):
+            values = self._values(name, state, at_start, at_valid)
+            self._totals.add(i, j, position, values, at_valid)
+            if name == MODEL:
+                of_channels = values[RMSE][: len(file.channel_names)]
+                complete = (np.isfinite(of_channels) | (at_valid.count == 0)).all(1)
+                file.check_complete(complete, i, position)
+
+    def _add_members(self, piece: Piece) -> None:
+        """Compare the members of each channel of a piece."""
+        channels = range(len(self._truth.file.channel_names))[piece.channels]
+        for k, position in enumerate(piece.positions.tolist()):
+            field = np.zeros((len(self._truth.valid), piece.fields.shape[-1]), dtype=np.float32)
+            field[piece.channels] = piece.fields[0, k]
+            _, true = self._compared(piece.forecast_index, position, field)
+            for c, channel in enumerate(channels):
+                values = self._members(piece.fields[:, k, c], channel, true)
+                self._totals.add_channel(piece.forecast_index, position, channel, values, true)
+
+    def _compared(self, i: int, position: int, state: Array) -> tuple[TrueState, TrueState]:
+        """Return the truth at the start and at the valid time, over their common points.
+
+        Without persistence among the baselines the state at the start is not needed.
+        """
+        true = self._scorer.states(*self._truth.key(i, position))
+        # At the start, channels with a moving mask lack points in the file as in the store.
+        lacks_points = state if self._truth.file.steps[position] == 0 else None
+        if PERSISTENCE not in self._names:
+            return (self._scorer.states.common(true, field=lacks_points)[0],) * 2
+        start = self._scorer.states(*self._truth.start(i))
+        true, start = self._scorer.states.common(true, start, field=lacks_points)
+        return start, true
+
+    def _mean_of(self, piece: Piece) -> Array:
+        """Collect the mean over the members, channel by channel; return all channels so far."""
+        mean = piece.fields.mean(0, dtype=np.float64)
+        if piece.channels.start == 0:
+            n_channels = len(self._truth.valid)
+            self._mean = np.empty((len(mean), n_channels, mean.shape[-1]), dtype=np.float32)
+        self._mean[:, piece.channels] = mean
+        return self._mean
+
+    def _values(self, name: str, state: Array, start: TrueState, true: TrueState) -> Values:
+        """Score the state of the model, or of a baseline."""
+        if name == MODEL:
+            return self._scorer.model(state, true)
+        if name == PERSISTENCE:
+            return self._scorer.persistence(start, true)
+        return self._scorer.climatology(true)
