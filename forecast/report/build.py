@@ -11,7 +11,7 @@ from pathlib import Path
 from data_prep.store.outputs import check_output, written_beside
 from forecast.report.inputs import Inputs
 from forecast.report.page import Section, render
-from forecast.report.sections import SECTIONS
+from forecast.report.sections.table import SECTIONS
 
 Progress = Callable[[int, int, str], None]
 

@@ -12,6 +12,7 @@ from configs import layout
 from configs.layout import LEAD_TIME
 from forecast.inference.coordinates import CHANNELS
 from forecast.inference.reader import open_output
+from forecast.verification.climate.climate_file import COMPARISON
 
 KINDS = "a run folder, a forecast, scores, a comparison or a climate"
 
@@ -64,7 +65,7 @@ def _kind(dataset: xr.Dataset, path: Path) -> str:
         return "forecasts"
     if "forecast_a" in dataset.attrs:
         return "comparisons"
-    if "diagnostics" in dataset.attrs:
+    if COMPARISON in dataset.dims and "time_mean" in dataset.variables:
         return "climates"
     if "rmse" in dataset.variables and "forecast" in dataset.coords:
         return "scores"

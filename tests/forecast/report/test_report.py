@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from forecast.report.build import make_report
-from forecast.report.sections import SECTIONS
+from forecast.report.sections.table import SECTIONS
 from forecast.training.tracking.mlflow_tracker import MLflowTracker
 from forecast.training.tracking.tracker import RunDescription
 from tests.workflow import Workflow
@@ -63,9 +63,14 @@ def test_a_report_holds_all_sections_and_refers_to_nothing_outside(page: Path) -
     text = page.read_text(encoding="utf-8")
     found = Page(text)
     assert found.titles == [name for name in SECTIONS if name in found.titles]
-    assert {"Model", "Training", "Scores", "Maps", "Spectra", "Stability"} <= set(found.titles)
+    assert {"Model", "Training", "Scores", "Maps", "Animation", "Spectra", "Stability"} <= set(
+        found.titles
+    )
     assert len(found.references) > 10
-    assert all(r.startswith(("data:image/png;base64,", "#section-")) for r in found.references)
+    assert all(
+        r.startswith(("data:image/png;base64,", "data:image/gif;base64,", "#section-"))
+        for r in found.references
+    )
     assert "A &lt;small&gt; run" in text and "parameters" in text
     assert len(text) < 3_000_000
 
