@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from configs.calendar import GREGORIAN
 from forecast.model.forecaster import Forecaster
+from forecast.model.noise import NoiseState
 from forecast.model.package import load_package
 from forecast.model.state import State
 
@@ -43,18 +45,25 @@ class Earth2Model(nn.Module):
     Fields have the shape (..., time, lead_time, variable, lat, lon), in physical units. Input lead
     times are those of the states that the model sees, up to 0.
 
+    A model with noise (`model.noise`) gives each sample of the leading dimensions, such as the
+    members along "ensemble", noise of its own.
+
     Attributes:
         forecaster: Model of one time step.
+        seed: Seed of the noise.
         front_hook: Function of fields and coordinates that is called before each step.
         rear_hook: Likewise, called after each step.
     """
 
-    def __init__(self, forecaster: Forecaster, names: Mapping[str, str] = NAMES) -> None:
+    def __init__(
+        self, forecaster: Forecaster, names: Mapping[str, str] = NAMES, seed: int = 0
+    ) -> None:
         """Hold a forecaster.
 
         Args:
             forecaster: Model of one time step.
             names: Name in earth2studio of each channel that has another one there.
+            seed: Seed of the noise of a model with noise.
 
         Raises:
             ValueError: If the model cannot follow the protocol: it steps by months, in another
@@ -74,16 +83,18 @@ class Earth2Model(nn.Module):
                 f"the model is given {given} at every time, which earth2studio's protocol does not "
                 "pass: use `forecast rollout`"
             )
-        self.forecaster = forecaster.eval()
+        self.forecaster, self.seed = forecaster.eval(), seed
         self._step = np.timedelta64(step.seconds, "s").astype("timedelta64[ns]")
         self._variables = np.array([names.get(n, n) for n in forecaster.channel_names])
         self.front_hook: Hook = _unchanged
         self.rear_hook: Hook = _unchanged
 
     @classmethod
-    def from_package(cls, path: str | Path, names: Mapping[str, str] = NAMES) -> Earth2Model:
+    def from_package(
+        cls, path: str | Path, names: Mapping[str, str] = NAMES, seed: int = 0
+    ) -> Earth2Model:
         """Load the package of a trained model; see `load_package` for the errors."""
-        return cls(load_package(path), names)
+        return cls(load_package(path), names, seed)
 
     def input_coords(self) -> Coordinates:
         """Return the coordinates of the inputs; sizes that the caller chooses are 0."""
@@ -129,9 +140,8 @@ class Earth2Model(nn.Module):
 
     def __call__(self, x: Tensor, coords: Coordinates) -> tuple[Tensor, Coordinates]:
         """Return the state one step later and its coordinates."""
-        following = self.output_coords(coords)
-        state = self.forecaster.step(self._state(x, coords))
-        return state.fields.reshape(*x.shape[:-4], 1, *x.shape[-3:]), following
+        fields, following, _ = self._advance(x, coords, None)
+        return fields, following
 
     def create_iterator(
         self, x: Tensor, coords: Coordinates
@@ -141,23 +151,41 @@ class Earth2Model(nn.Module):
         now = OrderedDict(coords)
         now["lead_time"] = np.asarray(coords["lead_time"])[-1:]
         yield x[..., -1:, :, :, :], now
-        coords = OrderedDict(coords)
+        coords, noise = OrderedDict(coords), None
         while True:
             x, coords = self.front_hook(x, coords)
             with torch.no_grad():
-                following, at = self(x, coords)
+                following, at, noise = self._advance(x, coords, noise)
             following, at = self.rear_hook(following, at)
             x = torch.cat((x[..., 1:, :, :, :], following), dim=-4)
             coords = OrderedDict(coords)
             coords["lead_time"] = np.concatenate((coords["lead_time"][1:], at["lead_time"]))
             yield following, at
 
-    def _state(self, x: Tensor, coords: Coordinates) -> State:
-        """Return the state of fields (..., time, lead_time, variable, lat, lon)."""
+    def _advance(
+        self, x: Tensor, coords: Coordinates, noise: NoiseState | None
+    ) -> tuple[Tensor, Coordinates, NoiseState | None]:
+        """Return fields and coordinates one step later, and the noise of the step after it.
+
+        Args:
+            x: Fields, (..., time, lead_time, variable, lat, lon).
+            coords: Their coordinates.
+            noise: Noise of this step; None for a model without noise, and to begin with it.
+        """
+        at = self.output_coords(coords)
         series = x.reshape(-1, *x.shape[-4:])  # (b, n + 1, c, h, w)
         time = np.asarray(coords["time"]).astype("datetime64[ns]") + coords["lead_time"][-1]
         samples = len(series) // len(time)
-        return State.from_series(series, np.tile(time, samples))
+        state = State.from_series(series, np.tile(time, samples))
+        if noise is not None:
+            state = replace(state, noise=noise)
+        elif self.forecaster.noise is not None:
+            seconds = time.astype("datetime64[s]").astype(np.int64).tolist()
+            seeds = [(self.seed, s % 2**63, 0, m) for m in range(samples) for s in seconds]
+            state = self.forecaster.with_noise(state, seeds)
+        following = self.forecaster.step(state)
+        fields = following.fields.reshape(*x.shape[:-4], 1, *x.shape[-3:])
+        return fields, at, following.noise
 
     def _coordinates(self, lead_time: NDArray[np.timedelta64]) -> Coordinates:
         grid = self.forecaster.grid

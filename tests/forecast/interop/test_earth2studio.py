@@ -63,6 +63,26 @@ def test_its_iterator_gives_the_states_of_our_rollout(store: Path, history: int)
                 torch.testing.assert_close(fields[member, t, 0], step.fields[0])
 
 
+def test_members_of_a_model_with_noise_are_those_of_our_rollout(store: Path) -> None:
+    noise = {"length_scales": ["4000km"], "channels": 2, "correlation_time": "1d"}
+    forecaster = build(store, noise=noise)
+    with torch.no_grad():
+        for weights in forecaster.parameters():
+            weights.add_(0.05 * torch.randn_like(weights))  # the first weights of noise are 0
+    model = Earth2Model(forecaster, seed=5)
+    x, coords = inputs(model, store, members=1)
+    x = x.repeat(2, 1, 1, 1, 1, 1)
+    coords["ensemble"] = np.arange(2)
+    *_, (last, _) = islice(model.create_iterator(x, coords), 4)
+    assert (last[0] - last[1]).abs().max() > 1e-3
+    start = coords["time"][1]
+    state = State(x[1, 1], coords["time"][1:])
+    seconds = int(start.astype("datetime64[s]").astype(int))
+    state = forecaster.with_noise(state, [(5, seconds, 0, 1)])
+    *_, expected = rollout(forecaster, state, 3)
+    torch.testing.assert_close(last[1, 1], expected.fields)
+
+
 def test_channels_have_the_names_of_its_vocabulary(store: Path) -> None:
     model = Earth2Model(build(store))
     assert list(model.input_coords()["variable"]) == ["u10m", "t850", "z500"]
