@@ -41,10 +41,14 @@ ROOMS = {
         "inference": {"model"},
         "training": {"model", "inference"},
         "verification": {"model", "inference"},
+        "interop": {"model", "inference"},
         "plotting": {"model", "inference", "training", "verification"},
-        "cli": {"model", "inference", "training", "verification", "plotting"},
+        "report": {"model", "inference", "training", "verification", "plotting"},
+        "cli": {
+            "model", "inference", "interop", "training", "verification", "plotting", "report",
+        },
     },
-}
+}  # fmt: skip
 """Allowed imports inside each package; all may import the modules beside the sub-packages ("")."""
 MOST_MODULES = 15
 SINGLE_IMPORTERS = {

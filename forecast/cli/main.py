@@ -14,9 +14,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forecast.cli import climate, console, data, doctor, evaluate, plot, rollout, runs, train
+from forecast.cli import (
+    climate,
+    console,
+    data,
+    doctor,
+    evaluate,
+    export,
+    plot,
+    report,
+    rollout,
+    runs,
+    train,
+)
 
-_ORDER = ("data", "train", "rollout", "evaluate", "climate", "plot", "runs", "doctor")
+_ORDER = (
+    "data", "train", "rollout", "evaluate", "climate", "plot", "report", "export", "runs", "doctor"
+)  # fmt: skip
 
 
 class _InOrderOfUse(TyperGroup):
@@ -43,6 +57,8 @@ app.command("rollout")(rollout.rollout)
 app.command("evaluate")(evaluate.evaluate)
 app.command("climate")(climate.climate)
 app.add_typer(plot.app, name="plot")
+app.command("report")(report.report)
+app.add_typer(export.app, name="export")
 app.command("runs")(runs.runs)
 app.command("doctor")(doctor.doctor)
 

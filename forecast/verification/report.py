@@ -25,7 +25,7 @@ def table(scores: xr.Dataset) -> str:
     lines = headline(scores)
     for region in scores.region.values:
         lines += ["", *([f"region {region}", ""] if region != GLOBAL else [])]
-        lines += aligned(*_cells(scores.sel(region=region)))
+        lines += aligned(*cells(scores.sel(region=region)))
     return "\n".join(lines)
 
 
@@ -46,7 +46,7 @@ def markdown(scores: xr.Dataset) -> str:
     """Return a summary of the scores in Markdown, one table a region."""
     lines = [f"# {scores.attrs['title']}", "", *(f"- {line}" for line in headline(scores)), ""]
     for region in scores.region.values:
-        header, rows = _cells(scores.sel(region=region))
+        header, rows = cells(scores.sel(region=region))
         lines += [f"## Region {region}", ""] if region != GLOBAL else []
         lines.append("| " + " | ".join(title.replace("|", " ") for title in header) + " |")
         lines.append("|" + "---|" * 2 + "---:|" * (len(header) - 2))
@@ -88,7 +88,7 @@ def headline(scores: xr.Dataset) -> list[str]:
     return sentences + scores.attrs.get(NOTES, "").splitlines()
 
 
-def _cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return header and rows of the table of one region; a bar marks a line break in a title."""
     scores = scores.isel(lead_time=np.flatnonzero(scores.n_forecasts.values > 0))
     names = [str(name) for name in scores.forecast.values]

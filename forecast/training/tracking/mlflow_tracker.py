@@ -149,6 +149,24 @@ class MLflowTracker:
             )
             self.client.log_artifacts(run_id, str(path), "model")
 
+    def register(self, run_id: str, name: str) -> str:
+        """Register the model of a run in the model registry; return its version.
+
+        Args:
+            run_id: Run whose model was logged.
+            name: Name of the registered model; it is created if there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self.client.create_registered_model(name)
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
+        return str(self.client.create_model_version(name, source, run_id).version)
+
     def finish(self, run_id: str, completed: bool) -> None:
         """See `Tracker`."""
         self.client.set_terminated(run_id, "FINISHED" if completed else "KILLED")

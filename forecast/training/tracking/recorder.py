@@ -183,6 +183,11 @@ class MetricsUploader(threading.Thread):
             scratch.write_text(json.dumps(self._sent), encoding="utf-8")
 
 
+def tracked_run_id(run: Path) -> str | None:
+    """Return the identifier in the tracker of the run of a folder; None if it has none."""
+    return _read_sent(run).get("run_id")
+
+
 def _read_sent(run: Path) -> dict[str, Any]:
     """Read the record of what an earlier process of this run has sent."""
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):

@@ -15,7 +15,7 @@ _MOST_COLUMNS = 6
 def table(data: xr.Dataset) -> str:
     """Return the ratios of all distances as text with aligned columns, and notes."""
     lines = [*headline(data), ""]
-    for header, rows in _grids(data):
+    for header, rows in grids(data):
         widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
         for row in (header, tuple("-" * w for w in widths), *rows):
             cells = [row[0].ljust(widths[0])]
@@ -69,7 +69,7 @@ def headline(data: xr.Dataset) -> list[str]:
     return lines
 
 
-def _grids(data: xr.Dataset) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+def grids(data: xr.Dataset) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
     """Return header and rows of ratios: measures by quantities, a few quantities at a time."""
     measures = list(dict.fromkeys(data.measure.values.tolist()))
     quantities = list(dict.fromkeys(data.quantity.values.tolist()))

@@ -1,0 +1,4 @@
+"""Trained models and forecasts in other tools: earth2studio, GRIB.
+
+It may import `forecast.model` and `forecast.inference`.
+"""

@@ -1,0 +1,1 @@
+"""Sections of a report: one function each, and their table."""
