@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from configs.section import GridConfig, Section, VariableName
+from configs.section import GridConfig, LengthText, Section, TimeStepText, VariableName
 
 
 class SpectralBranch(Section):
@@ -53,6 +53,28 @@ class BranchesConfig(Section):
         return self
 
 
+class NoiseConfig(Section):
+    """Gaussian fields that a model gets in every step, so that its forecasts form an ensemble."""
+
+    length_scales: tuple[LengthText, ...] = Field(
+        min_length=1, description="correlation lengths of the fields, such as 500km or 10deg"
+    )
+    channels: int = Field(default=2, ge=1, description="number of fields of each length")
+    correlation_time: TimeStepText | None = Field(
+        default=None, description="e-folding time of the correlation of a field with itself, such "
+        "as 12h; null for fields that are independent in every step",
+    )  # fmt: skip
+    into: Literal["first", "blocks"] = Field(
+        default="blocks", description="first: inputs of the network; blocks: scale and shift of "
+        "the channels at every point before each block",
+    )  # fmt: skip
+
+    @property
+    def total_channels(self) -> int:
+        """Number of fields of all lengths."""
+        return self.channels * len(self.length_scales)
+
+
 class ModelConfig(Section):
     """Network, its inputs and the layers around it."""
 
@@ -93,4 +115,8 @@ class ModelConfig(Section):
     spectral_limit: float | None = Field(
         default=1.5, ge=1, description="limit of the power of each degree of a channel in a "
         "rollout, as a multiple of its maximum in the training data; null for no limit",
+    )  # fmt: skip
+    noise: NoiseConfig | None = Field(
+        default=None, description="random fields that a model trained by the CRPS gets in every "
+        "step; null for a deterministic model",
     )  # fmt: skip

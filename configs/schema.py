@@ -212,7 +212,24 @@ class TrainingConfig(Section):
     )
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0, description="maximum norm of the gradient")
-    loss: Literal["relative-l2", "relative-l1", "relative-h1", "mse"] = "relative-l2"
+    loss: Literal["relative-l2", "relative-l1", "relative-h1", "mse", "crps"] = Field(
+        default="relative-l2", description="crps: almost fair CRPS of the members of an ensemble"
+    )
+    members: int | None = Field(
+        default=None, ge=2, description="members of the ensemble that loss crps compares with the "
+        "truth",
+    )  # fmt: skip
+    crps_alpha: float = Field(
+        default=0.95, ge=0, le=1, description="weight of the fair CRPS in the almost fair one"
+    )
+    spectral_crps: float = Field(
+        default=0.0, ge=0, description="weight of the CRPS of spherical-harmonic coefficients, "
+        "relative to that of the values at points",
+    )  # fmt: skip
+    start_from: str | None = Field(
+        default=None, description="package whose weights the training starts from; it may lack "
+        "those of the noise"
+    )  # fmt: skip
     channel_weights: dict[str, float] = Field(
         default={}, description="weights of channels in the loss; default 1"
     )
@@ -314,6 +331,23 @@ class Config(Section):
     def table(self) -> VariableTable:
         """Table of variables: the built-in one, with the changes of this configuration."""
         return BUILT_IN.extended({name: entry.given for name, entry in self.variables.items()})
+
+    @model_validator(mode="after")
+    def _ensemble(self) -> Config:
+        given = {
+            "model.noise": self.model.noise is not None,
+            "training.members": self.training.members is not None,
+            "training.loss=crps": self.training.loss == "crps",
+        }
+        if len(set(given.values())) > 1:
+            there = ", ".join(key for key, value in given.items() if value)
+            absent = ", ".join(key for key, value in given.items() if not value)
+            raise ValueError(
+                f"{there} without {absent}: a model with noise is trained by the CRPS of its "
+                "members; set all three of model.noise, training.members and training.loss=crps, "
+                "or none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_variables(self) -> Config:

@@ -14,6 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
+from configs.length import parse_length
 from configs.timestep import TimeStep
 from configs.variables import Role
 
@@ -28,7 +29,14 @@ def _time_step(text: str) -> str:
     return TimeStep.parse(text).label
 
 
+def _length(text: str) -> str:
+    parse_length(text)
+    return text
+
+
 TimeStepText = Annotated[str, AfterValidator(_time_step)]
+LengthText = Annotated[str, AfterValidator(_length)]
+"""Length such as 500km or 10deg."""
 VariableName = Annotated[str, "short name of a channel"]
 """Short name, which `Config` looks up in its table of variables."""
 

@@ -10,17 +10,24 @@ import typer
 
 from forecast.cli.console import progress, say
 from forecast.cli.starts import starts_from
+from forecast.cli.words import divided
 
 ENDED_EARLY = 3
 """Exit code of a rollout in which forecasts ended early because of values that are not finite."""
 IMPLAUSIBLE = 4
 """Exit code of a rollout in which all values are finite, but some are not plausible."""
+_FROM_EARLIER = ("lagged", "bred")
+"""Perturbations that read states before the initial time."""
 
 
 def rollout(
-    package: Annotated[
-        Path,
-        typer.Argument(metavar="PACKAGE", help="Package of a trained model, such as RUN/best."),
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PACKAGE... [KEY=VALUE]...",
+            help="Package of a trained model, such as RUN/best; several for an ensemble. Then "
+            "settings to read files with, such as data.rename.T2M=t2m.",
+        ),
     ],
     data: Annotated[
         list[str],
@@ -31,13 +38,6 @@ def rollout(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Forecast to write: .nc or .zarr.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...",
-            help="Settings to read files with, such as data.rename.T2M=t2m.",
-        ),
-    ] = None,
     split: Annotated[
         Literal["train", "validation", "test"] | None,
         typer.Option(help="Split whose initial states to start from; default: the package's."),
@@ -105,6 +105,26 @@ def rollout(
             "of the initial states.",
         ),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of ensemble members of each forecast."),
+    ] = None,
+    perturb: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:OPTION=VALUE,...]",
+            help="Difference of the members, such as field:amplitude=0.1,length=500km; kinds: "
+            "field, balanced, bred, lagged; may be repeated; see docs/ensembles.md.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers of members.")] = 0,
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Go on with an unfinished forecast after an interruption; begin if there is none.",
+        ),
+    ] = False,
     latitude: Annotated[
         int | None,
         typer.Option(
@@ -124,6 +144,7 @@ def rollout(
     from sphere_ops.memory import keep_freed_memory
 
     keep_freed_memory()
+    overrides, packages = divided(words)
     names = (name.strip() for text in variables or () for name in text.split(","))
     output = OutputOptions(
         derive=tuple(derive or ()),
@@ -136,16 +157,17 @@ def rollout(
     starts = partial(
         starts_from,
         data,
-        package,
+        Path(packages[0]),
         init_time or (),
         n_steps=steps,
+        with_earlier=any(text.startswith(_FROM_EARLIER) for text in perturb or ()),
         own_forcing=forcing is None,
         own_grid=transfer == "operators",
-        overrides=overrides or (),
+        overrides=overrides,
     )
     with all_processes(latitude), starts() as (store, every_time), progress("steps") as update:
         reports = run_rollout(
-            package,
+            packages,
             store,
             out,
             split=split or every_time,
@@ -156,6 +178,10 @@ def rollout(
             fill=fill,
             output=output,
             forcing=forcing,
+            members=members,
+            perturbations=perturb or (),
+            seed=seed,
+            restart=restart,
             progress=update,
         )
     say(f"forecast: {out}")

@@ -23,6 +23,7 @@ def starts_from(
     init_times: Sequence[str] = (),
     *,
     n_steps: int | None = None,
+    with_earlier: bool = False,
     own_forcing: bool = True,
     own_grid: bool = False,
     overrides: Sequence[str] = (),
@@ -37,6 +38,7 @@ def starts_from(
         package: Package of the model, which gives the variables, their units and the grid.
         init_times: Initial times; every time of the files if empty.
         n_steps: Number of steps; that of the package if not given.
+        with_earlier: True to keep all other times, too, from which members may start.
         own_forcing: True if the files hold the forcing at all times of the forecasts.
         own_grid: True to keep the grid of the files instead of the package's.
         overrides: Settings of the ingestion, such as data.rename.T2M=t2m.
@@ -61,8 +63,9 @@ def starts_from(
         if current().is_first:
             with use(SINGLE_PROCESS):
                 needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)
+                at = None if with_earlier else needed.times(init_times, n_steps)
                 try:
-                    needed.ingest(words, needed.times(init_times, n_steps), store)
+                    needed.ingest(words, at, store)
                 except ValueError as error:
                     raise ValueError(
                         f"no start from {', '.join(words)}{needed.extent}: {error}"
@@ -90,7 +93,7 @@ class _Needed:
     ) -> None:
         """Read the package; see `starts_from`."""
         from configs.load import config_from_tree
-        from forecast.inference.forecast import package_folder
+        from forecast.inference.plan import package_folder
         from forecast.model.package import load_package, read_description, rollout_defaults
 
         self._forecaster, folder = load_package(package), package_folder(package)
@@ -125,12 +128,16 @@ class _Needed:
 
     def ingest(self, words: Sequence[str], at: Times | None, out: Path) -> None:
         """Write a store of the states of files."""
+        import zarr
+
         from data_prep.ingest.run import ingest
 
         data = self._config.data
         assert data.source == "files"
         with progress("states read") as update:
             ingest(words, data, out, table=self._config.table, at=at, progress=update)
+        # Without the time, so that a rollout that goes on has the same store.
+        zarr.open_group(out, mode="r+").attrs["history"] = "states of gridded files"
 
     def _entries(self) -> dict[str, dict[str, str]]:
         """Return the channels that the built-in table of variables does not have, or otherwise."""

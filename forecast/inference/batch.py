@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 import torch
 from torch import Tensor
 
-from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.ensemble.runs import MemberStates
 from forecast.inference.failures import EarlyStop, first_failures
-from forecast.inference.forcing_source import ForcingSource
-from forecast.inference.initial_states import InitialStates
-from forecast.inference.output.contents import FileContents
 from forecast.inference.output.period_means import PeriodMeans
-from forecast.inference.output.plausible import Found, Implausible, StateCheck
+from forecast.inference.output.plausible import Found, Implausible, Report, StateCheck
+from forecast.inference.plan import RolloutPlan
 from forecast.inference.reader import lead_label
-from forecast.inference.rollout import rollout
-from forecast.inference.shared_writer import SharedWriter
-from forecast.model.forecaster import Forecaster
-from forecast.model.resampling import ResamplingForecaster
-from forecast.model.state import State
+from forecast.inference.writer import ForecastWriter
+from forecast.inference.writing.work_folder import SavedState
 from sphere_ops.parallel.mesh import current
-
-Report = EarlyStop | Implausible
 
 
 class Batch:
@@ -33,138 +27,143 @@ class Batch:
     batches, and in different processes.
     """
 
-    def __init__(
-        self,
-        forecaster: Forecaster | ResamplingForecaster,
-        states: InitialStates,
-        forcing: ForcingSource | None,
-        writer: SharedWriter,
-        axes: ForecastAxes,
-        rows: Sequence[int],
-        contents: FileContents,
-    ) -> None:
+    def __init__(self, plan: RolloutPlan, writer: ForecastWriter, rows: Sequence[int]) -> None:
         """Read the initial states of this process.
 
         Args:
-            forecaster: model on the grid of the states.
-            states: initial states.
-            forcing: fields that the model is given at every time; None if it takes none.
+            plan: plan of the whole rollout.
             writer: writer of the forecast file.
-            axes: what is in the file.
             rows: rows of the samples in the file; see `ForecastWriter.write`.
-            contents: what is written and checked of each state.
 
         Raises:
             ValueError: if an initial state has missing values where the model needs them.
         """
-        self.forecaster, self.states, self.writer = forecaster, states, writer
-        self.forcing, self.axes, self.contents = forcing, axes, contents
-        self.rows, self.mesh = rows, current()
-        self.samples = [divmod(row, axes.n_members) for row in rows]  # (start, member)
-        count = len(rows)
-        self.parts = [range(count)[share.part(count)] for share in self.mesh.data.all()]
-        self.own = self.parts[self.mesh.data.rank]
-        device = next(forecaster.parameters()).device
-        self.initial = self._initial([self.samples[i] for i in self.own]).to(device)
-        self.valid = None if states.valid is None else states.valid.to(device)
-        grid, names = states.store.grid, forecaster.channel_names
-        checked = states.for_check(self.initial)
-        for i, (c, place) in first_failures(checked, self.valid, grid, self.own, count).items():
+        self.plan, self.runs, self.writer, self.rows = plan, plan.runs, writer, rows
+        self.states = states = plan.runs.states
+        self.samples = [divmod(row, plan.axes.n_members) for row in rows]  # (start, member)
+        self.own = range(len(rows))[current().data.part(len(rows))]
+        self.members = self.runs.samples([self.samples[i] for i in self.own])
+        self.stored = self.runs.read(self.members)
+        self.valid = None if states.valid is None else states.valid.to(self.stored.fields.device)
+        self.means: PeriodMeans | None = None
+        if plan.axes.periods is not None:
+            own = [rows[i] for i in self.own]
+            starts = [self.samples[i][0] for i in self.own]
+            self.means = PeriodMeans(plan.axes.periods, writer, own, starts)
+        for i, (channel, place) in self._failures(states.for_check(self.stored)).items():
             raise ValueError(
-                f"{states.store.path} has missing values of {names[c]} at "
+                f"{states.store.path} has missing values of {self.runs.channel_names[channel]} at "
                 f"{self._start(i)}{' or before' * bool(states.n_history)} "
                 f"(first at {place}); a forecast needs a complete initial state: declare a mask "
                 "when ingesting (data.mask, or data.moving_mask for points that change) and train "
                 "with it, or start from another time"
             )
-        self.check = StateCheck(contents.limits, grid, self.own, count, self.valid)
-        self.means: PeriodMeans | None = None
-        if axes.periods is not None:
-            starts = [start for start, _ in self.samples]
-            self.means = PeriodMeans(axes.periods, writer, rows, starts, self.parts)
 
-    def _initial(self, samples: Sequence[tuple[int, int]]) -> State:
-        """Return the initial states of some (start, position of the member)."""
-        return self.states.read([start for start, _ in samples])
-
-    def forecast(self, n_steps: int, every: int, tick: Callable[[int], None]) -> list[Report]:
+    def forecast(
+        self,
+        reports: dict[int, Report],
+        tick: Callable[[int], None],
+        saved: SavedState | None = None,
+    ) -> None:
         """Step all of them, write what is kept, and drop those that blow up.
 
-        Returns:
-            Forecasts that ended early, and those that became implausible.
+        Args:
+            reports: forecasts that ended early or became implausible, by row; those of this batch
+                are added.
+            tick: called with the number of steps that are done.
+            saved: state of this batch to go on from; None for the initial states.
         """
-        ended: set[int] = set()
-        _, odd = self.check(self.initial.fields)  # a moving mask has gaps
-        reports: list[Report] = [self._implausible(i, 0, found) for i, found in odd.items()]
-        self._write(0, 0, self.initial.fields, ended)
-        for step, fields in enumerate(self._steps(n_steps), start=1):
-            broken, odd = self.check(fields)
-            reports += [self._ended(i, step, f) for i, f in broken.items() if i not in ended]
-            reports += [self._implausible(i, step, f) for i, f in odd.items() if i not in ended]
-            # Forecasts in one batch are independent: the others go on.
-            for i in {*broken, *(odd if self.contents.stop_implausible else ())} - ended:
-                ended.add(i)
-                self.writer.end(self.rows[i], step - 1)
+        n_steps, every = self.plan.n_steps, self.plan.every
+        known = [i for i, row in enumerate(self.rows) if row in reports]
+        check = StateCheck(
+            self.plan.contents.limits, self.states.store.grid, self.own, len(self.rows),
+            self.valid, known,
+        )  # fmt: skip
+        if saved is None:
+            done, initial = 0, self.runs.begin(self.stored, self.members)
+            for i, (channel, place) in self._failures(self.states.for_check(initial)).items():
+                self._report(0, i, Found(channel, place), reports)
+            for i, found in check(initial.fields)[1].items():  # which may have missing points
+                self._report(0, i, found, reports)
+            self._write(0, initial.fields, reports)
+            begun = self.runs.start(initial, self.members)
+        else:
+            done = saved.step
+            begun = self.runs.restore(saved.tensors, self.members, done)
+            self.writer.restore([self.rows[i] for i in self.own], done // every)
+            if self.means is not None:
+                self.means.restore(saved.tensors, self.stored.fields.device)
+        for step, states in enumerate(self._steps(begun, done), start=done + 1):
+            for some in check(states.fields):
+                for i, found in some.items():
+                    self._report(step, i, found, reports)
             tick(step)
-            if len(ended) == len(self.rows):
+            if not any(self._goes_on(i, reports) for i in range(len(self.rows))):
                 tick(n_steps)
                 break
-            self._write(step, step // every if step % every == 0 else None, fields, ended)
+            self._write(step, states.fields, reports)
+            if self.writer.due():
+                sums = {} if self.means is None else self.means.tensors()
+                self.writer.save(self.rows[0], step, states.tensors() | sums, reports)
         if self.means is not None:
             self.means.finish()
-        return reports
+        self.writer.complete_batch(self.rows[0], n_steps, reports)
 
-    def _ended(self, i: int, step: int, found: Found) -> EarlyStop:
-        """Return the report of a sample that is no longer finite."""
-        lead = lead_label(self.forecaster.time_step, step)
-        channel = self.forecaster.channel_names[found.channel]
-        return EarlyStop(self._start(i), step, channel, lead, found.place, self._member(i))
+    def _report(self, step: int, i: int, found: Found, reports: dict[int, Report]) -> None:
+        """Report a forecast that is not finite or not plausible, and end it if it does not go on.
 
-    def _implausible(self, i: int, step: int, found: Found) -> Implausible:
-        """Return the report of a sample that is no longer plausible."""
-        channel = self.forecaster.channels[found.channel]
-        return Implausible(
-            start=self._start(i),
-            step=step,
-            channel=channel.name,
-            lead=lead_label(self.forecaster.time_step, step),
-            place=found.place,
-            member=self._member(i),
-            value=f"{found.value:.4g} {channel.units}",
-            limits=self.contents.limits.describe(found.channel),
-            ended=self.contents.stop_implausible and step > 0,
-        )
+        Forecasts in one batch are independent: the others go on.
+        """
+        if not self._goes_on(i, reports):
+            return
+        row, channel = self.rows[i], self.runs.models[0].channels[found.channel]
+        where = (
+            self._start(i), step, channel.name, lead_label(self.runs.time_step, step),
+            found.place, self._member(i),
+        )  # fmt: skip
+        report: Report = EarlyStop(*where, before=str(reports.get(row, "")))
+        if math.isfinite(found.value):
+            contents = self.plan.contents
+            value, limits = f"{found.value:.4g} {channel.units}", contents.limits[found.channel]
+            report = Implausible(*where, value, limits, ended=contents.stop_implausible)
+        reports[row] = report
+        if report.ended:
+            self.writer.end(row, step - 1)
+
+    def _goes_on(self, i: int, reports: Mapping[int, Report]) -> bool:
+        row = self.rows[i]
+        return row not in reports or not reports[row].ended
 
     def _start(self, i: int) -> str:
         return self.states.describe(self.samples[i][0])
 
     def _member(self, i: int) -> int | None:
         """Return the number of the member of a sample; None without members."""
-        return None if self.axes.member is None else int(self.axes.member[self.samples[i][1]])
+        numbers = self.plan.axes.member
+        return None if numbers is None else int(numbers[self.samples[i][1]])
 
-    def _steps(self, n_steps: int) -> Iterator[Tensor]:
-        """Own fields after each step; a rank may have no forecasts."""
+    def _steps(self, states: MemberStates, done: int) -> Iterator[MemberStates]:
+        """Own states after each step; a rank may have no forecasts."""
         if not self.own:
-            return repeat(self.initial.fields, n_steps)
-        forcing = None
-        if self.forcing is not None:
-            own = [self.states.starts[self.samples[i][0]][0] for i in self.own]
-            device = self.initial.fields.device
-            forcing = self.forcing.steps(self.initial.time, own, n_steps, device)
-        steps = rollout(self.forecaster, self.initial, n_steps, forcing=forcing)
-        return (state.fields for state in steps)
+            return repeat(states, self.plan.n_steps - done)
+        return self.runs.steps(states, self.members, self.plan.n_steps, done)
 
-    def _write(self, step: int, position: int | None, fields: Tensor, ended: set[int]) -> None:
-        """Write a state, if it has a position in the file, and count it in its period."""
-        position = position if self.axes.snapshots else None
-        if position is None and self.means is None:
+    def _write(self, step: int, fields: Tensor, reports: Mapping[int, Report]) -> None:
+        """Write a state if it is one of the steps that are kept, and count it in its period."""
+        kept = self.plan.axes.snapshots and step % self.plan.every == 0
+        if not kept and self.means is None:
             return
-        alive = [[i for i in part if i not in ended] for part in self.parts]
-        fields = fields[[i - self.own.start for i in alive[self.mesh.data.rank]]].float()
+        alive = [i for i in self.own if self._goes_on(i, reports)]
+        fields = fields[[i - self.own.start for i in alive]].float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
-        written = self.contents.fields(fields)
-        if position is not None:
-            self.writer.write([[self.rows[i] for i in part] for part in alive], position, written)
+        fields = self.plan.contents.fields(fields)
+        if kept:
+            self.writer.write([self.rows[i] for i in alive], step // self.plan.every, fields)
         if self.means is not None:
-            self.means.add(step, written, alive)
+            self.means.add(step, fields, [i - self.own.start for i in alive])
+
+    def _failures(self, fields: Tensor) -> dict[int, tuple[int, str]]:
+        """Channel and place of each forecast that is not finite; see `first_failures`."""
+        grid, count = self.states.store.grid, len(self.rows)
+        return first_failures(fields, self.valid, grid, self.own, count)

@@ -30,6 +30,7 @@ class ForcingSource:
 
     Attributes:
         names: short names of the channels.
+        time_step: interval of one model step.
         comment: description of the source and of filled points, for the forecast file.
     """
 
@@ -56,7 +57,7 @@ class ForcingSource:
                 model needs are missing and are not to be filled.
         """
         self.names = tuple(v.name for v in forecaster.forcing_channels)
-        self._time_step, self._climatology = forecaster.time_step, None
+        self.time_step, self._climatology = forecaster.time_step, None
         from_climatology = source == CLIMATOLOGY
         found = store if source is None or from_climatology else Store(source)
         _check_fits(found, store, self.names)
@@ -89,7 +90,7 @@ class ForcingSource:
             return np.full(len(time), n_steps)
         covered = np.zeros(len(time), dtype=np.int64)
         for step in range(1, n_steps + 1):
-            there = self._store.find(self._time_step.advance(time, step)) >= 0
+            there = self._store.find(self.time_step.advance(time, step)) >= 0
             covered += there & (covered == step - 1)
         return covered
 
@@ -99,11 +100,14 @@ class ForcingSource:
         Args:
             start: initial state in words.
             time: its valid time.
-            covered: number of steps that the source covers.
+            covered: number of steps that the source covers; negative if it lacks a time before
+                the start, from which members of an ensemble need it.
         """
-        calendar, store = self._time_step.calendar, self._store
-        wanted = self._time_step.advance(np.array([time]), covered + 1)[0]
-        shorter = f"take fewer steps (--steps {covered}), " if covered else ""
+        calendar, store = self.time_step.calendar, self._store
+        wanted = self.time_step.advance(np.array([time]), covered + 1)[0]
+        shorter = f"take fewer steps (--steps {covered}), " if covered > 0 else ""
+        if covered < 0:  # lagged or bred members
+            shorter = "leave out the perturbation that starts earlier, "
         return ValueError(
             f"the forecast from {start} needs {', '.join(self.names)} at "
             f"{calendar.label(wanted, 'm')}, which {store.path} does not have (its last time is "
@@ -112,7 +116,12 @@ class ForcingSource:
         )
 
     def steps(
-        self, time: Times, trajectories: Sequence[int], n_steps: int, device: torch.device
+        self,
+        time: Times,
+        trajectories: Sequence[int],
+        n_steps: int,
+        device: torch.device,
+        done: int = 0,
     ) -> Iterator[Tensor]:
         """Read the fields of each step, (b, f, nlat, nlon), NaN where missing.
 
@@ -121,9 +130,10 @@ class ForcingSource:
             trajectories: trajectory of each forecast, in a store of trajectories.
             n_steps: number of steps.
             device: device of the fields.
+            done: number of first steps that are left out.
         """
-        for step in range(1, n_steps + 1):
-            fields = self._at(self._time_step.advance(time, step), trajectories)
+        for step in range(done + 1, n_steps + 1):
+            fields = self._at(self.time_step.advance(time, step), trajectories)
             yield (fields if self._fill is None else self._fill(fields)).to(device)
 
     def _at(self, time: Times, trajectories: Sequence[int]) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.inference.initial_times import InitialTime, find_initial_times
+from forecast.inference.initial_times import find_initial_times
 from forecast.inference.mask_match import match_masks
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
@@ -43,6 +43,7 @@ class InitialStates:
         init_times: Sequence[str] | None = None,
         *,
         fill: FillMethod | None = None,
+        n_earlier: int = 0,
     ) -> None:
         """Find the states, and compare the masks of model and store.
 
@@ -52,6 +53,7 @@ class InitialStates:
             split: split that is forecast from; see `find_initial_times`.
             init_times: valid times to forecast from instead.
             fill: method to fill points that the model needs and the store does not have.
+            n_earlier: states that have to be before the initial ones and their history.
 
         Raises:
             ValueError: if a time is not in the store or has no history there, or if points that
@@ -60,7 +62,12 @@ class InitialStates:
         self.store, self.n_history = store, forecaster.n_history
         self._time_step = forecaster.time_step
         self.starts = find_initial_times(
-            store, split, init_times, n_history=self.n_history, time_step=self._time_step
+            store,
+            split,
+            init_times,
+            n_history=self.n_history,
+            n_earlier=n_earlier,
+            time_step=self._time_step,
         )
         times = [store.valid_time(*start) for start in self.starts]
         self.time = np.array(times, dtype="datetime64[ns]")
@@ -88,17 +95,24 @@ class InitialStates:
         """Number of initial states."""
         return len(self.starts)
 
-    def read(self, indices: Sequence[int]) -> State:
-        """Return some of the states as one; NaN outside the mask.
+    def read(self, indices: Sequence[int], n_earlier: Sequence[int] | None = None) -> State:
+        """Return some of the states, or states before them, as one; NaN outside the mask.
 
         Values that are missing under both masks stay NaN, as those of channels with a moving mask.
 
         Args:
             indices: positions of the states among all.
+            n_earlier: number of time steps before each of which the state is read, which the store
+                has; 0 if not given.
         """
         n, store = self.n_history, self.store
-        starts = [self.starts[i] for i in indices]
-        states = [self._series(start)[:, self._channels] for start in starts]
+        time = self.time[list(indices)]
+        if n_earlier is not None:
+            time = self._time_step.advance(time, -np.asarray(n_earlier, dtype=np.int64))
+        states = [
+            self._series(self.starts[i][0], last)[:, self._channels]
+            for i, last in zip(indices, time, strict=True)
+        ]
         series = (
             torch.stack(states)
             if states
@@ -108,14 +122,12 @@ class InitialStates:
             series = self._fill(series)
         if self.valid is not None:
             series = series.where(self.valid, torch.nan)
-        return State.from_series(series, self.time[list(indices)])
+        return State.from_series(series, time)
 
-    def _series(self, start: InitialTime) -> Tensor:
-        """Read a state and its history, (n_history + 1, c, nlat, nlon)."""
-        store, (index, _) = self.store, start
-        time = self._time_step.advance(
-            np.array(store.valid_time(*start)), np.arange(-self.n_history, 1)
-        )
+    def _series(self, index: int, last: np.datetime64) -> Tensor:
+        """Read the state of a time and its history, (n_history + 1, c, nlat, nlon)."""
+        store = self.store
+        time = self._time_step.advance(np.array(last), np.arange(-self.n_history, 1))
         places = store.find(time).tolist()
         if store.has_trajectories:
             return torch.stack([store.state(index, place) for place in places])

@@ -23,6 +23,7 @@ def find_initial_times(
     init_times: Sequence[str] | None = None,
     *,
     n_history: int = 0,
+    n_earlier: int = 0,
     time_step: TimeStep | None = None,
 ) -> list[InitialTime]:
     """Find the initial states of a split, or those at given times.
@@ -32,7 +33,8 @@ def find_initial_times(
         split: all times of this split (every time for "all"), or the first state of its
             trajectories; where earlier ones are needed, the first that has them.
         init_times: ISO dates; of monthly data the month counts. Of trajectories, all in the split.
-        n_history: states that have to be before each, one time step apart.
+        n_history: states before each that the model sees too, one time step apart.
+        n_earlier: further states before these, from which members of an ensemble start.
         time_step: interval of these, a multiple of that of the store; the same if not given.
 
     Returns:
@@ -44,14 +46,15 @@ def find_initial_times(
     """
     time_step = time_step or store.time_step
     label, n_before = store.time_step.calendar.label, _n_before(store, time_step)
-    ready = np.flatnonzero(n_before >= n_history)
+    n_needed = n_history + n_earlier
+    needs = f"the model sees {n_history + 1} at once (model.history)"
+    if n_earlier:
+        needs = f"the members need the {n_needed} states before the initial time (--perturb)"
+    ready = np.flatnonzero(n_before >= n_needed)
     if not len(ready):
         longest = int(n_before.max()) + 1
         gaps = " without a gap" if longest < len(store.time) else ""
-        raise ValueError(
-            f"{store.path} has {longest} times{gaps}, the model sees {n_history + 1} at once "
-            "(model.history); give a longer store"
-        )
+        raise ValueError(f"{store.path} has {longest} times{gaps}, {needs}; give a longer store")
     if not init_times:
         try:
             indices = _indices(store, split)
@@ -61,14 +64,14 @@ def find_initial_times(
             return [(int(i), int(ready[0])) for i in indices]
         if not np.isin(indices, ready).any():
             raise ValueError(
-                f"no time in split {split!r} of {store.path} has the {n_history} before it that "
-                "the model sees too (model.history); name a later one with --init-time"
+                f"no time in split {split!r} of {store.path} has the {n_needed} before it: "
+                f"{needs}; name a later one with --init-time"
             )
-        return [(int(i), 0) for i in indices if n_before[i] >= n_history]
+        return [(int(i), 0) for i in indices if n_before[i] >= n_needed]
     steps = []
     for text in init_times:
         step = _find(store, text)
-        if n_before[step] < n_history:
+        if n_before[step] < n_needed:
             later = ready[ready > step]
             after = (
                 f"the first time to start from is {label(store.time[later[0]], 'm')}, not {text}"
@@ -76,7 +79,7 @@ def find_initial_times(
             begins = time_step.advance(store.time[step : step + 1], -int(n_before[step]))[0]
             from_first = begins < time_step.advance(store.time[:1])[0]
             raise ValueError(
-                f"the model sees {n_history + 1} states (model.history), and {store.path} begins "
+                f"{needs}, and {store.path} begins "
                 f"{'' if from_first else 'again after a gap '}at "
                 f"{label(begins, 'm')}; {after if len(later) else 'start from an earlier time'}"
             )

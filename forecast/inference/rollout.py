@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from forecast.model.state import State
+from forecast.model.state import State, Times
 
 if TYPE_CHECKING:
     from configs.timestep import TimeStep
@@ -31,6 +31,8 @@ def rollout(
     *,
     forcing: Iterable[Tensor] | None = None,
     grad: bool = False,
+    start: Times | None = None,
+    done: int = 0,
 ) -> Iterator[State]:
     """Step a state forward, feeding every prediction back.
 
@@ -40,16 +42,19 @@ def rollout(
     Args:
         forecaster: model of one time step.
         state: initial state, with the history that the model sees.
-        n_steps: number of steps; 0 yields nothing.
+        n_steps: number of steps from the initial state on; 0 yields nothing.
         forcing: fields of the forcing channels at the time of each step, (b, f, nlat, nlon),
             physical units; for a model that takes them. They are taken one by one.
         grad: record the steps for autograd, as training through a rollout needs.
+        start: valid times of the initial state, (b,), if the state is a later one.
+        done: number of steps from the initial state to the state.
 
     Yields:
-        The state after steps 1 to `n_steps`.
+        The state after steps `done` + 1 to `n_steps`.
     """
-    start, given = state.time, iter(() if forcing is None else forcing)
-    for step in range(1, n_steps + 1):
+    start = state.time if start is None else start
+    given = iter(() if forcing is None else forcing)
+    for step in range(done + 1, n_steps + 1):
         fields = next(given, None)
         # Set per step: a generator that holds a grad mode across a yield leaks it to its caller.
         with torch.set_grad_enabled(grad):

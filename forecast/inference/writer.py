@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import pairwise
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from data_prep.store.outputs import cannot_write, check_output, written_beside
+from data_prep.store.outputs import cannot_write, check_output
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
-from forecast.inference.file_formats import FileFormat, NetCDFFormat, ZarrFormat
-from forecast.inference.output.period_coordinates import N_STEPS, define_periods, statistic_name
-from forecast.inference.output.statistics import STATISTICS
+from forecast.inference.output.period_coordinates import (
+    define_n_steps,
+    define_periods,
+    put_period,
+)
+from forecast.inference.output.plausible import Report
+from forecast.inference.output.weatherbench2 import copy_to_weatherbench2
+from forecast.inference.writing.background import BackgroundThread
+from forecast.inference.writing.blocks import Block, BlockBuffer, block_steps
+from forecast.inference.writing.file_formats import ZarrFormat
+from forecast.inference.writing.netcdf_copy import copy_to_netcdf
+from forecast.inference.writing.work_folder import SavedState, WorkFolder
+from sphere_ops.parallel.mesh import current
 
 SUFFIXES = (".nc", ".zarr")
 
-_BUFFER_BYTES = 32 * 2**20
+_PAUSE, _COSTS = 2.0, 20
+"""Least time between two saved states: in seconds, and in times that it takes to save one."""
 
 
 class ForecastWriter:
-    """Writes states as they come, beside the output, which appears when all is written.
+    """Writer of states as they come; the file appears at its path when all is written.
 
-    A few steps are held back so that pieces of a reasonable size reach the disk, never more than
-    32 MiB. What is never written reads as missing. Use it as a context manager:
-    an exception inside leaves nothing behind.
+    A background thread compresses and writes blocks of some lead times while the next steps are
+    computed. A state to go on from is saved every few seconds; after an exception or a kill the
+    work folder stays if it holds one, and is removed otherwise. What is never written reads as
+    missing. All processes of a mesh make the same calls. Each writes its own forecasts, and its
+    own rows if the grid's rows divide evenly, as chunks of a file have to; else the first process
+    along latitude writes all rows.
+
+    Attributes:
+        path: path of the output.
+        axes: what is in the file.
+        saved: state to go on from; None to begin.
     """
 
     def __init__(
@@ -38,87 +59,91 @@ class ForecastWriter:
         attributes: Mapping[str, str],
         *,
         batch_size: int = 8,
-        rows: slice | None = None,
-        joined: Path | None = None,
+        identity: Mapping[str, Any] | None = None,
+        restart: bool = False,
     ) -> None:
-        """Create the file with all its coordinates, or join another process that did.
+        """Create the unfinished file with all its coordinates, or go on with one.
 
         Args:
             path: output; `.nc` is netCDF4, `.zarr` is zarr v3.
             axes: what is going to be written.
             attributes: of the file: title, source, history.
             batch_size: largest number of forecasts that one `write` brings.
-            rows: rows of the grid that this writer writes, as many as any other's; all if not
-                given. Of more than one, the file is zarr.
-            joined: `scratch` of the writer that created the file.
+            identity: options and inputs of the rollout; see `WorkFolder`.
+            restart: True to go on with an unfinished file.
 
         Raises:
-            ValueError: for another suffix.
-            FileExistsError: if the output is there.
-            FileNotFoundError: if its folder is not.
+            ValueError: for another suffix, or an unfinished file of another rollout.
+            FileExistsError: if the output is there, or an unfinished one and `restart` is False.
+            FileNotFoundError: if the folder of the output is not there.
         """
         self.path = check_output(path, SUFFIXES)
         self.axes = axes
-        self._output = ExitStack()
-        self.scratch = joined or self._output.enter_context(written_beside(self.path))
-        self._rows = rows or slice(0, axes.grid.nlat)
+        self._mesh = mesh = current()
+        nlat, latitude = axes.grid.nlat, mesh.latitude
+        self._by_rows = nlat % latitude.ranks == 0
+        self._rows = latitude.rows(nlat) if self._by_rows else slice(0, nlat)
         n_rows = self._rows.stop - self._rows.start
-        per_step = 4 * len(axes.variables) * batch_size * n_rows * axes.grid.nlon
-        self._held = min(len(axes.steps), max(1, _BUFFER_BYTES // per_step))
-        self._forecasts = slice(0, 0)
-        self._first = 0
-        self._block: NDArray[np.float32] | None = None  # (b, held, c, h, w)
+        self._writes = self._by_rows or latitude.is_first
+        points = n_rows * axes.grid.nlon
+        self._held = block_steps(len(axes.steps), len(axes.variables), batch_size, points)
+        self._buffer = BlockBuffer(len(axes.steps), self._held)
+        self._thread = BackgroundThread()
         self._ended: dict[int, int] = {}
-        self._created = joined is None
-        kind = NetCDFFormat if self.path.suffix == ".nc" else ZarrFormat
-        self._file: FileFormat = kind(self.scratch, new=self._created)
-        if self._created:
-            define(self._file, axes, attributes, self._held, n_rows)
-            if axes.periods is not None:
-                define_periods(self._file, axes, axes.periods, n_rows)
-            self._output.push(self._close)
+        self._saved_at, self._cost = time.monotonic(), 0.0
+        rank = mesh.data.rank * latitude.ranks + latitude.rank
+        ranks = mesh.data.ranks * latitude.ranks
+        meshed = {"the mesh": f"data {mesh.data.ranks} × latitude {latitude.ranks}"}
+        self._work = WorkFolder(self.path, {**(identity or {}), **meshed}, rank, ranks)
+        self._work.check(restart=restart)  # with the same error on all ranks
+        newest = None
+        if mesh.is_first:
+            newest = self._work.open(restart=restart)
+            if newest is None:
+                self._create(attributes, n_rows)
+        newest = mesh.broadcast(newest)
+        self._file = ZarrFormat(self._work.group, new=False)
+        self.saved = self._work.load(*newest) if newest else None
+        for row, report in self.saved.reports.items() if self.saved else ():
+            if report.ended:
+                self.end(row, report.step - 1)
 
-    def write(self, rows: Sequence[int], position: int, fields: NDArray[Any]) -> None:
-        """Take the state of some forecasts at one lead time.
+    def write(self, rows: Sequence[int], position: int, fields: Tensor | NDArray[Any]) -> None:
+        """Take the state of some forecasts of this process at one lead time.
 
         Args:
             rows: their rows, increasing: forecast index · number of members + position of the
-                member.
+                member. The batches of all processes have consecutive rows.
             position: index into `axes.steps`.
-            fields: (b, c, rows, nlon), NaN where missing.
-        """
-        first, stop = int(rows[0]), int(rows[-1]) + 1
-        block = position // self._held * self._held
-        inside = self._forecasts.start <= first and stop <= self._forecasts.stop
-        if self._block is None or block != self._first or not inside:
-            self.flush()
-            shape = (stop - first, self._held, *fields.shape[1:])
-            self._forecasts, self._first = slice(first, stop), block
-            self._block = np.full(shape, np.nan, dtype=np.float32)
-        self._block[np.asarray(rows) - self._forecasts.start, position - self._first] = fields
+            fields: (b, variable, nlat, nlon), in a mesh own rows; NaN where missing.
 
-    def write_period(self, rows: Sequence[int], period: int, values: NDArray[Any]) -> None:
-        """Write the statistics of a period of some forecasts.
+        Raises:
+            OSError: if an earlier block could not be written.
+        """
+        fields = torch.as_tensor(fields)
+        if not self._by_rows:
+            fields = self._mesh.gather_rows(fields, self.axes.grid.nlat)
+        if self._writes and len(rows):
+            for block in self._buffer.add(rows, position, fields.numpy(force=True)):
+                self._thread.submit(partial(self._put, block))
+
+    def write_period(self, rows: Sequence[int], period: int, values: Tensor) -> None:
+        """Take the statistics of a period of some forecasts of this process.
 
         Args:
             rows: their rows, increasing; see `write`.
             period: number of the period.
-            values: (b, statistic, v, rows, nlon), in the order of `STATISTICS`.
-        """
-        at = slice(period, period + 1)
-        with self._named_errors():
-            for part, index in _runs(rows, self.axes):
-                for s, statistic in enumerate(STATISTICS):
-                    for c, variable in enumerate(self.axes.variables):
-                        name = statistic_name(variable.name, statistic)
-                        self._file.put(name, (*index, at, self._rows), values[part, None, s, c])
+            values: (b, statistic, variable, nlat, nlon), in a mesh own rows; in the order of
+                `STATISTICS`.
 
-    def count_steps(self, rows: Sequence[int], period: int, counts: Sequence[int]) -> None:
-        """Write the number of steps that were counted in a period; by one process for all rows."""
-        values = np.asarray(counts, dtype=np.int32)[:, None]
-        with self._named_errors():
-            for part, index in _runs(rows, self.axes):
-                self._file.put(N_STEPS, (*index, slice(period, period + 1)), values[part])
+        Raises:
+            OSError: if an earlier block could not be written.
+        """
+        if not self._by_rows:
+            values = self._mesh.gather_rows(values, self.axes.grid.nlat)
+        if self._writes and len(rows):
+            found = values.numpy(force=True)
+            self._thread.submit(partial(self._put_period, list(rows), period, found))
 
     def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early.
@@ -128,6 +153,60 @@ class ForecastWriter:
             last_step: the last model step with finite values.
         """
         self._ended[row] = last_step
+
+    def due(self) -> bool:
+        """Return True if it is time to save a state; the same in all processes."""
+        pause = max(_PAUSE, _COSTS * self._cost)
+        return self._mesh.any_rank(time.monotonic() - self._saved_at >= pause)
+
+    def save(
+        self, first: int, step: int, tensors: Mapping[str, Tensor], reports: Mapping[int, Report]
+    ) -> None:
+        """Save a state to go on from, after the blocks before it.
+
+        Args:
+            first: first row of the batch.
+            step: number of steps that are done.
+            tensors: state of this process, by name; not to be changed in place later.
+            reports: reports on the forecasts up to now, by row.
+
+        Raises:
+            OSError: if an earlier block could not be written.
+        """
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        state = SavedState(first, step, dict(reports), on_cpu)
+        self._saved_at = time.monotonic()
+        self._thread.submit(partial(self._save, self._buffer.copy(), state))
+
+    def restore(self, rows: Sequence[int], position: int) -> None:
+        """Read back the incomplete block of some rows, after those of a saved state.
+
+        Args:
+            rows: rows of the forecasts of this process, consecutive.
+            position: last position that was written before the state was saved.
+        """
+        whole = (position + 1) % self._held == 0
+        if not (self._writes and len(rows) and self.axes.snapshots) or whole:
+            return
+        n_rows = self._rows.stop - self._rows.start
+        shape = (len(self.axes.variables), n_rows, self.axes.grid.nlon)
+        block = self._buffer.empty(slice(rows[0], rows[-1] + 1), position, shape)
+        leads = slice(block.first, position + 1)
+        for part, index in places(block.rows, self.axes):
+            for c, variable in enumerate(self.axes.variables):
+                values = self._file.get(variable.name, (*index, leads, self._rows))
+                block.values[part, : position + 1 - block.first, c] = values
+        self._buffer.put(block)
+
+    def complete_batch(self, first: int, n_steps: int, reports: Mapping[int, Report]) -> None:
+        """Save that all steps of a batch are done; see `save`."""
+        self.flush()
+        self.save(first, n_steps, {}, reports)
+
+    def flush(self) -> None:
+        """Hand over what is held back."""
+        for block in self._buffer.take():
+            self._thread.submit(partial(self._put, block))
 
     def __enter__(self) -> Self:
         """The writer."""
@@ -139,37 +218,84 @@ class ForecastWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Put the file in its place, or remove it after an exception; the one that created it."""
-        self._output.__exit__(kind, error, trace)
-
-    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Complete the file, or only close it after an exception."""
+        """Put the file in its place when all have written; after an exception see the class."""
+        try:
+            if kind is None:
+                self.flush()
+                self._thread.finish()
+                self._mesh.any_rank(False)  # all have
+                self._finish()
+        finally:
+            self._thread.stop()
+            if self._mesh.is_first:
+                self._work.close()
         if kind is None:
-            self.flush()
-            with self._named_errors():
-                define_last_step(self._file, self.axes, self._ended)
-                self._file.close()
-        else:
-            with suppress(RuntimeError, OSError):  # the first error is the one to report
-                self._file.close()
+            self._mesh.any_rank(False)  # nobody looks for the file before it is there
 
-    def flush(self) -> None:
-        """Write what is held back."""
-        if self._block is None:
-            return
-        stop = min(self._first + self._held, len(self.axes.steps))
-        leads, block = slice(self._first, stop), self._block[:, : stop - self._first]
+    def _create(self, attributes: Mapping[str, str], n_rows: int) -> None:
+        try:
+            with self._named_errors():
+                file = ZarrFormat(self._work.group, new=True)
+                define(file, self.axes, attributes, self._held, n_rows)
+                define_periods(file, self.axes, n_rows)
+                self._work.begin()
+        except BaseException:
+            self._work.close()
+            raise
+
+    def _finish(self) -> None:
+        """Complete the file and move it to its path, by the first process."""
+        made = self._work.group
+        copied: Iterator[None] = iter(())
+        if self.axes.layout == "weatherbench2":
+            made = self._work.copy
+            copied = copy_to_weatherbench2(self._file, made, self.axes, self._held)
+        elif self.path.suffix == ".nc":
+            made = self._work.copy
+            copied = copy_to_netcdf(self._file, made, self.axes, self._ended, self._held)
+        for _ in (*self.axes.init_time, "the end"):
+            if self._mesh.is_first:
+                with self._named_errors():
+                    next(copied, None)
+            self._mesh.any_rank(False)  # so that the others do not wait for the whole copy
+        if self._mesh.is_first:
+            with self._named_errors():
+                if made == self._work.group:
+                    define_last_step(self._file, self.axes, self._ended)
+                    define_n_steps(self._file, self.axes, self._ended)
+                    self._file.close()
+                self._work.publish(made)
+
+    def _save(self, block: Block | None, state: SavedState) -> None:
+        began = time.monotonic()
+        if block is not None:
+            self._put(block)
         with self._named_errors():
-            for part, index in places(self._forecasts, self.axes):
+            self._work.save(state)
+        self._cost = time.monotonic() - began
+
+    def _put(self, block: Block) -> None:
+        leads = slice(block.first, block.first + block.values.shape[1])
+        with self._named_errors():
+            for part, index in places(block.rows, self.axes):
                 for c, variable in enumerate(self.axes.variables):
-                    self._file.put(variable.name, (*index, leads, self._rows), block[part, :, c])
-        self._block = None
+                    at = (*index, leads, self._rows)
+                    self._file.put(variable.name, at, block.values[part, :, c])
+
+    def _put_period(self, rows: Sequence[int], period: int, values: NDArray[Any]) -> None:
+        with self._named_errors():
+            for i, row in enumerate(rows):
+                _, index = next(places(slice(row, row + 1), self.axes))
+                at = (*index, slice(period, period + 1), self._rows)
+                put_period(self._file, self.axes, at, values[i])
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
         """The libraries' errors, which say neither file nor reason, as one that names the file."""
         try:
             yield
+        except FileExistsError:
+            raise
         except (RuntimeError, OSError) as error:
             raise cannot_write(self.path, error) from error
 
@@ -193,17 +319,3 @@ def places(rows: slice, axes: ForecastAxes) -> Iterator[tuple[slice, tuple[int |
         part = slice(max(rows.start, first), min(rows.stop, first + m))
         own = slice(part.start - rows.start, part.stop - rows.start)
         yield own, (forecast_index, slice(part.start - first, part.stop - first))
-
-
-def _runs(
-    rows: Sequence[int], axes: ForecastAxes
-) -> Iterator[tuple[slice, tuple[int | slice, ...]]]:
-    """Yield the places in the arrays of a file of increasing rows, with gaps between them.
-
-    Yields:
-        Places of some of the rows in `rows`, and their index in the arrays; see `places`.
-    """
-    ends = [i for i in range(1, len(rows)) if rows[i] != rows[i - 1] + 1]
-    for first, stop in pairwise([0, *ends, len(rows)]):
-        for part, index in places(slice(rows[first], rows[stop - 1] + 1), axes):
-            yield slice(first + part.start, first + part.stop), index

@@ -16,7 +16,7 @@ def build_network(
     config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
 ) -> LocalSFNO:
     """Build the network of a configuration."""
-    inner = config.grid
+    inner, noise = config.grid, config.noise
     return LocalSFNO(
         in_channels,
         out_channels,
@@ -27,6 +27,7 @@ def build_network(
         mlp=config.mlp,
         mlp_ratio=config.mlp_ratio,
         inner_grid=None if inner is None else Grid.of(inner.kind, inner.nlat, inner.nlon),
+        noise_channels=noise.total_channels if noise is not None and noise.into == "blocks" else 0,
     )
 
 

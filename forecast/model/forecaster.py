@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,22 +16,19 @@ from configs.variables import Variable
 from data_prep.store.reader import Store
 from forecast.model.build import build_network
 from forecast.model.forcing import ForcingChannels, forcing_fields, given_inputs
-from forecast.model.limiter import SpectralLimiter, Truncation
+from forecast.model.limiter import AreaMeans, SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
+from forecast.model.noise import Noise, NoiseState, default_seeds
 from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times
 from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.resample import resample
-from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
 BY_ROWS = ("static", "mask", "normalizer.climatology", "forcing.mask")
 """Tensors of a package of which each rank holds its own rows."""
-
-_SMALLEST_SHARE = 1e-9
-"""Bound of a share of the sphere in a division: smaller than any point of a grid."""
 
 
 class Forecaster(nn.Module):
@@ -57,6 +55,7 @@ class Forecaster(nn.Module):
         moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
+        noise: Gaussian fields that the network gets in every step; None for a deterministic model.
         smooth_fill: extends fields over the points outside the mask; None if the baseline does, or
             if there are no such points.
 
@@ -68,10 +67,8 @@ class Forecaster(nn.Module):
     mask: Tensor | None
     moving: Tensor | None
     _prognostic: Tensor
-    _kept: Tensor
     _persistent: Tensor
     _residual: Tensor
-    _area: Tensor
 
     def __init__(
         self,
@@ -124,15 +121,20 @@ class Forecaster(nn.Module):
             i for i, v in enumerate(channels) if persistent[i] or (v.conserved and config.conserve)
         ]
         self.register_buffer("_prognostic", torch.tensor(prognostic), persistent=False)
-        self.register_buffer("_kept", torch.tensor(kept, dtype=torch.long), persistent=False)
         self.register_buffer("_persistent", torch.tensor(persistent), persistent=False)
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
-        self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
+        self.area_means = AreaMeans(grid, kept, mask, moving) if kept else None
         baselines = len(prognostic) * (normalizer.climatology is not None)
         in_channels = len(prognostic) * config.history + len(config.forcing)
         in_channels += len(self.forcing_channels) + baselines + len(static)
+        if config.noise is not None and config.noise.into == "first":
+            in_channels += config.noise.total_channels
         self.network = network or build_network(config, in_channels, len(channels), grid)
+        self.noise: Noise | None = None
+        if config.noise is not None:
+            noise_grid = grid if config.noise.into == "first" else self.network.inner_grid
+            self.noise = Noise(config.noise, noise_grid, time_step, drawn_on=grid)
         self.limiter = limiter
         self.smooth_fill: SmoothFill | None = None
         if config.fill == "smooth" and mask is not None:
@@ -188,6 +190,15 @@ class Forecaster(nn.Module):
         return tuple(v.name for v in self.channels)
 
     @property
+    def change_scale(self) -> Tensor:
+        """Size of what the network predicts, in normalised units, (c, 1, 1).
+
+        It is that of a one-step difference; of diagnostic channels, which are not fed back, 1: the
+        network predicts the value itself.
+        """
+        return torch.where(self._residual > 0, self.normalizer.step_scale, 1.0)
+
+    @property
     def forcing_channels(self) -> tuple[Variable, ...]:
         """Channels that are given at every time."""
         return () if self.forcing is None else self.forcing.channels
@@ -206,6 +217,9 @@ class Forecaster(nn.Module):
             forcing: forcing channels one time step later, (b, f, nlat, nlon), physical units, NaN
                 where missing; not given to a model without such channels.
 
+        A model with noise gives a state without noise that of member 0 of an ensemble with seed
+        0: one forecast, the same each time. See `with_noise`.
+
         Raises:
             ValueError: if the history is longer or shorter, or the forcing does not fit.
         """
@@ -222,19 +236,42 @@ class Forecaster(nn.Module):
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
-        change = self.network(self._inputs(seen, target_time, forcing)).to(state.fields.dtype)
+        inputs = self._inputs(seen, target_time, forcing)
+        noise = self._noise_of(state)
+        change = self._network_output(inputs, noise).to(state.fields.dtype)
         if self.filter is not None:
             change = self.filter(change)
-        # Diagnostic channels are not fed back: theirs is the value itself, not a change.
-        scale = torch.where(self._residual > 0, self.normalizer.step_scale, 1.0)
-        predicted = present * self._residual + change * scale
+        predicted = present * self._residual + change * self.change_scale
         if self.limiter is not None and not self.training:
             fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
             predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
-        if len(self._kept):
-            following = self._keep_means(following, state, target_time)
-        return state.advance(self._inside_mask(following, torch.nan), target_time)
+        following = self._inside_mask(self._keep_means(following, state, target_time), torch.nan)
+        if noise is None or self.noise is None:
+            return state.advance(following, target_time)
+        return state.advance(following, target_time, self.noise.after_step(noise))
+
+    def with_noise(self, state: State, seeds: Sequence[Sequence[int]]) -> State:
+        """Return a state with noise, which `step` carries on.
+
+        The noise of a sample depends on its seed and on the number of steps since then alone.
+
+        Args:
+            state: initial state.
+            seeds: for each sample some whole numbers from 0, as many for all: such as (seed,
+                initial time in s, member).
+
+        Raises:
+            ValueError: if the model has no noise, or the seeds do not fit.
+        """
+        if self.noise is None:
+            raise ValueError("the model has no noise (model.noise): it makes one forecast of a "
+                "state; perturb its states, or train a model with noise")  # fmt: skip
+        if len(seeds) != len(state.fields):
+            raise ValueError(
+                f"{len(seeds)} seeds for {len(state.fields)} samples; expected one for each"
+            )
+        return replace(state, noise=self.noise.start(seeds))
 
     def forward(self, state: State, forcing: Tensor | None = None) -> State:
         """See `step`."""
@@ -300,6 +337,8 @@ class Forecaster(nn.Module):
             self.moving_mask,
             forcing,
         )
+        if self.noise is not None and other.noise is not None:
+            other.noise = self.noise.on_grid(other.noise.grid)
         return other.to(self.static.device).train(self.training)
 
     def use_calendar(self, calendar: Calendar) -> None:
@@ -327,6 +366,20 @@ class Forecaster(nn.Module):
         """
         weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
         return weights[:, self._prognostic]
+
+    def _noise_of(self, state: State) -> NoiseState | None:
+        if self.noise is None or state.noise is not None:
+            return state.noise
+        return self.noise.start(default_seeds(state.time))
+
+    def _network_output(self, inputs: Tensor, noise: NoiseState | None) -> Tensor:
+        """Apply the network to its inputs and the noise of this step."""
+        if self.noise is None or noise is None:
+            return self.network(inputs)
+        fields = self.noise.fields(noise, inputs)
+        if self.noise.config.into == "first":
+            return self.network(torch.cat([inputs, fields], dim=1))
+        return self.network(inputs, fields)
 
     def _inputs(
         self, seen: list[Tensor], target_time: Times, given: Tensor | None = None
@@ -362,30 +415,14 @@ class Forecaster(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _keep_means(self, following: Tensor, state: State, target_time: Times) -> Tensor:
-        """Give channels of `following` the area means of `state`, persistent ones with the season.
-
-        What the season changes is the climatology, where that is the baseline. Points that `state`
-        lacks do not count.
-        """
-        chosen = self._kept
-        change = following[:, chosen] - state.fields[:, chosen]
+        """Keep area means, those of persistent channels with the season of the climatology."""
+        if self.area_means is None:
+            return following
+        season = None
         if self.normalizer.climatology is not None:
             season = self.normalizer.baseline(target_time) - self.normalizer.baseline(state.time)
             season = season.where(self._persistent[:, None, None], 0.0)
-            change = change - season[:, chosen]
-        area = self._area.to(change)
-        if self.mask is not None:
-            valid = self.mask[chosen]
-            if self.moving is not None:
-                valid = valid & ~(state.fields[:, chosen].isnan() & self.moving[chosen])
-            area = area * valid
-            change = change.where(valid, 0.0)
-        shares = area.expand(-1 if area.dim() == 4 else 1, *change.shape[1:]).sum((-2, -1))
-        sums = (change * area).sum((-2, -1)), shares
-        totals, shares = current().sum_rows(torch.cat(sums)).split([len(change), len(shares)])
-        mean = totals / shares.clamp(min=_SMALLEST_SHARE)
-        correction = torch.zeros_like(following[:, :, :1, :1])
-        return following - correction.index_copy(1, chosen, mean[..., None, None])
+        return self.area_means(following, state.fields, season)
 
     def _inside_mask(self, x: Tensor, outside: float) -> Tensor:
         return x if self.mask is None else x.where(self.mask, outside)

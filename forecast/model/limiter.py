@@ -1,4 +1,4 @@
-"""Spectral limits of a forecast: largest power of each degree, and truncation."""
+"""Constraints on a forecast: largest power of each degree, truncation, and area means."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from data_prep.store.reader import Store
 from data_prep.store.spectra import degree_power, largest_power, transforms
 from forecast.model.normalizer import Normalizer
 from sphere_ops.grid import Grid
+from sphere_ops.parallel.fields import own_rows
+from sphere_ops.parallel.mesh import current
 
 _LARGEST = 1e6  # standard deviations: squares of what is larger would overflow
+_SMALLEST_SHARE = 1e-9  # of the sphere, in a division: smaller than any point of a grid
 _ROUNDING = 1e-5  # of the power of all degrees: below it there is nothing to hold
 
 
@@ -95,3 +98,56 @@ class Truncation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., nlat, nlon) to the same shape."""
         return self.synthesis(self.analysis(x))
+
+
+class AreaMeans(nn.Module):
+    """Keeps the area means of some channels from one state to the next.
+
+    Args:
+        grid: grid of the fields.
+        kept: indices of the channels whose means are kept.
+        mask: points that have values, bool (c, nlat, nlon); None if all have.
+        moving: channels that lack values (NaN) at points that change, bool (c, 1, 1); None if
+            there are none.
+    """
+
+    _area: Tensor
+    _kept: Tensor
+    _valid: Tensor | None
+    _moving: Tensor | None
+
+    def __init__(
+        self, grid: Grid, kept: list[int], mask: Tensor | None, moving: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.register_buffer("_area", grid.area_weights[own_rows(grid)], persistent=False)
+        self.register_buffer("_kept", torch.tensor(kept, dtype=torch.long), persistent=False)
+        self.register_buffer("_valid", None if mask is None else mask[kept], persistent=False)
+        chosen = None if moving is None else moving[kept]
+        self.register_buffer("_moving", chosen, persistent=False)
+
+    def forward(self, following: Tensor, before: Tensor, season: Tensor | None) -> Tensor:
+        """Give channels of `following` the area means of `before`, over the points that it has.
+
+        Args:
+            following: fields (b, c, nlat, nlon).
+            before: fields one step earlier, likewise.
+            season: change of the baseline in between that the means take part in, likewise.
+        """
+        chosen = self._kept
+        change = following[:, chosen] - before[:, chosen]
+        if season is not None:
+            change = change - season[:, chosen]
+        area = self._area.to(change)
+        if self._valid is not None:
+            valid = self._valid
+            if self._moving is not None:
+                valid = valid & ~(before[:, chosen].isnan() & self._moving)
+            area = area * valid
+            change = change.where(valid, 0.0)
+        shares = area.expand(-1 if area.dim() == 4 else 1, *change.shape[1:]).sum((-2, -1))
+        sums = (change * area).sum((-2, -1)), shares
+        totals, shares = current().sum_rows(torch.cat(sums)).split([len(change), len(shares)])
+        mean = totals / shares.clamp(min=_SMALLEST_SHARE)
+        correction = torch.zeros_like(following[:, :, :1, :1])
+        return following - correction.index_copy(1, chosen, mean[..., None, None])

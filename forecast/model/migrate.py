@@ -6,6 +6,7 @@ Version 3: a package may hold the largest power of every degree, which its rollo
 Version 4: a package holds the digest of its weights and the defaults of its forecasts.
 Version 5: a package names the channels that may be missing at points that change.
 Version 6: a package names the channels that are given at every time.
+Version 7: the settings of the model say which noise it gets in every step.
 """
 
 from __future__ import annotations
@@ -83,11 +84,17 @@ def _nothing_is_given(description: dict[str, Any], tensors: dict[str, Tensor]) -
     description[layout.FORCING_CHANNELS] = []
 
 
+def _no_noise(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """To version 7: all models were deterministic."""
+    description["model"]["noise"] = None
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: _the_climatology_is_an_input,
     2: _no_spectral_limit,
     3: _built_in_defaults,
     4: _no_moving_mask,
     5: _nothing_is_given,
+    6: _no_noise,
 }
 """Migration from each earlier version to the next."""

@@ -93,6 +93,25 @@ class Block(nn.Module):
         return x + self.mlp(x)
 
 
+class Modulation(nn.Module):
+    """Scale and shift of the channels at every point, linear functions of the noise there.
+
+    x ← x (1 + S z) + T z. Both matrices start at zero, so that a network starts as the one without
+    noise. AIFS-CRPS (arXiv 2412.15832) conditions its normalisation layers in this way.
+    """
+
+    def __init__(self, noise_channels: int, channels: int) -> None:
+        """Make the matrices S and T."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2 * channels, noise_channels))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Map (b, c, h, w), with noise (b, n, h, w), to the same shape."""
+        y = self.weight.expand(len(x), -1, -1) @ noise.flatten(2)
+        scale, shift = y.unflatten(2, x.shape[-2:]).chunk(2, dim=1)  # (b, c, h, w)
+        return x + x * scale + shift
+
+
 class LocalSFNO(nn.Module):
     """Spherical Fourier neural operator with local branches in every block.
 
@@ -103,6 +122,8 @@ class LocalSFNO(nn.Module):
 
     Attributes:
         grid: the grid of inputs and outputs.
+        inner_grid: the grid of the blocks.
+        modulations: of a network with noise, the scale and shift before each block.
     """
 
     def __init__(
@@ -117,6 +138,7 @@ class LocalSFNO(nn.Module):
         mlp: MLPName = "gelu",
         mlp_ratio: float = 2.0,
         inner_grid: Grid | None = None,
+        noise_channels: int = 0,
         checkpoint_blocks: bool = False,
     ) -> None:
         """Build the network.
@@ -134,6 +156,7 @@ class LocalSFNO(nn.Module):
             mlp_ratio: hidden channels of an MLP over `channels`.
             inner_grid: grid of the blocks, if it is another one: the encoder's and the decoder's
                 own spectral and integral branches lead there and back.
+            noise_channels: channels of the noise that every block gets; 0 for none.
             checkpoint_blocks: recompute the blocks in the backward pass instead of keeping what
                 is inside them.
 
@@ -153,26 +176,38 @@ class LocalSFNO(nn.Module):
             "mlp": mlp,
             "mlp_ratio": mlp_ratio,
             "inner_grid": inner_grid,
+            "noise_channels": noise_channels,
             "checkpoint_blocks": checkpoint_blocks,
         }
-        inner = inner_grid or grid
+        self.inner_grid = inner = inner_grid or grid
         self.encoder = Pointwise(in_channels, channels)
         self.coarsen = _change_of_grid(channels, grid, inner, branches)
         self.blocks = nn.ModuleList(
             Block(channels, inner, branches, mlp, mlp_ratio) for _ in range(blocks)
         )
+        if noise_channels:
+            self.modulations = nn.ModuleList(
+                Modulation(noise_channels, channels) for _ in range(blocks)
+            )
         self.refine = _change_of_grid(channels, inner, grid, branches)
         self.decoder = Pointwise(channels + in_channels, out_channels)
         nn.init.zeros_(self.decoder.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon).
+
+        Args:
+            x: the inputs.
+            noise: (b, noise_channels, nlat, nlon) on the inner grid, for a network with noise.
+        """
         # The skips carry full precision under autocast, too: rounded there, a trained model's error
         # grows by a quarter; rounded inside the MLPs alone, hardly at all.
         in_full = torch.autocast(x.device.type, enabled=False)
         with in_full:
             y = self.coarsen(self.encoder(x))
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
+            if noise is not None:
+                y = self.modulations[i](y, noise)
             if self.checkpoint_blocks and torch.is_grad_enabled():
                 y = checkpoint(block, y, use_reentrant=False)
             else:

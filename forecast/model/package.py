@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from configs import layout
 from configs.calendar import GREGORIAN
@@ -131,6 +131,42 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             f"package {path} is damaged ({reason}); copy it again, or take another one"
         ) from error
     return forecaster.eval().to(device)
+
+
+def start_from(forecaster: Forecaster, path: str | Path) -> None:
+    """Copy the weights of a package into a forecaster, in place.
+
+    The package may lack those of the noise, which stay; with zero weights of further inputs the
+    forecaster starts as that of the package.
+
+    Args:
+        forecaster: model to be trained; its data should have about the statistics of those of the
+            package, by which the weights are scaled.
+        path: folder of a package, or of a run that holds one.
+
+    Raises:
+        FileNotFoundError: if there is no package.
+        ValueError: if it is that of another model.
+    """
+    source = load_package(path)
+    own = dict(forecaster.named_parameters())
+    given: dict[str, Tensor] = dict(source.named_parameters())
+    noise, widened = forecaster.config.noise, 0
+    if noise is not None and noise.into == "first" and source.config.noise is None:
+        widened = noise.total_channels
+    for name in ("network.encoder.weight", "network.decoder.weight"):
+        given[name] = nn.functional.pad(given[name], (0, widened))  # the noise is the last input
+    if source.noise is None:
+        given |= {name: p for name, p in own.items() if name.startswith("network.modulations.")}
+    same = {k: p.shape for k, p in own.items()} == {k: p.shape for k, p in given.items()}
+    if not same or source.channel_names != forecaster.channel_names:
+        raise ValueError(
+            f"training.start_from is {path}, whose model has other channels, inputs or weights; "
+            "take the settings of its section model, to which noise may be added"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(given[name])
 
 
 def read_description(path: str | Path) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from forecast.model.fill import fill_gaps
 from forecast.model.forecaster import Forecaster
+from forecast.model.noise import Noise
 from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
@@ -52,6 +55,11 @@ class ResamplingForecaster(nn.Module):
         self.time_step, self.n_history = forecaster.time_step, forecaster.n_history
         self.forcing_channels = forecaster.forcing_channels
 
+    @property
+    def noise(self) -> Noise | None:
+        """Noise of the forecaster, on its own grid; None for a deterministic one."""
+        return self.forecaster.noise
+
     def step(self, state: State, forcing: Tensor | None = None) -> State:
         """Return the state one time step later; see `Forecaster.step`."""
         own = self.forecaster.grid
@@ -59,4 +67,9 @@ class ResamplingForecaster(nn.Module):
             forcing = resample(fill_gaps(forcing, self.grid), self.grid, own)
         there = state.map(lambda x: resample(x, self.grid, own))
         following = self.forecaster.step(there, forcing)
-        return state.advance(resample(following.fields, own, self.grid), following.time)
+        fields = resample(following.fields, own, self.grid)
+        return state.advance(fields, following.time, following.noise)
+
+    def with_noise(self, state: State, seeds: Sequence[Sequence[int]]) -> State:
+        """Return a state with noise; see `Forecaster.with_noise`."""
+        return self.forecaster.with_noise(state, seeds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from forecast.model.noise import NoiseState
 
 Times = NDArray[np.datetime64]
 
@@ -22,11 +24,14 @@ class State:
         time: valid times of `fields`, datetime64 (b,).
         history: the fields one, two, ... time steps before, in the order of time: the oldest
             first. Each has the shape of `fields`.
+        noise: noise that the next step uses; see `Forecaster.with_noise`. None for a deterministic
+            model.
     """
 
     fields: Tensor
     time: Times
     history: tuple[Tensor, ...] = ()
+    noise: NoiseState | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -58,13 +63,25 @@ class State:
         """History and fields, in the order of time."""
         return (*self.history, self.fields)
 
-    def advance(self, fields: Tensor, time: Times) -> State:
-        """Return the state of the next fields, with a history as long as that of this one."""
-        return State(fields, time, self.series[1:])
+    def advance(self, fields: Tensor, time: Times, noise: NoiseState | None = None) -> State:
+        """Return the state of the next fields, with a history as long as that of this one.
+
+        Args:
+            fields: the next fields.
+            time: their valid times.
+            noise: noise of the step after these fields.
+        """
+        return State(fields, time, self.series[1:], noise)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> State:
         """Apply a function to the fields and to each part of the history."""
-        return State(function(self.fields), self.time, tuple(function(x) for x in self.history))
+        history = tuple(function(x) for x in self.history)
+        return replace(self, fields=function(self.fields), history=history)
+
+    def repeat(self, n: int) -> State:
+        """Return n equal samples for each sample, one after the other; without noise."""
+        series = [x.repeat_interleave(n, dim=0) for x in self.series]
+        return State(series[-1], np.repeat(self.time, n), tuple(series[:-1]))
 
     def to(self, *args: Any, **kwargs: Any) -> State:
         """Move or cast all fields; see `torch.Tensor.to`."""

@@ -45,9 +45,25 @@ class Batch:
         """Fields after the initial states, (b, n_steps, c, nlat, nlon)."""
         return self.fields[:, self.n_history + 1 :]
 
-    def forcing_of_steps(self) -> tuple[Tensor, ...]:
-        """Forcing at the time of each target, (b, f, nlat, nlon); empty if no channel is given."""
-        return () if self.forcing is None else self.forcing.unbind(1)
+    def forcing_of_steps(self, members: int = 1) -> tuple[Tensor, ...]:
+        """Forcing at the time of each target, (b · members, f, nlat, nlon); empty if none is given.
+
+        Args:
+            members: number of members of each sample, one after the other.
+        """
+        if self.forcing is None:
+            return ()
+        return tuple(x.repeat_interleave(members, dim=0) for x in self.forcing.unbind(1))
+
+    def member_seeds(self, members: int, *numbers: int) -> list[tuple[int, ...]]:
+        """Seeds of the members of all samples, which depend on no other sample of the batch.
+
+        Args:
+            members: number of members of each sample, one after the other.
+            numbers: whole numbers from 0, such as the seed of a run.
+        """
+        starts = self.starts.tolist()
+        return [(*numbers, *start, member) for start in starts for member in range(members)]
 
     def first_steps(self, n_steps: int) -> Batch:
         """Return the batch with the first `n_steps` targets of each window."""

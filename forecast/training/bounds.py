@@ -99,7 +99,7 @@ def least_activations(config: Config, grid: Grid) -> int:
     """
     model, training, mesh = config.model, config.training, current()
     kept = 1.0 if training.checkpoint_blocks else 2 + 2 * model.mlp_ratio  # per channel
-    states = training.batch_size / mesh.data.ranks
+    states = training.batch_size * (training.members or 1) / mesh.data.ranks
     states *= 1 if training.checkpoint_steps else training.rollout_steps
     points = grid.nlat * grid.nlon / mesh.latitude.ranks
     size = 4 if training.precision == "float32" else 2

@@ -63,6 +63,11 @@ class Display:
                 persistence = values[name.replace("relative_l2", "persistence")]
                 key = f"relative L2, {lead} step" + "s" * (lead != "1")
                 self.rows[key] = f"{value:.4g} (persistence {persistence:.4g})"
+            elif "crps_step" in name:
+                lead = name.rpartition("_")[2]
+                ratio = values[name.replace("crps", "spread_skill")]
+                key = f"fair CRPS, {lead} step" + "s" * (lead != "1")
+                self.rows[key] = f"{value:.4g} (spread over error {ratio:.3g})"
         self.line()
 
     def __rich__(self) -> Table:

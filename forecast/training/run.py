@@ -213,6 +213,7 @@ class Run:
             self.validation = self.trainer.validate(windows, indices.tolist())
             shown.validation(self.validation)
         error = self.validation.get("validation/relative_l2", -self.step)
+        error = self.validation.get("validation/crps", error)
         better = error < self.best or not (self.out / layout.BEST).exists()
         if self.mesh.broadcast(better):
             self.best = error if math.isfinite(error) else math.inf

@@ -15,8 +15,10 @@ from configs.timestep import TimeStep
 from configs.variables import Role
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
+from forecast.model.package import start_from
 from forecast.training.batches import Windows, batches
 from forecast.training.bounds import check_bounds
+from forecast.training.checkpoint import load_checkpoint
 from forecast.training.display import dry_run_report, duration
 from forecast.training.memory import explain_out_of_memory, model_that_fits
 from forecast.training.processes import training_mesh
@@ -82,6 +84,8 @@ def _train(
     with model_that_fits(config.model, device):
         forecaster = Forecaster.from_store(config.model, store)
         forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
+        if config.training.start_from is not None and load_checkpoint(out) is None:
+            start_from(forecaster, config.training.start_from)
         trainer = Trainer(forecaster.to(device), config.training)
     if dry_run:
         _dry_run(config, store, trainer)

@@ -25,10 +25,11 @@ from forecast.training.checkpoint import (
     optimizer_tensors,
     strip_prefix,
 )
-from forecast.training.losses import Loss, channel_weights
+from forecast.training.losses import EnsembleLoss, Loss, channel_weights
 from forecast.training.memory import explain_out_of_memory
 from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.training.precision import autocast, grad_scaler
+from forecast.training.validation import Validation
 from sphere_ops.parallel.mesh import current
 
 _EXPLODED = 1e6
@@ -67,9 +68,19 @@ class Trainer:
         self.forecaster, self.config = forecaster, config
         self.device = forecaster.static.device
         weights = channel_weights(forecaster.channel_names, config.channel_weights)
-        points = forecaster.grid, weights, forecaster.mask, forecaster.moving
-        self.loss = Loss(config.loss, *points).to(self.device)
-        self.error = Loss("relative-l2", *points).to(self.device)
+        grid, points = forecaster.grid, (forecaster.mask, forecaster.moving)
+        self.error = Loss("relative-l2", grid, weights, *points).to(self.device)
+        self.loss: Loss | EnsembleLoss
+        self.members, crps = config.members or 1, None
+        if config.loss == "crps":
+            common = self.members, grid, weights, forecaster.change_scale.flatten(), *points
+            spectral = config.spectral_crps
+            self.loss = EnsembleLoss(*common, alpha=config.crps_alpha, spectral=spectral)
+            crps = EnsembleLoss(*common, alpha=1.0).to(self.device)
+        else:
+            self.loss = Loss(config.loss, grid, weights, *points)
+        self.loss.to(self.device)
+        self.validation = Validation(config, self.error, crps)
         self.optimizer, self.choice = make_optimizer(
             config.optimizer,
             forecaster.parameters(),
@@ -135,9 +146,9 @@ class Trainer:
     def rollout_loss(self, batch: Batch, n_steps: int) -> Tensor:
         """Return the mean loss over the last `n_steps` of the windows, with its gradient."""
         batch = batch.to(self.device)
-        state, targets = batch.initial, batch.targets.unbind(1)
+        state, targets = self._initial(batch), batch.targets.unbind(1)
         pushed = len(targets) - n_steps
-        forcing = batch.forcing_of_steps()
+        forcing = batch.forcing_of_steps(self.members)
         for following in rollout(self.forecaster, state, pushed, forcing=forcing[:pushed]):
             state = following
         checkpointed = self.config.checkpoint_steps
@@ -145,50 +156,20 @@ class Trainer:
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
         predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
         for predicted, target in zip(predictions, targets[pushed:], strict=True):
-            truth = normalise(target, predicted.time)
+            truth = normalise(target, predicted.time[:: self.members])
             total = total + self.loss(normalise(predicted.fields, predicted.time), truth)
         return total / n_steps
 
-    @torch.no_grad()
+    def _initial(self, batch: Batch) -> State:
+        """Initial states of a batch; those of an ensemble with their members, one after another."""
+        if self.config.loss != "crps":
+            return batch.initial
+        seeds = batch.member_seeds(self.members, self.config.seed, self.step_count)
+        return self.forecaster.with_noise(batch.initial.repeat(self.members), seeds)
+
     def validate(self, windows: Windows, indices: Sequence[int]) -> dict[str, float]:
-        """Compute errors of rollouts from some states, relative to the size of the truth.
-
-        Args:
-            windows: of the validation split; their length is that of the rollout.
-            indices: the windows to use.
-
-        Returns:
-            By name: relative L2 error of the first and last step and the mean over all of them,
-            and the same of persistence. Both are over the points at which the target has values;
-            where the initial state has none, the value that the model sees there persists.
-        """
-        forecaster = self.averaged().eval()
-        errors: list[Tensor] = []
-        part, batch_size = self.mesh.data, -(-self.config.batch_size // self.mesh.data.ranks)
-        own = np.asarray(indices)[part.rank :: part.ranks]
-        for chosen in np.array_split(own, -(-len(own) // batch_size)) if len(own) else []:
-            batch = windows.batch(chosen).to(self.device)
-            with autocast(self.config.precision, self.device):
-                forcing = batch.forcing_of_steps()
-                predictions = rollout(forecaster, batch.initial, windows.n_steps, forcing=forcing)
-                steps = list(predictions)
-            first = forecaster.normalise(batch.initial.fields, batch.time)
-            first = forecaster.fill_missing(first)
-            pairs = []
-            for state, target in zip(steps, batch.targets.unbind(1), strict=True):
-                truth = forecaster.normalise(target, state.time)
-                predicted = forecaster.normalise(state.fields.float(), state.time)
-                # What persists is the departure from the baseline.
-                pairs.append((self.error(predicted, truth), self.error(first, truth)))
-            errors.append(torch.tensor(pairs) * len(chosen))
-        values = {}
-        total = torch.stack(errors).sum(0) if errors else torch.zeros(windows.n_steps, 2)
-        means = self.mesh.sum_samples(total.to(self.device)).cpu() / len(indices)  # (n_steps, 2)
-        for name, mean in zip(("relative_l2", "persistence"), means.unbind(-1), strict=True):
-            values[f"validation/{name}"] = mean.mean().item()
-            values[f"validation/{name}_step_1"] = mean[0].item()
-            values[f"validation/{name}_step_{windows.n_steps}"] = mean[-1].item()
-        return values
+        """Compute errors of rollouts of the averaged weights; see `Validation`."""
+        return self.validation(self.averaged().eval(), windows, indices)
 
     def averaged(self) -> Forecaster:
         """Return the forecaster with the weights that a package gets."""
@@ -249,7 +230,7 @@ class _Recomputed:
         self.time_step: TimeStep = forecaster.time_step
 
     def step(self, state: State, forcing: Tensor | None = None) -> State:
-        # Steps draw no random numbers, so that no generator has to be restored.
+        # Noise depends on the seeds in the state, so that no generator has to be restored.
         return recomputed(
             self.forecaster.step, state, forcing, use_reentrant=False, preserve_rng_state=False
         )

@@ -61,10 +61,13 @@ class GaussianField(nn.Module):
             seeds: Seed of each field: some whole numbers from 0, such as (seed, member, step).
         """
         order = self._synthesis.orders.index
+        return self.whole_coefficients(seeds)[..., order.to(self.scale.device)]
+
+    def whole_coefficients(self, seeds: Sequence[Sequence[int]]) -> Tensor:
+        """Draw coefficients of all orders, (n, lmax, lmax) complex64, on every rank of a mesh."""
         drawn = np.stack([_draw(seed, self.lmax) for seed in seeds]) if len(seeds) else (
             np.zeros((0, self.lmax, self.lmax), dtype=np.complex64))  # fmt: skip
-        coeffs = torch.from_numpy(drawn)[..., order].to(self.scale.device)
-        return coeffs * self.scale[:, None]
+        return torch.from_numpy(drawn).to(self.scale.device) * self.scale[:, None]
 
     def forward(self, seeds: Sequence[Sequence[int]]) -> Tensor:
         """Draw fields, (n, nlat, nlon) float32; in a mesh the rows of this rank.

@@ -105,6 +105,32 @@ CASES = {
     "moving mask, mean squares, filled smoothly": Case(
         "moving", 2, {"fill": "smooth", "history": 2}, {"loss": "mse"}
     ),
+    "members": Case(
+        "trajectories",
+        2,
+        {
+            "noise": {"length_scales": ["3000km", "60deg"], "correlation_time": "2h"},
+            "static": ["sin_latitude", "orography"],
+        },
+        {
+            "loss": "crps",
+            "members": 3,
+            "spectral_crps": 0.3,
+            "accumulate": 2,
+            "checkpoint_steps": True,
+        },
+    ),
+    "members, moving mask": Case(
+        "moving",
+        1,
+        {
+            "noise": {"length_scales": ["3000km"], "into": "first"},
+            "grid": {"kind": "equiangular", "nlat": 7, "nlon": 12},
+            "branches": {"spectral": {"lmax": 5}},
+            "baseline": "climatology",
+        },
+        {"loss": "crps", "members": 2},
+    ),
     "masked, filled smoothly": Case(
         "series", 2, {"baseline": "climatology", "fill": "smooth", "history": 2}, {}
     ),
@@ -138,8 +164,9 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         with torch.no_grad():  # it starts at zero, and with it all gradients but its own
             forecaster.network.decoder.weight.normal_()
         trainer = Trainer(forecaster, run.training)
-        trainer.loss.to(dtype)
-        trainer.error.to(dtype)
+        for loss in (trainer.loss, trainer.error, trainer.validation.crps):
+            if loss is not None:
+                loss.to(dtype)
         part, t, n_history = current().data, run.training, forecaster.n_history
         stream = batches(
             Windows(store, "train", case.n_steps, n_history), t.batch_size, 0, 0, 10 * t.accumulate,

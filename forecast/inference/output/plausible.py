@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from configs import layout
 from data_prep.store.reader import Store
-from forecast.inference.failures import first_points
+from forecast.inference.failures import EarlyStop, first_points
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.grid import Grid
@@ -32,10 +34,10 @@ class Implausible:
         channel: First channel that has one.
         lead: Lead time of that step, in words.
         place: First point of the channel with such a value, from the north-west, in words.
+        member: Number of the ensemble member; None for a single forecast.
         value: The value, with its unit.
         limits: Plausible values of the channel, in words.
         ended: True if the forecast ended there.
-        member: Number of the ensemble member; None for a single forecast.
     """
 
     start: str
@@ -43,10 +45,10 @@ class Implausible:
     channel: str
     lead: str
     place: str
+    member: int | None
     value: str
     limits: str
     ended: bool
-    member: int | None = None
 
     def __str__(self) -> str:
         """One sentence."""
@@ -56,6 +58,10 @@ class Implausible:
             f"{self.value} at step {self.step} (lead time {self.lead}), first at {self.place}; "
             f"plausible are {self.limits}" + ("; what came before is kept" if self.ended else "")
         )
+
+
+Report = EarlyStop | Implausible
+"""Report of a forecast that ended early or became implausible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,7 @@ class Limits:
     low: Tensor
     high: Tensor
 
-    def describe(self, channel: int) -> str:
+    def __getitem__(self, channel: int) -> str:
         """Return the range of a channel in words."""
         return f"{float(self.low[channel]):.4g} to {float(self.high[channel]):.4g}"
 
@@ -122,12 +128,12 @@ class Found:
     Attributes:
         channel: Index of the first channel that has one.
         place: First such point of the channel, from the north-west, in words.
-        value: The value.
+        value: The value; NaN if it is not known.
     """
 
     channel: int
     place: str
-    value: float
+    value: float = math.nan
 
 
 class StateCheck:
@@ -137,7 +143,13 @@ class StateCheck:
     """
 
     def __init__(
-        self, limits: Limits, grid: Grid, own: range, count: int, valid: Tensor | None
+        self,
+        limits: Limits,
+        grid: Grid,
+        own: range,
+        count: int,
+        valid: Tensor | None = None,
+        known: Collection[int] = (),
     ) -> None:
         """Hold what is plausible.
 
@@ -147,11 +159,13 @@ class StateCheck:
             own: Indices of this process's forecasts among all of the batch, (b).
             count: Number of all.
             valid: Points that have values, bool (c, nlat, nlon); None if all have.
+            known: Forecasts that were found to be implausible before.
         """
         self._grid, self._own, self._count, self._valid = grid, own, count, valid
         shape = (len(own), len(limits.low), 1, 1)
         self._low = limits.low[:, None, None].expand(shape).clone()
         self._high = limits.high[:, None, None].expand(shape).clone()
+        self._accept(known)
 
     def __call__(self, fields: Tensor) -> tuple[dict[int, Found], dict[int, Found]]:
         """Find the forecasts that are not finite, and those that are newly implausible.
@@ -172,11 +186,13 @@ class StateCheck:
         broken = self._with_values(self._first(~finite), fields)
         odd = self._with_values(self._first(~inside & finite), fields)
         odd = {i: found for i, found in odd.items() if i not in broken}
-        for i in odd:
-            if i in self._own:
-                self._low[i - self._own.start] = -_LARGEST
-                self._high[i - self._own.start] = _LARGEST
+        self._accept(odd)
         return broken, odd
+
+    def _accept(self, forecasts: Collection[int]) -> None:
+        """Take all finite values of some forecasts for plausible."""
+        places = [i - self._own.start for i in forecasts if i in self._own]
+        self._low[places], self._high[places] = -_LARGEST, _LARGEST
 
     def _first(self, marked: Tensor) -> dict[int, tuple[int, tuple[int, int]]]:
         if self._valid is not None:

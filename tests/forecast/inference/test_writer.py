@@ -102,18 +102,20 @@ def test_cdo_recognises_grid_and_time_axis(tmp_path, kind):
         assert str(time.astype("datetime64[s]")).replace("T", " ") in said
 
 
-def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr("forecast.inference.writer._BUFFER_BYTES", 2**16)
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("forecast.inference.writing.blocks._PIECE_BYTES", 2**13)
 
     def peak(n_steps: int) -> int:
         layout = axes("series", n_steps)
         state = fields(axes("series", 0))[:, 0]
-        with ForecastWriter(tmp_path / f"{n_steps}.nc", layout, ATTRIBUTES) as writer:
-            tracemalloc.start()
+        writer = ForecastWriter(tmp_path / f"{n_steps}{suffix}", layout, ATTRIBUTES)
+        tracemalloc.start()
+        with writer:
             for k in range(n_steps + 1):
                 writer.write([0, 1, 2], k, state + k)
-            used = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
         return used
 
     assert peak(400) < 1.5 * peak(50)
@@ -142,15 +144,14 @@ def test_an_error_while_writing_leaves_nothing(tmp_path, suffix):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [(".nc", RuntimeError), (".zarr", OSError)])
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch, suffix, kind):
+@pytest.mark.parametrize(("name", "kind"), [("NetCDF", RuntimeError), ("Zarr", OSError)])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch, name, kind):
     def fail(*args):
         raise kind("NetCDF: HDF error")
 
-    for name in ("NetCDFFormat", "ZarrFormat"):
-        monkeypatch.setattr(f"forecast.inference.writer.{name}.put", fail)
-    with pytest.raises(OSError, match=r"cannot write .*f\.(nc|zarr) \(NetCDF: HDF error; \d+ MB"):
-        write(tmp_path / f"f{suffix}", "series")
+    monkeypatch.setattr(f"forecast.inference.writing.file_formats.{name}Format.put", fail)
+    with pytest.raises(OSError, match=r"cannot write .*f\.nc \(NetCDF: HDF error; \d+ MB are free"):
+        write(tmp_path / "f.nc", "series")
     assert not list(tmp_path.iterdir())
 
 

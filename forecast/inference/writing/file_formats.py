@@ -56,9 +56,8 @@ class FileFormat(Protocol):
 class NetCDFFormat:
     """A netCDF4 file."""
 
-    def __init__(self, path: Path, *, new: bool) -> None:
+    def __init__(self, path: Path) -> None:
         """Create the file, by one process."""
-        assert new
         self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
@@ -116,9 +115,16 @@ class ZarrFormat:
         """Create the file, or open one that another process has created."""
         self._path = path
         self._group = (
-            zarr.create_group(path, zarr_format=3) if new else zarr.open_group(path, mode="r+")
+            zarr.create_group(path, zarr_format=3)
+            if new
+            else zarr.open_group(path, mode="r+", use_consolidated=False)
         )
         self._dims: dict[str, int] = {}
+        self._arrays: dict[str, zarr.Array] = {}
+
+    def read_attributes(self) -> dict[str, str]:
+        """Return the attributes of the file."""
+        return {name: str(value) for name, value in self._group.attrs.items()}
 
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """See `FileFormat`."""
@@ -139,6 +145,7 @@ class ZarrFormat:
             compressors=_CHECKED,
             dimension_names=dims,
             attributes={**attributes},
+            overwrite=True,  # by a rollout that goes on after its last step
         )
         array[:] = values
 
@@ -166,9 +173,18 @@ class ZarrFormat:
 
     def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        array[index] = values
+        self._array(name)[index] = values
+
+    def get(self, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Read a part of a field."""
+        return np.asarray(self._array(name)[index])
+
+    def _array(self, name: str) -> zarr.Array:
+        if name not in self._arrays:
+            array = self._group[name]
+            assert isinstance(array, zarr.Array)
+            self._arrays[name] = array
+        return self._arrays[name]
 
     def close(self) -> None:
         """See `FileFormat`."""

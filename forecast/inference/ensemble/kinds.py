@@ -1,0 +1,44 @@
+"""Kinds of perturbations by name."""
+
+from __future__ import annotations
+
+from forecast.inference.ensemble.balanced import BalancedPerturbation
+from forecast.inference.ensemble.bred import BredVectors
+from forecast.inference.ensemble.field import FieldPerturbation
+from forecast.inference.ensemble.lagged import LaggedStarts
+from forecast.inference.ensemble.options import parse
+from forecast.inference.ensemble.perturbation import Perturbation, Setup
+
+KINDS: dict[str, type[Perturbation]] = {
+    "field": FieldPerturbation,
+    "balanced": BalancedPerturbation,
+    "bred": BredVectors,
+    "lagged": LaggedStarts,
+}
+
+
+class PerturbationSpec:
+    """Kind of a perturbation with the values of its options.
+
+    Attributes:
+        kind: Name of the kind.
+        values: Values of the options.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Read a text such as `field:amplitude=0.1,length=500km`.
+
+        Raises:
+            ValueError: See `options.parse`.
+        """
+        options = {name: kind.OPTIONS for name, kind in KINDS.items()}
+        self.kind, self.values, self._texts = parse(text, options)
+
+    def __str__(self) -> str:
+        """Return the text with the values of all options."""
+        given = ",".join(f"{name}={text}" for name, text in sorted(self._texts.items()))
+        return f"{self.kind}:{given}"
+
+    def build(self, setup: Setup, number: int) -> Perturbation:
+        """Build the perturbation; see `Perturbation`."""
+        return KINDS[self.kind](self.values, setup, number)
