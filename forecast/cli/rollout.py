@@ -25,8 +25,8 @@ def rollout(
         list[str],
         typer.Argument(
             metavar="PACKAGE... [KEY=VALUE]...",
-            help="Package of a trained model, such as RUN/best; several for an ensemble. Then "
-            "settings to read files with, such as data.rename.T2M=t2m.",
+            help="Package of a trained model, such as RUN/best; several for an ensemble. Settings "
+            "to read files with, such as data.rename.T2M=t2m.",
         ),
     ],
     data: Annotated[
@@ -145,6 +145,8 @@ def rollout(
 
     keep_freed_memory()
     overrides, packages = divided(words)
+    if not packages:
+        raise ValueError(f"{' '.join(words)} names no package; expected one, such as RUN/best")
     names = (name.strip() for text in variables or () for name in text.split(","))
     output = OutputOptions(
         derive=tuple(derive or ()),

@@ -128,16 +128,12 @@ class _Needed:
 
     def ingest(self, words: Sequence[str], at: Times | None, out: Path) -> None:
         """Write a store of the states of files."""
-        import zarr
-
         from data_prep.ingest.run import ingest
 
         data = self._config.data
         assert data.source == "files"
         with progress("states read") as update:
             ingest(words, data, out, table=self._config.table, at=at, progress=update)
-        # Without the time, so that a rollout that goes on has the same store.
-        zarr.open_group(out, mode="r+").attrs["history"] = "states of gridded files"
 
     def _entries(self) -> dict[str, dict[str, str]]:
         """Return the channels that the built-in table of variables does not have, or otherwise."""

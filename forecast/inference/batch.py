@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import compress, repeat
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from forecast.inference.ensemble.runs import MemberStates
 from forecast.inference.failures import EarlyStop, first_failures
 from forecast.inference.output.period_means import PeriodMeans
-from forecast.inference.output.plausible import Found, Implausible, Report, StateCheck
+from forecast.inference.output.plausible import Found, Implausible, StateCheck
 from forecast.inference.plan import RolloutPlan
 from forecast.inference.reader import lead_label
 from forecast.inference.writer import ForecastWriter
 from forecast.inference.writing.work_folder import SavedState
+from forecast.model.state import State
 from sphere_ops.parallel.mesh import current
 
 
@@ -45,94 +46,108 @@ class Batch:
         self.members = self.runs.samples([self.samples[i] for i in self.own])
         self.stored = self.runs.read(self.members)
         self.valid = None if states.valid is None else states.valid.to(self.stored.fields.device)
-        self.means: PeriodMeans | None = None
-        if plan.axes.periods is not None:
-            own = [rows[i] for i in self.own]
-            starts = [self.samples[i][0] for i in self.own]
-            self.means = PeriodMeans(plan.axes.periods, writer, own, starts)
-        for i, (channel, place) in self._failures(states.for_check(self.stored)).items():
+        names = self.runs.channel_names
+        for i, (c, place) in self._broken(self.stored).items():
             raise ValueError(
-                f"{states.store.path} has missing values of {self.runs.channel_names[channel]} at "
+                f"{states.store.path} has missing values of {names[c]} at "
                 f"{self._start(i)}{' or before' * bool(states.n_history)} "
                 f"(first at {place}); a forecast needs a complete initial state: declare a mask "
                 "when ingesting (data.mask, or data.moving_mask for points that change) and train "
                 "with it, or start from another time"
             )
+        grid, contents = states.store.grid, plan.contents
+        self.check = StateCheck(contents.limits, grid, self.own, len(rows), self.valid)
+        self.means: PeriodMeans | None = None
+        if plan.axes.periods is not None:
+            own = [rows[i] for i in self.own]
+            starts = [self.samples[i][0] for i in self.own]
+            self.means = PeriodMeans(plan.axes.periods, writer, own, starts)
 
-    def forecast(
-        self,
-        reports: dict[int, Report],
-        tick: Callable[[int], None],
-        saved: SavedState | None = None,
-    ) -> None:
+    def forecast(self, tick: Callable[[int], None], saved: SavedState | None = None) -> None:
         """Step all of them, write what is kept, and drop those that blow up.
 
+        Early ends and reports are added to the outcome of the writer.
+
         Args:
-            reports: forecasts that ended early or became implausible, by row; those of this batch
-                are added.
             tick: called with the number of steps that are done.
             saved: state of this batch to go on from; None for the initial states.
         """
-        n_steps, every = self.plan.n_steps, self.plan.every
-        known = [i for i, row in enumerate(self.rows) if row in reports]
-        check = StateCheck(
-            self.plan.contents.limits, self.states.store.grid, self.own, len(self.rows),
-            self.valid, known,
-        )  # fmt: skip
-        if saved is None:
-            done, initial = 0, self.runs.begin(self.stored, self.members)
-            for i, (channel, place) in self._failures(self.states.for_check(initial)).items():
-                self._report(0, i, Found(channel, place), reports)
-            for i, found in check(initial.fields)[1].items():  # which may have missing points
-                self._report(0, i, found, reports)
-            self._write(0, initial.fields, reports)
-            begun = self.runs.start(initial, self.members)
-        else:
-            done = saved.step
-            begun = self.runs.restore(saved.tensors, self.members, done)
-            self.writer.restore([self.rows[i] for i in self.own], done // every)
-            if self.means is not None:
-                self.means.restore(saved.tensors, self.stored.fields.device)
+        done = 0 if saved is None else saved.step
+        begun = self._begin() if saved is None else self._resume(saved)
         for step, states in enumerate(self._steps(begun, done), start=done + 1):
-            for some in check(states.fields):
-                for i, found in some.items():
-                    self._report(step, i, found, reports)
+            self._report(step, *self.check(states.fields))
             tick(step)
-            if not any(self._goes_on(i, reports) for i in range(len(self.rows))):
-                tick(n_steps)
+            if not any(self._alive(range(len(self.rows)))):
+                tick(self.plan.n_steps)
                 break
-            self._write(step, states.fields, reports)
+            self._write(step, states.fields)
             if self.writer.due():
-                sums = {} if self.means is None else self.means.tensors()
-                self.writer.save(self.rows[0], step, states.tensors() | sums, reports)
+                self.writer.save(self.rows[0], step, self._tensors(states))
         if self.means is not None:
             self.means.finish()
-        self.writer.complete_batch(self.rows[0], n_steps, reports)
+        self.writer.complete_batch(self.rows[0], self.plan.n_steps)
 
-    def _report(self, step: int, i: int, found: Found, reports: dict[int, Report]) -> None:
-        """Report a forecast that is not finite or not plausible, and end it if it does not go on.
+    def _begin(self) -> MemberStates:
+        """Return the initial states of the members, which are written."""
+        initial = self.runs.begin(self.stored, self.members)
+        broken = {i: Found(c, place, np.nan) for i, (c, place) in self._broken(initial).items()}
+        _, odd = self.check(initial.fields)  # a moving mask has gaps
+        self._report(0, broken, odd)
+        self._write(0, initial.fields)
+        return self.runs.start(initial, self.members)
 
-        Forecasts in one batch are independent: the others go on.
-        """
-        if not self._goes_on(i, reports):
-            return
-        row, channel = self.rows[i], self.runs.models[0].channels[found.channel]
-        where = (
-            self._start(i), step, channel.name, lead_label(self.runs.time_step, step),
-            found.place, self._member(i),
-        )  # fmt: skip
-        report: Report = EarlyStop(*where, before=str(reports.get(row, "")))
-        if math.isfinite(found.value):
-            contents = self.plan.contents
-            value, limits = f"{found.value:.4g} {channel.units}", contents.limits[found.channel]
-            report = Implausible(*where, value, limits, ended=contents.stop_implausible)
-        reports[row] = report
-        if report.ended:
-            self.writer.end(row, step - 1)
+    def _resume(self, saved: SavedState) -> MemberStates:
+        """Return the states to go on from, after the steps that are written."""
+        odd = {
+            row for row, report in self.writer.outcome.reports if isinstance(report, Implausible)
+        }
+        self.check.accept(i for i in self.own if self.rows[i] in odd)
+        if self.means is not None:
+            self.means.restore(saved.tensors, self.stored.fields.device)
+        self.writer.restore([self.rows[i] for i in self.own], saved.step // self.plan.every)
+        return self.runs.restore(saved.tensors, self.members, saved.step)
 
-    def _goes_on(self, i: int, reports: Mapping[int, Report]) -> bool:
-        row = self.rows[i]
-        return row not in reports or not reports[row].ended
+    def _tensors(self, states: MemberStates) -> dict[str, Tensor]:
+        """Return all that a rollout needs to go on from these states, by name."""
+        return states.tensors() | ({} if self.means is None else self.means.tensors())
+
+    def _report(self, step: int, broken: Mapping[int, Found], odd: Mapping[int, Found]) -> None:
+        """Report new failures, and mark the ends. The other forecasts of the batch go on."""
+        outcome, stop = self.writer.outcome, self.plan.contents.stop_implausible and step > 0
+        for i, found in (*broken.items(), *odd.items()):
+            row = self.rows[i]
+            if row in outcome.last_step:
+                continue
+            if i in broken:
+                outcome.reports.append((row, self._ended(i, step, found)))
+            else:
+                outcome.reports.append((row, self._implausible(i, step, found, stop)))
+            if i in broken or stop:
+                self.writer.end(row, step - 1)
+
+    def _ended(self, i: int, step: int, found: Found) -> EarlyStop:
+        """Return the report of a sample that is no longer finite."""
+        lead = lead_label(self.runs.time_step, step)
+        channel = self.runs.channel_names[found.channel]
+        return EarlyStop(self._start(i), step, channel, lead, found.place, self._member(i))
+
+    def _implausible(self, i: int, step: int, found: Found, ended: bool) -> Implausible:
+        """Return the report of a sample that is no longer plausible."""
+        channel = self.runs.channels[found.channel]
+        return Implausible(
+            start=self._start(i),
+            step=step,
+            channel=channel.name,
+            lead=lead_label(self.runs.time_step, step),
+            place=found.place,
+            member=self._member(i),
+            value=f"{found.value:.4g} {channel.units}",
+            limits=self.plan.contents.limits.describe(found.channel),
+            ended=ended,
+        )
+
+    def _alive(self, samples: Sequence[int]) -> list[bool]:
+        return [self.rows[i] not in self.writer.outcome.last_step for i in samples]
 
     def _start(self, i: int) -> str:
         return self.states.describe(self.samples[i][0])
@@ -148,22 +163,23 @@ class Batch:
             return repeat(states, self.plan.n_steps - done)
         return self.runs.steps(states, self.members, self.plan.n_steps, done)
 
-    def _write(self, step: int, fields: Tensor, reports: Mapping[int, Report]) -> None:
-        """Write a state if it is one of the steps that are kept, and count it in its period."""
-        kept = self.plan.axes.snapshots and step % self.plan.every == 0
-        if not kept and self.means is None:
+    def _write(self, step: int, fields: Tensor) -> None:
+        """Write a state, if its step is written, and count it in its period."""
+        written = self.plan.axes.snapshots and step % self.plan.every == 0
+        if not written and self.means is None:
             return
-        alive = [i for i in self.own if self._goes_on(i, reports)]
-        fields = fields[[i - self.own.start for i in alive]].float()
+        alive = list(compress(self.own, self._alive(self.own)))
+        places = [i - self.own.start for i in alive]
+        fields = fields[places].float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
         fields = self.plan.contents.fields(fields)
-        if kept:
+        if written:
             self.writer.write([self.rows[i] for i in alive], step // self.plan.every, fields)
         if self.means is not None:
-            self.means.add(step, fields, [i - self.own.start for i in alive])
+            self.means.add(step, fields, places)
 
-    def _failures(self, fields: Tensor) -> dict[int, tuple[int, str]]:
-        """Channel and place of each forecast that is not finite; see `first_failures`."""
-        grid, count = self.states.store.grid, len(self.rows)
-        return first_failures(fields, self.valid, grid, self.own, count)
+    def _broken(self, state: State) -> dict[int, tuple[int, str]]:
+        """Return channel and place of each sample that lacks values; see `first_failures`."""
+        checked, grid = self.states.for_check(state), self.states.store.grid
+        return first_failures(checked, self.valid, grid, self.own, len(self.rows))

@@ -10,18 +10,18 @@ from pathlib import Path
 from data_prep.store.outputs import check_output
 from forecast.inference.batch import Batch
 from forecast.inference.output.options import OutputOptions
-from forecast.inference.output.plausible import Report
 from forecast.inference.plan import Package, Transfer, make_plan
 from forecast.inference.writer import SUFFIXES, ForecastWriter
+from forecast.inference.writing.outcome import Report
 from forecast.inference.writing.work_folder import WorkFolder
 from forecast.model.fill import FillMethod
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int, str], None]
-
 _ALL = OutputOptions()
+
+Progress = Callable[[int, int, str], None]
 
 
 def run_rollout(
@@ -50,8 +50,8 @@ def run_rollout(
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
     there, is marked in the file (`last_step`) and reported; the others go on. A forecast with
     implausible values is reported too. In a mesh every process calls this; along its data axis
-    they share the forecasts, along latitude their rows. After an exception or a kill, the forecast
-    can go on from the last saved state.
+    they share the forecasts, along latitude their rows.
+    After an exception or a kill, the forecast can go on from the last saved state.
 
     Args:
         package: folder of a trained model's package, or a forecaster; of an ensemble also several,
@@ -119,7 +119,6 @@ def run_rollout(
         seed=seed,
         device=device,
     )
-    reports: dict[int, Report] = {}
     with ForecastWriter(
         out,
         plan.axes,
@@ -131,17 +130,17 @@ def run_rollout(
         saved = writer.saved
         if saved is not None:
             log.info("going on from step %d of %d", saved.step, plan.n_steps)
-            reports |= saved.reports
         for rows in plan.batches():
             if saved is not None and (rows[0], plan.n_steps) <= (saved.first, saved.step):
                 continue  # complete
             total = plan.axes.rows * plan.n_steps
             tick = partial(_tick, progress, rows, plan.n_steps, total)
             begun = saved is not None and rows[0] == saved.first
-            Batch(plan, writer, rows).forecast(reports, tick, saved if begun else None)
-    for report in reports.values() if current().is_first else ():
+            Batch(plan, writer, rows).forecast(tick, saved if begun else None)
+    reports = [report for _, report in writer.outcome.reports]
+    for report in reports if current().is_first else ():
         log.warning("%s", report)
-    return tuple(reports.values())
+    return tuple(reports)
 
 
 def _tick(progress: Progress, rows: range, n_steps: int, total: int, step: int) -> None:

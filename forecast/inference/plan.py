@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.ensemble.agreement import check_agree
 from forecast.inference.ensemble.members import Ensemble
 from forecast.inference.ensemble.runs import MemberRuns
-from forecast.inference.forcing_source import ForcingSource
+from forecast.inference.forcing_source import CLIMATOLOGY, ForcingSource
 from forecast.inference.initial_states import InitialStates
 from forecast.inference.output.contents import FileContents
 from forecast.inference.output.options import OutputOptions
@@ -31,7 +32,6 @@ from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
-from forecast.model.tensor_folder import file_digest
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class RolloutPlan:
         n_steps: model steps.
         every: interval of written steps.
         batch_size: forecasts that a process steps together.
-        contents: variables of the file, computed from a state, and limits of its channels.
+        contents: variables that are written of each state, and its plausible values.
     """
 
     runs: MemberRuns
@@ -121,9 +121,6 @@ def make_plan(
         raise ValueError("the model is given no channels at every time; leave out --forcing")
     parts = current().data.ranks
     contents = FileContents.choose(output, forecaster, store, states.valid)
-    periods = None
-    if output.mean is not None:
-        periods = Periods(output.mean, forecaster.time_step, states.time, n_steps)
     axes = ForecastAxes(
         grid=store.grid,
         channels=contents.fields.channels,
@@ -132,10 +129,10 @@ def make_plan(
         steps=np.arange(0, n_steps + 1, every),
         trajectory=np.array([i for i, _ in states.starts]) if store.has_trajectories else None,
         derived=contents.fields.derived,
-        member=ensemble.members,
-        periods=periods,
+        periods=_periods(output, forecaster, states, n_steps),
         snapshots=output.snapshots,
         layout=output.layout,
+        member=ensemble.members,
     )
     if output.layout == "weatherbench2":
         check_fits(axes)
@@ -156,7 +153,7 @@ def make_plan(
     identity = {
         "the packages": digests,
         "the version of sphere-forecast": version("sphere-forecast"),
-        "the store": _store_digest(store.path),
+        "the store": _store_digest(store),
         "the initial times": [states.describe(i) for i in range(len(states))],
         "the number of steps": n_steps,
         "the interval of written steps": every,
@@ -167,7 +164,9 @@ def make_plan(
         "the number of members": members,
         "the perturbations": list(perturbations),
         "the seed": seed,
-        "the forcing": None if forcing is None else _store_digest(Path(forcing)),
+        "the forcing": str(forcing)
+        if forcing in (None, CLIMATOLOGY)
+        else _store_digest(Store(forcing)),
     }
     return RolloutPlan(
         runs=MemberRuns(models, states, source_of_forcing, ensemble, torch.device(device)),
@@ -179,6 +178,18 @@ def make_plan(
         batch_size=batch_size,
         contents=contents,
     )
+
+
+def _periods(
+    output: OutputOptions,
+    forecaster: Forecaster | ResamplingForecaster,
+    states: InitialStates,
+    n_steps: int,
+) -> Periods | None:
+    """Return the periods whose statistics are written; None without any."""
+    if output.mean is None:
+        return None
+    return Periods(output.mean, forecaster.time_step, states.time, n_steps)
 
 
 def _covered(
@@ -286,7 +297,14 @@ def _fitted(
     return forecaster.on_grid(store.grid)
 
 
-def _store_digest(path: Path) -> str:
-    """Return name and SHA-256 of the metadata of a store, which every writing changes."""
-    metadata = path / "zarr.json"
-    return f"{path.name} {file_digest(metadata)[:16]}" if metadata.is_file() else str(path)
+def _store_digest(store: Store) -> str:
+    """Return name and SHA-256 of the attributes, times and means of a store.
+
+    A store of the same sources that was made again has the same digest: its history does not count.
+    """
+    described = {name: str(v) for name, v in store.attributes.items() if name != "history"}
+    found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    found.update(store.time.astype("datetime64[s]").tobytes())
+    for name in (n for n in (layout.MEAN, layout.STD) if n in store.statistics):
+        found.update(store.statistics[name].double().numpy().tobytes())
+    return f"{store.path.name} {found.hexdigest()[:16]}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +22,12 @@ from forecast.inference.output.period_coordinates import (
     define_periods,
     put_period,
 )
-from forecast.inference.output.plausible import Report
 from forecast.inference.output.weatherbench2 import copy_to_weatherbench2
 from forecast.inference.writing.background import BackgroundThread
 from forecast.inference.writing.blocks import Block, BlockBuffer, block_steps
 from forecast.inference.writing.file_formats import ZarrFormat
 from forecast.inference.writing.netcdf_copy import copy_to_netcdf
+from forecast.inference.writing.outcome import Outcome
 from forecast.inference.writing.work_folder import SavedState, WorkFolder
 from sphere_ops.parallel.mesh import current
 
@@ -50,6 +51,7 @@ class ForecastWriter:
         path: path of the output.
         axes: what is in the file.
         saved: state to go on from; None to begin.
+        outcome: early ends and reports up to now, to which the rollout adds its own.
     """
 
     def __init__(
@@ -89,7 +91,6 @@ class ForecastWriter:
         self._held = block_steps(len(axes.steps), len(axes.variables), batch_size, points)
         self._buffer = BlockBuffer(len(axes.steps), self._held)
         self._thread = BackgroundThread()
-        self._ended: dict[int, int] = {}
         self._saved_at, self._cost = time.monotonic(), 0.0
         rank = mesh.data.rank * latitude.ranks + latitude.rank
         ranks = mesh.data.ranks * latitude.ranks
@@ -104,9 +105,7 @@ class ForecastWriter:
         newest = mesh.broadcast(newest)
         self._file = ZarrFormat(self._work.group, new=False)
         self.saved = self._work.load(*newest) if newest else None
-        for row, report in self.saved.reports.items() if self.saved else ():
-            if report.ended:
-                self.end(row, report.step - 1)
+        self.outcome = Outcome() if self.saved is None else Outcome.from_json(self.saved.outcome)
 
     def write(self, rows: Sequence[int], position: int, fields: Tensor | NDArray[Any]) -> None:
         """Take the state of some forecasts of this process at one lead time.
@@ -120,30 +119,30 @@ class ForecastWriter:
         Raises:
             OSError: if an earlier block could not be written.
         """
-        fields = torch.as_tensor(fields)
-        if not self._by_rows:
-            fields = self._mesh.gather_rows(fields, self.axes.grid.nlat)
+        gathered = self._gathered(fields)
         if self._writes and len(rows):
-            for block in self._buffer.add(rows, position, fields.numpy(force=True)):
+            for block in self._buffer.add(rows, position, gathered):
                 self._thread.submit(partial(self._put, block))
 
-    def write_period(self, rows: Sequence[int], period: int, values: Tensor) -> None:
-        """Take the statistics of a period of some forecasts of this process.
+    def write_period(self, rows: Sequence[int], period: int, values: Tensor | NDArray[Any]) -> None:
+        """Write the statistics of a period of some forecasts of this process.
 
         Args:
             rows: their rows, increasing; see `write`.
             period: number of the period.
-            values: (b, statistic, variable, nlat, nlon), in a mesh own rows; in the order of
-                `STATISTICS`.
-
-        Raises:
-            OSError: if an earlier block could not be written.
+            values: (b, statistic, variable, nlat, nlon), in the order of `STATISTICS`, in a mesh
+                own rows.
         """
-        if not self._by_rows:
-            values = self._mesh.gather_rows(values, self.axes.grid.nlat)
+        gathered = self._gathered(values)
         if self._writes and len(rows):
-            found = values.numpy(force=True)
-            self._thread.submit(partial(self._put_period, list(rows), period, found))
+            self._thread.submit(partial(self._put_period, list(rows), period, gathered))
+
+    def _gathered(self, fields: Tensor | NDArray[Any]) -> NDArray[Any]:
+        """Return fields (b, ..., nlat, nlon) with the rows that this process writes."""
+        fields = torch.as_tensor(fields)
+        if not self._by_rows:
+            fields = self._mesh.gather_rows(fields, self.axes.grid.nlat)
+        return fields.numpy(force=True)
 
     def end(self, row: int, last_step: int) -> None:
         """Mark a forecast that stopped early.
@@ -152,29 +151,26 @@ class ForecastWriter:
             row: its row; see `write`.
             last_step: the last model step with finite values.
         """
-        self._ended[row] = last_step
+        self.outcome.last_step[row] = last_step
 
     def due(self) -> bool:
         """Return True if it is time to save a state; the same in all processes."""
         pause = max(_PAUSE, _COSTS * self._cost)
         return self._mesh.any_rank(time.monotonic() - self._saved_at >= pause)
 
-    def save(
-        self, first: int, step: int, tensors: Mapping[str, Tensor], reports: Mapping[int, Report]
-    ) -> None:
+    def save(self, first: int, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Save a state to go on from, after the blocks before it.
 
         Args:
             first: first row of the batch.
             step: number of steps that are done.
             tensors: state of this process, by name; not to be changed in place later.
-            reports: reports on the forecasts up to now, by row.
 
         Raises:
             OSError: if an earlier block could not be written.
         """
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        state = SavedState(first, step, dict(reports), on_cpu)
+        state = SavedState(first, step, self.outcome.to_json(), on_cpu)
         self._saved_at = time.monotonic()
         self._thread.submit(partial(self._save, self._buffer.copy(), state))
 
@@ -185,8 +181,8 @@ class ForecastWriter:
             rows: rows of the forecasts of this process, consecutive.
             position: last position that was written before the state was saved.
         """
-        whole = (position + 1) % self._held == 0
-        if not (self._writes and len(rows) and self.axes.snapshots) or whole:
+        complete = (position + 1) % self._held == 0
+        if complete or not (self._writes and len(rows) and self.axes.snapshots):
             return
         n_rows = self._rows.stop - self._rows.start
         shape = (len(self.axes.variables), n_rows, self.axes.grid.nlon)
@@ -198,10 +194,10 @@ class ForecastWriter:
                 block.values[part, : position + 1 - block.first, c] = values
         self._buffer.put(block)
 
-    def complete_batch(self, first: int, n_steps: int, reports: Mapping[int, Report]) -> None:
+    def complete_batch(self, first: int, n_steps: int) -> None:
         """Save that all steps of a batch are done; see `save`."""
         self.flush()
-        self.save(first, n_steps, {}, reports)
+        self.save(first, n_steps, {})
 
     def flush(self) -> None:
         """Hand over what is held back."""
@@ -252,7 +248,7 @@ class ForecastWriter:
             copied = copy_to_weatherbench2(self._file, made, self.axes, self._held)
         elif self.path.suffix == ".nc":
             made = self._work.copy
-            copied = copy_to_netcdf(self._file, made, self.axes, self._ended, self._held)
+            copied = copy_to_netcdf(self._file, made, self.axes, self.outcome.last_step, self._held)
         for _ in (*self.axes.init_time, "the end"):
             if self._mesh.is_first:
                 with self._named_errors():
@@ -261,8 +257,8 @@ class ForecastWriter:
         if self._mesh.is_first:
             with self._named_errors():
                 if made == self._work.group:
-                    define_last_step(self._file, self.axes, self._ended)
-                    define_n_steps(self._file, self.axes, self._ended)
+                    define_last_step(self._file, self.axes, self.outcome.last_step)
+                    define_n_steps(self._file, self.axes, self.outcome.last_step)
                     self._file.close()
                 self._work.publish(made)
 
@@ -283,11 +279,10 @@ class ForecastWriter:
                     self._file.put(variable.name, at, block.values[part, :, c])
 
     def _put_period(self, rows: Sequence[int], period: int, values: NDArray[Any]) -> None:
+        at = slice(period, period + 1)
         with self._named_errors():
-            for i, row in enumerate(rows):
-                _, index = next(places(slice(row, row + 1), self.axes))
-                at = (*index, slice(period, period + 1), self._rows)
-                put_period(self._file, self.axes, at, values[i])
+            for part, index in _runs(rows, self.axes):
+                put_period(self._file, self.axes, (*index, at, self._rows), values[part])
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -319,3 +314,17 @@ def places(rows: slice, axes: ForecastAxes) -> Iterator[tuple[slice, tuple[int |
         part = slice(max(rows.start, first), min(rows.stop, first + m))
         own = slice(part.start - rows.start, part.stop - rows.start)
         yield own, (forecast_index, slice(part.start - first, part.stop - first))
+
+
+def _runs(
+    rows: Sequence[int], axes: ForecastAxes
+) -> Iterator[tuple[slice, tuple[int | slice, ...]]]:
+    """Yield the places in the arrays of a file of increasing rows, with gaps between them.
+
+    Yields:
+        Places of some of the rows in `rows`, and their index in the arrays; see `places`.
+    """
+    ends = [i for i in range(1, len(rows)) if rows[i] != rows[i - 1] + 1]
+    for first, stop in pairwise([0, *ends, len(rows)]):
+        for part, index in places(slice(rows[first], rows[stop - 1] + 1), axes):
+            yield slice(first + part.start, first + part.stop), index

@@ -72,6 +72,7 @@ class MemberRuns:
     ) -> None:
         self.models, self.states, self.ensemble = models, states, ensemble
         self.time_step, self.channel_names = models[0].time_step, models[0].channel_names
+        self.channels = models[0].channels
         self._forcing, self._device = forcing, device
         self._earlier = [EarlierStates(model, states, forcing, device) for model in models]
 

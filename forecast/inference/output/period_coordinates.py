@@ -95,17 +95,17 @@ def statistic_names(axes: ForecastAxes) -> list[str]:
 def put_period(
     file: FileFormat, axes: ForecastAxes, at: tuple[int | slice, ...], values: NDArray[Any]
 ) -> None:
-    """Write the statistics of a period of one forecast.
+    """Write the statistics of a period of some forecasts.
 
     Args:
         file: Forecast file that is being written.
         axes: Contents of the file.
         at: Index in the arrays of the file.
-        values: Statistics, (statistic, variable, nlat, nlon), in the order of `STATISTICS`.
+        values: Statistics, (b, statistic, variable, nlat, nlon), in the order of `STATISTICS`.
     """
-    fields = values.reshape(-1, 1, 1, *values.shape[-2:])  # of one forecast and period
-    for name, field in zip(statistic_names(axes), fields, strict=True):
-        file.put(name, at, field)
+    fields = values.reshape(len(values), -1, *values.shape[-2:])
+    for i, name in enumerate(statistic_names(axes)):
+        file.put(name, at, fields[:, i, None])
 
 
 def _interval(axes: ForecastAxes) -> str:

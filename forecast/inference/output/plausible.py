@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from configs import layout
 from data_prep.store.reader import Store
-from forecast.inference.failures import EarlyStop, first_points
+from forecast.inference.failures import first_points
 from forecast.model.forecaster import Forecaster
 from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.grid import Grid
@@ -34,10 +33,10 @@ class Implausible:
         channel: First channel that has one.
         lead: Lead time of that step, in words.
         place: First point of the channel with such a value, from the north-west, in words.
-        member: Number of the ensemble member; None for a single forecast.
         value: The value, with its unit.
         limits: Plausible values of the channel, in words.
         ended: True if the forecast ended there.
+        member: Number of the ensemble member; None for a single forecast.
     """
 
     start: str
@@ -45,10 +44,10 @@ class Implausible:
     channel: str
     lead: str
     place: str
-    member: int | None
     value: str
     limits: str
     ended: bool
+    member: int | None = None
 
     def __str__(self) -> str:
         """One sentence."""
@@ -58,10 +57,6 @@ class Implausible:
             f"{self.value} at step {self.step} (lead time {self.lead}), first at {self.place}; "
             f"plausible are {self.limits}" + ("; what came before is kept" if self.ended else "")
         )
-
-
-Report = EarlyStop | Implausible
-"""Report of a forecast that ended early or became implausible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +71,7 @@ class Limits:
     low: Tensor
     high: Tensor
 
-    def __getitem__(self, channel: int) -> str:
+    def describe(self, channel: int) -> str:
         """Return the range of a channel in words."""
         return f"{float(self.low[channel]):.4g} to {float(self.high[channel]):.4g}"
 
@@ -128,12 +123,12 @@ class Found:
     Attributes:
         channel: Index of the first channel that has one.
         place: First such point of the channel, from the north-west, in words.
-        value: The value; NaN if it is not known.
+        value: The value.
     """
 
     channel: int
     place: str
-    value: float = math.nan
+    value: float
 
 
 class StateCheck:
@@ -143,13 +138,7 @@ class StateCheck:
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        grid: Grid,
-        own: range,
-        count: int,
-        valid: Tensor | None = None,
-        known: Collection[int] = (),
+        self, limits: Limits, grid: Grid, own: range, count: int, valid: Tensor | None
     ) -> None:
         """Hold what is plausible.
 
@@ -159,13 +148,11 @@ class StateCheck:
             own: Indices of this process's forecasts among all of the batch, (b).
             count: Number of all.
             valid: Points that have values, bool (c, nlat, nlon); None if all have.
-            known: Forecasts that were found to be implausible before.
         """
         self._grid, self._own, self._count, self._valid = grid, own, count, valid
         shape = (len(own), len(limits.low), 1, 1)
         self._low = limits.low[:, None, None].expand(shape).clone()
         self._high = limits.high[:, None, None].expand(shape).clone()
-        self._accept(known)
 
     def __call__(self, fields: Tensor) -> tuple[dict[int, Found], dict[int, Found]]:
         """Find the forecasts that are not finite, and those that are newly implausible.
@@ -186,13 +173,14 @@ class StateCheck:
         broken = self._with_values(self._first(~finite), fields)
         odd = self._with_values(self._first(~inside & finite), fields)
         odd = {i: found for i, found in odd.items() if i not in broken}
-        self._accept(odd)
+        self.accept(i for i in odd if i in self._own)
         return broken, odd
 
-    def _accept(self, forecasts: Collection[int]) -> None:
-        """Take all finite values of some forecasts for plausible."""
-        places = [i - self._own.start for i in forecasts if i in self._own]
-        self._low[places], self._high[places] = -_LARGEST, _LARGEST
+    def accept(self, samples: Iterable[int]) -> None:
+        """Only check some of this process's forecasts for finite values from now on."""
+        for i in samples:
+            self._low[i - self._own.start] = -_LARGEST
+            self._high[i - self._own.start] = _LARGEST
 
     def _first(self, marked: Tensor) -> dict[int, tuple[int, tuple[int, int]]]:
         if self._valid is not None:

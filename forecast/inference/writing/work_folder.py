@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data_prep.store.outputs import check_output, locked, remove
-from forecast.inference.failures import EarlyStop
-from forecast.inference.output.plausible import Implausible, Report
 
 log = logging.getLogger(__name__)
 
 _GROUP, _COPY, _STATES, _IDENTITY = "forecast.zarr", "copy", "states", "identity.json"
-_REPORTS = "reports"
+_OUTCOME = "outcome"
 _LONGEST = 60
 """Length from which a value is left out of an error message, characters."""
 
@@ -41,13 +39,13 @@ class SavedState:
     Attributes:
         first: first row of the batch.
         step: number of steps that are done; those of the whole rollout if the batch is complete.
-        reports: reports on the forecasts up to then, by row, in all batches.
+        outcome: `Outcome` of all batches up to then, as JSON text.
         tensors: state of this rank's part of the batch; empty if the batch is complete.
     """
 
     first: int
     step: int
-    reports: Mapping[int, Report]
+    outcome: str
     tensors: Mapping[str, Tensor]
 
 
@@ -149,9 +147,8 @@ class WorkFolder:
         """Return a state that this rank has saved."""
         path = self._state(first, step)
         with safe_open(path, framework="pt") as file:
-            found = json.loads((file.metadata() or {})[_REPORTS])
-        reports = {int(row): _report(values) for row, values in found.items()}
-        return SavedState(first, step, reports, load_file(path))
+            outcome = (file.metadata() or {})[_OUTCOME]
+        return SavedState(first, step, outcome, load_file(path))
 
     def save(self, state: SavedState) -> None:
         """Save this rank's part of a state, and remove those that no rank needs any more.
@@ -161,9 +158,8 @@ class WorkFolder:
         """
         path = self._state(state.first, state.step)
         scratch = path.with_name(f".{path.name}")
-        reports = json.dumps({row: asdict(report) for row, report in state.reports.items()})
         try:
-            save_file(dict(state.tensors), scratch, metadata={_REPORTS: reports})
+            save_file(dict(state.tensors), scratch, metadata={_OUTCOME: state.outcome})
             scratch.replace(path)
         except SafetensorError as error:
             raise OSError(str(error)) from error
@@ -235,11 +231,6 @@ class WorkFolder:
 
     def _state(self, first: int, step: int, rank: int | None = None) -> Path:
         return self._states / f"{first}.{step}.{self._rank if rank is None else rank}.safetensors"
-
-
-def _report(values: Mapping[str, Any]) -> Report:
-    """Return a report from its attributes by name."""
-    return Implausible(**values) if "value" in values else EarlyStop(**values)
 
 
 def _change(earlier: object, now: object) -> str:
