@@ -14,7 +14,7 @@ from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
 
-MODEL = ModelConfig(channels=4, blocks=1, branches={"spectral": {"lmax": 4}})
+MODEL = ModelConfig(channels=4, blocks=1, branches={"spectral": {"lmax": 4}}, spectral_limit=None)
 
 
 @pytest.fixture(scope="module")
