@@ -21,12 +21,12 @@ from forecast.cli import (
     doctor,
     evaluate,
     export,
-    plot,
     report,
     rollout,
     runs,
     train,
 )
+from forecast.cli.plot import commands as plot
 
 _ORDER = (
     "data", "train", "rollout", "evaluate", "climate", "plot", "report", "export", "runs", "doctor"

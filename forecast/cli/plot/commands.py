@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from forecast.cli import plot_ensembles, plot_profiles, plot_scores_files
 from forecast.cli.console import progress
 from forecast.cli.options import StoreOption
-from forecast.cli.plot_options import (
+from forecast.cli.plot import ensembles, profiles
+from forecast.cli.plot import scores as scores_files
+from forecast.cli.plot.options import (
     Anomaly,
     BoxLimits,
     Centre,
@@ -124,11 +125,11 @@ def plot_animation(
     typer.echo(f"animation: {out}")
 
 
-app.command("hovmoeller")(plot_profiles.hovmoeller)
-app.command("section")(plot_profiles.section)
-app.command("series")(plot_profiles.series)
-app.command("spaghetti")(plot_ensembles.spaghetti)
-app.command("spread")(plot_ensembles.spread)
+app.command("hovmoeller")(profiles.hovmoeller)
+app.command("section")(profiles.section)
+app.command("series")(profiles.series)
+app.command("spaghetti")(ensembles.spaghetti)
+app.command("spread")(ensembles.spread)
 
 
 @app.command("scores")
@@ -146,9 +147,9 @@ def plot_scores(
     typer.echo(f"scores: {out}")
 
 
-app.command("scorecard")(plot_scores_files.scorecard)
-app.command("ranks")(plot_scores_files.ranks)
-app.command("reliability")(plot_scores_files.reliability)
+app.command("scorecard")(scores_files.scorecard)
+app.command("ranks")(scores_files.ranks)
+app.command("reliability")(scores_files.reliability)
 
 
 @app.command("spectrum")

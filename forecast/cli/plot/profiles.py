@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forecast.cli.plot_options import (
+from forecast.cli.plot.options import (
     Anomaly,
     BoxLimits,
     Forecast,
