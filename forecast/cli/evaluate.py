@@ -118,6 +118,8 @@ def evaluate(
     keep_freed_memory()
     with all_processes(latitude=1), progress("forecasts") as shared["progress"]:
         if other is None:
+            if false_discovery:
+                raise ValueError("--false-discovery is for two forecasts; leave it out")
             text = table(
                 run(
                     forecast,

@@ -119,14 +119,22 @@ def inflation(phi: Array, length: int, n: int) -> Array:
     return whole / (_bartlett(phi, length, n) - length / n * whole)
 
 
-def degrees_of_freedom(length: int, n: int) -> float:
+def degrees_of_freedom(length: int, n: int, independent: Array | float = np.inf) -> Array:
     """Return the degrees of freedom of the variance of a bootstrap with blocks of length b.
 
     The variance is that of a Bartlett window of b lags: n divided by the sum of the squares of its
-    weights, minus one for the mean.
+    weights, minus one for the mean. They are at most half the number of independent starts, because
+    the autocorrelation is uncertain, too: this half was chosen by the coverage of autoregressive
+    series (`benchmarks.accuracy.coverage`).
+
+    Args:
+        length: Block length b.
+        n: Length of the series.
+        independent: Number of independent starts; infinite if it is not estimated.
     """
     weights = 1 - np.arange(1, length) / length
-    return n / (1 + 2 * float((weights**2).sum())) - 1
+    of_window = n / (1 + 2 * float((weights**2).sum())) - 1
+    return np.minimum(of_window, np.asarray(independent) / 2)
 
 
 def _bartlett(phi: Array, length: int, n: int) -> Array:

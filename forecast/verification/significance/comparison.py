@@ -20,7 +20,7 @@ from forecast.verification.score_table import OF_EACH, RMSE
 from forecast.verification.scores_file import write
 from forecast.verification.significance.comparison_report import markdown
 from forecast.verification.significance.intervals import Settings
-from forecast.verification.significance.pairing import differences
+from forecast.verification.significance.pairing import common_starts, differences, starts_of
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 
@@ -138,6 +138,8 @@ def _truths(
                 f"{fact(first)} against {fact(second)}; give forecasts of the same kind on the "
                 "same grid"
             )
+    starts = [starts_of(file.init_time, file.trajectory) for file in (first, second)]
+    common_starts(starts[0], starts[1], names)
     return [
         open_truth(file, data, truth, climatology, conventions, _points_of(other, file))
         for file, other in ((first, second), (second, first))

@@ -31,6 +31,7 @@ MODEL = "model"
 _DIMS = (REGION, CHANNEL, LEAD_TIME)
 
 Array = NDArray[np.floating[Any]]
+Start = tuple[Any, ...]
 
 
 def differences(
@@ -128,12 +129,7 @@ def _in_common(
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the scores at the starts, lead times, channels and regions that both have."""
     starts = [_starts(x) for x in (a, b)]
-    common = sorted(set(starts[0]) & set(starts[1]))
-    if not common:
-        raise ValueError(
-            f"{names[0]} and {names[1]} have no start in common: {_range(starts[0])} against "
-            f"{_range(starts[1])}; make forecasts from the same initial times"
-        )
+    common = common_starts(starts[0], starts[1], names)
     chosen = []
     for x, of_x in zip((a, b), starts, strict=True):
         place = {start: i for i, start in enumerate(of_x)}
@@ -152,12 +148,32 @@ def _in_common(
     return a, b
 
 
-def _starts(scores: xr.Dataset) -> list[tuple[Any, ...]]:
-    """Return the initial time, and the trajectory, of each forecast."""
-    times = scores[INIT_TIME].values.tolist()
-    if TRAJECTORY_NUMBER not in scores.coords:
-        return [(time,) for time in times]
-    return list(zip(times, scores[TRAJECTORY_NUMBER].values.tolist(), strict=True))
+def starts_of(times: NDArray[Any], trajectory: NDArray[Any] | None) -> list[Start]:
+    """Return the initial time, and the trajectory if there are several, of each forecast."""
+    if trajectory is None:
+        return [(time,) for time in times.tolist()]
+    return list(zip(times.tolist(), trajectory.tolist(), strict=True))
+
+
+def _starts(scores: xr.Dataset) -> list[Start]:
+    """Return the starts of scores."""
+    trajectory = scores.coords.get(TRAJECTORY_NUMBER)
+    return starts_of(scores[INIT_TIME].values, None if trajectory is None else trajectory.values)
+
+
+def common_starts(a: list[Start], b: list[Start], names: tuple[str, str]) -> list[Start]:
+    """Return the starts that two forecasts have in common, in their order in time.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    common = sorted(set(a) & set(b))
+    if not common:
+        raise ValueError(
+            f"{names[0]} and {names[1]} have no start in common: {_range(a)} against {_range(b)}; "
+            "make forecasts from the same initial times"
+        )
+    return common
 
 
 def _range(values: Any) -> str:

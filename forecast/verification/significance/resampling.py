@@ -108,11 +108,12 @@ def bootstrap(
         )
         for length in np.unique(lengths[enough]):
             for part in _chunks(np.flatnonzero(enough & (lengths == length)), n_resamples):
+                estimated = np.inf if block_length == 1 else independent[part]
                 ends = _resampled(
                     [a[:, part] for a in x],
                     statistic,
-                    phi[part],
-                    int(length),
+                    np.sqrt(blocks.inflation(phi[part], int(length), len(x[0]))),
+                    blocks.degrees_of_freedom(int(length), len(x[0]), estimated),
                     confidence,
                     _counts(len(x[0]), int(length), n_resamples, seed),
                 )
@@ -125,18 +126,16 @@ def bootstrap(
 def _resampled(
     x: Sequence[Array],
     statistic: Statistic,
-    phi: Array,
-    length: int,
+    widening: Array,
+    freedom: Array,
     confidence: float,
     counts: Array,
 ) -> tuple[Array, Array, Array]:
     """Return lower end, upper end and p-value of series (n, s) with one block length."""
-    n = len(x[0])
     estimate = statistic(*(a.mean(0) for a in x))
-    resampled = statistic(*(counts @ a / n for a in x))
-    tail, freedom = (1 - confidence) / 2, blocks.degrees_of_freedom(length, n)
+    resampled = statistic(*(counts @ a / len(a) for a in x))
+    tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
-    widening = np.sqrt(blocks.inflation(phi, length, n))
     factor = widening * stdtrit(freedom, 1 - tail) / ndtri(1 - tail)
     error = widening * resampled.std(0)
     with np.errstate(invalid="ignore", divide="ignore"):
