@@ -99,15 +99,9 @@ def make_dataset(contents: Contents) -> xr.Dataset:
 
 def rows_of(data: xr.Dataset) -> list[Row]:
     """Return the distances of a climate file."""
-    labels = {attribute: data[name].values for name, (attribute, _) in _LABELS.items()}
-    numbers = {name: data[name].values for name in ("distance", "expected", "largest")}
-    return [
-        Row(
-            **{name: str(values[i]) for name, values in labels.items()},
-            **{name: float(values[i]) for name, values in numbers.items()},
-        )
-        for i in range(data.sizes[COMPARISON])
-    ]
+    names = (*_LABELS, "distance", "expected", "largest")  # in the order of `Row`
+    columns = (data[name].values.tolist() for name in names)
+    return [Row(*row) for row in zip(*columns, strict=True)]
 
 
 def write(data: xr.Dataset, path: Path) -> None:
