@@ -40,7 +40,15 @@ def test_a_missing_input_is_named(workflow: Workflow, refused: Refused, tmp_path
         ("rollout", workflow.run, "--data", absent, "--out", out),
         ("evaluate", absent, "--data", workflow.store, "--out", out),
         ("evaluate", workflow.forecast, "--data", absent, "--out", out),
-        ("plot", "map", absent, "--variable", "v", "--out", tmp_path / "p.png"),
+        *(
+            ("plot", kind, absent, "--variable", "v", "--out", tmp_path / "p.png")
+            for kind in ("map", "hovmoeller", "section", "series", "spaghetti", "spread")
+        ),
+        ("plot", "animation", absent, "--variable", "v", "--out", tmp_path / "p.gif"),
+        *(
+            ("plot", kind, absent, "--out", tmp_path / "p.png")
+            for kind in ("scorecard", "ranks", "reliability")
+        ),
         ("plot", "scores", absent, "--out", tmp_path / "p.png"),
         ("plot", "spectrum", absent, "--data", workflow.store, "--out", tmp_path / "p.png"),
         ("runs", "--uri", f"sqlite:///{absent}"),
@@ -61,7 +69,15 @@ def test_a_file_that_is_something_else_is_refused(
         ("train", "swe_smoke", "--data", text, "--out", out),
         ("rollout", text, "--data", workflow.store, "--out", out),
         ("evaluate", text, "--data", workflow.store, "--out", out),
-        ("plot", "map", text, "--variable", "v", "--out", tmp_path / "p.png"),
+        *(
+            ("plot", kind, text, "--variable", "v", "--out", tmp_path / "p.png")
+            for kind in ("map", "hovmoeller", "section", "series", "spaghetti", "spread")
+        ),
+        ("plot", "animation", text, "--variable", "v", "--out", tmp_path / "p.gif"),
+        *(
+            ("plot", kind, text, "--out", tmp_path / "p.png")
+            for kind in ("scorecard", "ranks", "reliability")
+        ),
         ("plot", "scores", text, "--out", tmp_path / "p.png"),
     ):
         assert "notes.nc" in refused(*words), words

@@ -147,8 +147,13 @@ def test_a_picture_of_each_kind_is_drawn(
 ) -> None:
     there = tmp_path / "there.png"
     there.write_text("mine")
+    variable = ("--variable", "vorticity")
     pictures = {
-        "map": ("map", workflow.forecast, "--variable", "vorticity", "--truth", workflow.store),
+        "map": ("map", workflow.forecast, *variable, "--truth", workflow.store),
+        "hovmoeller": ("hovmoeller", workflow.forecast, *variable),
+        "section": ("section", workflow.forecast, *variable, "--region", "tropics"),
+        "series": ("series", workflow.forecast, *variable, "--point", "45,10"),
+        "scorecard": ("scorecard", workflow.scores, workflow.scores),
         "scores": ("scores", workflow.scores),
         "spectrum": ("spectrum", workflow.forecast, "--data", workflow.store),
     }

@@ -1,4 +1,4 @@
-"""Pictures: maps (the only importer of cartopy), skill curves, spectra, training curves.
+"""Pictures: maps (`projections` alone imports cartopy), profiles, ensembles, scores, animations.
 
 May import all of `forecast` except `forecast.cli`.
 """

@@ -7,9 +7,11 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -62,12 +64,12 @@ def write_movie(out: str | Path, frames: Iterable[Frame], fps: float, colours: s
     """
     path = check_movie(out, fps)
     with written_beside(path) as scratch:
+        if path.suffix == ".mp4":
+            _write_mp4(path, scratch, frames, fps)
+            return
         try:
-            if path.suffix == ".gif":
-                with scratch.open("wb") as file:
-                    file.writelines(_gif(frames, fps, colours))
-            else:
-                _write_mp4(scratch, frames, fps)
+            with scratch.open("wb") as file:
+                file.writelines(_gif(frames, fps, colours))
         except OSError as error:
             raise cannot_write(path, error) from error
 
@@ -123,37 +125,41 @@ def _end_of_data(gif: bytes, at: int) -> int:
     return at + 1
 
 
-def _write_mp4(path: Path, frames: Iterable[Frame], fps: float) -> None:
+def _write_mp4(path: Path, scratch: Path, frames: Iterable[Frame], fps: float) -> None:
     """Send frames to ffmpeg, which writes H.264 as all browsers play it.
 
     Raises:
         OSError: If ffmpeg fails.
     """
-    program, process = _ffmpeg(), None
+    program, frames = _ffmpeg(), iter(frames)
+    first = next(frames)
+    # The format halves the resolution of colours, which needs even sizes.
+    height, width = (n - n % 2 for n in first.shape[:2])
+    command = _command(program, scratch, width, height, fps)
     with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=messages, stderr=messages)
+        assert process.stdin is not None
         try:
-            for frame in frames:
-                # The format halves the resolution of colours, which needs even sizes.
-                height, width = (n - n % 2 for n in frame.shape[:2])
-                if process is None:
-                    command = _command(program, path, width, height, fps)
-                    process = subprocess.Popen(
-                        command, stdin=subprocess.PIPE, stdout=messages, stderr=messages
-                    )
-                _pipe(process).write(np.ascontiguousarray(frame[:height, :width]).tobytes())
-            if process is not None:
-                _pipe(process).close()
-        except BrokenPipeError:  # it has ended, and says why below
+            for frame in chain([first], frames):
+                process.stdin.write(np.ascontiguousarray(frame[:height, :width]).tobytes())
+            process.stdin.close()
+        except BrokenPipeError:  # it has ended, and says why
             pass
         except BaseException:
-            if process is not None:
-                process.kill()
+            process.kill()
             raise
-        if process is not None and process.wait() != 0:
+        finally:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
+        if process.returncode:
             messages.seek(0)
-            lines = messages.read().decode(errors="replace").split("\n")
-            reason = next((line for line in reversed(lines) if line.strip()), "no message")
-            raise OSError(f"ffmpeg failed: {reason.strip()}")
+            lines = messages.read().decode(errors="replace").splitlines()
+            reason = next(filter(None, map(str.strip, lines)), "no message")
+            raise OSError(
+                f"cannot write {path} (ffmpeg: {reason}); make room, install another ffmpeg, or "
+                "write .gif"
+            )
 
 
 def _command(program: str, path: Path, width: int, height: int, fps: float) -> list[str]:
@@ -161,12 +167,6 @@ def _command(program: str, path: Path, width: int, height: int, fps: float) -> l
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]
     coded = ["-c:v", "libx264", "-crf", "20", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     return [program, "-y", "-v", "error", *source, "-i", "-", "-an", *coded, "-f", "mp4", str(path)]
-
-
-def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    """Return the standard input of a process that was started with one."""
-    assert process.stdin is not None
-    return process.stdin
 
 
 def _ffmpeg() -> str:

@@ -19,7 +19,7 @@ from configs.layout import CHANNEL, LEAD_TIME
 from configs.style import INK, MISSING, SIGNED, new_figure, numbers, picture_style
 from data_prep.store.outputs import check_output
 from forecast.plotting.figure import SUFFIXES, save
-from forecast.plotting.scores.files import ScoresFile
+from forecast.plotting.scores.files import ScoresFile, open_scores
 from forecast.plotting.selection import choose
 from forecast.verification.score_table import RMSE
 from forecast.verification.scores_file import REGION
@@ -137,12 +137,12 @@ def _comparison(files: Sequence[str | Path]) -> ScoresFile:
     """
     if not 1 <= len(files) <= 2:
         raise ValueError(f"a score card of {len(files)} files; expected a comparison or two scores")
-    opened = [ScoresFile(path) for path in files]
-    if len(opened) == 1:
-        return opened[0]
-    a, b = opened
-    names = str(a.path), str(b.path)
-    return ScoresFile.of_dataset(differences(a.data, b.data, names, Settings()), a.path)
+    if len(files) == 1:
+        return ScoresFile(files[0])
+    of_a, of_b = (ScoresFile(path).path for path in files)
+    with open_scores(of_a) as a, open_scores(of_b) as b:
+        found = differences(a, b, (str(of_a), str(of_b)), Settings())
+    return ScoresFile.of_dataset(found, of_a)
 
 
 @dataclass(frozen=True)

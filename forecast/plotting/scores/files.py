@@ -16,14 +16,14 @@ from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import in_steps, lead_label, open_output, steps_of
 from forecast.plotting.selection import choose, lead_axis
 from forecast.verification.regions import GLOBAL
-from forecast.verification.score_table import RMSE, SPREAD_SKILL, known_scores
+from forecast.verification.score_table import OF_EACH, RMSE, SPREAD_SKILL, known_scores
 from forecast.verification.scores_file import REGION
 
 Array = NDArray[np.floating[Any]]
 
 FORECAST = "forecast"
 MOST_CHANNELS = 6
-_PARTS = ("_each", "_lower", "_upper", "_difference", "_significant")
+_PARTS = (OF_EACH, "_lower", "_upper", "_difference", "_significant")
 
 
 class Meaning(NamedTuple):
@@ -44,8 +44,13 @@ class Meaning(NamedTuple):
     best: str | None
 
 
+def open_scores(path: Path) -> xr.Dataset:
+    """Open a scores file; see `open_output` for the errors."""
+    return open_output(path, "scores", "forecast evaluate")
+
+
 class ScoresFile:
-    """Scores file of `forecast evaluate`, opened.
+    """Scores file of `forecast evaluate`, in memory without the values of each forecast.
 
     Attributes:
         path: Path of the file.
@@ -62,7 +67,11 @@ class ScoresFile:
             FileNotFoundError: If there is none.
             ValueError: If it is no scores file.
         """
-        self._set(open_output(Path(path), "scores", "forecast evaluate"), Path(path))
+        path = Path(path)
+        with open_scores(path) as data:
+            of_each = [str(name) for name in data.data_vars if str(name).endswith(OF_EACH)]
+            self._set(data.drop_vars(of_each), path)
+            self.data.load()
 
     @classmethod
     def of_dataset(cls, data: xr.Dataset, path: Path) -> ScoresFile:

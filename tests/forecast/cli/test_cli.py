@@ -22,9 +22,23 @@ COMMANDS = (
     ["rollout"],
     ["evaluate"],
     ["plot"],
-    ["plot", "map"],
-    ["plot", "scores"],
-    ["plot", "spectrum"],
+    *(
+        ["plot", kind]
+        for kind in (
+            "map",
+            "animation",
+            "hovmoeller",
+            "section",
+            "series",
+            "spaghetti",
+            "spread",
+            "scores",
+            "scorecard",
+            "ranks",
+            "reliability",
+            "spectrum",
+        )
+    ),
     ["runs"],
     ["doctor"],
 )

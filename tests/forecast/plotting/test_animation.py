@@ -150,7 +150,8 @@ def test_an_mp4_without_ffmpeg_is_refused_before_anything_is_drawn(
 def test_the_reason_of_ffmpeg_is_given(tmp_path, monkeypatch):
     if not _has_ffmpeg():
         pytest.skip("no ffmpeg")
-    monkeypatch.setattr(movie, "_command", lambda program, *rest: [program, "-nonsense"])
-    with pytest.raises(OSError, match=r"cannot write .*x.mp4 \(ffmpeg failed: .*nonsense"):
+    wrong = ["-f", "nonsense", "-i", "-", "x.mp4"]
+    monkeypatch.setattr(movie, "_command", lambda program, *rest: [program, "-v", "error", *wrong])
+    with pytest.raises(OSError, match=r"cannot write .*x.mp4 \(ffmpeg: .*nonsense.*or write .gif"):
         write_movie(tmp_path / "x.mp4", _coloured(40, 200, 300), fps=4, colours="viridis")
     assert list(tmp_path.iterdir()) == []
