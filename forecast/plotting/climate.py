@@ -37,7 +37,7 @@ from forecast.plotting.figure import SUFFIXES, colour_range, save
 from forecast.plotting.maps import draw_panels
 from forecast.plotting.panels import Panel
 from forecast.plotting.projections import map_view
-from forecast.verification.climate.climate_file import COMPARISON, SAMPLING, SOURCES
+from forecast.verification.climate.climate_file import COMPARISON, SAMPLING, SOURCES, rows_of
 from sphere_ops.grid import Grid
 
 Array = NDArray[np.floating[Any]]
@@ -178,14 +178,9 @@ def _draw_maps(figure: Any, data: xr.Dataset, coastlines: bool) -> None:
 def _ratio(data: xr.Dataset, measure: str) -> str:
     """Return the distance and its ratio to that of another realisation, for a title."""
     of = str(data[CHANNEL].item())
-    found = np.flatnonzero((data.measure.values == measure) & (data.quantity.values == of))
-    if not len(found):
-        return ""
-    row = data.isel({COMPARISON: int(found[0])})
-    value = row.distance.item()
-    rms = quantity(value, str(row.distance_units.item()), power_of_ten(abs(value)))
-    ratio = row.ratio.item()
-    return f" (rms {rms}" + (f", ratio {ratio:.2g})" if np.isfinite(ratio) else ")")
+    row = next(r for r in rows_of(data) if (r.measure, r.quantity) == (measure, of))
+    rms = quantity(row.distance, row.units, power_of_ten(abs(row.distance)))
+    return f" (rms {rms}" + (f", ratio {row.ratio:.2g})" if np.isfinite(row.ratio) else ")")
 
 
 def _range(data: xr.Dataset, name: str, *, logarithmic: bool = False) -> tuple[Array, Array]:

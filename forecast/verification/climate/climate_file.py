@@ -30,6 +30,14 @@ NOTES = "notes"
 COMPARISON = "comparison"
 """Dim of the distances."""
 
+_LABELS = {
+    "measure": ("measure", "Name of the distance"),
+    "measure_long_name": ("long_name", "Description of the distance"),
+    "quantity": ("quantity", "Channel or budget"),
+    "distance_units": ("units", "Units of distance, expected and largest"),
+}
+"""Coordinates of the distances: attribute of `Row` and description."""
+
 Array = NDArray[np.floating[Any]]
 
 
@@ -82,17 +90,18 @@ def make_dataset(contents: Contents) -> xr.Dataset:
         units = {"units": "1"} if name == "ratio" else {}
         values = np.array([getattr(row, name) for row in rows])
         data[name] = ((COMPARISON,), values, {"long_name": meaning, **units})
-    for name, meaning in (
-        ("measure", "Name of the distance"),
-        ("measure_long_name", "Description of the distance"),
-        ("quantity", "Channel or budget"),
-        ("distance_units", "Units of distance, expected and largest"),
-    ):
-        attribute = {"measure_long_name": "long_name", "distance_units": "units"}.get(name, name)
+    for name, (attribute, meaning) in _LABELS.items():
         labels = np.array([getattr(row, attribute) for row in rows], dtype=object)
         data = data.assign_coords({name: ((COMPARISON,), labels, {"long_name": meaning})})
     data.attrs = _attributes(contents)
     return data
+
+
+def rows_of(data: xr.Dataset) -> list[Row]:
+    """Return the distances of a climate file."""
+    names = (*_LABELS, "distance", "expected", "largest")  # in the order of `Row`
+    columns = (data[name].values.tolist() for name in names)
+    return [Row(*row) for row in zip(*columns, strict=True)]
 
 
 def write(data: xr.Dataset, path: Path) -> None:

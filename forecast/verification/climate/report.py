@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from forecast.verification.climate.climate_file import COMPARISON, NOTES
+from forecast.verification.climate.climate_file import NOTES, rows_of
+from forecast.verification.climate.comparison import Row
 
 _MOST_COLUMNS = 6
 
@@ -39,12 +40,9 @@ def markdown(data: xr.Dataset) -> str:
         "| ratio |"
     )
     lines.append("|---|---|" + "---:|" * 4)
-    for i in range(data.sizes[COMPARISON]):
-        row = data.isel({COMPARISON: i})
-        units = str(row.distance_units.item())
-        numbers = [_number(row[name].item(), units) for name in ("distance", "expected", "largest")]
-        cells = [row.quantity.item(), row.measure_long_name.item(), *numbers, _ratio(row)]
-        lines.append("| " + " | ".join(cells) + " |")
+    for row in rows_of(data):
+        numbers = [_number(x, row.units) for x in (row.distance, row.expected, row.largest)]
+        lines.append("| " + " | ".join([row.quantity, row.long_name, *numbers, _ratio(row)]) + " |")
     lines += ["", data.attrs["comment"], "", f"Source: {data.attrs['source']}", ""]
     return "\n".join(lines)
 
@@ -58,32 +56,31 @@ def headline(data: xr.Dataset) -> list[str]:
             f"{name}: {states} states of {runs} run{'s' * (runs != 1)}, "
             f"{data.attrs[f'{name}_period']}"
         )
-    known = np.isfinite(data.ratio.values)
-    inside = known & (data.distance.values <= data.largest.values)
+    known = [row for row in rows_of(data) if np.isfinite(row.ratio)]
+    if not known:
+        return [*lines, "no distance can be compared with the truth's own variability"]
+    inside = sum(row.distance <= row.largest for row in known)
+    median = np.median([row.ratio for row in known])
     lines.append(
-        f"{inside.sum()} of {known.sum()} distances are within those of halves of the truth; "
-        f"median ratio {np.median(data.ratio.values[known]):.2f}"
-        if known.any()
-        else "no distance can be compared with the truth's own variability"
+        f"{inside} of {len(known)} distances are within those of halves of the truth; "
+        f"median ratio {median:.2f}"
     )
     return lines
 
 
 def grids(data: xr.Dataset) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
     """Return header and rows of ratios: measures by quantities, a few quantities at a time."""
-    measures = list(dict.fromkeys(data.measure.values.tolist()))
-    quantities = list(dict.fromkeys(data.quantity.values.tolist()))
-    cells = {
-        (str(m), str(q)): _ratio(data.isel({COMPARISON: i}))
-        for i, (m, q) in enumerate(zip(data.measure.values, data.quantity.values, strict=True))
-    }
+    rows = rows_of(data)
+    measures = list(dict.fromkeys(row.measure for row in rows))
+    quantities = list(dict.fromkeys(row.quantity for row in rows))
+    cells = {(row.measure, row.quantity): _ratio(row) for row in rows}
     grids = []
     budgets = [q for q in quantities if q not in data.channel.values]
     channels = [q for q in quantities if q in data.channel.values]
     for group in (*_split(channels), *_split(budgets)):
         header = ("distance", *group)
-        rows = [(m, *(cells.get((m, q), "") for q in group)) for m in measures]
-        grids.append((header, [row for row in rows if any(row[1:])]))
+        lines = [(m, *(cells.get((m, q), "") for q in group)) for m in measures]
+        grids.append((header, [line for line in lines if any(line[1:])]))
     return grids
 
 
@@ -91,18 +88,17 @@ def _split(names: Sequence[str]) -> list[list[str]]:
     return [list(names[i : i + _MOST_COLUMNS]) for i in range(0, len(names), _MOST_COLUMNS)]
 
 
-def _ratio(row: xr.Dataset) -> str:
+def _ratio(row: Row) -> str:
     """Format a ratio, with a star if the distance is beyond that of all halves of the truth.
 
     Quantities that forecast and truth conserve are "equal".
     """
-    ratio = row.ratio.item()
-    if row.distance.item() == row.expected.item() == 0:
+    if row.distance == row.expected == 0:
         return "equal"
-    if not np.isfinite(ratio):
+    if not np.isfinite(row.ratio):
         return "unknown"
-    star = "*" if row.distance.item() > row.largest.item() else ""
-    return (f"{ratio:.2f}" if ratio < 100 else f"{ratio:.3g}") + star
+    star = "*" if row.distance > row.largest else ""
+    return (f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.3g}") + star
 
 
 def _number(x: float, units: str) -> str:

@@ -107,16 +107,16 @@ def test_the_truth_is_thinned_to_the_interval_of_the_forecast(store, tmp_path):
 
 
 def test_a_short_forecast_is_compared_with_its_own_months(tmp_path):
-    path = write_store(tmp_path / "s.zarr", red_climate(0, 1100), time_step="1d")
+    path = write_store(tmp_path / "s.zarr", red_climate(0, 450), time_step="1d")
     forecast = write_forecast(tmp_path / "f.nc", red_climate(1, 50)[None], time_step="1d")
     data = climate(forecast, path, tmp_path / "c.nc")
-    time = times(1100, "1d")
+    time = times(450, "1d")
     inside = time.astype("M8[M]").astype(int) % 12 < 2
     assert data.attrs["truth_states"] == inside.sum()
     assert "the forecast covers the months 1, 2" in data.attrs["notes"]
 
 
-@pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day"])
+@pytest.mark.parametrize("calendar", ["standard", "360_day"])
 def test_monthly_fields_with_a_mask_in_every_calendar(calendar, tmp_path):
     mask = np.ones((1, 8, 16), dtype=bool)
     mask[0, 3:5, 2:7] = False
@@ -183,10 +183,10 @@ def test_nothing_is_overwritten(store, tmp_path):
 
 
 def test_starts_in_all_months_make_a_climate_of_all_months(tmp_path):
-    path = write_store(tmp_path / "s.zarr", red_climate(0, 800), time_step="1d")
+    path = write_store(tmp_path / "s.zarr", red_climate(0, 400), time_step="1d")
     starts = np.array([START + np.timedelta64(91 * i, "D") for i in range(4)])
     fields = np.stack([red_climate(s, 95) for s in range(4)])
     forecast = write_forecast(tmp_path / "f.nc", fields, time_step="1d", starts=starts)
     data = climate(forecast, path, tmp_path / "c.nc")
     assert "monthly_mean" in data
-    assert data.attrs["truth_states"] == 800
+    assert data.attrs["truth_states"] == 400

@@ -33,7 +33,7 @@ def squares(seed: int, name: str, n: int, change=lambda x: x) -> dict[str, np.nd
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("n", [800, 3200])
+@pytest.mark.parametrize("n", [800, 2400])
 def test_another_realisation_of_any_length_has_a_ratio_of_about_one(name, n):
     found = [squares(seed, name, n) for seed in range(6)]
     for measure in found[0]:
