@@ -232,7 +232,7 @@ def wait_for(path: Path, process: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "ranks", "latitude", "kills"),
-    [("zarr", 1, None, 20), ("nc", 1, None, 20), ("zarr", 2, 1, 4), ("nc", 2, 2, 4)],
+    [("zarr", 1, None, 10), ("nc", 1, None, 10), ("zarr", 2, 1, 2), ("nc", 2, 2, 2)],
 )
 def test_a_rollout_after_kills_at_random_moments_makes_the_same_file(
     make_store, tmp_path, suffix, ranks, latitude, kills
