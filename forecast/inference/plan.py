@@ -27,6 +27,7 @@ from forecast.inference.initial_states import InitialStates
 from forecast.inference.output.contents import FileContents
 from forecast.inference.output.options import OutputOptions
 from forecast.inference.output.periods import Periods
+from forecast.inference.output.weatherbench2 import check_fits
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
@@ -103,18 +104,19 @@ def make_plan(
     forecaster = models[0]
     check_agree(models, [_name(package) for package in packages])
     ensemble.prepare(models, store)
+    n_earlier = ensemble.n_earlier(forecaster.time_step)
     states = InitialStates(
         store,
         forecaster,
         split or settings.split,
         init_times,
         fill=fill,
-        n_earlier=ensemble.n_earlier,
+        n_earlier=n_earlier,
     )
     source_of_forcing = None
     if forecaster.forcing_channels:
         source_of_forcing = ForcingSource(forecaster, store, forcing, fill=fill)
-        steps = range(-ensemble.n_earlier, n_steps)
+        steps = range(-n_earlier, n_steps)
         states = _covered(states, source_of_forcing, steps, leave_out=not init_times)
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")
@@ -130,8 +132,11 @@ def make_plan(
         derived=contents.fields.derived,
         periods=_periods(output, forecaster, states, n_steps),
         snapshots=output.snapshots,
+        layout=output.layout,
         member=ensemble.members,
     )
+    if output.layout == "weatherbench2":
+        check_fits(axes)
     batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
@@ -301,6 +306,6 @@ def _store_digest(store: Store) -> str:
     described = {name: str(v) for name, v in store.attributes.items() if name != "history"}
     found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     found.update(store.time.astype("datetime64[s]").tobytes())
-    for name in (layout.MEAN, layout.STD):
+    for name in (n for n in (layout.MEAN, layout.STD) if n in store.statistics):
         found.update(store.statistics[name].double().numpy().tobytes())
     return f"{store.path.name} {found.hexdigest()[:16]}"
