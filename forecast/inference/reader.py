@@ -67,6 +67,11 @@ class ForecastFile:
                 f"{self.path} holds statistics of periods alone; make a forecast with its states, "
                 "without --no-snapshots"
             )
+        if "prediction_timedelta" in names:
+            raise ValueError(
+                f"{self.path} is in the layout of WeatherBench 2; make the forecast again without "
+                "--layout weatherbench2"
+            )
         if missing:
             raise ValueError(
                 f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
