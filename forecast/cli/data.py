@@ -9,6 +9,7 @@ import typer
 
 from forecast.cli.console import progress
 from forecast.cli.options import Overrides, Preset
+from forecast.cli.words import divided
 
 if TYPE_CHECKING:
     from configs.schema import Config, FilesData
@@ -23,6 +24,7 @@ Words = Annotated[
         "and overrides such as data.times.first=1990.",
     ),
 ]
+_NO_INPUT = "no input file is given; name netCDF, GRIB or zarr files, globs or addresses"
 
 
 @app.command("swe")
@@ -62,7 +64,9 @@ def inspect(
 
     With a preset, also what a store would take from them, and what is missing.
     """
-    overrides, sources = _divided(words)
+    overrides, sources = divided(words)
+    if not sources:
+        raise ValueError(_NO_INPUT)
     if overrides and preset is None:
         raise ValueError(f"{overrides[0]} changes a preset; name one with --preset")
     if preset is None:
@@ -100,7 +104,9 @@ def ingest(
     The plan is printed before anything is written. An ingestion that was interrupted goes on with
     the same command.
     """
-    overrides, sources = _divided(words)
+    overrides, sources = divided(words)
+    if not sources:
+        raise ValueError(_NO_INPUT)
     config, data = _files_config(preset, overrides)
     from data_prep.ingest.inspect import plan_lines
     from data_prep.ingest.plan import Plan
@@ -163,19 +169,6 @@ def _bytes(text: str) -> int:
         return TypeAdapter(ByteSize).validate_python(text)
     except ValidationError:
         raise ValueError(f"--memory is {text!r}; expected a size such as 2GiB or 500MB") from None
-
-
-def _divided(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the overrides among the words of a command, and the sources."""
-    from configs.load import is_override
-
-    overrides = [word for word in words if is_override(word)]
-    sources = [word for word in words if word not in overrides]
-    if not sources:
-        raise ValueError(
-            "no input file is given; name netCDF, GRIB or zarr files, globs or addresses"
-        )
-    return overrides, sources
 
 
 @app.command("info")

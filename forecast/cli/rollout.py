@@ -10,6 +10,7 @@ import typer
 
 from forecast.cli.console import progress, say
 from forecast.cli.starts import starts_from
+from forecast.cli.words import divided
 
 ENDED_EARLY = 3
 """Exit code of a rollout in which forecasts ended early because of values that are not finite."""
@@ -142,8 +143,7 @@ def rollout(
     from sphere_ops.memory import keep_freed_memory
 
     keep_freed_memory()
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
-    packages = [Path(word) for word in words if word not in overrides]
+    overrides, packages = divided(words)
     if not packages:
         raise ValueError(f"{' '.join(words)} names no package; expected one, such as RUN/best")
     names = (name.strip() for text in variables or () for name in text.split(","))
@@ -158,7 +158,7 @@ def rollout(
     starts = partial(
         starts_from,
         data,
-        packages[0],
+        Path(packages[0]),
         init_time or (),
         n_steps=steps,
         own_forcing=forcing is None,

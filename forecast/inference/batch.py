@@ -20,8 +20,6 @@ from forecast.inference.writing.work_folder import SavedState
 from forecast.model.state import State
 from sphere_ops.parallel.mesh import current
 
-_MEANS = "means."
-
 
 class Batch:
     """Forecasts that are stepped together; each data coordinate of a mesh has some of them.
@@ -44,9 +42,7 @@ class Batch:
         self.plan, self.runs, self.writer, self.rows = plan, plan.runs, writer, rows
         self.states = states = plan.runs.states
         self.samples = [divmod(row, plan.axes.n_members) for row in rows]  # (start, member)
-        count, shards = len(rows), current().data
-        self.parts = [range(count)[shard.part(count)] for shard in shards.all()]
-        self.own = self.parts[shards.rank]
+        self.own = range(len(rows))[current().data.part(len(rows))]
         self.members = self.runs.samples([self.samples[i] for i in self.own])
         self.stored = self.runs.read(self.members)
         self.valid = None if states.valid is None else states.valid.to(self.stored.fields.device)
@@ -63,8 +59,9 @@ class Batch:
         self.check = StateCheck(contents.limits, grid, self.own, len(rows), self.valid)
         self.means: PeriodMeans | None = None
         if plan.axes.periods is not None:
-            starts = [start for start, _ in self.samples]
-            self.means = PeriodMeans(plan.axes.periods, writer, rows, starts, self.parts)
+            own = [rows[i] for i in self.own]
+            starts = [self.samples[i][0] for i in self.own]
+            self.means = PeriodMeans(plan.axes.periods, writer, own, starts)
 
     def forecast(self, tick: Callable[[int], None], saved: SavedState | None = None) -> None:
         """Step all of them, write what is kept, and drop those that blow up.
@@ -106,16 +103,13 @@ class Batch:
         }
         self.check.accept(i for i in self.own if self.rows[i] in odd)
         if self.means is not None:
-            tensors = saved.tensors.items()
-            state = {n.removeprefix(_MEANS): t for n, t in tensors if n.startswith(_MEANS)}
-            self.means.restore(state, self.stored.fields.device)
+            self.means.restore(saved.tensors, self.stored.fields.device)
         self.writer.restore([self.rows[i] for i in self.own], saved.step // self.plan.every)
         return self.runs.restore(saved.tensors, self.members, saved.step)
 
     def _tensors(self, states: MemberStates) -> dict[str, Tensor]:
         """Return all that a rollout needs to go on from these states, by name."""
-        means = {} if self.means is None else self.means.state()
-        return states.tensors() | {f"{_MEANS}{name}": tensor for name, tensor in means.items()}
+        return states.tensors() | ({} if self.means is None else self.means.tensors())
 
     def _report(self, step: int, broken: Mapping[int, Found], odd: Mapping[int, Found]) -> None:
         """Report new failures, and mark the ends. The other forecasts of the batch go on."""
@@ -174,16 +168,16 @@ class Batch:
         written = self.plan.axes.snapshots and step % self.plan.every == 0
         if not written and self.means is None:
             return
-        alive = [list(compress(part, self._alive(part))) for part in self.parts]
-        own = alive[current().data.rank]
-        fields = fields[[i - self.own.start for i in own]].float()
+        alive = list(compress(self.own, self._alive(self.own)))
+        places = [i - self.own.start for i in alive]
+        fields = fields[places].float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
         fields = self.plan.contents.fields(fields)
         if written:
-            self.writer.write([self.rows[i] for i in own], step // self.plan.every, fields)
+            self.writer.write([self.rows[i] for i in alive], step // self.plan.every, fields)
         if self.means is not None:
-            self.means.add(step, fields, alive)
+            self.means.add(step, fields, places)
 
     def _broken(self, state: State) -> dict[int, tuple[int, str]]:
         """Return channel and place of each sample that lacks values; see `first_failures`."""

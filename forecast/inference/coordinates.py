@@ -21,6 +21,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.inference.output.options import FileLayout
 from forecast.inference.output.periods import Periods
 from forecast.inference.writing.file_formats import FileFormat
 from sphere_ops.grid import Grid
@@ -48,6 +49,7 @@ class ForecastAxes:
             member dim.
         periods: periods whose statistics the file holds; None without any.
         snapshots: whether the file holds the states themselves, and not only their statistics.
+        layout: names and dims of the file when it is complete.
     """
 
     grid: Grid
@@ -60,6 +62,7 @@ class ForecastAxes:
     member: NDArray[np.int64] | None = None
     periods: Periods | None = None
     snapshots: bool = True
+    layout: FileLayout = "cf"
 
     @property
     def variables(self) -> tuple[Variable, ...]:

@@ -27,6 +27,7 @@ from forecast.inference.initial_states import InitialStates
 from forecast.inference.output.contents import FileContents
 from forecast.inference.output.options import OutputOptions
 from forecast.inference.output.periods import Periods
+from forecast.inference.output.weatherbench2 import check_fits
 from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
@@ -131,8 +132,11 @@ def make_plan(
         derived=contents.fields.derived,
         periods=_periods(output, forecaster, states, n_steps),
         snapshots=output.snapshots,
+        layout=output.layout,
         member=ensemble.members,
     )
+    if output.layout == "weatherbench2":
+        check_fits(axes)
     batch_size = min(batch_size or settings.batch_size, -(-axes.rows // parts))
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
@@ -302,6 +306,6 @@ def _store_digest(store: Store) -> str:
     described = {name: str(v) for name, v in store.attributes.items() if name != "history"}
     found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     found.update(store.time.astype("datetime64[s]").tobytes())
-    for name in (layout.MEAN, layout.STD):
+    for name in (n for n in (layout.MEAN, layout.STD) if n in store.statistics):
         found.update(store.statistics[name].double().numpy().tobytes())
     return f"{store.path.name} {found.hexdigest()[:16]}"

@@ -11,15 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.store.outputs import cannot_write, check_output
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
-from forecast.inference.output.period_coordinates import N_STEPS, define_periods, statistic_name
-from forecast.inference.output.statistics import STATISTICS
+from forecast.inference.output.period_coordinates import (
+    define_n_steps,
+    define_periods,
+    put_period,
+)
+from forecast.inference.output.weatherbench2 import copy_to_weatherbench2
 from forecast.inference.writing.background import BackgroundThread
 from forecast.inference.writing.blocks import Block, BlockBuffer, block_steps
 from forecast.inference.writing.file_formats import ZarrFormat
@@ -134,17 +137,6 @@ class ForecastWriter:
         if self._writes and len(rows):
             self._thread.submit(partial(self._put_period, list(rows), period, gathered))
 
-    def count_steps(self, rows: Sequence[int], period: int, counts: Sequence[int]) -> None:
-        """Write the number of steps that were counted in a period.
-
-        Args:
-            rows: rows of the forecasts of all processes, increasing; see `write`.
-            period: number of the period.
-            counts: number of steps of each.
-        """
-        if self._mesh.is_first:
-            self._thread.submit(partial(self._put_counts, list(rows), period, list(counts)))
-
     def _gathered(self, fields: Tensor | NDArray[Any]) -> NDArray[Any]:
         """Return fields (b, ..., nlat, nlon) with the rows that this process writes."""
         fields = torch.as_tensor(fields)
@@ -241,8 +233,7 @@ class ForecastWriter:
             with self._named_errors():
                 file = ZarrFormat(self._work.group, new=True)
                 define(file, self.axes, attributes, self._held, n_rows)
-                if self.axes.periods is not None:
-                    define_periods(file, self.axes, self.axes.periods, n_rows)
+                define_periods(file, self.axes, n_rows)
                 self._work.begin()
         except BaseException:
             self._work.close()
@@ -252,8 +243,11 @@ class ForecastWriter:
         """Complete the file and move it to its path, by the first process."""
         made = self._work.group
         copied: Iterator[None] = iter(())
-        if self.path.suffix == ".nc":
-            made = self._work.netcdf
+        if self.axes.layout == "weatherbench2":
+            made = self._work.copy
+            copied = copy_to_weatherbench2(self._file, made, self.axes, self._held)
+        elif self.path.suffix == ".nc":
+            made = self._work.copy
             copied = copy_to_netcdf(self._file, made, self.axes, self.outcome.last_step, self._held)
         for _ in (*self.axes.init_time, "the end"):
             if self._mesh.is_first:
@@ -262,8 +256,9 @@ class ForecastWriter:
             self._mesh.any_rank(False)  # so that the others do not wait for the whole copy
         if self._mesh.is_first:
             with self._named_errors():
-                if self.path.suffix == ".zarr":
+                if made == self._work.group:
                     define_last_step(self._file, self.axes, self.outcome.last_step)
+                    define_n_steps(self._file, self.axes, self.outcome.last_step)
                     self._file.close()
                 self._work.publish(made)
 
@@ -287,16 +282,7 @@ class ForecastWriter:
         at = slice(period, period + 1)
         with self._named_errors():
             for part, index in _runs(rows, self.axes):
-                for s, statistic in enumerate(STATISTICS):
-                    for c, variable in enumerate(self.axes.variables):
-                        name = statistic_name(variable.name, statistic)
-                        self._file.put(name, (*index, at, self._rows), values[part, None, s, c])
-
-    def _put_counts(self, rows: Sequence[int], period: int, counts: Sequence[int]) -> None:
-        values = np.asarray(counts, dtype=np.int32)[:, None]
-        with self._named_errors():
-            for part, index in _runs(rows, self.axes):
-                self._file.put(N_STEPS, (*index, slice(period, period + 1)), values[part])
+                put_period(self._file, self.axes, (*index, at, self._rows), values[part])
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

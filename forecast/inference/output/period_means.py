@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.inference.output.periods import Periods
 from forecast.inference.output.statistics import RunningStatistics
-from forecast.inference.writer import ForecastWriter
-from sphere_ops.parallel.mesh import current
+
+if TYPE_CHECKING:
+    from forecast.inference.writer import ForecastWriter
 
 
 class PeriodMeans:
-    """Statistics of each sample of a batch over its current period.
+    """Statistics of the samples of a process over their current periods.
 
-    All processes of a mesh make the same calls. Each holds its own samples and rows.
+    In a mesh, each process has own samples and rows. Those along latitude have the same samples
+    and make the same calls.
     """
 
     def __init__(
@@ -26,81 +30,72 @@ class PeriodMeans:
         writer: ForecastWriter,
         rows: Sequence[int],
         starts: Sequence[int],
-        parts: Sequence[range],
     ) -> None:
-        """Begin with the initial states.
+        """Begin without any step.
 
         Args:
             periods: Periods of the forecasts.
             writer: Writer of the forecast file.
-            rows: Row in the file of each sample of the batch.
-            starts: Forecast index of each sample.
-            parts: Samples of each data coordinate.
+            rows: Row in the file of each sample of this process.
+            starts: Forecast index of each.
         """
-        self._writer, self._rows, self._parts = writer, rows, parts
-        self._own = parts[current().data.rank]
-        self._period = periods.of_steps(starts)  # (count, n_steps + 1)
-        self._open = np.zeros(len(rows), dtype=np.int64)  # steps counted in the current period
+        self._writer, self._rows = writer, rows
+        self._period = periods.of_steps(starts)  # (b, n_steps + 1)
         self._current = self._period[:, 0].copy()
         self._running: RunningStatistics | None = None
 
-    def add(self, step: int, fields: Tensor, alive: Sequence[Sequence[int]]) -> None:
+    def add(self, step: int, fields: Tensor, alive: Sequence[int]) -> None:
         """Add one step, and write the periods that it ends.
 
         Args:
             step: Model step.
-            fields: Own samples that go on, (b, v, nlat, nlon), NaN where missing.
-            alive: Samples of each data coordinate that go on, as places in the batch.
+            fields: Samples that go on, (len(alive), v, nlat, nlon), NaN where missing.
+            alive: Places of these among the samples of this process.
         """
-        every = [i for part in alive for i in part]
-        over = self._open > 0
-        over[every] &= self._period[every, step] != self._current[every]
-        self._write(over)
-        self._current[every] = self._period[every, step]
-        self._open[every] += 1
         if self._running is None:
-            shape = (len(self._own), *fields.shape[1:])
+            shape = (len(self._rows), *fields.shape[1:])
             self._running = RunningStatistics.empty(shape, fields.device)
-        own = alive[current().data.rank]
-        self._running.add(fields, [i - self._own.start for i in own])
+        own = list(alive)
+        over = np.zeros(len(self._rows), dtype=bool)
+        over[own] = self._period[own, step] != self._current[own]
+        self._write(over)
+        self._current[own] = self._period[own, step]
+        self._running.add(fields, own)
 
     def finish(self) -> None:
         """Write the periods that have not ended."""
-        self._write(self._open > 0)
+        self._write(np.ones(len(self._rows), dtype=bool))
 
-    def state(self) -> dict[str, Tensor]:
-        """Return what a restart needs after a step, on this process; empty before the first."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return copies of all that a restart needs after a step, by name."""
         if self._running is None:
             return {}
-        running = {name: tensor.clone() for name, tensor in self._running.tensors().items()}
-        return running | {
-            "open": torch.from_numpy(self._open.copy()),
-            "period": torch.from_numpy(self._current.copy()),
-        }
+        tensors = self._running.tensors() | {_CURRENT: torch.from_numpy(self._current)}
+        return {f"{_PREFIX}{name}": tensor.clone() for name, tensor in tensors.items()}
 
-    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Go on from the `state` of a process with the same samples and rows.
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Go on from the `tensors` of a process with the same samples and rows.
 
         Args:
-            state: Tensors by name.
+            tensors: Tensors by name; others are ignored.
             device: Device of the fields.
         """
-        tensors = {n: t if t.dtype == torch.int64 else t.to(device) for n, t in state.items()}
-        self._open = tensors.pop("open").numpy().copy()
-        self._current = tensors.pop("period").numpy().copy()
-        self._running = RunningStatistics.from_tensors(tensors)
+        own = {
+            name.removeprefix(_PREFIX): tensor.clone()
+            for name, tensor in tensors.items()
+            if name.startswith(_PREFIX)
+        }
+        self._current = own.pop(_CURRENT).numpy()
+        self._running = RunningStatistics.from_tensors(own, device)
 
-    def _write(self, over: np.ndarray) -> None:
+    def _write(self, over: NDArray[np.bool_]) -> None:
         """Write the current periods of some samples, which then begin a new one."""
-        if self._running is None:
-            return
+        assert self._running is not None
+        over = over & (self._running.count.numpy() > 0)
         for period in np.unique(self._current[over]).tolist():
-            chosen = over & (self._current == period)
-            samples = [[i for i in part if chosen[i]] for part in self._parts]
-            own = samples[current().data.rank]
-            _, values = self._running.take([i - self._own.start for i in own])
-            rows = [[self._rows[i] for i in part] for part in samples]
-            counts = [int(self._open[i]) for part in samples for i in part]
-            self._writer.write_period(rows[current().data.rank], int(period), values)
-            self._writer.count_steps([row for of in rows for row in of], int(period), counts)
-        self._open[over] = 0
+            samples = np.flatnonzero(over & (self._current == period)).tolist()
+            rows = [self._rows[i] for i in samples]
+            self._writer.write_period(rows, period, self._running.take(samples)[1])
+
+
+_PREFIX, _CURRENT = "period.", "current"

@@ -96,9 +96,12 @@ class RunningStatistics:
         }
 
     @staticmethod
-    def from_tensors(tensors: Mapping[str, Tensor]) -> RunningStatistics:
-        """Return statistics whose `tensors` were saved."""
-        return RunningStatistics(**tensors)
+    def from_tensors(
+        tensors: Mapping[str, Tensor], device: torch.device | str = "cpu"
+    ) -> RunningStatistics:
+        """Return statistics whose `tensors` were saved, on the device of the fields."""
+        count, *fields = (tensors[name] for name in RunningStatistics.empty((0, 0)).tensors())
+        return RunningStatistics(count.cpu(), *(tensor.to(device) for tensor in fields))
 
 
 _EMPTY = (0, 0.0, 0.0, torch.inf, -torch.inf)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from configs.layout import LATITUDE, LONGITUDE
 from configs.timestep import TimeStep
 from configs.variables import BUILT_IN, Variable
 from forecast.inference.coordinates import ForecastAxes, encode_times
-from forecast.inference.writing.file_formats import FileFormat, ZarrFormat
+from forecast.inference.writing.file_formats import FileFormat, NetCDFFormat, ZarrFormat
 
 TIME: Final = "time"
 NUMBER: Final = "number"
@@ -29,7 +30,7 @@ _FREEZING = 273.15  # K
 
 
 @dataclass(frozen=True)
-class _Target:
+class _CopiedVariable:
     """Variable of the copy.
 
     Attributes:
@@ -84,47 +85,51 @@ def long_name(variable: Variable, time_step: TimeStep) -> tuple[str, int | None]
 
 
 def copy_to_weatherbench2(
-    source: ZarrFormat, file: FileFormat, axes: ForecastAxes, held: int
+    source: ZarrFormat, target: Path, axes: ForecastAxes, held: int
 ) -> Iterator[None]:
     """Copy forecast by forecast; memory does not grow with the size of the file.
 
     Args:
         source: Complete forecast.
-        file: New file; it is not closed.
+        target: File to create, `.nc` or `.zarr`.
         axes: Contents of the forecast.
         held: Lead times that are copied at once.
 
     Yields:
         None after each forecast with all its members.
     """
-    targets = _targets(axes)
-    levels = sorted({level for t in targets for level in t.source if level is not None})
-    _define(file, axes, targets, levels, source.read_attributes(), held)
-    for forecast_index in range(len(axes.init_time)):
-        for member in range(axes.n_members):
-            row = (forecast_index,) if axes.member is None else (forecast_index, member)
-            for first in range(0, len(axes.steps), held):
-                index = (*row, slice(first, first + held))
-                for target in targets:
-                    values = _values(source, target, index, levels)
-                    if not np.isnan(values).all():  # else it is missing already
-                        file.put(target.name, index, values)
-        yield
+    file = NetCDFFormat(target) if target.suffix == ".nc" else ZarrFormat(target, new=True)
+    variables = _variables(axes)
+    levels = sorted({level for v in variables for level in v.source if level is not None})
+    try:
+        _define(file, axes, variables, levels, source.read_attributes(), held)
+        for forecast_index in range(len(axes.init_time)):
+            for member in range(axes.n_members):
+                row = (forecast_index,) if axes.member is None else (forecast_index, member)
+                for first in range(0, len(axes.steps), held):
+                    index = (*row, slice(first, first + held))
+                    for variable in variables:
+                        values = _values(source, variable, index, levels)
+                        if not np.isnan(values).all():  # else it is missing already
+                            file.put(variable.name, index, values)
+            yield
+    finally:
+        file.close()
 
 
-def _targets(axes: ForecastAxes) -> list[_Target]:
+def _variables(axes: ForecastAxes) -> list[_CopiedVariable]:
     """Return the variables of the copy, those of several levels joined."""
-    targets: dict[str, _Target] = {}
+    targets: dict[str, _CopiedVariable] = {}
     for variable in axes.variables:
         name, level = long_name(variable, axes.time_step)
-        targets.setdefault(name, _Target(name, {})).source[level] = variable
+        targets.setdefault(name, _CopiedVariable(name, {})).source[level] = variable
     return list(targets.values())
 
 
 def _define(
     file: FileFormat,
     axes: ForecastAxes,
-    targets: Sequence[_Target],
+    variables: Sequence[_CopiedVariable],
     levels: Sequence[int],
     attributes: Mapping[str, str],
     held: int,
@@ -155,7 +160,7 @@ def _define(
         (LONGITUDE, longitude, "degrees_east"),
     ):
         file.coordinate(name, (name,), values, {"standard_name": name, "units": units})
-    for target in targets:
+    for target in variables:
         first = target.first
         named = {"standard_name": first.standard_name} if first.standard_name else {}
         words = {"long_name": target.name.replace("_", " "), "units": _units(first)}
@@ -169,7 +174,10 @@ _ATTRIBUTES = ("title", "source", "history", "comment", "Conventions")
 
 
 def _values(
-    source: ZarrFormat, target: _Target, index: tuple[int | slice, ...], levels: Sequence[int]
+    source: ZarrFormat,
+    target: _CopiedVariable,
+    index: tuple[int | slice, ...],
+    levels: Sequence[int],
 ) -> NDArray[np.float32]:
     """Read a variable of one member at some lead times, (k, [level,] nlat, nlon), south first."""
     fields = {level: source.get(v.name, index) for level, v in target.source.items()}

@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
-from forecast.inference.output.period_coordinates import N_STEPS, define_periods, statistic_name
-from forecast.inference.output.statistics import STATISTICS
+from forecast.inference.output.period_coordinates import (
+    define_n_steps,
+    define_periods,
+    statistic_names,
+)
 from forecast.inference.writing.file_formats import NetCDFFormat, ZarrFormat
 
 
@@ -39,28 +42,26 @@ def copy_to_netcdf(
     file = NetCDFFormat(target)
     try:
         define(file, axes, source.read_attributes(), held, axes.grid.nlat)
-        if axes.periods is not None:
-            define_periods(file, axes, axes.periods, axes.grid.nlat)
-            file.put(N_STEPS, (slice(None),), source.get(N_STEPS, (slice(None),)))
+        define_periods(file, axes, axes.grid.nlat)
         for forecast_index in range(len(axes.init_time)):
             for member in range(axes.n_members):
                 row = (forecast_index,) if axes.member is None else (forecast_index, member)
-                for name, index in _pieces(axes, held):
-                    values = source.get(name, (*row, index))
-                    if not np.isnan(values).all():  # else it is missing already
-                        file.put(name, (*row, index), values)
+                for index, names in _pieces(axes, held):
+                    for name in names:
+                        values = source.get(name, (*row, index))
+                        if not np.isnan(values).all():  # else it is missing already
+                            file.put(name, (*row, index), values)
             yield
         define_last_step(file, axes, ended)
+        define_n_steps(file, axes, ended)
     finally:
         file.close()
 
 
-def _pieces(axes: ForecastAxes, held: int) -> Iterator[tuple[str, slice]]:
-    """Yield the fields of one forecast piece by piece: name, and lead times or periods."""
-    names = [variable.name for variable in axes.variables]
-    for first in range(0, len(axes.steps) if axes.snapshots else 0, held):
-        yield from ((name, slice(first, first + held)) for name in names)
-    for period in range(len(axes.periods) if axes.periods is not None else 0):
-        for name in names:
-            for statistic in STATISTICS:
-                yield statistic_name(name, statistic), slice(period, period + 1)
+def _pieces(axes: ForecastAxes, held: int) -> Iterator[tuple[slice, list[str]]]:
+    """Yield the pieces of a forecast: lead times or periods, and the variables that have them."""
+    if axes.snapshots:
+        for first in range(0, len(axes.steps), held):
+            yield slice(first, first + held), [variable.name for variable in axes.variables]
+    for period in range(0 if axes.periods is None else len(axes.periods)):
+        yield slice(period, period + 1), statistic_names(axes)

@@ -26,7 +26,7 @@ from data_prep.store.outputs import check_output, locked, remove
 
 log = logging.getLogger(__name__)
 
-_GROUP, _NETCDF, _STATES, _IDENTITY = "forecast.zarr", "forecast.nc", "states", "identity.json"
+_GROUP, _COPY, _STATES, _IDENTITY = "forecast.zarr", "copy", "states", "identity.json"
 _OUTCOME = "outcome"
 _LONGEST = 60
 """Length from which a value is left out of an error message, characters."""
@@ -55,7 +55,7 @@ class WorkFolder:
     Attributes:
         path: path of the folder.
         group: path of the zarr group of the unfinished file.
-        netcdf: path of the netCDF file that is made of the group at the end.
+        copy: path of the file that is made of the group at the end, if the group is not that file.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class WorkFolder:
         self._output, self._rank, self._ranks = output, rank, ranks
         self._identity = json.loads(json.dumps(dict(identity)))
         self.path = output.absolute().parent / f".{output.name}.partial"
-        self.group, self.netcdf = self.path / _GROUP, self.path / _NETCDF
+        self.group, self.copy = self.path / _GROUP, self.path / f"{_COPY}{output.suffix}"
         self._states = self.path / _STATES
         self._lock = ExitStack()
 
@@ -222,7 +222,7 @@ class WorkFolder:
                     self._state(first, step, rank).unlink()
         for leftover in (*self._states.glob(".*"), *self.group.rglob("*.partial")):
             leftover.unlink(missing_ok=True)
-        self.netcdf.unlink(missing_ok=True)
+        remove(self.copy)
 
     def _clear(self) -> None:
         for part in self.path.iterdir():

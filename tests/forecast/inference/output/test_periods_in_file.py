@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from configs.timestep import TimeStep
@@ -125,25 +126,25 @@ def test_derived_variables_are_averaged_too(trajectories, tmp_path):
     assert found.field("wind_speed", 0, 2).shape == found.grid.shape
 
 
-def test_each_member_has_its_own_statistics(tmp_path):
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_each_member_has_its_own_statistics(tmp_path, suffix):
     grid, step = Grid.legendre_gauss(4, 8), TimeStep.parse("6h")
     start = np.array(["2001-01-01"], dtype="M8[ns]").repeat(2)
-    periods = Periods("1d", step, start, 4)
     axes = ForecastAxes(
-        grid, [variable("t2m")], step, start, np.arange(5), member=np.arange(3), periods=periods
-    )
-    values = np.random.default_rng(0).normal(size=(6, 4, 1, 4, 8)).astype("f4")
-    for suffix in ("nc", "zarr"):
-        path = tmp_path / f"f.{suffix}"
-        with ForecastWriter(path, axes, {"title": "A forecast"}) as writer:
-            writer.write_period([1, 2, 3], 1, values[1:4])
-            writer.count_steps(range(6), 0, [4] * 6)
-        with xr.open_dataset(path, **({} if suffix == "nc" else {"chunks": None})) as file:
-            assert file.t2m_max.dims[:3] == ("init_time", "member", "period")
-            np.testing.assert_array_equal(file.t2m_max[0, 1:, 1], values[1:3, 3, 0])
-            np.testing.assert_array_equal(file.t2m_mean[1, 0, 1], values[3, 0, 0])
-            assert int(file.t2m_min.count()) == 3 * 32
-            assert file.n_steps[..., 0].values.tolist() == [[4] * 3] * 2
+        grid, [variable("t2m")], step, start, np.arange(8),
+        member=np.arange(3), periods=Periods("1d", step, start, 7),
+    )  # fmt: skip
+    values = torch.randn(6, 4, 1, 4, 8, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / f"f.{suffix}"
+    with ForecastWriter(path, axes, {"title": "A forecast"}) as writer:
+        writer.write_period([1, 2, 3], 1, values[1:4])
+        writer.end(4, 5)
+    with xr.open_dataset(path, **({} if suffix == "nc" else {"chunks": None})) as file:
+        assert file.t2m_max.dims[:3] == ("init_time", "member", "period")
+        np.testing.assert_array_equal(file.t2m_max[0, 1:, 1], values[1:3, 3, 0])
+        np.testing.assert_array_equal(file.t2m_mean[1, 0, 1], values[3, 0, 0])
+        assert int(file.t2m_min.count()) == 3 * 32
+        assert file.n_steps.values.tolist() == [[[4, 4]] * 3, [[4, 4], [4, 2], [4, 4]]]
 
 
 def test_options_that_do_not_fit_are_refused():
