@@ -61,7 +61,7 @@ def starts_from(
     from sphere_ops.parallel.mesh import SINGLE_PROCESS, current, use
 
     with tempfile.TemporaryDirectory(prefix="forecast-starts-") as folder:
-        store = Path(folder) / f"{Path(words[0].rstrip('/')).stem}.zarr"
+        store = Path(folder) / Path(words[0].rstrip("/")).name
         if current().is_first:
             with use(SINGLE_PROCESS):
                 needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)

@@ -67,6 +67,11 @@ class ForecastFile:
                 f"{self.path} holds statistics of periods alone; make a forecast with its states, "
                 "without --no-snapshots"
             )
+        if "prediction_timedelta" in names:
+            raise ValueError(
+                f"{self.path} is in the layout of WeatherBench 2; make the forecast again without "
+                "--layout weatherbench2"
+            )
         if missing:
             raise ValueError(
                 f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
@@ -329,6 +334,11 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
+        if not self.channel_names:
+            raise ValueError(
+                f"{self.path} holds no channel of the model, only {', '.join(self.derived_names)}; "
+                "make a forecast with channels, named in --variables too"
+            )
         step = self.time_step.multiple_of(store.time_step)
         facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
             ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
@@ -385,8 +395,9 @@ def open_output(path: Path, what: str, command: str) -> xr.Dataset:
             return xr.open_zarr(path, consolidated=False, chunks=None)
         return xr.open_dataset(path, engine="netcdf4")
     except Exception as error:  # the libraries raise many kinds for files that are not theirs
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{path} is neither netCDF nor zarr; expected a {what} made with `{command}`"
+            f"{path} is neither netCDF nor zarr ({reason}); expected a {what} made with `{command}`"
         ) from error
 
 

@@ -15,6 +15,7 @@ from configs.schema import Config
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.output.options import OutputOptions
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
 from forecast.training.checkpoint import load_checkpoint, save_checkpoint
@@ -161,8 +162,11 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         torch.manual_seed(0)
         forecaster = Forecaster.from_store(run.model, store).to(dtype)
         forecaster.network.checkpoint_blocks = run.training.checkpoint_blocks
-        with torch.no_grad():  # it starts at zero, and with it all gradients but its own
+        with torch.no_grad():  # they start at zero, and with the decoder all other gradients
             forecaster.network.decoder.weight.normal_()
+            if run.model.noise is not None and run.model.noise.into == "blocks":
+                for modulation in forecaster.network.modulations:
+                    modulation.weight.normal_()
         trainer = Trainer(forecaster, run.training)
         for loss in (trainer.loss, trainer.error, trainer.validation.crps):
             if loss is not None:
@@ -286,7 +290,14 @@ def one_fails(store: Path, out: Path) -> None:
     if 2 in own and mesh.latitude.is_first:
         model.fails = {2 - own.start: 3}
     for suffix in ("nc", "zarr"):
-        ended = run_rollout(model, store, out / f"failing.{suffix}", split="train", n_steps=5)
+        ended = run_rollout(
+            model,
+            store,
+            out / f"failing.{suffix}",
+            split="train",
+            n_steps=5,
+            output=OutputOptions(derive=("wind_speed", "vorticity"), mean="2h"),
+        )
         assert [(e.step, e.channel) for e in ended] == [(3, CHANNELS[1])]
         model.steps_done = 0
         run_rollout(Turning(store), store, out / f"single.{suffix}", split="test", n_steps=2)

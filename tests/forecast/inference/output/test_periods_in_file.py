@@ -9,6 +9,7 @@ import xarray as xr
 
 from configs.timestep import TimeStep
 from configs.variables import variable
+from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.forecast import run_rollout
 from forecast.inference.output.options import OutputOptions
@@ -124,6 +125,8 @@ def test_derived_variables_are_averaged_too(trajectories, tmp_path):
     found = ForecastFile(tmp_path / "f.nc")
     assert found.derived_names == ("wind_speed",)
     assert found.field("wind_speed", 0, 2).shape == found.grid.shape
+    with pytest.raises(ValueError, match="holds no channel of the model, only wind_speed"):
+        found.check_fits(Store(trajectories))
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
