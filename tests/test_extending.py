@@ -125,6 +125,12 @@ def test_a_new_loss_is_minimised(folder: Path) -> None:
     assert (folder / "run_l4" / "best" / "package.json").is_file()
 
 
+def test_a_new_perturbation_makes_members_differ(folder: Path) -> None:
+    start = xr.open_dataset(folder / "shifted.nc").vorticity.isel(lead_time=0)
+    for member in range(3):
+        np.testing.assert_array_equal(start[:, member], start[:, 0].roll(longitude=2 * member))
+
+
 def test_a_new_case_is_solved(folder: Path) -> None:
     store = folder / "decaying.zarr"
     spectrum = xr.open_zarr(store, group="diagnostics", consolidated=False).kinetic_energy

@@ -16,8 +16,6 @@ ENDED_EARLY = 3
 """Exit code of a rollout in which forecasts ended early because of values that are not finite."""
 IMPLAUSIBLE = 4
 """Exit code of a rollout in which all values are finite, but some are not plausible."""
-_FROM_EARLIER = ("lagged", "bred")
-"""Perturbations that read states before the initial time."""
 
 
 def rollout(
@@ -137,6 +135,7 @@ def rollout(
     Exit code 3: the file is written, but some of its forecasts ended early because a value was not
     finite. Exit code 4: the same because of implausible values, or some have such values.
     """
+    from forecast.inference.ensemble.members import Ensemble
     from forecast.inference.failures import EarlyStop
     from forecast.inference.forecast import run_rollout
     from forecast.inference.output.options import OutputOptions
@@ -162,9 +161,9 @@ def rollout(
         Path(packages[0]),
         init_time or (),
         n_steps=steps,
-        with_earlier=any(text.startswith(_FROM_EARLIER) for text in perturb or ()),
         own_forcing=forcing is None,
         own_grid=transfer == "operators",
+        n_earlier=Ensemble(members, perturb or (), seed, len(packages)).n_earlier,
         overrides=overrides,
     )
     with all_processes(latitude), starts() as (store, every_time), progress("steps") as update:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from forecast.cli.console import progress
 
 if TYPE_CHECKING:
     from configs.calendar import Times
+    from configs.timestep import TimeStep
 
 
 @contextmanager
@@ -23,9 +24,9 @@ def starts_from(
     init_times: Sequence[str] = (),
     *,
     n_steps: int | None = None,
-    with_earlier: bool = False,
     own_forcing: bool = True,
     own_grid: bool = False,
+    n_earlier: Callable[[TimeStep], int] = lambda time_step: 0,
     overrides: Sequence[str] = (),
 ) -> Iterator[tuple[Path, str | None]]:
     """Find a store, or make a temporary one of the states of gridded files that a package needs.
@@ -38,9 +39,10 @@ def starts_from(
         package: Package of the model, which gives the variables, their units and the grid.
         init_times: Initial times; every time of the files if empty.
         n_steps: Number of steps; that of the package if not given.
-        with_earlier: True to keep all other times, too, from which members may start.
         own_forcing: True if the files hold the forcing at all times of the forecasts.
         own_grid: True to keep the grid of the files instead of the package's.
+        n_earlier: Function of the model's time step: number of steps before an initial time from
+            which members of an ensemble need states.
         overrides: Settings of the ingestion, such as data.rename.T2M=t2m.
 
     Yields:
@@ -63,7 +65,7 @@ def starts_from(
         if current().is_first:
             with use(SINGLE_PROCESS):
                 needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)
-                at = None if with_earlier else needed.times(init_times, n_steps)
+                at = needed.times(init_times, n_steps, n_earlier)
                 try:
                     needed.ingest(words, at, store)
                 except ValueError as error:
@@ -114,7 +116,12 @@ class _Needed:
         history = f" with {n_states} states (model.history)" if n_states > 1 else ""
         return history + (f" with {forcing} at the time of every step" if forcing else "")
 
-    def times(self, init_times: Sequence[str], n_steps: int | None) -> Times | None:
+    def times(
+        self,
+        init_times: Sequence[str],
+        n_steps: int | None,
+        n_earlier: Callable[[TimeStep], int],
+    ) -> Times | None:
         """Return the times of the states of forecasts, with history and forcing; None for all."""
         if not init_times:
             return None
@@ -123,7 +130,7 @@ class _Needed:
         step = self._forecaster.time_step
         starts = np.array([step.calendar.period(text)[0] for text in init_times], dtype="M8[ns]")
         last = (n_steps or self._n_steps) if self._forcing else 0
-        steps = np.arange(-self._forecaster.n_history, last + 1)
+        steps = np.arange(-self._forecaster.n_history - n_earlier(step), last + 1)
         return np.unique(step.advance(starts[:, None], steps))
 
     def ingest(self, words: Sequence[str], at: Times | None, out: Path) -> None:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.calendar import SECOND
+from forecast.inference.ensemble.members import Ensemble
+from forecast.inference.ensemble.seeded import with_noise
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
@@ -41,18 +43,23 @@ class MLflowModel:
                 the last one.
                 Of a model that is given channels at every time also `forcing`, these at the times
                 of the steps, (b, n_steps, f, nlat, nlon), physical units, NaN where missing.
-            params: `n_steps`, 1 if not given.
+            params: `n_steps`, 1 if not given. For an ensemble `n_members`, from 1 on; `seed`; and
+                `perturbation`, texts as of `forecast rollout --perturb` with ; between them.
 
         Returns:
-            The states after steps 1 to n_steps, (b, n_steps, c, nlat, nlon); NaN outside the mask.
+            The states after steps 1 to n_steps, (b, n_steps, c, nlat, nlon); of an ensemble
+            (b, m, n_steps, c, nlat, nlon). NaN outside the mask.
 
         Raises:
-            ValueError: if the shapes are not those of the model, or the steps make no sense.
+            ValueError: if the shapes are not those of the model, the steps make no sense, or a
+                perturbation is not allowed or needs more states than are given.
         """
         fields = torch.as_tensor(np.asarray(inputs["state"], dtype=np.float32))
         seconds = np.asarray(inputs["time"]).reshape(-1).astype("datetime64[s]")
         time = self.forecaster.time_step.calendar.times(seconds.astype(np.int64) * SECOND)
-        n_steps = int((params or {}).get("n_steps", 1))
+        given = params or {}
+        n_steps = int(given.get("n_steps", 1))
+        ensemble = self._ensemble(given)
         seen = self.forecaster.n_history + 1
         expected = [seen] * (seen > 1)
         expected += [len(self.forecaster.channels), *self.forecaster.grid.shape]
@@ -67,8 +74,38 @@ class MLflowModel:
             raise ValueError(f"n_steps is {n_steps}; expected 1 to {_MOST_STEPS}")
         state = State.from_series(fields if seen > 1 else fields[:, None], time)
         forcing = self._forcing(inputs.get("forcing"), (len(fields), n_steps))
+        # One member after the other: the states of one are in memory, and all results.
+        members = [
+            self._member(state, member, ensemble, n_steps, forcing)
+            for member in range(ensemble.n_members or 1)
+        ]
+        result = members[0] if ensemble.n_members is None else torch.stack(members, dim=1)
+        return result.numpy()
+
+    def _ensemble(self, params: Mapping[str, Any]) -> Ensemble:
+        """Return the members that are asked for."""
+        texts = [text for text in str(params.get("perturbation", "")).split(";") if text.strip()]
+        n_members = int(params.get("n_members", 0)) or None
+        ensemble = Ensemble(n_members, texts, int(params.get("seed", 0)))
+        ensemble.prepare([self.forecaster])
+        return ensemble
+
+    def _member(
+        self,
+        state: State,
+        member: int,
+        ensemble: Ensemble,
+        n_steps: int,
+        forcing: tuple[Tensor, ...] | None,
+    ) -> Tensor:
+        """Return the forecast of one member of each state, (b, n_steps, c, nlat, nlon)."""
+        step = self.forecaster.time_step
+        samples = [ensemble.sample(i, member, time, step) for i, time in enumerate(state.time)]
+        state = ensemble.perturb(state, samples, None)
+        if samples:
+            state = with_noise(self.forecaster, state, [sample.seed for sample in samples])
         steps = rollout(self.forecaster, state, n_steps, forcing=forcing)
-        return torch.stack([following.fields for following in steps], dim=1).numpy()
+        return torch.stack([following.fields for following in steps], dim=1)
 
     def _forcing(self, values: Any, lead: tuple[int, int]) -> tuple[Tensor, ...] | None:
         """Return the forcing of each step; None for a model that takes none."""

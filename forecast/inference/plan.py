@@ -104,18 +104,19 @@ def make_plan(
     forecaster = models[0]
     check_agree(models, [_name(package) for package in packages])
     ensemble.prepare(models, store)
+    n_earlier = ensemble.n_earlier(forecaster.time_step)
     states = InitialStates(
         store,
         forecaster,
         split or settings.split,
         init_times,
         fill=fill,
-        n_earlier=ensemble.n_earlier,
+        n_earlier=n_earlier,
     )
     source_of_forcing = None
     if forecaster.forcing_channels:
         source_of_forcing = ForcingSource(forecaster, store, forcing, fill=fill)
-        steps = range(-ensemble.n_earlier, n_steps)
+        steps = range(-n_earlier, n_steps)
         states = _covered(states, source_of_forcing, steps, leave_out=not init_times)
     elif forcing is not None:
         raise ValueError("the model is given no channels at every time; leave out --forcing")

@@ -88,6 +88,10 @@ class ForcingChannels(nn.Module):
                 )
         return cls(store.channels, mean, std, store.mask)
 
+    def with_mask(self, mask: Tensor) -> ForcingChannels:
+        """Return the same channels with another mask, such as on another grid."""
+        return ForcingChannels(self.channels, self.mean, self.std, mask)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Short names of the channels."""

@@ -18,13 +18,12 @@ from forecast.model.build import build_network
 from forecast.model.forcing import ForcingChannels, forcing_fields, given_inputs
 from forecast.model.limiter import AreaMeans, SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
-from forecast.model.noise import Noise, NoiseState, default_seeds
+from forecast.model.noise import Noise
 from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times
-from forecast.model.static_inputs import interpolated, nearest, static_inputs, static_on_grid
+from forecast.model.static_inputs import nearest, static_inputs, static_on_grid, transferred
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
-from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.mesh import current
 
 BY_ROWS = ("static", "mask", "normalizer.climatology", "forcing.mask")
@@ -236,9 +235,13 @@ class Forecaster(nn.Module):
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
-        inputs = self._inputs(seen, target_time, forcing)
-        noise = self._noise_of(state)
-        change = self._network_output(inputs, noise).to(state.fields.dtype)
+        inputs, noise = self._inputs(seen, target_time, forcing), None
+        if self.noise is not None:
+            noise = self.noise.of(state)
+            change = self.noise.apply_to(self.network, inputs, noise)
+        else:
+            change = self.network(inputs)
+        change = change.to(state.fields.dtype)
         if self.filter is not None:
             change = self.filter(change)
         predicted = present * self._residual + change * self.change_scale
@@ -247,9 +250,9 @@ class Forecaster(nn.Module):
             predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
         following = self._inside_mask(self._keep_means(following, state, target_time), torch.nan)
-        if noise is None or self.noise is None:
-            return state.advance(following, target_time)
-        return state.advance(following, target_time, self.noise.after_step(noise))
+        if self.noise is not None and noise is not None:
+            noise = self.noise.after_step(noise)
+        return state.advance(following, target_time, noise)
 
     def with_noise(self, state: State, seeds: Sequence[Sequence[int]]) -> State:
         """Return a state with noise, which `step` carries on.
@@ -267,11 +270,7 @@ class Forecaster(nn.Module):
         if self.noise is None:
             raise ValueError("the model has no noise (model.noise): it makes one forecast of a "
                 "state; perturb its states, or train a model with noise")  # fmt: skip
-        if len(seeds) != len(state.fields):
-            raise ValueError(
-                f"{len(seeds)} seeds for {len(state.fields)} samples; expected one for each"
-            )
-        return replace(state, noise=self.noise.start(seeds))
+        return self.noise.attach(state, seeds)
 
     def forward(self, state: State, forcing: Tensor | None = None) -> State:
         """See `step`."""
@@ -304,26 +303,14 @@ class Forecaster(nn.Module):
         Positional inputs are computed there; other static fields and the climatology are
         resampled, masks taken from the nearest point. With masks the climatology is interpolated.
         """
-        normalizer = self.normalizer
+        normalizer, forcing = self.normalizer, self.forcing
         mask = None if self.mask is None else nearest(self.mask, self.grid, grid)
         if normalizer.climatology is not None:
-            climatology = (
-                resample(normalizer.climatology, self.grid, grid)
-                if self.mask is None or mask is None
-                else interpolated(normalizer.climatology, self.mask, self.grid, grid).where(mask, 0)
-            )
-            normalizer = Normalizer(
-                normalizer.mean,
-                normalizer.std,
-                normalizer.std_step,
-                self.time_step,
-                climatology,
-            )
-        static = static_on_grid(self.config.static, self.static, self.grid, grid)
-        forcing = self.forcing
+            there = transferred(normalizer.climatology, self.mask, self.grid, grid)
+            normalizer = normalizer.with_climatology(there)
         if forcing is not None and forcing.mask is not None:
-            there = nearest(forcing.mask, self.grid, grid)
-            forcing = ForcingChannels(forcing.channels, forcing.mean, forcing.std, there)
+            forcing = forcing.with_mask(nearest(forcing.mask, self.grid, grid))
+        static = static_on_grid(self.config.static, self.static, self.grid, grid)
         other = Forecaster(
             self.config,
             grid,
@@ -366,20 +353,6 @@ class Forecaster(nn.Module):
         """
         weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
         return weights[:, self._prognostic]
-
-    def _noise_of(self, state: State) -> NoiseState | None:
-        if self.noise is None or state.noise is not None:
-            return state.noise
-        return self.noise.start(default_seeds(state.time))
-
-    def _network_output(self, inputs: Tensor, noise: NoiseState | None) -> Tensor:
-        """Apply the network to its inputs and the noise of this step."""
-        if self.noise is None or noise is None:
-            return self.network(inputs)
-        fields = self.noise.fields(noise, inputs)
-        if self.noise.config.into == "first":
-            return self.network(torch.cat([inputs, fields], dim=1))
-        return self.network(inputs, fields)
 
     def _inputs(
         self, seen: list[Tensor], target_time: Times, given: Tensor | None = None

@@ -3,62 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs.length import parse_length
 from configs.model import NoiseConfig
 from configs.timestep import TimeStep
+from forecast.model.network import LocalSFNO
+from forecast.model.state import NoiseState, State, Times
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.random_fields import GaussianField
 from sphere_ops.harmonics.transforms import InverseRealSHT
-
-Times = NDArray[np.datetime64]
 
 _NEGLIGIBLE = 1e-8
 """Relative variance of a coefficient from which on the degrees of a field are left out."""
 _MONTH = 30.436875 * 86400
 """Mean length of a calendar month, s."""
-
-
-@dataclass(frozen=True, eq=False)
-class NoiseState:
-    """Noise of the samples of a state, which the next step uses.
-
-    It lives on the CPU, and every rank of a mesh holds all of it: the same numbers on any device
-    and mesh.
-
-    Attributes:
-        seeds: whole numbers of each sample, int64 (b, k).
-        steps: number of steps since the noise was attached, int64 (b,).
-        coeffs: coefficients of each length scale if the noise is correlated in time, complex64
-            (b, channels, lmax, lmax); empty otherwise.
-    """
-
-    seeds: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    coeffs: tuple[Tensor, ...] = ()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return real tensors by name, from which `from_tensors` returns the same noise.
-
-        The first dimension of each is that of the samples.
-        """
-        named = {"seeds": torch.from_numpy(self.seeds), "steps": torch.from_numpy(self.steps)}
-        return named | {f"coeffs_{i}": torch.view_as_real(c) for i, c in enumerate(self.coeffs)}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> NoiseState:
-        """Return the noise whose `tensors` these are."""
-        seeds, steps = (tensors[name].cpu().numpy() for name in ("seeds", "steps"))
-        count = len(tensors) - 2
-        coeffs = [tensors[f"coeffs_{i}"].cpu().float().contiguous() for i in range(count)]
-        return cls(seeds, steps, tuple(torch.view_as_complex(c) for c in coeffs))
 
 
 class Noise(nn.Module):
@@ -117,6 +81,26 @@ class Noise(nn.Module):
         state = NoiseState(np.array(seeds, dtype=np.int64), np.zeros(len(seeds), dtype=np.int64))
         return state if self._memory is None else replace(state, coeffs=self._drawn(state))
 
+    def attach(self, state: State, seeds: Sequence[Sequence[int]]) -> State:
+        """Return a state with noise.
+
+        Args:
+            state: Initial state.
+            seeds: Seed of each sample; see `start`.
+
+        Raises:
+            ValueError: if the seeds do not fit.
+        """
+        if len(seeds) != len(state.fields):
+            raise ValueError(
+                f"{len(seeds)} seeds for {len(state.fields)} samples; expected one for each"
+            )
+        return replace(state, noise=self.start(seeds))
+
+    def of(self, state: State) -> NoiseState:
+        """Return the noise of a state; that of `default_seeds` if it has none."""
+        return state.noise or self.start(default_seeds(state.time))
+
     def fields(self, state: NoiseState, like: Tensor) -> Tensor:
         """Return the fields of the next step, (b, channels, nlat, nlon); in a mesh own rows.
 
@@ -132,6 +116,13 @@ class Noise(nn.Module):
             known = of_scale[..., : synthesis.lmax, :][..., synthesis.orders.index]
             parts.append(synthesis(known.to(like.device, dtype)))
         return torch.cat(parts, dim=1).to(like)
+
+    def apply_to(self, network: LocalSFNO, inputs: Tensor, state: NoiseState) -> Tensor:
+        """Return the output of a network for inputs (b, c, nlat, nlon) and the noise of a step."""
+        fields = self.fields(state, inputs)
+        if self.config.into == "first":
+            return network(torch.cat([inputs, fields], dim=1))
+        return network(inputs, fields)
 
     def after_step(self, state: NoiseState) -> NoiseState:
         """Return the noise of the step after the next one."""
@@ -157,14 +148,17 @@ class Noise(nn.Module):
         return tuple(drawn)
 
 
-def default_seeds(time: Times) -> list[tuple[int, int, int]]:
-    """Return seeds for samples that have none: those of member 0 of an ensemble with seed 0.
+def default_seeds(time: Times) -> list[tuple[int, int, int, int]]:
+    """Return seeds for samples that have none.
+
+    They are those of member 0 of an ensemble with seed 0 of a time series: seed, time in s since
+    1970, trajectory, member.
 
     Args:
         time: Valid times of the samples, datetime64 (b,).
     """
     seconds = time.astype("datetime64[s]").astype(np.int64).tolist()
-    return [(0, second % 2**62, 0) for second in seconds]
+    return [(0, second % 2**63, 0, 0) for second in seconds]
 
 
 def _gaussian_field(grid: Grid, length: str) -> GaussianField:

@@ -102,6 +102,10 @@ class Normalizer(nn.Module):
                 )
         return cls(mean, std, std_step, store.time_step, climatology)
 
+    def with_climatology(self, climatology: Tensor) -> Normalizer:
+        """Return the same statistics with another climatology, such as on another grid."""
+        return Normalizer(self.mean, self.std, self.std_step, self.time_step, climatology)
+
     def baseline(self, time: Times) -> Tensor:
         """Return the mean or climatology at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
         if self.climatology is None:

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forecast.model.noise import NoiseState
-
 Times = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseState:
+    """Noise of the samples of a state, which the next step uses.
+
+    It lives on the CPU, and every rank of a mesh holds all of it: the same numbers on any device
+    and mesh.
+
+    Attributes:
+        seeds: whole numbers of each sample, int64 (b, k).
+        steps: number of steps since the noise was attached, int64 (b,).
+        coeffs: coefficients of each length scale if the noise is correlated in time, complex64
+            (b, channels, lmax, lmax); empty otherwise.
+    """
+
+    seeds: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    coeffs: tuple[Tensor, ...] = ()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return real tensors by name, from which `from_tensors` returns the same noise.
+
+        The first dimension of each is that of the samples.
+        """
+        named = {"seeds": torch.from_numpy(self.seeds), "steps": torch.from_numpy(self.steps)}
+        return named | {f"coeffs_{i}": torch.view_as_real(c) for i, c in enumerate(self.coeffs)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> NoiseState:
+        """Return the noise whose `tensors` these are."""
+        seeds, steps = (tensors[name].cpu().numpy() for name in ("seeds", "steps"))
+        count = len(tensors) - 2
+        coeffs = [tensors[f"coeffs_{i}"].cpu().float().contiguous() for i in range(count)]
+        return cls(seeds, steps, tuple(torch.view_as_complex(c) for c in coeffs))
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,6 +81,14 @@ def nearest(field: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
     return field[..., row[own_rows(grid_out)], :][..., column]
 
 
+def transferred(field: Tensor, mask: Tensor | None, grid: Grid, grid_out: Grid) -> Tensor:
+    """Return a field on another grid: resampled, or with a mask interpolated and 0 outside it."""
+    if mask is None:
+        return resample(field, grid, grid_out)
+    there = interpolated(field, mask, grid, grid_out)
+    return there.where(nearest(mask, grid, grid_out), 0)
+
+
 def interpolated(field: Tensor, mask: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
     """Interpolate a field with a mask to the points of another grid, by splines.
 

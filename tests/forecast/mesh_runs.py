@@ -162,8 +162,11 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
         torch.manual_seed(0)
         forecaster = Forecaster.from_store(run.model, store).to(dtype)
         forecaster.network.checkpoint_blocks = run.training.checkpoint_blocks
-        with torch.no_grad():  # it starts at zero, and with it all gradients but its own
+        with torch.no_grad():  # they start at zero, and with the decoder all other gradients
             forecaster.network.decoder.weight.normal_()
+            if run.model.noise is not None and run.model.noise.into == "blocks":
+                for modulation in forecaster.network.modulations:
+                    modulation.weight.normal_()
         trainer = Trainer(forecaster, run.training)
         for loss in (trainer.loss, trainer.error, trainer.validation.crps):
             if loss is not None:

@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from configs.length import parse_length
 from forecast.inference.ensemble.constraints import Constraints
 from forecast.inference.ensemble.earlier import EarlierStates
 from forecast.inference.ensemble.options import (
@@ -119,7 +120,7 @@ class BalancedPerturbation(Perturbation):
         self._place, self._number, self._pairs = place, number, values["pairs"]
         self._n_channels = len(setup.channels)
         self.flow = BalancedFlow(setup.grid, setup.radius, values["rotation"], setup.device)
-        angle = values["length"].radians(setup.radius)
+        angle = parse_length(values["length"], setup.radius / 1000)
         self._field = GaussianField(setup.grid, angle, self.flow.lmax, first_degree=1)
         self._field.to(setup.device)
         of = setup.normalizer.std_step if values["scale"] == "step" else setup.normalizer.std

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from configs.timestep import TimeStep
 from forecast.inference.ensemble.amplitude import AMPLITUDE, SCALE, amplitudes
 from forecast.inference.ensemble.constraints import Constraints
 from forecast.inference.ensemble.earlier import EarlierStates, join, take
@@ -65,7 +66,6 @@ class BredVectors(Perturbation):
             )
         self._cycles, self._pairs = values["cycles"], values["pairs"]
         self._interval = n_steps(values["interval"], setup.time_step, "interval")
-        self.n_earlier = self._cycles * self._interval
         self._amplitude = amplitudes({**values, "channels": None}, setup)
         chosen = setup.fed_back if values["norm"] is None else values["norm"]
         check_channels(chosen, setup.fed_back, "norm")
@@ -76,6 +76,11 @@ class BredVectors(Perturbation):
         random = {name: o.read(o.default) for name, o in FieldPerturbation.OPTIONS.items()}
         random |= {k: v for k, v in values.items() if k.partition(".")[0] in random}
         self._random = FieldPerturbation(random | {"pairs": False}, setup, number)
+
+    @classmethod
+    def n_earlier(cls, values: Values, time_step: TimeStep) -> int:
+        """See `Perturbation`."""
+        return values["cycles"] * n_steps(values["interval"], time_step, "interval")
 
     def perturb(
         self, state: State, samples: Sequence[Sample], earlier: EarlierStates | None

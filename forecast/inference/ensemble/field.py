@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from configs.length import parse_length
 from forecast.inference.ensemble.amplitude import AMPLITUDE, CHANNELS, SCALE, amplitudes
 from forecast.inference.ensemble.constraints import Constraints
 from forecast.inference.ensemble.earlier import EarlierStates
@@ -44,7 +45,7 @@ class FieldPerturbation(Perturbation):
         self.constraints.to(setup.device)
         kept = [keep_all or v.conserved for v in setup.channels]
         perturbed = [bool(a > 0) for a in self._amplitude.flatten()]
-        angle = values["length"].radians(setup.radius)
+        angle = parse_length(values["length"], setup.radius / 1000)
         self._draws: list[tuple[list[int], GaussianField]] = []
         for first_degree in (0, 1):  # fields with an area mean, and those without
             chosen = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from configs.timestep import TimeStep
 from forecast.inference.ensemble.options import Option, Values, interval, n_steps
 from forecast.inference.ensemble.perturbation import Perturbation, Setup
 
@@ -24,8 +25,8 @@ class LaggedStarts(Perturbation):
                 "lagged members need states before the initial one, and only one is given; take "
                 "another perturbation, or forecast from a store with `forecast rollout`"
             )
-        self._interval = n_steps(values["interval"], setup.time_step, "interval")
 
-    def lag(self, member: int) -> int:
+    @classmethod
+    def lag(cls, values: Values, time_step: TimeStep, member: int) -> int:
         """See `Perturbation`."""
-        return member * self._interval
+        return member * n_steps(values["interval"], time_step, "interval")

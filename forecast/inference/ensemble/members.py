@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import layout
-from configs.calendar import Calendar
+from configs.calendar import SECOND
+from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.ensemble.earlier import EarlierStates
 from forecast.inference.ensemble.kinds import PerturbationSpec
@@ -77,12 +78,12 @@ class Ensemble:
         """Numbers of the members, (m,); None for single forecasts."""
         return None if self.n_members is None else np.arange(self.n_members)
 
-    def prepare(self, models: Sequence[Model], store: Store) -> None:
+    def prepare(self, models: Sequence[Model], store: Store | None = None) -> None:
         """Build the perturbations for models and their initial states.
 
         Args:
-            models: Models on the grid of the store.
-            store: Store of the initial states.
+            models: Models on the grid of the initial states.
+            store: Store of the initial states; None if they are given without one.
 
         Raises:
             ValueError: If a perturbation does not fit, or nothing makes the members differ.
@@ -93,22 +94,15 @@ class Ensemble:
             return
         first = models[0]
         trained = first.forecaster if isinstance(first, ResamplingForecaster) else first
-        radius = store.attributes.get(layout.RADIUS, EARTH_RADIUS)
-        device = next(trained.parameters()).device
-        self.build(
-            Setup(
-                store.grid,
-                first.channels,
-                first.time_step,
-                trained.normalizer,
-                radius,
-                device,
-                store,
-            )
+        setup = Setup(
+            grid=first.grid,
+            channels=first.channels,
+            time_step=first.time_step,
+            normalizer=trained.normalizer,
+            radius=({} if store is None else store.attributes).get(layout.RADIUS, EARTH_RADIUS),
+            device=next(trained.parameters()).device,
+            store=store,
         )
-
-    def build(self, setup: Setup) -> None:
-        """Build the perturbations; see `Perturbation`."""
         self._built = [spec.build(setup, number) for number, spec in enumerate(self.specs)]
 
     def _check_differ(self, noise: bool) -> None:
@@ -120,30 +114,41 @@ class Ensemble:
                 "--perturb, such as --perturb field:amplitude=0.1"
             )
 
-    @property
-    def n_earlier(self) -> int:
-        """Model steps before an initial time from which states are read."""
-        lag = max(self.lag(member) for member in range(self.n_members or 1))
-        return lag + max((one.n_earlier for one in self._built), default=0)
+    def n_earlier(self, time_step: TimeStep) -> int:
+        """Return the model steps before an initial time from which states are read.
 
-    def lag(self, member: int) -> int:
+        Args:
+            time_step: Interval of one model step.
+        """
+        lag = max(self.lag(time_step, member) for member in range(self.n_members or 1))
+        return lag + max((spec.n_earlier(time_step) for spec in self.specs), default=0)
+
+    def lag(self, time_step: TimeStep, member: int) -> int:
         """Return the model steps that a member starts before the initial time."""
-        return sum(one.lag(member) for one in self._built)
+        return sum(spec.lag(time_step, member) for spec in self.specs)
 
     def sample(
-        self, start: int, member: int, time: np.datetime64, calendar: Calendar, trajectory: int = 0
+        self, start: int, member: int, time: np.datetime64, step: TimeStep, *trajectory: int
     ) -> Sample:
         """Return a member of one start.
 
         Args:
             start: Position of the initial state.
             member: Number of the member.
-            time: Valid time of the state that it starts from, with its lag.
-            calendar: Calendar of the time.
-            trajectory: Number of the trajectory; 0 for a time series.
+            time: Valid time of the initial state.
+            step: Interval of one model step, in the calendar of the time.
+            trajectory: Number of the trajectory, in a store of trajectories.
         """
-        seconds = int(calendar.elapsed(time)) // 10**9 % 2**63
-        return Sample(start, member, self.lag(member), (self.seed, seconds, trajectory, member))
+        lag = self.lag(step, member)
+        begins = step.advance(np.array([time]), -lag)[0]
+        return Sample(start, member, lag, self.numbers(member, begins, step, *trajectory))
+
+    def numbers(
+        self, member: int, time: np.datetime64, step: TimeStep, *trajectory: int
+    ) -> tuple[int, ...]:
+        """Return the seed of a member that is at a valid time; see `Sample.seed`."""
+        seconds = int(step.calendar.elapsed(time)) // SECOND % 2**62
+        return (self.seed, seconds, member, *trajectory)
 
     def perturb(
         self, state: State, samples: Sequence[Sample], earlier: EarlierStates | None

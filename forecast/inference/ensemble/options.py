@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from configs.length import parse_length
 from configs.timestep import TimeStep
 
 Values = Mapping[str, Any]
 """Values of options by name. Those of one channel have the name OPTION.CHANNEL."""
-
-DEGREE_PER_RADIAN = 180 / math.pi
 
 
 @dataclass(frozen=True)
@@ -35,23 +33,6 @@ class Option:
     allowed: str
     read_channel: Callable[[str], Any] | None = None
     allowed_channel: str = ""
-
-
-@dataclass(frozen=True)
-class Length:
-    """Length on the sphere.
-
-    Attributes:
-        value: Number of units.
-        unit: "km" or "deg".
-    """
-
-    value: float
-    unit: str
-
-    def radians(self, radius: float) -> float:
-        """Return the angle of the length on a sphere of a radius in m."""
-        return self.value / DEGREE_PER_RADIAN if self.unit == "deg" else self.value * 1e3 / radius
 
 
 def parse(
@@ -128,7 +109,7 @@ def check_channels(names: Sequence[str], channels: Sequence[str], option: str) -
     for name in names:
         if name not in channels:
             raise ValueError(
-                f"perturbation: option {option} names {name!r}; expected one of the channels that "
+                f"option {option} names {name!r}; expected one of the channels that "
                 f"are fed back: {', '.join(channels)}"
             )
 
@@ -154,13 +135,11 @@ def whole_number(default: str, *, least: int = 1) -> Option:
 
 
 def length(default: str) -> Option:
-    """Return an option of lengths."""
+    """Return an option of lengths, which stay texts: the radius of the sphere is not known yet."""
 
-    def read(text: str) -> Length:
-        match = re.fullmatch(r"(.*?)\s*(km|deg)", text)
-        if match is None:
-            raise ValueError(text)
-        return Length(_positive(match[1]), match[2])
+    def read(text: str) -> str:
+        parse_length(text)
+        return text
 
     return Option(default, read, "a positive length with its unit, such as 500km or 5deg")
 
@@ -213,7 +192,7 @@ def n_steps(value: int | TimeStep, time_step: TimeStep, option: str) -> int:
     found = value.multiple_of(time_step)
     if found is None:
         raise ValueError(
-            f"perturbation: {option} is {value.label}, which is no multiple of the time step "
+            f"{option} is {value.label}, which is no multiple of the time step "
             f"{time_step.label} of the model; give a multiple, or a number of steps"
         )
     return found

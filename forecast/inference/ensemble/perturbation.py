@@ -57,11 +57,9 @@ class Perturbation:
 
     Attributes:
         OPTIONS: Options of the kind by name.
-        n_earlier: Model steps before the perturbed state of which it reads states.
     """
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
-    n_earlier: int = 0
 
     def __init__(self, values: Values, setup: Setup, number: int = 0) -> None:
         """Take the values of the options.
@@ -75,8 +73,20 @@ class Perturbation:
             ValueError: If a value does not fit the model or the data.
         """
 
-    def lag(self, member: int) -> int:
-        """Return the model steps that a member starts before the initial time."""
+    @classmethod
+    def lag(cls, values: Values, time_step: TimeStep, member: int) -> int:
+        """Return the model steps that a member starts before the initial time.
+
+        Args:
+            values: Values of the options.
+            time_step: Interval of one model step.
+            member: Number of the member.
+        """
+        return 0
+
+    @classmethod
+    def n_earlier(cls, values: Values, time_step: TimeStep) -> int:
+        """Return the model steps before the perturbed state from which states are read."""
         return 0
 
     def perturb(

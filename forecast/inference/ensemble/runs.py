@@ -78,7 +78,11 @@ class MemberRuns:
 
     def samples(self, pairs: Sequence[tuple[int, int]]) -> list[Sample]:
         """Return the members of pairs of a start and a number."""
-        return [self._sample(start, member) for start, member in pairs]
+        time, step = self.states.time, self.time_step
+        return [
+            self.ensemble.sample(start, member, time[start], step, *self._trajectory(start))
+            for start, member in pairs
+        ]
 
     def read(self, samples: Sequence[Sample]) -> State:
         """Read the states that members start from, as they are in the store."""
@@ -117,7 +121,10 @@ class MemberRuns:
         parts: dict[int, State] = {}
         for model, places in self._by_model(samples).items():
             own = [samples[i] for i in places]
-            seeds = [self._sample(s.start, s.member, lag=0).seed for s in own]
+            seeds = [
+                self.ensemble.numbers(s.member, time, self.time_step, *self._trajectory(s.start))
+                for s, time in zip(own, self._time(own), strict=True)
+            ]
             part = take(state, places)
             parts[model] = with_noise(self.models[model], part, seeds) if own else part
         return self._joined(parts, samples)
@@ -184,12 +191,9 @@ class MemberRuns:
     def _model(self, sample: Sample) -> int:
         return sample.member % len(self.models)
 
-    def _sample(self, start: int, member: int, lag: int | None = None) -> Sample:
-        step, store = self.time_step, self.states.store
-        lag = self.ensemble.lag(member) if lag is None else lag
-        time = step.advance(self.states.time[start : start + 1], -lag)[0]
-        trajectory = self.states.starts[start][0] if store.has_trajectories else 0
-        return self.ensemble.sample(start, member, time, step.calendar, trajectory)
+    def _trajectory(self, start: int) -> tuple[int, ...]:
+        """Return the trajectory of a start, in a store of trajectories."""
+        return self.states.starts[start][:1] if self.states.store.has_trajectories else ()
 
 
 def _groups(keys: Sequence[Key]) -> dict[Key, list[int]]:

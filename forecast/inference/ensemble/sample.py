@@ -21,13 +21,14 @@ class Sample:
         member: Number of the member, from 0 on.
         lag: Model steps that the member starts before the initial time.
         seed: Seed of the ensemble, time of the state that the member starts from in whole seconds
-            since 1970 (modulo 2⁶³), number of the trajectory (0 for a time series), and member.
+            since 1970 (modulo 2⁶²), and member; of a store of trajectories also the trajectory,
+            since all of them have the same times.
     """
 
     start: int
     member: int
     lag: int
-    seed: tuple[int, int, int, int]
+    seed: tuple[int, ...]
 
     def numbers(self, *more: int) -> tuple[int, ...]:
         """Return the seed of a perturbation.
@@ -42,5 +43,7 @@ class Sample:
 
         Members 0 and 1, 2 and 3, ... are pairs; the second has the sign −1.
         """
-        pair = Sample(self.start, self.member // 2, self.lag, (*self.seed[:3], self.member // 2))
+        first, time, member, *trajectory = self.seed
+        seed = (first, time, member // 2, *trajectory)
+        pair = Sample(self.start, self.member // 2, self.lag, seed)
         return pair, 1 - 2 * (self.member % 2)

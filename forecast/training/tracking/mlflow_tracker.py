@@ -106,7 +106,8 @@ class MLflowTracker:
         It takes `state` (b, c, nlat, nlon), or (b, history, c, nlat, nlon) if the model sees
         several states, and `time` (b,) of the last one in seconds since 1970, with the parameter
         `n_steps`, and gives (b, n_steps, c, nlat, nlon). A model that is given channels at every
-        time also takes `forcing` (b, n_steps, f, nlat, nlon).
+        time also takes `forcing` (b, n_steps, f, nlat, nlon). With the parameters `n_members`,
+        `seed` and `perturbation` it gives an ensemble, (b, n_members, n_steps, c, nlat, nlon).
         """
         import mlflow.pyfunc
         import numpy as np
@@ -128,7 +129,14 @@ class MLflowTracker:
         signature = ModelSignature(
             inputs=Schema(inputs),
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, -1, *field))]),
-            params=ParamSchema([ParamSpec("n_steps", "long", 1)]),
+            params=ParamSchema(
+                [
+                    ParamSpec("n_steps", "long", 1),
+                    ParamSpec("n_members", "long", 0),
+                    ParamSpec("seed", "long", 0),
+                    ParamSpec("perturbation", "string", ""),
+                ]
+            ),
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"

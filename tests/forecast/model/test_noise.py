@@ -165,8 +165,8 @@ def test_a_rollout_goes_on_from_the_tensors_of_its_noise(store, settings):
 def test_a_state_without_noise_gets_that_of_member_0_of_seed_0(store):
     model, state = forecaster(store), start(store)
     seconds = state.time.astype("datetime64[s]").astype(int)
-    assert default_seeds(state.time) == [(0, s, 0) for s in seconds]
-    given = model.with_noise(state, [(0, int(s), 0) for s in seconds])
+    assert default_seeds(state.time) == [(0, s, 0, 0) for s in seconds]
+    given = model.with_noise(state, [(0, int(s), 0, 0) for s in seconds])
     assert torch.equal(last(model, state).fields, last(model, given).fields)
 
 

@@ -242,6 +242,16 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     assert model.predict(inputs).shape == (1, 1, 3, 8, 16)
     with pytest.raises(Exception, match="n_steps is 0; expected 1 to"):
         model.predict(inputs, params={"n_steps": 0})
+    asked = {"n_members": 3, "seed": 5, "perturbation": "field:amplitude=0.1; balanced"}
+    members = model.predict(inputs, params={"n_steps": 2, **asked})
+    assert members.shape == (1, 3, 2, 3, 8, 16)
+    fewer = model.predict(inputs, params={"n_steps": 2, **asked, "n_members": 2})
+    np.testing.assert_array_equal(members[:, :2], fewer)
+    assert np.abs(members[:, 0] - members[:, 1]).max() > 0
+    with pytest.raises(Exception, match="bred vectors need states before the initial one"):
+        model.predict(inputs, params={"n_members": 2, "perturbation": "bred"})
+    with pytest.raises(Exception, match="2 members of 1 model without noise are equal"):
+        model.predict(inputs, params={"n_members": 2})
 
 
 def test_an_absent_database_and_a_bad_uri_are_refused(tmp_path):

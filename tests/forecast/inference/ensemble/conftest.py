@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.inference.ensemble.perturbation import Setup
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
-from tests.forecast.small_run import config
+from tests.forecast.small_run import BASE
 
 
 def make_forecaster(store: Path, seed: int = 0, **model: object) -> Forecaster:
     """Return a model with random weights, whose steps differ from the identity."""
     torch.manual_seed(seed)
-    forecaster = Forecaster.from_store(config(dict(model)).model, Store(store)).eval()
+    config = ModelConfig.model_validate(BASE["model"] | model)
+    forecaster = Forecaster.from_store(config, Store(store)).eval()
     with torch.no_grad():
         forecaster.network.decoder.weight.normal_(std=0.5)
     return forecaster

@@ -19,7 +19,7 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.winds import vorticity_divergence
 from sphere_ops.parallel.fields import area_mean
 
-SAMPLES = [Sample(0, member, 0, (0, 0, 0, member)) for member in range(3)]
+SAMPLES = [Sample(0, member, 0, (0, 0, member)) for member in range(3)]
 
 
 def difference(grid: Grid, names: tuple[str, ...], text: str, std_step: float = 1e-5) -> dict:

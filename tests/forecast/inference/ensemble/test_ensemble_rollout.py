@@ -44,7 +44,7 @@ def largest_difference(a: xr.Dataset, b: xr.Dataset) -> float:
 def test_a_member_is_the_same_for_any_number_of_members_and_any_batch(
     model, store, tmp_path, perturb
 ):
-    options = {"split": "train", "perturbations": perturb, "seed": 3}
+    options = {"perturbations": perturb, "seed": 3, "n_steps": 1}
     few = forecast(model, store, tmp_path / "2.nc", members=2, batch_size=1, **options)
     many = forecast(model, store, tmp_path / "5.nc", members=5, batch_size=4, **options)
     assert many.sizes["member"] == 5 and few.member.values.tolist() == [0, 1]
@@ -169,7 +169,7 @@ def test_members_take_the_packages_in_turn(model, store, tmp_path):
     other = make_forecaster(store, seed=1)
     save_package(model, tmp_path / "a")
     save_package(other, tmp_path / "b")
-    options = {"split": "train", "batch_size": 3}
+    options = {"batch_size": 3, "n_steps": 1}
     both = forecast([tmp_path / "a", tmp_path / "b"], store, tmp_path / "ab.nc", **options)
     assert both.sizes["member"] == 2 and "/a (sha256" in both.source and "/b (sha256" in both.source
     for member, package in enumerate("ab"):

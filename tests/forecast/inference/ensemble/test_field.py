@@ -39,7 +39,7 @@ def build(text: str, *, number: int = 0, of: Setup | None = None) -> Perturbatio
 
 
 def members(count: int) -> list[Sample]:
-    return [Sample(0, member, 0, (1, 978307200, 0, member)) for member in range(count)]
+    return [Sample(0, member, 0, (1, 978307200, member)) for member in range(count)]
 
 
 def states(count: int, value: float = 1.0, n_history: int = 0) -> State:
@@ -123,7 +123,7 @@ def test_a_difference_depends_on_seed_time_trajectory_member_number_and_channel_
     for place in range(4):
         seed = [1, 978307200, 0, 0]
         seed[place] += 1
-        other.append(found.difference([Sample(0, 0, 0, tuple(seed))])[0])  # type: ignore[arg-type]
+        other.append(found.difference([Sample(0, 0, 0, tuple(seed))])[0])
     assert all(not torch.allclose(x[0], one[0]) for x in other)
     assert not torch.allclose(one[0] / STEP[0], one[1] / STEP[1])
 
@@ -164,7 +164,9 @@ def test_perturbations_that_do_not_fit_the_model_are_refused(text, message):
 
 
 def test_intervals_are_multiples_of_the_time_step(series):
+    step = Store(series).time_step
     with pytest.raises(ValueError, match="interval is 1d, which is no multiple of the time step"):
-        build("lagged:interval=1d", of=setup_of(series))
-    lagged = build("lagged:interval=2mo", of=setup_of(series))
-    assert [lagged.lag(member) for member in range(3)] == [0, 2, 4]
+        PerturbationSpec("lagged:interval=1d").lag(step, 1)
+    lagged = PerturbationSpec("lagged:interval=2mo")
+    assert [lagged.lag(step, member) for member in range(3)] == [0, 2, 4]
+    assert PerturbationSpec("bred:cycles=3,interval=2mo").n_earlier(step) == 6
