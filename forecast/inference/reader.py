@@ -334,6 +334,11 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
+        if not self.channel_names:
+            raise ValueError(
+                f"{self.path} holds no channel of the model, only {', '.join(self.derived_names)}; "
+                "make a forecast with channels, named in --variables too"
+            )
         step = self.time_step.multiple_of(store.time_step)
         facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
             ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
