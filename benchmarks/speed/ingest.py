@@ -254,7 +254,7 @@ def _about(digests: Sequence[str]) -> dict[str, str]:
 
     return {
         "commit": git_commit(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
         "data": " ".join(digests),
@@ -262,7 +262,7 @@ def _about(digests: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

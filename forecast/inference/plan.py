@@ -148,7 +148,8 @@ def make_plan(
     }
     if states.moving_mask:
         attributes[layout.MOVING_MASK] = " ".join(states.moving_mask)
-    comments = [states.comment, source_of_forcing.comment if source_of_forcing else ""]
+    forced = source_of_forcing.comment if source_of_forcing else ""
+    comments = [states.comment, forced, contents.fields.comment]
     if any(comments):
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
     identity = {

@@ -67,6 +67,11 @@ class ForecastFile:
                 f"{self.path} holds statistics of periods alone; make a forecast with its states, "
                 "without --no-snapshots"
             )
+        if "prediction_timedelta" in names:
+            raise ValueError(
+                f"{self.path} is in the layout of WeatherBench 2; make the forecast again without "
+                "--layout weatherbench2"
+            )
         if missing:
             raise ValueError(
                 f"{self.path} is not a forecast file (no {', '.join(missing)}); make one with "
@@ -347,9 +352,17 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
+<<<<<<< HEAD
         advice = "give the store that the forecast started from"
         if not started_there:
             advice = "give a truth of the same kind, on the grid of the forecast"
+=======
+        if not self.channel_names:
+            raise ValueError(
+                f"{self.path} holds no channel of the model, only {', '.join(self.derived_names)}; "
+                "make a forecast with channels, named in --variables too"
+            )
+>>>>>>> rollout
         step = self.time_step.multiple_of(store.time_step)
         same_kind_of_step = self.time_step.is_calendar == store.time_step.is_calendar
         facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (

@@ -15,6 +15,7 @@ from configs.schema import Config
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.output.options import OutputOptions
 from forecast.model.forecaster import Forecaster
 from forecast.training.batches import Windows, batches
 from forecast.training.checkpoint import load_checkpoint, save_checkpoint
@@ -289,7 +290,14 @@ def one_fails(store: Path, out: Path) -> None:
     if 2 in own and mesh.latitude.is_first:
         model.fails = {2 - own.start: 3}
     for suffix in ("nc", "zarr"):
-        ended = run_rollout(model, store, out / f"failing.{suffix}", split="train", n_steps=5)
+        ended = run_rollout(
+            model,
+            store,
+            out / f"failing.{suffix}",
+            split="train",
+            n_steps=5,
+            output=OutputOptions(derive=("wind_speed", "vorticity"), mean="2h"),
+        )
         assert [(e.step, e.channel) for e in ended] == [(3, CHANNELS[1])]
         model.steps_done = 0
         run_rollout(Turning(store), store, out / f"single.{suffix}", split="test", n_steps=2)

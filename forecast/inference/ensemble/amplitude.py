@@ -82,7 +82,7 @@ def _sizes(values: Values, setup: Setup) -> Tensor:
         case path if Path(path).exists():
             return _analysis_difference(setup, Store(path))
         case other:
-            raise ValueError(f"perturbation: scale is {other!r}; expected {SCALE.allowed}")
+            raise ValueError(f"scale is {other!r}; expected {SCALE.allowed}")
 
 
 def _analysis_difference(setup: Setup, other: Store) -> Tensor:
@@ -90,25 +90,23 @@ def _analysis_difference(setup: Setup, other: Store) -> Tensor:
     store, wanted = setup.store, [v.name for v in setup.channels]
     if store is None:
         raise ValueError(
-            f"perturbation: scale is {other.path}, and there is no store to compare it with; "
+            f"scale is {other.path}, and there is no store to compare it with; "
             "expected step, std or scale.CHANNEL=NUMBER"
         )
     if other.grid != store.grid or other.has_trajectories or store.has_trajectories:
         raise ValueError(
-            f"perturbation: scale is {other.path}, on {other.grid}; expected a store of a time "
+            f"scale is {other.path}, on {other.grid}; expected a store of a time "
             f"series on {store.grid}, as {store.path}"
         )
     if absent := [name for name in wanted if name not in other.channel_names]:
         raise ValueError(
-            f"perturbation: scale is {other.path}, which lacks {', '.join(absent)}; it has "
+            f"scale is {other.path}, which lacks {', '.join(absent)}; it has "
             f"{', '.join(other.channel_names)}"
         )
     places = other.find(store.time)
     common = np.flatnonzero(places >= 0)
     if not len(common):
-        raise ValueError(
-            f"perturbation: scale is {other.path}, which has no time in common with {store.path}"
-        )
+        raise ValueError(f"scale is {other.path}, which has no time in common with {store.path}")
     common = common[np.linspace(0, len(common) - 1, min(len(common), _MOST_PAIRS)).astype(int)]
     ours, theirs = ([s.channel_names.index(name) for name in wanted] for s in (store, other))
     area = store.grid.area_weights[own_rows(store.grid)]

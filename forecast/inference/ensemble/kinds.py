@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from configs.timestep import TimeStep
 from forecast.inference.ensemble.balanced import BalancedPerturbation
 from forecast.inference.ensemble.bred import BredVectors
@@ -22,6 +25,7 @@ class PerturbationSpec:
     """Kind of a perturbation with the values of its options.
 
     Attributes:
+        text: Text that was given.
         kind: Name of the kind.
         values: Values of the options.
     """
@@ -32,6 +36,7 @@ class PerturbationSpec:
         Raises:
             ValueError: See `options.parse`.
         """
+        self.text = str(text)
         options = {name: kind.OPTIONS for name, kind in KINDS.items()}
         self.kind, self.values, self._texts = parse(text, options)
 
@@ -42,12 +47,23 @@ class PerturbationSpec:
 
     def lag(self, time_step: TimeStep, member: int) -> int:
         """Return the model steps that a member starts before the initial time."""
-        return KINDS[self.kind].lag(self.values, time_step, member)
+        with self._named_errors():
+            return KINDS[self.kind].lag(self.values, time_step, member)
 
     def n_earlier(self, time_step: TimeStep) -> int:
         """Return the model steps before the perturbed state from which states are read."""
-        return KINDS[self.kind].n_earlier(self.values, time_step)
+        with self._named_errors():
+            return KINDS[self.kind].n_earlier(self.values, time_step)
 
     def build(self, setup: Setup, number: int) -> Perturbation:
         """Build the perturbation; see `Perturbation`."""
-        return KINDS[self.kind](self.values, setup, number)
+        with self._named_errors():
+            return KINDS[self.kind](self.values, setup, number)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Errors of the kind, with the text of the perturbation."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"perturbation {self.text!r}: {error}") from error

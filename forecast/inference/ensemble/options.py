@@ -109,7 +109,7 @@ def check_channels(names: Sequence[str], channels: Sequence[str], option: str) -
     for name in names:
         if name not in channels:
             raise ValueError(
-                f"perturbation: option {option} names {name!r}; expected one of the channels that "
+                f"option {option} names {name!r}; expected one of the channels that "
                 f"are fed back: {', '.join(channels)}"
             )
 
@@ -192,7 +192,7 @@ def n_steps(value: int | TimeStep, time_step: TimeStep, option: str) -> int:
     found = value.multiple_of(time_step)
     if found is None:
         raise ValueError(
-            f"perturbation: {option} is {value.label}, which is no multiple of the time step "
+            f"{option} is {value.label}, which is no multiple of the time step "
             f"{time_step.label} of the model; give a multiple, or a number of steps"
         )
     return found

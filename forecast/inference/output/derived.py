@@ -51,12 +51,14 @@ class DerivedField:
             rows, and all ranks along latitude call it together.
         whole_sphere: True if every value depends on the inputs everywhere, so that they may not
             have a mask.
+        comment: Remark on the values, for the forecast file; empty without any.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[Variable, ...]
     compute: Callable[[Tensor], Tensor]
     whole_sphere: bool = True
+    comment: str = ""
 
 
 @dataclass(frozen=True)

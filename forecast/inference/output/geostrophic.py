@@ -16,13 +16,9 @@ from sphere_ops.parallel.fields import own_rows
 EQUATORIAL = 10.0
 """Latitude, degrees, below which the geostrophic wind is missing: f vanishes at the equator."""
 
-_LONG_NAME = f"Geostrophic {{}} wind, missing within {EQUATORIAL:g} degrees of the equator"
-_EAST = Variable(
-    "ug", _LONG_NAME.format("eastward"), "m s-1", "geostrophic_eastward_wind"
-)  # fmt: skip
-_NORTH = Variable(
-    "vg", _LONG_NAME.format("northward"), "m s-1", "geostrophic_northward_wind"
-)  # fmt: skip
+_EAST = Variable("ug", "Geostrophic eastward wind", "m s-1", "geostrophic_eastward_wind")
+_NORTH = Variable("vg", "Geostrophic northward wind", "m s-1", "geostrophic_northward_wind")
+_COMMENT = f"geostrophic winds are missing within {EQUATORIAL:g} degrees of the equator"
 
 
 def find_geostrophic_wind(names: Collection[str], sphere: Sphere) -> list[DerivedField]:
@@ -31,7 +27,7 @@ def find_geostrophic_wind(names: Collection[str], sphere: Sphere) -> list[Derive
     if "geopotential" in names:
         outputs["geopotential"] = (_EAST, _NORTH)
     return [
-        DerivedField((name,), pair, partial(_geostrophic_wind, sphere))
+        DerivedField((name,), pair, partial(_geostrophic_wind, sphere), comment=_COMMENT)
         for name, pair in outputs.items()
     ]
 

@@ -79,7 +79,7 @@ def define_n_steps(file: FileFormat, axes: ForecastAxes, ended: Mapping[int, int
         last = ended.get(row, periods.n_steps)
         counts[row] = np.bincount(of_steps[: last + 1], minlength=len(periods))
     meaning = {
-        "long_name": "Number of steps of the forecast in the period, over which statistics are",
+        "long_name": "Number of steps of the forecast that are counted in the period",
         "units": "1",
         "coordinates": PERIOD_TIME,
     }

@@ -20,6 +20,7 @@ class OutputFields:
     Attributes:
         channels: Channels of the model that are written.
         derived: Derived variables that are written; they follow the channels.
+        comment: Remarks on derived variables, for the forecast file; empty without any.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class OutputFields:
         self._steps = _needed(steps, {v.name for v in self.derived})
         self._names = names
         self._written = [v.name for v in self.variables]
+        self.comment = "; ".join({s.comment: None for s in self._steps if s.comment})
         _check_masks(self._steps, names, valid)
 
     @property

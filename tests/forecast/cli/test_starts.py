@@ -88,6 +88,16 @@ def test_a_forecast_from_a_file_is_that_from_its_store(rollout, tmp_path, file):
         assert file.split(".")[0] in a.attrs["history"]
 
 
+def test_members_that_start_earlier_find_their_states_in_the_files(rollout, tmp_path):
+    lagged = ("--members", 2, "--perturb", "lagged:interval=12h", "--perturb", "bred:cycles=1")
+    at = ("--init-time", "2001-01-02T12")  # 1 January at 12, with a history, to 2 January
+    for file, out in (("era5.nc", "a.nc"), ("store.zarr", "b.nc")):
+        assert rollout(file, out, *lagged, *at) == 0
+    with xr.open_dataset(tmp_path / "a.nc") as a, xr.open_dataset(tmp_path / "b.nc") as b:
+        assert a.sizes["member"] == 2
+        xr.testing.assert_allclose(a.drop_attrs(), b.drop_attrs(), rtol=1e-6)
+
+
 def test_without_initial_times_all_times_with_a_history_are_taken(rollout, tmp_path):
     assert rollout("era5.nc", "f.nc") == 0
     with xr.open_dataset(tmp_path / "f.nc") as file:

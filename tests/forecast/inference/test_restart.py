@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,9 @@ from forecast.inference.writer import ForecastWriter
 from forecast.inference.writing.file_formats import NetCDFFormat, ZarrFormat
 from forecast.inference.writing.work_folder import WorkFolder
 from forecast.model.state import State
+from tests.forecast.inference.restart_runs import rollout_to_kill
 from tests.forecast.stand_in import Turning
+from tests.ranks import run, start
 
 N_STEPS = 23
 SETTINGS: dict[str, Any] = {"split": "train", "n_steps": N_STEPS, "every": 2, "batch_size": 3}
@@ -185,6 +189,13 @@ def test_a_changed_store_is_another_input(make_store, tmp_path):
         run_rollout(Turning(store), store, tmp_path / "f.nc", restart=True, **SETTINGS)
 
 
+def test_a_damaged_state_is_named(store, unfinished):
+    (saved,) = (unfinished / "states").iterdir()
+    saved.write_bytes(saved.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is damaged .*; remove the folder .*partial to begin"):
+        run_rollout(Turning(store), store, unfinished.parent / "f.zarr", restart=True, **SETTINGS)
+
+
 def test_restart_with_nothing_there_begins(store, whole, tmp_path):
     run_rollout(Turning(store), store, tmp_path / "f.nc", restart=True, **SETTINGS)
     assert_same(tmp_path / "f.nc", whole / "f.nc")
@@ -217,3 +228,41 @@ def test_an_error_before_a_state_is_saved_leaves_nothing(store, tmp_path, monkey
 def test_two_processes_do_not_write_one_forecast(store, unfinished):
     with locked(unfinished), pytest.raises(FileExistsError, match="another process is writing"):
         run_rollout(Turning(store), store, unfinished.parent / "f.zarr", restart=True, **SETTINGS)
+
+
+def wait_for(path: Path, process: Any) -> None:
+    """Wait until a path exists or a process has ended."""
+    while not path.exists() and process.exitcode is None:
+        time.sleep(0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suffix", "ranks", "latitude", "kills"),
+    [("zarr", 1, None, 10), ("nc", 1, None, 10), ("zarr", 2, 1, 2), ("nc", 2, 2, 2)],
+)
+def test_a_rollout_after_kills_at_random_moments_makes_the_same_file(
+    make_store, tmp_path, suffix, ranks, latitude, kills
+):
+    store = make_store(tmp_path / "store.zarr")
+    whole, path = tmp_path / f"whole.{suffix}", tmp_path / f"f.{suffix}"
+    run(ranks, rollout_to_kill, store, whole, latitude)
+    longest, draw = float(whole.with_suffix(".seconds").read_text()), random.Random(0)
+    made = [path]
+    while kills:
+        processes = start(ranks, rollout_to_kill, store, path, latitude)
+        wait_for(tmp_path / f".f.{suffix}.partial", processes[0])
+        processes[0].join(draw.uniform(0.0, longest))
+        ended = {process.exitcode for process in processes}
+        kills -= None in ended
+        for process in processes:
+            process.kill()
+            process.join()
+        assert ended <= {None, 0}
+        if path.exists():  # finished before enough kills: begin again
+            made.append(path.rename(tmp_path / f"f{len(made)}.{suffix}"))
+    run(ranks, rollout_to_kill, store, path, latitude)
+    for file in made:
+        assert_same(file, whole)
+    assert path.with_suffix(".txt").read_text() == whole.with_suffix(".txt").read_text()
+    assert not list(tmp_path.glob(".f.*"))

@@ -37,7 +37,7 @@ def opened(path: Path) -> xr.Dataset:
         return file.load()
 
 
-@pytest.mark.parametrize("interrupted_at", [3, 14])
+@pytest.mark.parametrize("interrupted_at", [pytest.param(3, marks=pytest.mark.slow), 14])
 def test_an_ensemble_goes_on_to_the_file_of_an_uninterrupted_one(
     store, noisy, tmp_path, monkeypatch, interrupted_at
 ):

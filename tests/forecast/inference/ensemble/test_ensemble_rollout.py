@@ -11,6 +11,7 @@ import xarray as xr
 
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.reader import ForecastFile
 from forecast.inference.rollout import rollout
 from forecast.model.package import save_package
 from forecast.model.state import State
@@ -44,7 +45,7 @@ def largest_difference(a: xr.Dataset, b: xr.Dataset) -> float:
 def test_a_member_is_the_same_for_any_number_of_members_and_any_batch(
     model, store, tmp_path, perturb
 ):
-    options = {"split": "train", "perturbations": perturb, "seed": 3}
+    options = {"perturbations": perturb, "seed": 3, "n_steps": 1}
     few = forecast(model, store, tmp_path / "2.nc", members=2, batch_size=1, **options)
     many = forecast(model, store, tmp_path / "5.nc", members=5, batch_size=4, **options)
     assert many.sizes["member"] == 5 and few.member.values.tolist() == [0, 1]
@@ -169,7 +170,7 @@ def test_members_take_the_packages_in_turn(model, store, tmp_path):
     other = make_forecaster(store, seed=1)
     save_package(model, tmp_path / "a")
     save_package(other, tmp_path / "b")
-    options = {"split": "train", "batch_size": 3}
+    options = {"batch_size": 3, "n_steps": 1}
     both = forecast([tmp_path / "a", tmp_path / "b"], store, tmp_path / "ab.nc", **options)
     assert both.sizes["member"] == 2 and "/a (sha256" in both.source and "/b (sha256" in both.source
     for member, package in enumerate("ab"):
@@ -203,6 +204,26 @@ def test_a_member_that_is_not_finite_ends_and_the_others_go_on(store, tmp_path):
     )
     with xr.open_dataset(tmp_path / "f.nc") as file:
         assert file.last_step.values.tolist() == [[2, 0, 2]]
+
+
+def test_a_member_that_is_not_finite_before_its_start_ends_there(store, tmp_path):
+    model = make_forecaster(store)
+    step = model.step
+
+    def failing(state, *more):
+        following = step(state, *more)
+        before_the_start = following.time <= np.datetime64("2000-01-01T02")
+        following.fields[torch.from_numpy(before_the_start), 1, 2, 3] = torch.nan
+        return following
+
+    model.step = failing
+    options = {"members": 3, "perturbations": ["lagged"], "n_steps": 2}
+    ended = run_rollout(model, store, tmp_path / "f.nc", **options)
+    assert [(e.member, e.step) for e in ended] == [(1, 0), (2, 0)]
+    file = ForecastFile(tmp_path / "f.nc")
+    assert file.member_last_step.tolist() == [[2, -1, -1]]
+    assert np.isfinite(file.states(0, slice(0, 3), 0)).all()
+    assert np.isnan(file.states(0, slice(0, 3), 1)).all()
 
 
 @pytest.mark.parametrize(

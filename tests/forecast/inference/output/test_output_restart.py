@@ -25,8 +25,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     save_often(monkeypatch.setattr)
 
 
-@pytest.mark.parametrize("suffix", ["nc", "zarr"])
-@pytest.mark.parametrize("n_calls", [4, 13])
+@pytest.mark.parametrize(("suffix", "n_calls"), [("nc", 4), ("zarr", 13)])
 def test_statistics_go_on_after_an_interruption(store, tmp_path, suffix, n_calls):
     settings = {
         "init_times": ["2000-01-02T00", "2000-01-02T12", "2000-01-04"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import xarray as xr
 
 from configs.timestep import TimeStep
 from configs.variables import variable
+from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
 from forecast.inference.forecast import run_rollout
 from forecast.inference.output.options import OutputOptions
@@ -34,15 +37,19 @@ def trajectories(make_store, tmp_path_factory):
 
 
 def check(file: xr.Dataset, snapshots: xr.Dataset, key: str) -> None:
-    """Compare the statistics of a file with those of all states, grouped by a part of the date."""
+    """Compare the statistics of a file with those of all states, grouped by a part of the date.
+
+    Args:
+        file: File with statistics.
+        snapshots: File with all states of the same forecasts.
+        key: Format of the part of the date.
+    """
     for f in range(file.sizes["init_time"]):
         one = snapshots.isel(init_time=f)
         one = one.assign_coords(part=("lead_time", one.valid_time.dt.strftime(key).values))
         for statistic, method in STATISTICS.items():
-            kept = dict(skipna=False)
-            expected = getattr(one[["sst", "t2m"]].astype("f8").groupby("part"), method)(
-                "lead_time", **kept
-            )
+            groups = one[["sst", "t2m"]].astype("f8").groupby("part")
+            expected = getattr(groups, method)("lead_time", skipna=False)
             count = one.valid_time.groupby("part").count()
             n = count.sizes["part"]
             np.testing.assert_array_equal(file.n_steps[f, :n], count)
@@ -53,27 +60,40 @@ def check(file: xr.Dataset, snapshots: xr.Dataset, key: str) -> None:
                 assert found[n:].isnull().all()
 
 
-@pytest.mark.parametrize("suffix", ["nc", "zarr"])
-@pytest.mark.parametrize(("period", "key"), [("1y", "%Y"), ("6mo", ""), ("all", "")])
+def opened(path: Path) -> xr.Dataset:
+    """Open a netCDF or zarr file, without dask."""
+    if path.suffix == ".zarr":
+        return xr.open_zarr(path, chunks=None)
+    return xr.open_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "period", "key"), [("nc", "1y", "%Y"), ("zarr", "1y", "%Y"), ("zarr", "all", "")]
+)
 def test_statistics_are_those_of_all_steps(store, tmp_path, suffix, period, key):
-    starts = ["2000-01", "2001-08"]
-    options = OutputOptions(mean=period)
-    path, every = tmp_path / f"f.{suffix}", tmp_path / "every.nc"
-    run_rollout(Turning(store), store, path, init_times=starts, n_steps=17, every=5, output=options)
-    run_rollout(Turning(store), store, every, init_times=starts, n_steps=17)
-    with (
-        xr.open_dataset(path, **({} if suffix == "nc" else {"chunks": None})) as file,
-        xr.open_dataset(every) as snapshots,
-    ):
+    settings = {"init_times": ["2000-01", "2001-08"], "n_steps": 17}
+    path, whole = tmp_path / f"f.{suffix}", tmp_path / "whole.nc"
+    run_rollout(Turning(store), store, path, every=5, output=OutputOptions(mean=period), **settings)
+    run_rollout(Turning(store), store, whole, **settings)
+    with opened(path) as file, xr.open_dataset(whole) as snapshots:
         assert file.sizes["lead_time"] == 4
-        if period != "6mo":
-            check(file, snapshots, key)
-            return
-        assert file.n_steps.values.tolist() == [[6, 6, 6], [6, 6, 6]]
-        second = snapshots.t2m[1].isel(lead_time=slice(6, 12))
-        np.testing.assert_allclose(
-            file.t2m_std[1, 1], second.astype("f8").std("lead_time"), rtol=1e-6
-        )
+        check(file, snapshots, key)
+
+
+def test_half_years_are_counted_from_the_month_of_the_start(store, tmp_path):
+    path = tmp_path / "f.nc"
+    run_rollout(
+        Turning(store),
+        store,
+        path,
+        init_times=["2001-08"],
+        n_steps=17,
+        output=OutputOptions(mean="6mo"),
+    )
+    with xr.open_dataset(path) as file:
+        assert file.n_steps.values.tolist() == [[6, 6, 6]]
+        second = file.t2m[0].isel(lead_time=slice(6, 12)).astype("f8")
+        np.testing.assert_allclose(file.t2m_std[0, 1], second.std("lead_time"), rtol=1e-6)
 
 
 def test_the_file_says_what_the_statistics_are(store, tmp_path):
@@ -104,7 +124,7 @@ def test_a_forecast_that_ends_early_counts_the_steps_before(trajectories, tmp_pa
     model.fails = {1: 4}
     options = OutputOptions(mean="2h")
     run_rollout(model, trajectories, path, split="train", n_steps=5, output=options)
-    with xr.open_dataset(path, **({} if suffix == "nc" else {"chunks": None})) as file:
+    with opened(path) as file:
         counts = file.n_steps.values.tolist()
         assert counts == [[2, 2, 2], [2, 2, 0], [2, 2, 2], [2, 2, 2]]
         expected = file.vorticity[1, 2:4].mean("lead_time")
@@ -124,6 +144,8 @@ def test_derived_variables_are_averaged_too(trajectories, tmp_path):
     found = ForecastFile(tmp_path / "f.nc")
     assert found.derived_names == ("wind_speed",)
     assert found.field("wind_speed", 0, 2).shape == found.grid.shape
+    with pytest.raises(ValueError, match="holds no channel of the model, only wind_speed"):
+        found.check_fits(Store(trajectories))
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])
@@ -139,7 +161,7 @@ def test_each_member_has_its_own_statistics(tmp_path, suffix):
     with ForecastWriter(path, axes, {"title": "A forecast"}) as writer:
         writer.write_period([1, 2, 3], 1, values[1:4])
         writer.end(4, 5)
-    with xr.open_dataset(path, **({} if suffix == "nc" else {"chunks": None})) as file:
+    with opened(path) as file:
         assert file.t2m_max.dims[:3] == ("init_time", "member", "period")
         np.testing.assert_array_equal(file.t2m_max[0, 1:, 1], values[1:3, 3, 0])
         np.testing.assert_array_equal(file.t2m_mean[1, 0, 1], values[3, 0, 0])

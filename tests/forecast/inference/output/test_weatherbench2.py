@@ -28,8 +28,7 @@ def opened(path) -> xr.Dataset:
     return xr.open_zarr(path, chunks=None) if path.suffix == ".zarr" else xr.open_dataset(path)
 
 
-@pytest.mark.parametrize("suffix", ["zarr", "nc"])
-@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize(("suffix", "members"), [("zarr", None), ("nc", 2)])
 def test_a_forecast_has_the_names_and_dims_of_weatherbench2(store, tmp_path, suffix, members):
     path, ours = tmp_path / f"wb.{suffix}", tmp_path / "ours.nc"
     models = [Turning(store, factor) for factor in (1.0, 0.9)[: members or 1]]
