@@ -39,6 +39,8 @@ from forecast.inference.reader import ForecastFile
 from forecast.training.tracking.git import git_commit
 from forecast.training.train import train
 
+_SMALL_SHARE = 1e-4
+"""Share of the power of the truth: of geopotential, degrees from 15 on have less."""
 DAY = 4
 """Model steps of a day."""
 DATA: dict[str, Any] = {
@@ -224,6 +226,7 @@ def summary(runs: Sequence[dict[str, Any]], days: Sequence[int]) -> dict[str, An
             continue
         ratios = np.array([list(r["test"]["spread_skill"].values()) for r in of])  # (run, c, day)
         power = np.array([list(r["test"]["power"].values()) for r in of])  # (run, c, degree)
+        share = np.array([list(r["test"]["share"].values()) for r in of])
         factor = np.maximum(power, 1 / power)
         found[name] = {
             "seeds": [r["seed"] for r in of],
@@ -231,6 +234,9 @@ def summary(runs: Sequence[dict[str, Any]], days: Sequence[int]) -> dict[str, An
             "spread_skill": ratios.mean((0, 1)).round(3).tolist(),
             "spread_skill_range": [round(float(x), 3) for x in (ratios.min(), ratios.max())],
             "largest_factor_of_power": round(float(factor.max()), 3),
+            f"largest_factor_of_power_where_share_above_{_SMALL_SHARE:g}": round(
+                float(factor[share > _SMALL_SHARE].max()), 3
+            ),
             "perturbations": [r["perturbation"] for r in of],
         }
     for name in found.keys() & {"noise", "tuned"}:

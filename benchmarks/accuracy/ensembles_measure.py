@@ -25,22 +25,26 @@ class Scores:
         spread_skill: ((M + 1)/M · mean ensemble variance / mean squared error)^½.
         power: Power of single members over that of the truth at the last position, by degree from
             1 on.
+        share: Share of each degree in the power of the truth, likewise.
     """
 
     crps: dict[str, list[float]]
     rmse: dict[str, list[float]]
     spread_skill: dict[str, list[float]]
     power: dict[str, list[float]]
+    share: dict[str, list[float]]
 
     def mean_crps(self, position: int) -> float:
-        """Return the mean over the channels at one position."""
-        return float(np.mean([values[position] for values in self.crps.values()]))
+        """Return the mean over the channels at one position; infinite if a forecast ended."""
+        return float(np.nan_to_num(np.mean([v[position] for v in self.crps.values()]), nan=np.inf))
 
     def values(self) -> dict[str, Any]:
         """Return the scores, rounded, as JSON holds them."""
         return {
-            name: {channel: [round(x, 4) for x in values] for channel, values in by_channel.items()}
-            for name, by_channel in vars(self).items()
+            name: {
+                channel: [float(f"{x:.4g}") for x in values] for channel, values in scores.items()
+            }
+            for name, scores in vars(self).items()
         }
 
 
@@ -80,9 +84,11 @@ def measure(file: ForecastFile, store: Store, steps: list[int], lmax: int) -> Sc
         power[0] += power_spectrum(analysis(ensemble.double())).mean(0)
         power[1] += power_spectrum(analysis(truth[-1].double()))
     crps, error, variance = sums / n
-    ratio = power[0] / power[1]
+    power = power[..., 1:]
+    ratio, share = power[0] / power[1], power[1] / power[1].sum(-1, keepdim=True)
 
     def of(x: Tensor) -> dict[str, list[float]]:
         return {name: x[..., c].tolist() for c, name in enumerate(names)}
 
-    return Scores(of(crps), of(error.sqrt()), of((variance / error).sqrt()), of(ratio[:, 1:].T))
+    of_spread = of((variance / error).sqrt())
+    return Scores(of(crps), of(error.sqrt()), of_spread, of(ratio.T), of(share.T))

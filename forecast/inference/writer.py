@@ -103,8 +103,13 @@ class ForecastWriter:
             if newest is None:
                 self._create(attributes, n_rows)
         newest = mesh.broadcast(newest)
-        self._file = ZarrFormat(self._work.group, new=False)
-        self.saved = self._work.load(*newest) if newest else None
+        try:
+            self._file = ZarrFormat(self._work.group, new=False)
+            self.saved = self._work.load(*newest) if newest else None
+        except BaseException:
+            if mesh.is_first:
+                self._work.close()
+            raise
         self.outcome = Outcome() if self.saved is None else Outcome.from_json(self.saved.outcome)
 
     def write(self, rows: Sequence[int], position: int, fields: Tensor | NDArray[Any]) -> None:

@@ -144,11 +144,20 @@ class WorkFolder:
         scratch.replace(self.path / _IDENTITY)
 
     def load(self, first: int, step: int) -> SavedState:
-        """Return a state that this rank has saved."""
+        """Return a state that this rank has saved.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
         path = self._state(first, step)
-        with safe_open(path, framework="pt") as file:
-            outcome = (file.metadata() or {})[_OUTCOME]
-        return SavedState(first, step, outcome, load_file(path))
+        try:
+            with safe_open(path, framework="pt") as file:
+                outcome = (file.metadata() or {})[_OUTCOME]
+            return SavedState(first, step, outcome, load_file(path))
+        except (SafetensorError, KeyError, OSError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); remove the folder {self.path} to begin again"
+            ) from error
 
     def save(self, state: SavedState) -> None:
         """Save this rank's part of a state, and remove those that no rank needs any more.

@@ -47,10 +47,15 @@ def test_scores_are_those_of_the_members_in_the_file(tmp_path: Path) -> None:
     assert scores.crps["vorticity"][1] == pytest.approx(crps[0], rel=1e-4)
     assert scores.spread_skill["vorticity"][1] == pytest.approx((4 / 3 * variance / error) ** 0.5)
     assert len(scores.power["vorticity"]) == 5
+    assert sum(scores.share["vorticity"]) == pytest.approx(1)
 
 
 def a_run(variant: str, crps: list[float], power: list[float]) -> dict:
-    by_channel = {"spread_skill": {"z": [0.9, 1.1]}, "power": {"z": power}}
+    by_channel = {
+        "spread_skill": {"z": [0.9, 1.1]},
+        "power": {"z": power},
+        "share": {"z": [1.0, 1e-6]},
+    }
     return {
         "variant": variant, "seed": 0, "mean_crps": crps, "test": by_channel, "perturbation": "",
     }  # fmt: skip
@@ -61,6 +66,7 @@ def test_the_summary_compares_the_variants_at_each_day() -> None:
     found = ensembles.summary(runs, (1, 2))
     assert found["noise_over_deterministic"] == [0.5, 1.0]
     assert found["noise"]["largest_factor_of_power"] == 2
+    assert found["noise"]["largest_factor_of_power_where_share_above_0.0001"] == 1
     assert found["noise"]["spread_skill_range"] == [0.9, 1.1]
 
 

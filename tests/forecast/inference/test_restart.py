@@ -189,6 +189,13 @@ def test_a_changed_store_is_another_input(make_store, tmp_path):
         run_rollout(Turning(store), store, tmp_path / "f.nc", restart=True, **SETTINGS)
 
 
+def test_a_damaged_state_is_named(store, unfinished):
+    (saved,) = (unfinished / "states").iterdir()
+    saved.write_bytes(saved.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is damaged .*; remove the folder .*partial to begin"):
+        run_rollout(Turning(store), store, unfinished.parent / "f.zarr", restart=True, **SETTINGS)
+
+
 def test_restart_with_nothing_there_begins(store, whole, tmp_path):
     run_rollout(Turning(store), store, tmp_path / "f.nc", restart=True, **SETTINGS)
     assert_same(tmp_path / "f.nc", whole / "f.nc")

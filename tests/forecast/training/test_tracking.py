@@ -206,6 +206,7 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     import mlflow.pyfunc
     import numpy as np
     import torch
+    from mlflow.pyfunc.scoring_server import invocations
 
     from configs.model import ModelConfig
     from data_prep.store.reader import Store
@@ -248,6 +249,16 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     fewer = model.predict(inputs, params={"n_steps": 2, **asked, "n_members": 2})
     np.testing.assert_array_equal(members[:, :2], fewer)
     assert np.abs(members[:, 0] - members[:, 1]).max() > 0
+    request = {
+        "inputs": {k: v.tolist() for k, v in inputs.items()},
+        "params": {"n_steps": 2} | asked,
+    }
+    reply = invocations(
+        json.dumps(request), "application/json", model, model.metadata.get_input_schema()
+    )  # as `mlflow models serve` does
+    assert reply.status == 200
+    served = np.array(json.loads(reply.response)["predictions"], dtype=np.float32)
+    np.testing.assert_allclose(served, members, rtol=1e-6)
     with pytest.raises(Exception, match="bred vectors need states before the initial one"):
         model.predict(inputs, params={"n_members": 2, "perturbation": "bred"})
     with pytest.raises(Exception, match="2 members of 1 model without noise are equal"):

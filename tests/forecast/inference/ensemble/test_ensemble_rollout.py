@@ -11,6 +11,7 @@ import xarray as xr
 
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.reader import ForecastFile
 from forecast.inference.rollout import rollout
 from forecast.model.package import save_package
 from forecast.model.state import State
@@ -203,6 +204,26 @@ def test_a_member_that_is_not_finite_ends_and_the_others_go_on(store, tmp_path):
     )
     with xr.open_dataset(tmp_path / "f.nc") as file:
         assert file.last_step.values.tolist() == [[2, 0, 2]]
+
+
+def test_a_member_that_is_not_finite_before_its_start_ends_there(store, tmp_path):
+    model = make_forecaster(store)
+    step = model.step
+
+    def failing(state, *more):
+        following = step(state, *more)
+        before_the_start = following.time <= np.datetime64("2000-01-01T02")
+        following.fields[torch.from_numpy(before_the_start), 1, 2, 3] = torch.nan
+        return following
+
+    model.step = failing
+    options = {"members": 3, "perturbations": ["lagged"], "n_steps": 2}
+    ended = run_rollout(model, store, tmp_path / "f.nc", **options)
+    assert [(e.member, e.step) for e in ended] == [(1, 0), (2, 0)]
+    file = ForecastFile(tmp_path / "f.nc")
+    assert file.member_last_step.tolist() == [[2, -1, -1]]
+    assert np.isfinite(file.states(0, slice(0, 3), 0)).all()
+    assert np.isnan(file.states(0, slice(0, 3), 1)).all()
 
 
 @pytest.mark.parametrize(
