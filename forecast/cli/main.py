@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 success; 2 an error of the user (one line on stderr); 3 a rollout that is written
     but has forecasts that ended early because of values that are not finite (one line each);
-    130 interrupted.
+    4 one with values that are not plausible; 130 interrupted.
 
     Args:
         arguments: Words after `forecast`; those of the process if None.
