@@ -68,6 +68,10 @@ def evaluate(
             "'t2m>q95'; may be repeated.",
         ),
     ] = None,
+    spectra: Annotated[
+        bool,
+        typer.Option(help="Spectra, coherence and conserved quantities of up to 32 forecasts."),
+    ] = True,
     confidence: Annotated[
         float, typer.Option(help="Probability that an interval covers the true value.")
     ] = 0.95,
@@ -114,7 +118,19 @@ def evaluate(
     keep_freed_memory()
     with all_processes(latitude=1), progress("forecasts") as shared["progress"]:
         if other is None:
-            text = table(run(forecast, data, out, baselines=baseline, intervals=settings, **shared))
+            if false_discovery:
+                raise ValueError("--false-discovery is for two forecasts; leave it out")
+            text = table(
+                run(
+                    forecast,
+                    data,
+                    out,
+                    baselines=baseline,
+                    intervals=settings,
+                    spectra=spectra,
+                    **shared,
+                )
+            )
         else:
             if baseline:
                 raise ValueError("--baseline is for the scores of one forecast; leave it out")

@@ -10,18 +10,19 @@ import xarray as xr
 from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
 from forecast.inference.reader import ForecastFile
-from forecast.verification.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
 from forecast.verification.conventions import DEFAULT
-from forecast.verification.ensemble_scores import EnsembleScorer
 from forecast.verification.events import Thresholds
 from forecast.verification.open_truth import open_truth
-from forecast.verification.reading import pieces, read_ahead
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
+from forecast.verification.sampled.diagnostics import SampledDiagnostics
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring import Scorer
-from forecast.verification.significance.intervals import Settings, with_intervals
-from forecast.verification.totals import Totals
+from forecast.verification.scoring.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
+from forecast.verification.scoring.ensemble_scores import EnsembleScorer
+from forecast.verification.scoring.reading import pieces, read_ahead
+from forecast.verification.scoring.scorer import Scorer
+from forecast.verification.scoring.totals import Totals
+from forecast.verification.significance.intervals import Settings, with_intervals, with_note
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 
@@ -39,6 +40,7 @@ def evaluate(
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
     thresholds: Sequence[str] = (),
+    spectra: bool = True,
     intervals: Settings | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
@@ -65,6 +67,7 @@ def evaluate(
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
         thresholds: Thresholds of events; see `events.Thresholds.parse`.
+        spectra: True for spectra, coherence and conserved quantities of some of the forecasts.
         intervals: Settings of the intervals of the scores; the default ones if None.
         progress: Function that is called with (done, total, note) after each forecast.
 
@@ -83,7 +86,14 @@ def evaluate(
     compared = open_truth(
         ForecastFile(forecast), data, truth, climatology=climatology, conventions=conventions
     )
-    scores = score(compared, chosen, baselines=baselines, thresholds=thresholds, progress=progress)
+    scores = score(
+        compared,
+        chosen,
+        baselines=baselines,
+        thresholds=thresholds,
+        spectra=spectra,
+        progress=progress,
+    )
     scores = with_intervals(scores, intervals or Settings())
     if current().is_first:
         write(scores, path)
@@ -98,6 +108,7 @@ def score(
     *,
     baselines: Sequence[str] | None = None,
     thresholds: Sequence[str] = (),
+    spectra: bool = False,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast file against its truth; see `evaluate`."""
@@ -111,13 +122,21 @@ def score(
     own = range(n)[part.rank :: part.ranks]
     shape = n, len(regions), len(file.channel_names) + len(vectors.names), len(file.steps)
     totals = Totals(len(names), shape, own, vectors, members.scores, members.sizes)
-    comparison = Comparison(names, scorer, members, totals)
+    sampled = SampledDiagnostics(truth) if spectra else None
+    comparison = Comparison(names, scorer, members, totals, sampled)
     for piece in read_ahead(pieces(truth, own)):
         comparison.add(piece)
         if piece.is_last:
             progress(piece.forecast_index + 1, n, "")
     totals.finish()
-    return make_dataset(truth, [region.name for region in regions], names, totals, limits)
+    scores = make_dataset(truth, [region.name for region in regions], names, totals, limits)
+    if sampled is None:
+        return scores
+    sampled.finish()
+    scores = scores.merge(sampled.dataset(shape[2]), combine_attrs="override")
+    for name in sampled.without_spectrum:
+        scores = with_note(scores, f"{name} has no spectrum, since it lacks points")
+    return scores
 
 
 def _allowed(baselines: Sequence[str] | None, truth: Truth) -> tuple[str, ...]:

@@ -84,6 +84,9 @@ def headline(scores: xr.Dataset) -> list[str]:
                     f"better than {baseline} at {better.sum()} of {len(lead)} lead times, "
                     f"{lead[int(better.argmax())]} the first"
                 )
+            if better.any() and "skill_lower" in scores:
+                certain = (scores.skill_lower.sel(at).values[scored] > 0) & better
+                says += f" (certain at {certain.sum()} of {better.sum()} lead times)"
             sentences.append(f"{channel}: {says}")
     return sentences + scores.attrs.get(NOTES, "").splitlines()
 

@@ -37,7 +37,17 @@ RMSE = "rmse"
 OF_EACH = "_each"
 """Ending of the values of each forecast, before the mean over the forecasts and the root."""
 
-_TAKEN = ("skill", "activity_of_truth", "n_forecasts", "n_points")
+_TAKEN = (
+    "skill",
+    "activity_of_truth",
+    "n_forecasts",
+    "n_points",
+    "n_sampled",
+    "power",
+    "power_of_truth",
+    "power_ratio",
+    "coherence",
+)
 """Other variables of the scores file."""
 
 
@@ -65,7 +75,7 @@ class Score:
 
     name: str
     long_name: str
-    per_field: Callable[..., Array]
+    per_field: Callable[..., Any]
     _: KW_ONLY
     reference: Reference | None = None
     reference_required: bool = True

@@ -13,6 +13,7 @@ from forecast.cli.main import main
 from forecast.inference.forecast import run_rollout
 from forecast.verification.evaluate import evaluate
 from forecast.verification.significance.comparison import compare
+from forecast.verification.significance.comparison_report import headline
 from tests.forecast.stand_in import Turning
 
 
@@ -105,6 +106,31 @@ def test_forecasts_without_common_starts_are_refused_by_their_names(store, forec
     assert not list(tmp_path.glob("*c.*"))
 
 
+def test_an_ensemble_is_compared_by_its_crps_with_a_single_forecast(store, forecasts, tmp_path):
+    a, b = forecasts
+    ensemble = tmp_path / "members.nc"
+    with xr.open_dataset(a, decode_timedelta=False) as file:
+        file = file.load()
+        for name in ("sst", "t2m"):
+            field = file[name].expand_dims(member=np.arange(4, dtype=np.int32), axis=1)
+            noise = np.random.default_rng(0).normal(size=field.shape)
+            noisy = field.values + 0.3 * float(field.std()) * noise
+            file[name] = field.copy(data=noisy.astype(np.float32))
+        file.to_netcdf(ensemble)
+    compared = compare(ensemble, b, tmp_path / "c.nc", data=store)
+    of_members = evaluate(ensemble, store, tmp_path / "m.nc", baselines=())
+    of_one = evaluate(b, store, tmp_path / "o.nc", baselines=())
+    for end, expected in (("_a", of_members.crps), ("_b", of_one.mae)):
+        of_model = expected.sel(forecast="model")[..., :4]
+        np.testing.assert_allclose(compared[f"crps{end}"][..., 1:], of_model[..., 1:], rtol=1e-5)
+    assert "spread_difference" not in compared, "a single forecast has none"
+    assert "sst (crps): " in "\n".join(headline(compared))
+    lower, ratio, upper = (
+        of_members["spread_skill" + end][0, :, :, 1:] for end in ("_lower", "", "_upper")
+    )
+    assert ((lower <= ratio) & (ratio <= upper)).all()
+
+
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
         main([str(a) for a in arguments])
@@ -130,10 +156,11 @@ def test_the_command_compares_two_forecasts_and_prints_who_is_better(
     [
         (
             "no truth",
-            "a.nc and .*b.nc are forecasts, which need a truth; give its store with --data",
+            "a.nc needs a truth; give the store that it started from with --data",
         ),
         ("mixed", "c.nc has scores and .*b.nc is a forecast; give two forecasts, or two scores"),
         ("options", "are scores files, which have their truth, regions and thresholds"),
+        ("alone", "--false-discovery is for two forecasts; leave it out"),
         ("baseline", "--baseline is for the scores of one forecast; leave it out"),
         ("confidence", "confidence 95; expected a number between 0 and 1, such as 0.95"),
         ("absent", "no forecast at .*absent.nc; make one with `forecast rollout`"),
@@ -151,6 +178,7 @@ def test_wrong_use_of_the_command_is_one_line(kind, message, store, forecasts, t
         "no truth": (a, b),
         "mixed": (scores, b, *with_data),
         "options": (scores, scores, "--region", "tropics"),
+        "alone": (a, *with_data, "--false-discovery"),
         "baseline": (a, b, *with_data, "--baseline", "persistence"),
         "confidence": (a, b, *with_data, "--confidence", "95"),
         "absent": (a, tmp_path / "absent.nc", *with_data),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from forecast.verification.report import headline
 from forecast.verification.scores_file import NOTES
 from forecast.verification.significance.intervals import Settings, with_intervals
 from tests.forecast.verification.significance.made_scores import made_scores
@@ -37,6 +38,14 @@ def test_skill_is_paired_and_its_interval_leaves_zero_where_both_share_their_err
     model = found.sel(forecast="model")
     width = (skill.skill_upper - skill.skill_lower).mean()
     assert width < 0.3 * (model.rmse_upper - model.rmse_lower).mean()
+
+
+def test_the_headline_says_at_how_many_lead_times_the_model_is_certainly_better():
+    scores = made_scores(60).assign(n_forecasts=("lead_time", [60, 60, 60]))
+    lines = headline(with_intervals(scores, Settings()))
+    said = "better than persistence at all lead times, to 24 h (certain at 3 of 3 lead times)"
+    assert f"z500: {said}" in lines
+    assert "certain" not in "".join(headline(scores))
 
 
 def test_order_of_the_starts_in_the_file_does_not_matter():

@@ -92,4 +92,4 @@ def _channels(truth: Truth, i: int, known: NDArray[np.int64], span: slice) -> It
 def _at(states: Array, places: NDArray[np.int64]) -> Array:
     """Return states (k, c, p) at some places of (k, c, nlat, nlon)."""
     kept = states if len(places) == len(states) else states[places]
-    return kept.reshape(*kept.shape[:2], -1)
+    return kept.reshape(*kept.shape[:2], kept.shape[-2] * kept.shape[-1])

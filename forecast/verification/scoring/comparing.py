@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.layout import CLIMATOLOGY
-from forecast.verification.ensemble_scores import EnsembleScorer
-from forecast.verification.reading import Piece
+from forecast.verification.sampled.diagnostics import SampledDiagnostics
 from forecast.verification.score_table import RMSE
-from forecast.verification.scoring import Scorer, Values
-from forecast.verification.totals import Totals
-from forecast.verification.true_states import TrueState
+from forecast.verification.scoring.ensemble_scores import EnsembleScorer
+from forecast.verification.scoring.reading import Piece
+from forecast.verification.scoring.scorer import Scorer, Values
+from forecast.verification.scoring.totals import Totals
+from forecast.verification.scoring.true_states import TrueState
 
 MODEL, PERSISTENCE = "model", "persistence"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)
@@ -25,7 +26,12 @@ class Comparison:
     """Scores of the forecasts of a file, added up piece by piece."""
 
     def __init__(
-        self, names: tuple[str, ...], scorer: Scorer, members: EnsembleScorer, totals: Totals
+        self,
+        names: tuple[str, ...],
+        scorer: Scorer,
+        members: EnsembleScorer,
+        totals: Totals,
+        sampled: SampledDiagnostics | None = None,
     ) -> None:
         """Begin.
 
@@ -34,9 +40,10 @@ class Comparison:
             scorer: Scorer of single states.
             members: Scorer of members.
             totals: Totals to add to.
+            sampled: Diagnostics to add to.
         """
         self._names, self._scorer, self._members, self._totals = names, scorer, members, totals
-        self._truth = scorer.truth
+        self._truth, self._sampled = scorer.truth, sampled
         self._mean: Array = np.empty((0, 0, 0), dtype=np.float32)  # (k, c, p)
 
     def add(self, piece: Piece) -> None:
@@ -48,6 +55,8 @@ class Comparison:
         states = piece.fields[0]
         if self._members.scores:
             self._add_members(piece)
+        if self._sampled is not None:
+            self._add_sampled(piece)
         if len(piece.fields) > 1:
             states = self._mean_of(piece)
         if piece.is_last:
@@ -59,6 +68,8 @@ class Comparison:
         file = self._truth.file
         at_start, at_valid = self._compared(i, position, state)
         self._totals.add_truth(position, at_valid)
+        if self._sampled is not None and self._sampled.takes(i, position):
+            self._sampled.add_state(i, position, state, at_valid.field)
         for j, name in enumerate(self._names):
             values = self._values(name, state, at_start, at_valid)
             self._totals.add(i, j, position, values, at_valid)
@@ -77,6 +88,17 @@ class Comparison:
             for c, channel in enumerate(channels):
                 values = self._members(piece.fields[:, k, c], channel, true)
                 self._totals.add_channel(piece.forecast_index, position, channel, values, true)
+
+    def _add_sampled(self, piece: Piece) -> None:
+        """Add the spectra of the channels of a piece."""
+        assert self._sampled is not None
+        i, channels = piece.forecast_index, piece.channels
+        for k, position in enumerate(piece.positions.tolist()):
+            if self._sampled.takes(i, position):
+                true = self._scorer.states(*self._truth.key(i, position))
+                self._sampled.add_members(
+                    position, channels, piece.fields[:, k], true.field[channels]
+                )
 
     def _compared(self, i: int, position: int, state: Array) -> tuple[TrueState, TrueState]:
         """Return the truth at the start and at the valid time, over their common points.
