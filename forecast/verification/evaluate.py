@@ -10,19 +10,19 @@ import xarray as xr
 from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
 from forecast.inference.reader import ForecastFile
-from forecast.verification.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
 from forecast.verification.conventions import DEFAULT
-from forecast.verification.ensemble_scores import EnsembleScorer
 from forecast.verification.events import Thresholds
 from forecast.verification.open_truth import open_truth
-from forecast.verification.reading import pieces, read_ahead
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
-from forecast.verification.sampled import SampledDiagnostics
+from forecast.verification.sampled.diagnostics import SampledDiagnostics
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring import Scorer
+from forecast.verification.scoring.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
+from forecast.verification.scoring.ensemble_scores import EnsembleScorer
+from forecast.verification.scoring.reading import pieces, read_ahead
+from forecast.verification.scoring.scorer import Scorer
+from forecast.verification.scoring.totals import Totals
 from forecast.verification.significance.intervals import Settings, with_intervals, with_note
-from forecast.verification.totals import Totals
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
 

@@ -3,7 +3,7 @@
 Fields are (..., nlat, nlon) and give one value each. Area weights are (nlat, 1) and need no
 normalisation. Points where the truth is missing (NaN) are left out. A forecast that is missing
 where the truth is not makes the score missing. `score_table` says how scores are averaged over the
-forecasts; `scoring` computes the same values with fewer passes over the fields.
+forecasts; `scoring.scorer` computes the same values with fewer passes over the fields.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Score:
 
     name: str
     long_name: str
-    per_field: Callable[..., Array]
+    per_field: Callable[..., Any]
     _: KW_ONLY
     reference: Reference | None = None
     reference_required: bool = True

@@ -25,7 +25,7 @@ from forecast.verification.score_table import (
     THRESHOLD,
     Score,
 )
-from forecast.verification.totals import Totals
+from forecast.verification.scoring.totals import Totals
 from forecast.verification.truth import Truth
 
 REGION = "region"
@@ -72,11 +72,11 @@ def make_dataset(
         meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
         scores["skill"] = (("baseline", *dims[1:]), np.stack(skill), meaning)
         scores = scores.assign_coords(baseline=_labels("baseline", names[1:], "Baseline"))
-    for name, values in totals.of_each.items():
+    for name, of_each in totals.of_each.items():
         score = totals.scores[name]
         scores[name + OF_EACH] = (
             (file.forecast_dim, *dims, *score.dims),
-            values,
+            of_each,
             {"long_name": f"{score.long_name}, of each forecast{', squared' * score.root}"},
         )
     for name, of_dims, values, meaning in (

@@ -124,7 +124,7 @@ def test_values_of_each_start_have_the_scores_as_their_mean(scored):
 
 
 def test_pieces_of_one_lead_time_change_no_score(scored, series, tmp_path, monkeypatch):
-    monkeypatch.setattr("forecast.verification.reading._BLOCK_BYTES", 1)
+    monkeypatch.setattr("forecast.verification.scoring.reading._BLOCK_BYTES", 1)
     again = evaluate(
         series.parent / "f.nc",
         series,

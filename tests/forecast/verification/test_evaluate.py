@@ -116,7 +116,7 @@ def test_scores_are_the_root_of_the_mean_of_those_of_each_forecast(store, tmp_pa
 def test_blocks_of_lead_times_do_not_change_the_scores(store, tmp_path, monkeypatch):
     path = forecast(store, tmp_path / "f.nc", factor=0.8, split="train", n_steps=5)
     whole = evaluate(path, store, tmp_path / "a.nc")
-    monkeypatch.setattr("forecast.verification.reading._BLOCK_BYTES", 2 * 8 * 3 * 8 * 16)
+    monkeypatch.setattr("forecast.verification.scoring.reading._BLOCK_BYTES", 2 * 8 * 3 * 8 * 16)
     blocks = evaluate(path, store, tmp_path / "b.nc")
     xr.testing.assert_equal(whole, blocks)
 

@@ -10,8 +10,8 @@ from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.reader import ForecastFile
 from forecast.verification import metrics
-from forecast.verification.conserved import ConservedTotals
 from forecast.verification.evaluate import evaluate
+from forecast.verification.sampled.conserved import ConservedTotals
 from forecast.verification.truth import Truth
 from tests.forecast.stand_in import Turning
 

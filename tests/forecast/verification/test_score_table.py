@@ -13,10 +13,11 @@ import xarray as xr
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.plotting import curves
-from forecast.verification import metrics, score_table, scoring
+from forecast.verification import metrics, score_table
 from forecast.verification.evaluate import evaluate
 from forecast.verification.report import markdown, table
 from forecast.verification.score_table import SCORES, Score, register
+from forecast.verification.scoring import scorer
 from tests.forecast.stand_in import Turning
 from tests.forecast.verification.test_references import without_splits
 
@@ -79,14 +80,14 @@ def test_fast_forms_agree_with_the_definitions(series, tmp_path, monkeypatch, wi
     if not with_reference:
         without_splits(series)
     fast = evaluate(tmp_path / "f.nc", series, tmp_path / "a.nc")
-    monkeypatch.setattr(scoring, "FROM_MEANS", {})
+    monkeypatch.setattr(scorer, "FROM_MEANS", {})
     by_definition = evaluate(tmp_path / "f.nc", series, tmp_path / "b.nc")
     # Relative to values of order 0.1: both are float64, and some are exactly zero.
     xr.testing.assert_allclose(fast, by_definition, rtol=1e-10, atol=1e-12)
 
 
 def test_every_fast_form_is_of_a_score() -> None:
-    assert set(scoring.FROM_MEANS) <= set(SCORES)
+    assert set(scorer.FROM_MEANS) <= set(SCORES)
 
 
 @pytest.mark.parametrize("name", ["rmse", "skill"])

@@ -25,7 +25,7 @@ from forecast.verification.score_table import (
     THRESHOLD,
     Score,
 )
-from forecast.verification.true_states import RegionSums, TrueState
+from forecast.verification.scoring.true_states import RegionSums, TrueState
 
 N_BINS = 10
 

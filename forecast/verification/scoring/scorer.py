@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.verification.fast_forms import FROM_MEANS, Means
 from forecast.verification.score_table import SCORES, Score
-from forecast.verification.true_states import RegionSums, TrueState, TrueStates
+from forecast.verification.scoring.fast_forms import FROM_MEANS, Means
+from forecast.verification.scoring.true_states import RegionSums, TrueState, TrueStates
 from forecast.verification.truth import Truth
 from forecast.verification.vectors import Vectors
 

@@ -103,7 +103,7 @@ class ConservedTotals:
         """Return the quantities (q,) of a state (c, p)."""
         fields = state.reshape(-1, *self._file.grid.shape)
         found = [self._mean(fields[self._place[name]]) for name in self._means]
-        more = [] if self._integrals is None else self._integrals(fields)
+        more: Array | list[float] = [] if self._integrals is None else self._integrals(fields)
         return np.array([*found, *more])
 
     def _mean(self, field: Array) -> float:

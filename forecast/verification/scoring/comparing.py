@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.layout import CLIMATOLOGY
-from forecast.verification.ensemble_scores import EnsembleScorer
-from forecast.verification.reading import Piece
-from forecast.verification.sampled import SampledDiagnostics
+from forecast.verification.sampled.diagnostics import SampledDiagnostics
 from forecast.verification.score_table import RMSE
-from forecast.verification.scoring import Scorer, Values
-from forecast.verification.totals import Totals
-from forecast.verification.true_states import TrueState
+from forecast.verification.scoring.ensemble_scores import EnsembleScorer
+from forecast.verification.scoring.reading import Piece
+from forecast.verification.scoring.scorer import Scorer, Values
+from forecast.verification.scoring.totals import Totals
+from forecast.verification.scoring.true_states import TrueState
 
 MODEL, PERSISTENCE = "model", "persistence"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)

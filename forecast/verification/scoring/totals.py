@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.verification.score_table import SCORES, THRESHOLD, Score
-from forecast.verification.true_states import TrueState
+from forecast.verification.scoring.true_states import TrueState
 from forecast.verification.vectors import Vectors
 from sphere_ops.parallel.mesh import current
 
@@ -49,7 +49,7 @@ class Totals:
         """
         n, *of_score = shape
         self._vectors, self._n_channels = vectors, of_score[1] - len(vectors.names)
-        self.scores: dict[str, Score] = SCORES | of_members
+        self.scores: dict[str, Score] = {**SCORES, **of_members}
         self._sums, self.of_each = {}, {}
         for name, score in self.scores.items():
             extra = [sizes[dim] for dim in score.dims]

@@ -9,15 +9,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, LEAD_TIME
-from forecast.verification.conserved import ConservedTotals
-from forecast.verification.spectral import SpectralTotals
+from forecast.verification.sampled.conserved import ConservedTotals
+from forecast.verification.sampled.spectral import SpectralTotals
 from forecast.verification.truth import Truth
 
 MOST_FORECASTS = 32  # more forecasts hardly change these means
 DEGREE, QUANTITY = "degree", "quantity"
 
 Array = NDArray[np.floating[Any]]
-Variable = tuple[tuple[str, ...], Array, dict[str, str]]
+Variable = tuple[tuple[str, ...], NDArray[Any], dict[str, str]]
 
 
 class SampledDiagnostics:
@@ -68,7 +68,7 @@ class SampledDiagnostics:
                 {"long_name": "Number of forecasts of spectra and quantities", "units": "1"},
             )
         }
-        meanings = (
+        meanings: tuple[tuple[str, str, dict[str, str]], ...] = (
             ("power", "Mean power of the forecast per degree", {}),
             ("power_of_truth", "Mean power of the truth per degree", {}),
             ("power_ratio", "Power of the forecast over that of the truth", {"units": "1"}),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.verification.fast_forms import spread
+from forecast.verification.scoring.fast_forms import spread
 from forecast.verification.truth import Truth
 from sphere_ops.memory import available_memory
 
