@@ -109,6 +109,9 @@ def write(data: xr.Dataset, path: Path) -> None:
     encoding: dict[Hashable, dict[str, Any]] = {
         name: {"_FillValue": None} for name in data.coords if data[name].dtype != "O"
     }
+    for name in encoding:
+        if data[name].dtype.kind == "i":
+            encoding[name]["dtype"] = "i4"  # CF 1.8 has no 64-bit integers
     for name, variable in data.data_vars.items():
         if variable.ndim > 2:
             encoding[name] = {"zlib": True, "complevel": 1}
