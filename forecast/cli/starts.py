@@ -65,14 +65,9 @@ def starts_from(
         if current().is_first:
             with use(SINGLE_PROCESS):
                 needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)
-<<<<<<< HEAD
-                try:
-                    needed.ingest(words, needed.times(init_times, n_steps, n_earlier), store)
-=======
                 at = needed.times(init_times, n_steps, n_earlier)
                 try:
                     needed.ingest(words, at, store)
->>>>>>> rollout
                 except ValueError as error:
                     raise ValueError(
                         f"no start from {', '.join(words)}{needed.extent}: {error}"

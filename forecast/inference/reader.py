@@ -352,17 +352,14 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
-<<<<<<< HEAD
         advice = "give the store that the forecast started from"
         if not started_there:
             advice = "give a truth of the same kind, on the grid of the forecast"
-=======
         if not self.channel_names:
             raise ValueError(
                 f"{self.path} holds no channel of the model, only {', '.join(self.derived_names)}; "
                 "make a forecast with channels, named in --variables too"
             )
->>>>>>> rollout
         step = self.time_step.multiple_of(store.time_step)
         same_kind_of_step = self.time_step.is_calendar == store.time_step.is_calendar
         facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
