@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME, TRAJECTORY
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
-from forecast.verification.comparing import MODEL
 from forecast.verification.score_table import OF_EACH, RMSE, Score, known_scores
 from forecast.verification.scores_file import REGION
+from forecast.verification.scoring.comparing import MODEL
 from forecast.verification.significance.discovery import discoveries
 from forecast.verification.significance.intervals import (
     LOWER,
