@@ -64,7 +64,7 @@ class SampledDiagnostics:
         variables: dict[str, Variable] = {
             "n_sampled": (
                 (LEAD_TIME,),
-                self._spectral.count,
+                self._spectral.count.astype(np.int32),  # CF 1.8 has no 64-bit integers
                 {"long_name": "Number of forecasts of spectra and quantities", "units": "1"},
             )
         }
