@@ -13,6 +13,7 @@ import zarr
 
 from configs import layout
 from configs.calendar import EPOCH, SECOND
+from configs.netcdf_lock import NETCDF_LOCK
 from data_prep.store.arrays import array, channel_attributes, open_store, strings, time_step, times
 from data_prep.store.damage import damage_named
 from data_prep.store.outputs import check_output, written_beside
@@ -48,6 +49,7 @@ def export_netcdf(
     with (
         written_beside(out) as scratch,
         damage_named(path),
+        NETCDF_LOCK,
         netCDF4.Dataset(scratch, "w", format="NETCDF4") as file,
     ):
         _write(file, group, path, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,40 +11,10 @@ import netCDF4
 import xarray as xr
 from xarray.backends import CachingFileManager, NetCDF4DataStore
 
+from configs.netcdf_lock import NETCDF_LOCK
 from data_prep.ingest.sources.classic_netcdf import check_complete
 from data_prep.ingest.sources.coordinates import has_fields
 from data_prep.ingest.sources.well import is_well, open_well
-
-
-class _LibraryLock:
-    """Lock of the netCDF library, which several threads must not call at once.
-
-    A copy that is sent to another process stands for the lock of that process.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def acquire(self, blocking: bool = True) -> bool:
-        """Acquire the lock."""
-        return self._lock.acquire(blocking)
-
-    def release(self) -> None:
-        """Release the lock."""
-        self._lock.release()
-
-    def __reduce__(self) -> str:
-        """Return the name of the lock in this module."""
-        return "_LOCK"
-
-
-_LOCK = _LibraryLock()
 
 
 def open_netcdf(path: Path) -> list[xr.Dataset]:
@@ -62,8 +31,8 @@ def open_netcdf(path: Path) -> list[xr.Dataset]:
         ValueError: if the file is truncated.
     """
     check_complete(path)
-    with _LOCK:
-        manager = CachingFileManager[Any](netCDF4.Dataset, str(path), mode="r", lock=_LOCK)
+    with NETCDF_LOCK:
+        manager = CachingFileManager[Any](netCDF4.Dataset, str(path), mode="r", lock=NETCDF_LOCK)
         with manager.acquire_context() as root:
             well = is_well(root)
             groups = list(_groups(root))
@@ -88,7 +57,7 @@ def _groups(group: netCDF4.Dataset) -> Iterator[str]:
 
 
 def _open_group(manager: CachingFileManager, name: str) -> xr.Dataset:
-    store = NetCDF4DataStore(manager, group=name, lock=_LOCK)
+    store = NetCDF4DataStore(manager, group=name, lock=NETCDF_LOCK)
     with warnings.catch_warnings():
         # For instance a fill value outside the range of a packed variable: harmless.
         warnings.simplefilter("ignore", xr.SerializationWarning)

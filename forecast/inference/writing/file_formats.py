@@ -13,6 +13,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from configs.netcdf_lock import NETCDF_LOCK
+
 _CHECKED = ZstdCodec(level=0, checksum=True)  # what zarr takes anyway, but for the checksum
 
 
@@ -58,17 +60,21 @@ class NetCDFFormat:
 
     def __init__(self, path: Path) -> None:
         """Create the file, by one process."""
-        self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
+        with NETCDF_LOCK:
+            self._file = netCDF4.Dataset(path, "w", format="NETCDF4")
 
+    @NETCDF_LOCK
     def attributes(self, attributes: Mapping[str, str]) -> None:
         """See `FileFormat`."""
         self._file.setncatts(dict(attributes))
 
+    @NETCDF_LOCK
     def dims(self, dims: Mapping[str, int]) -> None:
         """See `FileFormat`."""
         for name, size in dims.items():
             self._file.createDimension(name, size)
 
+    @NETCDF_LOCK
     def coordinate(
         self, name: str, dims: tuple[str, ...], values: NDArray[Any], attributes: Mapping[str, str]
     ) -> None:
@@ -77,6 +83,7 @@ class NetCDFFormat:
         variable.setncatts(dict(attributes))
         variable[:] = values
 
+    @NETCDF_LOCK
     def field(
         self,
         name: str,
@@ -99,10 +106,12 @@ class NetCDFFormat:
         # Fields are written once: a cache of many chunks per variable is memory for nothing.
         variable.set_var_chunk_cache(size=2 * 4 * shape[-2] * shape[-1])
 
+    @NETCDF_LOCK
     def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
         self._file[name][index] = values
 
+    @NETCDF_LOCK
     def close(self) -> None:
         """See `FileFormat`."""
         self._file.close()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from configs.netcdf_lock import NETCDF_LOCK
 from data_prep.ingest.sources import Sources, collection
-from data_prep.ingest.sources.netcdf import _LOCK
 from tests.data_prep.ingest.sources.samples import count_open, field
 
 
@@ -105,7 +105,7 @@ def test_threads_that_open_and_read_agree_with_one_thread(
 
 
 def test_the_lock_of_the_library_is_one_for_each_process() -> None:
-    assert pickle.loads(pickle.dumps(_LOCK)) is _LOCK
+    assert pickle.loads(pickle.dumps(NETCDF_LOCK)) is NETCDF_LOCK
 
 
 def test_times_stay_undecoded_and_nothing_is_a_dask_array(files: list[Path]) -> None:
