@@ -394,8 +394,9 @@ def open_output(path: Path, what: str, command: str) -> xr.Dataset:
             return xr.open_zarr(path, consolidated=False, chunks=None)
         return xr.open_dataset(path, engine="netcdf4")
     except Exception as error:  # the libraries raise many kinds for files that are not theirs
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{path} is neither netCDF nor zarr; expected a {what} made with `{command}`"
+            f"{path} is neither netCDF nor zarr ({reason}); expected a {what} made with `{command}`"
         ) from error
 
 

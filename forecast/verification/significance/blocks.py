@@ -85,10 +85,10 @@ def automatic_lengths(gamma: Array, n: int) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         length = (1.5 * n * (slope / spectrum) ** 2) ** (1 / 3)
     length = np.nan_to_num(length, nan=1.0, posinf=n)
-    return rounded_up(np.minimum(length, n / 10), n)
+    return _rounded_up(np.minimum(length, n / 10), n)
 
 
-def rounded_up(length: Array, n: int) -> NDArray[np.int64]:
+def _rounded_up(length: Array, n: int) -> NDArray[np.int64]:
     """Round block lengths up to one of a few values, but not above n/10."""
     lengths = _LENGTHS[max(1, n // 10) >= _LENGTHS]
     place = np.searchsorted(lengths, np.ceil(length - 1e-9))

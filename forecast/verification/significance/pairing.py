@@ -14,6 +14,7 @@ from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME, TRAJECTOR
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.verification.score_table import OF_EACH, RMSE, Score, known_scores
 from forecast.verification.scores_file import REGION
+from forecast.verification.scoring.comparing import MODEL
 from forecast.verification.significance.discovery import discoveries
 from forecast.verification.significance.intervals import (
     LOWER,
@@ -27,7 +28,6 @@ from forecast.verification.significance.intervals import (
 
 DIFFERENCE, SIGNIFICANT, P_VALUE = "_difference", "_significant", "_p_value"
 OF_A, OF_B = "_a", "_b"
-MODEL = "model"
 _DIMS = (REGION, CHANNEL, LEAD_TIME)
 
 Array = NDArray[np.floating[Any]]

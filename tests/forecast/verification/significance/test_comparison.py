@@ -42,7 +42,7 @@ def found(store, forecasts, tmp_path_factory) -> tuple[Path, xr.Dataset]:
 def test_comparison_of_forecasts_has_the_scores_of_both(found, store, forecasts, tmp_path):
     out, differences = found
     for end, path in zip(("_a", "_b"), forecasts, strict=True):
-        scores = evaluate(path, store, tmp_path / f"s{end}.nc", baselines=())
+        scores = evaluate(path, store, tmp_path / f"s{end}.nc", baselines=(), spectra=False)
         expected = scores.rmse.sel(forecast="model", region="global").isel(lead_time=slice(1, 4))
         of_file = differences[f"rmse{end}"].sel(region="global").isel(lead_time=slice(1, 4))
         np.testing.assert_allclose(of_file, expected, rtol=1e-6)
@@ -59,7 +59,7 @@ def test_scores_files_give_the_same_differences_as_their_forecasts(
 ):
     scores = tmp_path / "a.nc", tmp_path / "b.nc"
     for path, out in zip(forecasts, scores, strict=True):
-        evaluate(path, store, out, regions=["tropics"], baselines=())
+        evaluate(path, store, out, regions=["tropics"], baselines=(), spectra=False)
     again = compare(*scores, tmp_path / "c.nc")
     for name in ("rmse_difference", "rmse_difference_lower", "acc_p_value"):
         np.testing.assert_allclose(again[name], found[1][name], rtol=1e-6, atol=1e-12)
@@ -118,8 +118,8 @@ def test_an_ensemble_is_compared_by_its_crps_with_a_single_forecast(store, forec
             file[name] = field.copy(data=noisy.astype(np.float32))
         file.to_netcdf(ensemble)
     compared = compare(ensemble, b, tmp_path / "c.nc", data=store)
-    of_members = evaluate(ensemble, store, tmp_path / "m.nc", baselines=())
-    of_one = evaluate(b, store, tmp_path / "o.nc", baselines=())
+    of_members = evaluate(ensemble, store, tmp_path / "m.nc", baselines=(), spectra=False)
+    of_one = evaluate(b, store, tmp_path / "o.nc", baselines=(), spectra=False)
     for end, expected in (("_a", of_members.crps), ("_b", of_one.mae)):
         of_model = expected.sel(forecast="model")[..., :4]
         np.testing.assert_allclose(compared[f"crps{end}"][..., 1:], of_model[..., 1:], rtol=1e-5)
@@ -172,7 +172,7 @@ def test_wrong_use_of_the_command_is_one_line(kind, message, store, forecasts, t
     a, b = forecasts
     scores = tmp_path / "c.nc"
     if kind in ("mixed", "options"):
-        evaluate(a, store, scores)
+        evaluate(a, store, scores, spectra=False)
     with_data = ("--data", store)
     arguments = {
         "no truth": (a, b),
