@@ -60,8 +60,8 @@ class Vectors:
         return cls(tuple(names), tuple(long_names), places)
 
     def components(self, values: Array) -> Array:
-        """Return the values of the components, (n, 2, v, r), from those of channels (n, c, r)."""
-        return np.moveaxis(values[:, self.pairs], 2, 1)
+        """Return the values of components, (n, 2, k, v, r), from those of channels (n, k, c, r)."""
+        return np.moveaxis(values[:, :, self.pairs], 3, 1)
 
     def with_points(self, values: NDArray[Any]) -> NDArray[Any]:
         """Append the values of the first component of each vector to channels' (..., c)."""

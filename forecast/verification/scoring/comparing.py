@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,24 +60,31 @@ class Comparison:
             self._add_sampled(piece)
         if len(piece.fields) > 1:
             states = self._mean_of(piece)
-        if piece.is_last:
-            for position, state in zip(piece.positions.tolist(), states, strict=True):
-                self._add_state(piece.forecast_index, position, state)
+        if piece.is_last and len(piece.positions):
+            self._add_states(piece.forecast_index, piece.positions, states)
 
-    def _add_state(self, i: int, position: int, state: Array) -> None:
-        """Compare one state (c, p), of the mean of an ensemble."""
+    def _add_states(self, i: int, positions: NDArray[np.int64], states: Array) -> None:
+        """Compare states (k, c, p), of the mean of an ensemble."""
         file = self._truth.file
-        at_start, at_valid = self._compared(i, position, state)
-        self._totals.add_truth(position, at_valid)
-        if self._sampled is not None and self._sampled.takes(i, position):
-            self._sampled.add_state(i, position, state, at_valid.field)
+        compared = [
+            self._compared(i, position, state)
+            for position, state in zip(positions.tolist(), states, strict=True)
+        ]
+        starts, trues = zip(*compared, strict=True)
+        self._totals.add_truth(positions, trues)
+        if self._sampled is not None:
+            for position, state, true in zip(positions.tolist(), states, trues, strict=True):
+                if self._sampled.takes(i, position):
+                    self._sampled.add_state(i, position, state, true.field)
         for j, name in enumerate(self._names):
-            values = self._values(name, state, at_start, at_valid)
-            self._totals.add(i, j, position, values, at_valid)
+            values = self._values(name, states, starts, trues)
+            self._totals.add(i, j, positions, values, trues)
             if name == MODEL:
-                of_channels = values[RMSE][: len(file.channel_names)]
-                complete = (np.isfinite(of_channels) | (at_valid.count == 0)).all(1)
-                file.check_complete(complete, i, position)
+                of_channels = values[RMSE][:, : len(file.channel_names)]
+                counted = np.stack([true.count for true in trues]) > 0
+                complete = (np.isfinite(of_channels) | ~counted).all(2)
+                for position, of_state in zip(positions.tolist(), complete, strict=True):
+                    file.check_complete(of_state, i, position)
 
     def _add_members(self, piece: Piece) -> None:
         """Compare the members of each channel of a piece."""
@@ -123,10 +131,12 @@ class Comparison:
         self._mean[:, piece.channels] = mean
         return self._mean
 
-    def _values(self, name: str, state: Array, start: TrueState, true: TrueState) -> Values:
-        """Score the state of the model, or of a baseline."""
+    def _values(
+        self, name: str, states: Array, starts: Sequence[TrueState], trues: Sequence[TrueState]
+    ) -> Values:
+        """Score states of the model, or of a baseline."""
         if name == MODEL:
-            return self._scorer.model(state, true)
+            return self._scorer.model(states, trues)
         if name == PERSISTENCE:
-            return self._scorer.persistence(start, true)
-        return self._scorer.climatology(true)
+            return self._scorer.persistence(starts, trues)
+        return self._scorer.climatology(trues)

@@ -7,7 +7,7 @@ a core's cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ _CACHE_BYTES = 2**19
 
 Array = NDArray[np.floating[Any]]
 Values = dict[str, Array]
-"""Values of `Score.per_field` by the name of the score, each (c, r), vectors after channels."""
+"""Values of `Score.per_field` by the name of the score, each (k, c, r), vectors after channels."""
 
 
 class Scorer:
@@ -63,37 +63,44 @@ class Scorer:
         self._at_once = max(1, min(n_channels, _CACHE_BYTES // (8 * n_points)))
         self._error, self._work = np.empty((2, self._at_once, n_points))
 
-    def model(self, field: Array, true: TrueState) -> Values:
-        """Return the scores of a forecast state (c, p)."""
-        return self._values(self._error_means(field, true.field, true), true, lambda: field)
+    def model(self, fields: Array, trues: Sequence[TrueState]) -> Values:
+        """Return the scores of forecast states (k, c, p)."""
+        means = [
+            self._error_means(x, true.field, true) for x, true in zip(fields, trues, strict=True)
+        ]
+        return self._values(np.stack(means, 1), trues, lambda k: fields[k])
 
-    def persistence(self, initial: TrueState, true: TrueState) -> Values:
+    def persistence(self, initials: Sequence[TrueState], trues: Sequence[TrueState]) -> Values:
         """Return the scores of a forecast that keeps the initial state, or its anomaly.
 
-        Where the reference is constant or absent, both are the same. Both states have the same
-        points.
+        Where the reference is constant or absent, both are the same. The state at the start and
+        the truth have the same points.
         """
         keeps_anomaly = self.truth.conventions.persistent_anomaly
-        kept, compared = (
-            (initial.anomaly, true.anomaly) if keeps_anomaly else (initial.field, true.field)
-        )
 
-        def state() -> Array:
+        def state(k: int) -> Array:
+            initial = initials[k]
             if not keeps_anomaly:
                 return initial.field
             anomaly = initial.field - self._reference(initial)
-            return anomaly + self._reference(true)
+            return anomaly + self._reference(trues[k])
 
-        return self._values(self._error_means(kept, compared, true), true, state)
+        means = [
+            self._error_means(initial.anomaly, true.anomaly, true)
+            if keeps_anomaly
+            else self._error_means(initial.field, true.field, true)
+            for initial, true in zip(initials, trues, strict=True)
+        ]
+        return self._values(np.stack(means, 1), trues, state)
 
-    def climatology(self, true: TrueState) -> Values:
+    def climatology(self, trues: Sequence[TrueState]) -> Values:
         """Return the scores of the reference of anomalies as a forecast."""
 
-        def state() -> Array:
-            return np.broadcast_to(self._reference(true), true.field.shape)
+        def state(k: int) -> Array:
+            return np.broadcast_to(self._reference(trues[k]), trues[k].field.shape)
 
-        means = np.stack([-true.mean, true.absolute, true.variance, -true.variance])
-        return self._values(means, true, state)
+        means = [np.stack([-t.mean, t.absolute, t.variance, -t.variance]) for t in trues]
+        return self._values(np.stack(means, 1), trues, state)
 
     def _error_means(self, x: Array, y: Array, true: TrueState) -> Array:
         """Return the means of the error x − y of all channels, (4, c, r); see `_values`."""
@@ -112,29 +119,32 @@ class Scorer:
         with np.errstate(invalid="ignore", divide="ignore"):
             return sums / true.weight
 
-    def _values(self, of_error: Array, true: TrueState, state: Callable[[], Array]) -> Values:
-        """Return the scores of a state.
+    def _values(
+        self, of_error: Array, trues: Sequence[TrueState], state: Callable[[int], Array]
+    ) -> Values:
+        """Return the scores of states at several times.
 
         Args:
             of_error: Means of the error, of its absolute value and square, and of its product with
-                the anomaly of the truth, (4, c, r).
-            true: Truth.
-            state: Function that returns the state, for scores without a fast form.
+                the anomaly of the truth, (4, k, c, r).
+            trues: Truth at these times.
+            state: Function that returns the state of a time, for scores without a fast form.
         """
-        of_truth = np.stack([true.mean, true.variance, true.size])
+        of_truth = np.stack([[t.mean, t.variance, t.size] for t in trues], 1)  # (3, k, c, r)
         channels = Means(*of_error[:, None], *of_truth[:, None])
         vectors = Means(*self._vectors.components(of_error), *self._vectors.components(of_truth))
         values = {}
         for name, score in SCORES.items():
             with np.errstate(invalid="ignore", divide="ignore"):
                 if name in self._missing:
-                    n_values = len(of_error[0]) + len(self._vectors.names)
-                    values[name] = np.full((n_values, len(self._area)), np.nan)
+                    n_values = of_error.shape[2] + len(self._vectors.names)
+                    values[name] = np.full((len(trues), n_values, len(self._area)), np.nan)
                 elif name in FROM_MEANS:
                     form = FROM_MEANS[name]
-                    values[name] = np.concatenate([form(channels), form(vectors)])
+                    values[name] = np.concatenate([form(channels), form(vectors)], axis=1)
                 else:
-                    values[name] = self._by_definition(score, state(), true)
+                    found = [self._by_definition(score, state(k), t) for k, t in enumerate(trues)]
+                    values[name] = np.stack(found)
         return values
 
     def _by_definition(self, score: Score, state: Array, true: TrueState) -> Array:

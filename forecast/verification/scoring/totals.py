@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,38 +64,39 @@ class Totals:
         self._spread, self._n_scored, self._n_points = np.zeros((3, *of_score))
         self.count = np.zeros(of_score[-1], dtype=np.int32)
 
-    def add_truth(self, position: int, true: TrueState) -> None:
-        """Count the truth of a forecast at a lead time."""
-        points = self._points(true)
-        self.count[position] += 1
-        self._n_scored[..., position] += points > 0
-        self._n_points[..., position] += points
-        pairs = self._vectors.pairs
-        spread = np.concatenate([true.spread, true.spread[pairs].sum(1)]).T
-        self._spread[..., position] += np.where(points > 0, spread, 0.0)
+    def add_truth(self, positions: NDArray[np.int64], trues: Sequence[TrueState]) -> None:
+        """Count the truth of a forecast at some lead times."""
+        points = self._points(trues)
+        self.count[positions] += 1
+        self._n_scored[..., positions] += points > 0
+        self._n_points[..., positions] += points
+        spread = np.stack([true.spread for true in trues])  # (k, c, r)
+        of_vectors = spread[:, self._vectors.pairs].sum(2)
+        values = np.concatenate([spread, of_vectors], axis=1).T
+        self._spread[..., positions] += np.where(points > 0, values, 0.0)
 
     def add(
         self,
         forecast_index: int,
         j: int,
-        position: int,
+        positions: NDArray[np.int64],
         values: Mapping[str, Array],
-        true: TrueState,
+        trues: Sequence[TrueState],
     ) -> None:
-        """Add the scores of a forecast at a lead time.
+        """Add the scores of a forecast at some lead times.
 
         Args:
             forecast_index: Index of the forecast.
             j: Index among the model and the baselines.
-            position: Position of the lead time.
-            values: Values (c, r) by the name of the score.
-            true: Truth; channels and regions without a point are not counted.
+            positions: Positions of the lead times, (k,), each of them once.
+            values: Values (k, c, r) by the name of the score.
+            trues: Truth at these lead times; channels and regions without a point do not count.
         """
-        has_points = self._points(true) > 0
+        has_points = self._points(trues) > 0
         for name, value in values.items():
             counted = np.where(has_points, value.T, np.nan)
-            self.of_each[name][forecast_index, j, ..., position] = counted
-            self._sums[name][j, ..., position] += np.where(has_points, value.T, 0.0)
+            self.of_each[name][forecast_index, j][..., positions] = counted
+            self._sums[name][j][..., positions] += np.where(has_points, value.T, 0.0)
 
     def add_channel(
         self,
@@ -160,6 +161,7 @@ class Totals:
     def _known(self) -> Array:
         return np.where(self._n_scored, self._n_scored, np.nan)
 
-    def _points(self, true: TrueState) -> NDArray[np.int64]:
-        """Return the number of points of channels and vectors, (r, c)."""
-        return self._vectors.with_points(true.count.T)
+    def _points(self, trues: Sequence[TrueState]) -> NDArray[np.int64]:
+        """Return the number of points of channels and vectors, (r, c, k)."""
+        count = np.stack([true.count.T for true in trues])  # (k, r, c)
+        return np.moveaxis(self._vectors.with_points(count), 0, -1)
