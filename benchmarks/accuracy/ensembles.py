@@ -239,8 +239,8 @@ def summary(runs: Sequence[dict[str, Any]], days: Sequence[int]) -> dict[str, An
             ),
             "perturbations": [r["perturbation"] for r in of],
         }
-    for name in found.keys() & {"noise", "tuned"}:
-        if "deterministic" in found:
+    for name in ("noise", "tuned"):
+        if name in found and "deterministic" in found:
             ours, other = (np.array(found[n]["mean_crps"]) for n in (name, "deterministic"))
             found[f"{name}_over_deterministic"] = (ours / other).round(4).tolist()
     return found
