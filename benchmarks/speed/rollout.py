@@ -36,7 +36,7 @@ from benchmarks.speed.measure import Row, Timing, report, selected
 _GRID = 64, 128
 _CHANNELS = (3, 32)
 _SUFFIXES = ("zarr", "nc")
-_STEPS, _QUICK_STEPS = 100, 3
+_STEPS, _QUICK_STEPS = 200, 3
 _FEW, _MANY, _QUICK_MANY = 100, 10_000, 200
 _FEW_MEMBERS, _MANY_MEMBERS, _QUICK_MEMBERS = 8, 64, 16
 _MIB = 2**20
