@@ -26,7 +26,7 @@ class SpectralTotals:
 
     Attributes:
         channels: Channels that have values everywhere, (c,).
-        count: Number of forecasts in the sums at each lead time, (k,).
+        count: Number of forecasts in the sums at each lead time, int32 (k,).
     """
 
     def __init__(self, truth: Truth) -> None:
@@ -38,7 +38,7 @@ class SpectralTotals:
         self._grid, self._transform = file.grid, RealSHT(file.grid)
         shape = 3, len(names), len(file.steps), self._transform.lmax
         self._sums = np.zeros(shape)
-        self.count = np.zeros(len(file.steps), dtype=np.int64)
+        self.count = np.zeros(len(file.steps), dtype=np.int32)
 
     def add(self, position: int, channels: slice, members: Array, true: Array) -> None:
         """Add a forecast at a lead time; of an ensemble, channel by channel to the last.

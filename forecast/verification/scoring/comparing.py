@@ -82,7 +82,7 @@ class Comparison:
             if name == MODEL:
                 of_channels = values[RMSE][:, : len(file.channel_names)]
                 counted = np.stack([true.count for true in trues]) > 0
-                complete = (np.isfinite(of_channels) | ~counted).all(2)
+                complete = np.asarray((np.isfinite(of_channels) | ~counted).all(2))
                 for position, of_state in zip(positions.tolist(), complete, strict=True):
                     file.check_complete(of_state, i, position)
 
