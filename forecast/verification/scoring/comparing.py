@@ -82,9 +82,9 @@ class Comparison:
             if name == MODEL:
                 of_channels = values[RMSE][:, : len(file.channel_names)]
                 counted = np.stack([true.count for true in trues]) > 0
-                complete = np.asarray((np.isfinite(of_channels) | ~counted).all(2))
-                for position, of_state in zip(positions.tolist(), complete, strict=True):
-                    file.check_complete(of_state, i, position)
+                complete = np.all(np.isfinite(of_channels) | ~counted, axis=2)
+                for k, position in enumerate(positions.tolist()):
+                    file.check_complete(complete[k], i, position)
 
     def _add_members(self, piece: Piece) -> None:
         """Compare the members of each channel of a piece."""
