@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from forecast.cli.console import progress, say
+from forecast.cli.truths import truth_from
 
 
 def evaluate(
@@ -31,10 +32,11 @@ def evaluate(
         ),
     ] = None,
     truth: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="STORE",
-            help="Store with the truth, if it is not the one that the forecast started from.",
+            metavar="STORE|FILES",
+            help="Store with the truth, or files that `data ingest` reads, if it is not the store "
+            "that the forecast started from.",
         ),
     ] = None,
     baseline: Annotated[
@@ -112,11 +114,14 @@ def evaluate(
         "climatology": climatology,
         "regions": region or (),
         "conventions": conventions,
-        "truth": truth,
         "thresholds": threshold or (),
     }
     keep_freed_memory()
-    with all_processes(latitude=1), progress("forecasts") as shared["progress"]:
+    with (
+        all_processes(latitude=1),
+        truth_from(truth, forecast) as shared["truth"],
+        progress("forecasts") as shared["progress"],
+    ):
         if other is None:
             if false_discovery:
                 raise ValueError("--false-discovery is for two forecasts; leave it out")

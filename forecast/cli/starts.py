@@ -52,7 +52,7 @@ def starts_from(
         FileNotFoundError: if there is no such file or package.
         ValueError: if the files lack what the model needs. The message names the files.
     """
-    if len(words) == 1 and _is_store(Path(words[0])):
+    if len(words) == 1 and is_store(Path(words[0])):
         if overrides:
             raise ValueError(f"{words[0]} is a store, and {overrides[0]} is a setting for files")
         yield Path(words[0]), None
@@ -75,8 +75,8 @@ def starts_from(
         yield Path(current().broadcast(str(store))), EVERY
 
 
-def _is_store(path: Path) -> bool:
-    """Return True for a store, also of another version, and for a path where nothing is."""
+def is_store(path: Path) -> bool:
+    """Return True for a store, also of another version, and for a zarr path where nothing is."""
     description = path / "zarr.json"
     if not description.is_file():
         return path.suffix == ".zarr" and not path.exists()
