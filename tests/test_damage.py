@@ -37,8 +37,8 @@ def reading(workflow: Workflow, store: Path, folder: Path) -> dict[str, tuple[ob
         "rollout": ("rollout", workflow.run, *data, "--out", out),
         "evaluate": ("evaluate", workflow.forecast, *data, "--out", out),
         "export": ("data", "export", store, "--out", out),
-        "plot map": ("plot", "map", workflow.forecast, "--variable", "vorticity", "--truth", store,
-                     "--out", folder / "p.png"),
+        "plot map": ("plot", "map", workflow.forecast, "--variable", "vorticity", "--lead", "3h",
+                     "--truth", store, "--out", folder / "p.png"),
         "plot spectrum": ("plot", "spectrum", workflow.forecast, *data, "--out", folder / "p.png"),
     }  # fmt: skip
 

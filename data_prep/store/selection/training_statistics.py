@@ -78,6 +78,8 @@ class TrainingStatistics(Mapping[str, Tensor]):
                 layout.MEAN,
                 layout.STD,
                 layout.STD_STEP,
+                layout.MINIMUM,
+                layout.MAXIMUM,
                 layout.TIME_MEAN,
                 layout.LARGEST_POWER,
             ]
@@ -115,7 +117,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
 
     @cached_property
     def _fields(self) -> dict[str, Tensor]:
-        """Mean, standard deviations and mean state of the fields."""
+        """Mean, standard deviations, extremes and mean state of the fields."""
         sums = self._empty_sums()
 
         def fields() -> Iterator[_States]:
@@ -179,7 +181,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
         return Sums.empty((len(store.channels), *own_shape(store.grid)))
 
     def _moments(self, states: Iterator[_States]) -> dict[str, Tensor]:
-        """Return mean and standard deviations of fields and of their steps, (c,) float64.
+        """Return mean, standard deviations and extremes of fields and of their steps, (c,) float64.
 
         Args:
             states: Some states at a time, as `_states` yields them.
@@ -198,7 +200,13 @@ class TrainingStatistics(Mapping[str, Tensor]):
                 into = statistics(np.stack([last, fields[0]]), np.ones(2, dtype=bool)).step
             found, last = found.merged(statistics(fields, follows), into), fields[-1].copy()
         state, step = _over_rows(found.state), _over_rows(found.step)
-        values = {layout.MEAN: state.mean_or_nan, layout.STD: state.std, layout.STD_STEP: step.std}
+        values = {
+            layout.MEAN: state.mean_or_nan,
+            layout.STD: state.std,
+            layout.STD_STEP: step.std,
+            layout.MINIMUM: _of_ranks(found.minimum).min(0),
+            layout.MAXIMUM: _of_ranks(found.maximum).max(0),
+        }
         return {name: torch.from_numpy(value) for name, value in values.items()}
 
     def _states(self) -> Iterator[_States]:
@@ -241,3 +249,11 @@ def _over_rows(own: Moments) -> Moments:
     centre = mesh.sum_rows(weight * mean) / total.clamp(min=torch.finfo(total.dtype).tiny)
     square = mesh.sum_rows(torch.from_numpy(own.square) + weight * (mean - centre).square())
     return Moments(total.numpy(), centre.numpy(), square.numpy())
+
+
+def _of_ranks(own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values (c,) of the rows of all ranks, (rank, c)."""
+    latitude = current().latitude
+    values = torch.zeros(latitude.ranks, len(own), dtype=torch.float64)
+    values[latitude.rank] = torch.from_numpy(own)
+    return np.asarray(current().sum_rows(values).numpy())

@@ -151,6 +151,7 @@ def test_a_masked_model_goes_along_with_a_rotated_grid(make_store, tmp_path):
     there = rotated_store(path, tmp_path / "there.zarr")
     group = zarr.open_group(there)
     group["fields"][...] = np.where(group["mask"][...] == 1, group["fields"][...], np.nan)
+    del group["minimum"], group["maximum"]  # a rotation by its spectrum overshoots at the mask
     out = tmp_path / "f.nc"
     assert not run_rollout(tmp_path / "package", there, out, n_steps=2)
     mask = masked.mask.numpy()
