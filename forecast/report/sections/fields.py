@@ -24,11 +24,11 @@ def maps_section(inputs: Inputs, section: Section, folder: Path) -> None:
     """Show maps of each forecast at its last lead time, with the truth where there is one."""
     for i, path in enumerate(inputs.forecasts):
         file = ForecastFile(path)
+        position = int(np.searchsorted(file.steps, file.last_step[0], side="right")) - 1
+        truth, lead = _truth_at(inputs, file, position)
+        label = file.lead_label(lead)
         for name in file.channel_names[:MOST_CHANNELS]:
             out = folder / f"map_{i}_{name}.png"
-            position = int(np.searchsorted(file.steps, file.last_step[0], side="right")) - 1
-            truth, lead = _truth_at(inputs, file, position)
-            label = file.lead_label(lead)
             plot_map(path, name, out, lead=label.replace(" ", ""), truth=truth)
             section.picture(out, f"{name} of {path.name} from {file.forecast_label(0)}, {label}")
             if file.n_members > 1:
@@ -81,8 +81,10 @@ def stability_section(inputs: Inputs, section: Section, folder: Path) -> None:
         ended = np.flatnonzero(file.last_step < file.steps[-1])
         n_steps = int(file.steps[-1])
         if not len(ended):
-            section.text(f"All {len(file.init_time)} forecasts of {path.name} have finite values")
-            section.parts[-1] = section.parts[-1].replace("</p>", f" to step {n_steps}.</p>")
+            section.text(
+                f"All {len(file.init_time)} forecasts of {path.name} have finite values to step "
+                f"{n_steps}."
+            )
             continue
         section.text(f"{len(ended)} of {len(file.init_time)} forecasts of {path.name} ended early.")
         section.items(

@@ -8,13 +8,19 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
 from forecast.report.build import make_report
+from forecast.report.inputs import Inputs
+from forecast.report.page import Section
+from forecast.report.sections.scores import ensemble_section
 from forecast.report.sections.table import SECTIONS
 from forecast.training.tracking.mlflow_tracker import MLflowTracker
 from forecast.training.tracking.tracker import RunDescription
+from tests.forecast.plotting.score_files import write_scores
 from tests.workflow import Workflow
 
 Run = Callable[..., int]
@@ -89,6 +95,19 @@ def test_a_browser_shows_it_without_a_network(page: Path, tmp_path: Path) -> Non
     )
     dom = done.stdout.decode()
     assert re.search(r"<title>broken 0 asked 0 wide false</title>", dom), dom[:300]
+
+
+def test_pictures_of_ensembles_are_those_that_the_scores_allow(tmp_path: Path) -> None:
+    whole, ranks = write_scores(tmp_path / "whole.nc"), tmp_path / "ranks.nc"
+    with xr.open_dataset(whole, decode_timedelta=False) as scores:
+        scores.assign(reliability_observed=scores.reliability_observed * np.nan).to_netcdf(ranks)
+    for path, expected in ((whole, ["Rank of", "Reliability of"]), (ranks, ["Rank of"])):
+        section = Section("Ensemble")
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        ensemble_section(Inputs(scores=[path]), section, folder)
+        found = [re.search(r'alt="(\w+ of)', part) for part in section.parts]
+        assert [match[1] for match in found if match] == expected
 
 
 def test_inputs_that_are_no_outputs_are_refused(workflow: Workflow, tmp_path: Path) -> None:
