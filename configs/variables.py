@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -167,6 +167,25 @@ class VariableTable:
     def period_of(self, file_name: str) -> str | None:
         """Return the period of accumulation that a name in files says ("6h"); None for none."""
         return self._period.get(file_name.lower())
+
+    def entries_beyond(self, channels: Iterable[Variable]) -> dict[str, dict[str, str]]:
+        """Return units and long name of the channels that the table lacks or has in other units.
+
+        Args:
+            channels: Channels.
+
+        Returns:
+            By short name, as `extended` takes them.
+        """
+        entries = {}
+        for channel in channels:
+            try:
+                known = self.variable(channel.name).units == channel.units
+            except ValueError:
+                known = False
+            if not known:
+                entries[channel.name] = {"units": channel.units, "long_name": channel.long_name}
+        return entries
 
     def extended(self, changes: Mapping[str, Mapping[str, Any]]) -> VariableTable:
         """Return a table with variables added or changed.

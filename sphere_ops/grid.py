@@ -15,7 +15,11 @@ from torch import Tensor
 GridKind = Literal["equiangular", "cell-centred", "legendre-gauss"]
 
 EARTH_RADIUS = 6.37122e6
-"""Radius of the Earth, m (Williamson et al. 1992)."""
+"""Radius of the Earth, m (Williamson et al. 1992, J. Comput. Phys. 102, 211-224)."""
+EARTH_ROTATION = 7.292e-5
+"""Angular velocity of the Earth, s⁻¹ (same source)."""
+EARTH_GRAVITY = 9.80616
+"""Gravitational acceleration of the Earth, m s⁻² (same source)."""
 
 _NODE_TOLERANCE = 0.05  # of a spacing, for rounded coordinates; the kinds differ by 0.1 or more
 

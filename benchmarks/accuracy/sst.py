@@ -176,18 +176,10 @@ def main() -> None:
 def save(results: Sequence[dict[str, Any]], store: Store, path: Path) -> None:
     """Write the results, with descriptions of the machine and of the data."""
     data = {"sha256": digest(store), "provenance": json.loads(store.provenance)}
-    cpu = {"model": _cpu_model(), "instructions": torch.backends.cpu.get_cpu_capability()}
-    content = {"machine": machine() | cpu, "data": data, "leads": LEADS, "runs": results}
+    content = {"machine": machine(), "data": data, "leads": LEADS, "runs": results}
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
-
-
-def _cpu_model() -> str:
-    """Return the name of the CPU on Linux; empty elsewhere."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    return next((x.split(": ", 1)[1] for x in lines if x.startswith("model name")), "")
 
 
 def _rounded(x: xr.DataArray | Tensor | NDArray[np.floating[Any]]) -> list[float]:

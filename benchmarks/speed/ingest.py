@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -23,11 +21,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.measure import Row, Timing, report, selected
+from benchmarks.speed.measure import Row, Timing, report, selected, versions
 
 _LEVELS, _FINE_LEVELS = (250, 500, 850), (50, 250, 500, 700, 850)
 _CASES = ("year as zarr", "year as netCDF", "0.25 degrees")
@@ -58,7 +55,12 @@ def main() -> None:
     runs = 1 if arguments.quick else arguments.runs
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         rows, digests = _rows(Path(folder), names, _QUICK if arguments.quick else _YEAR, runs)
-    report(rows, "ingestion of gridded files", arguments.json, about=_about(digests))
+    report(
+        rows,
+        "ingestion of gridded files",
+        arguments.json,
+        about={"data": " ".join(digests)} | versions(*_PACKAGES),
+    )
 
 
 def _rows(folder: Path, names: list[str], n_times: int, runs: int) -> tuple[list[Row], list[str]]:
@@ -246,29 +248,6 @@ def _counted() -> dict[str, Counter[Any]]:
     setattr(run, "Sources", CountedSources)  # noqa: B010
     numcodecs.register_codec(CountedBlosc, "blosc")
     return {"opens": opens, "decoded": decoded}
-
-
-def _about(digests: Sequence[str]) -> dict[str, str]:
-    """Return the commit, versions, processor and digests of the made data."""
-    from forecast.training.tracking.git import git_commit
-
-    return {
-        "commit": git_commit(),
-        "cpu": cpu(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "data": " ".join(digests),
-        **{package: version(package) for package in _PACKAGES},
-    }
-
-
-def cpu() -> str:
-    """Return the name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
 
 
 if __name__ == "__main__":

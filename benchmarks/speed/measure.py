@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -196,11 +197,32 @@ def report(
 
 
 def machine() -> dict[str, str]:
-    """Return a description of the machine."""
+    """Return a description of the machine, with the commit of the code."""
+    from forecast.training.tracking.git import git_commit
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
-        "processor": platform.processor() or platform.machine(),
+        "commit": git_commit(),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
         "threads": str(torch.get_num_threads()),
         "gpu": gpu,
         "torch": torch.__version__,
     }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of packages."""
+    return {package: version(package) for package in packages}
+
+
+def _processor() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

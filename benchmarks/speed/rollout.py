@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -24,14 +22,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.speed.measure import Row, Timing, report, selected
+from benchmarks.speed.measure import Row, Timing, report, selected, versions
 
 _GRID = 64, 128
 _CHANNELS = (3, 32)
@@ -78,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for name in selected(parser, arguments.only, cases):
             rows += cases[name](Path(folder))
-    report(rows, "rollout into a file", arguments.json, about=_about())
+    report(rows, "rollout into a file", arguments.json, about=versions(*_PACKAGES))
 
 
 def _timed(folder: Path, channels: int, n_steps: int, runs: int) -> list[Row]:
@@ -243,20 +240,6 @@ def _remove(path: Path) -> None:
 
 def _shape(channels: int) -> str:
     return f"{channels}×{_GRID[0]}×{_GRID[1]}"
-
-
-def _about() -> dict[str, str]:
-    """Return the commit, versions and the processor."""
-    from benchmarks.speed.ingest import cpu
-    from forecast.training.tracking.git import git_commit
-
-    return {
-        "commit": git_commit(),
-        "cpu": cpu(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        **{package: version(package) for package in _PACKAGES},
-    }
 
 
 if __name__ == "__main__":

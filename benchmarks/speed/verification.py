@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from benchmarks.speed.measure import Row, report, selected
+from benchmarks.speed.measure import Row, report, selected, versions
 
 _CASES = ("zarr", "netCDF", "all regions")
 _STARTS, _QUICK = 1000, 60
@@ -34,7 +34,7 @@ _LEADS, _GRID = 41, (64, 128)
 _CHANNELS = ("z500", "t850", "q700", "u850", "v850", "t2m", "msl", "u10")
 _PEER_STARTS = 20
 _LIMIT_MEMORY = 1024.0
-_MIB = 2**20
+_PACKAGES = ("numpy", "xarray", "zarr", "netCDF4", "scores")
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
             rows += _rows(case, file, store, n_starts, runs)
             if case == "netCDF":
                 file.unlink()
-    report(rows, "evaluation of a forecast", arguments.json)
+    report(rows, "evaluation of a forecast", arguments.json, about=versions(*_PACKAGES))
 
 
 def _rows(case: str, file: Path, store: Path, n_starts: int, runs: int) -> list[Row]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sphere_ops.grid import EARTH_RADIUS, Grid
+from sphere_ops.grid import EARTH_GRAVITY, EARTH_RADIUS, EARTH_ROTATION, Grid
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Planet:
     """
 
     radius: float = EARTH_RADIUS
-    rotation: float = 7.292e-5
-    gravity: float = 9.80616
+    rotation: float = EARTH_ROTATION
+    gravity: float = EARTH_GRAVITY
     axis_tilt: float = 0.0
 
     def sine_about_axis(self, grid: Grid) -> Tensor:

@@ -58,21 +58,40 @@ def starts_from(
         yield Path(words[0]), None
         return
     from forecast.inference.initial_times import EVERY
+
+    def make(store: Path) -> None:
+        needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)
+        at = needed.times(init_times, n_steps, n_earlier)
+        try:
+            needed.ingest(words, at, store)
+        except ValueError as error:
+            raise ValueError(f"no start from {', '.join(words)}{needed.extent}: {error}") from error
+
+    with temporary_store(words[0], make) as store:
+        yield store, EVERY
+
+
+@contextmanager
+def temporary_store(words: str, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Make a store of files, which is deleted at the end.
+
+    In a mesh all processes call this, and the first one makes the store.
+
+    Args:
+        words: Path or address of the files, which names the store.
+        make: Function that writes a store at a path.
+
+    Yields:
+        Path of the store.
+    """
     from sphere_ops.parallel.mesh import SINGLE_PROCESS, current, use
 
-    with tempfile.TemporaryDirectory(prefix="forecast-starts-") as folder:
-        store = Path(folder) / Path(words[0].rstrip("/")).name
+    with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
+        store = Path(folder) / Path(words.rstrip("/")).name
         if current().is_first:
             with use(SINGLE_PROCESS):
-                needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)
-                at = needed.times(init_times, n_steps, n_earlier)
-                try:
-                    needed.ingest(words, at, store)
-                except ValueError as error:
-                    raise ValueError(
-                        f"no start from {', '.join(words)}{needed.extent}: {error}"
-                    ) from error
-        yield Path(current().broadcast(str(store))), EVERY
+                make(store)
+        yield Path(current().broadcast(str(store)))
 
 
 def is_store(path: Path) -> bool:
@@ -95,6 +114,7 @@ class _Needed:
     ) -> None:
         """Read the package; see `starts_from`."""
         from configs.load import config_from_tree
+        from configs.variables import BUILT_IN
         from forecast.inference.plan import package_folder
         from forecast.model.package import load_package, read_description, rollout_defaults
 
@@ -103,7 +123,7 @@ class _Needed:
         self._forcing = self._forecaster.forcing_channels if own_forcing else ()
         provenance = read_description(folder)["provenance"]
         tree = {
-            "variables": self._entries(),
+            "variables": BUILT_IN.entries_beyond((*self._forecaster.channels, *self._forcing)),
             "data": self._data(str(provenance.get(CONFIGURATION, "")), own_grid),
             "model": self._forecaster.config.model_dump(mode="json"),
         }
@@ -141,20 +161,6 @@ class _Needed:
         assert data.source == "files"
         with progress("states read") as update:
             ingest(words, data, out, table=self._config.table, at=at, progress=update)
-
-    def _entries(self) -> dict[str, dict[str, str]]:
-        """Return the channels that the built-in table of variables does not have, or otherwise."""
-        from configs.variables import BUILT_IN
-
-        entries = {}
-        for variable in (*self._forecaster.channels, *self._forcing):
-            try:
-                known = BUILT_IN.variable(variable.name).units == variable.units
-            except ValueError:
-                known = False
-            if not known:
-                entries[variable.name] = {"units": variable.units, "long_name": variable.long_name}
-        return entries
 
     def _data(self, trained: str, own_grid: bool) -> dict[str, Any]:
         """Return the section `data`; names and units in files are those of the training data.

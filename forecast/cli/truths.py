@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forecast.cli.console import progress
-from forecast.cli.starts import is_store
+from forecast.cli.starts import is_store, temporary_store
 
 if TYPE_CHECKING:
+    from configs.variables import Variable
     from forecast.inference.reader import ForecastFile
 
 
@@ -37,17 +37,15 @@ def truth_from(words: str | None, forecast: Path) -> Iterator[Path | None]:
         yield None if words is None else Path(words)
         return
     from forecast.inference.reader import ForecastFile
-    from sphere_ops.parallel.mesh import SINGLE_PROCESS, current, use
 
-    with tempfile.TemporaryDirectory(prefix="forecast-truth-") as folder:
-        store = Path(folder) / Path(words.rstrip("/")).name
-        if current().is_first:
-            with use(SINGLE_PROCESS):
-                try:
-                    _ingest(words, ForecastFile(forecast), store)
-                except ValueError as error:
-                    raise ValueError(f"no truth of {forecast} from {words}: {error}") from error
-        yield Path(current().broadcast(str(store)))
+    def make(store: Path) -> None:
+        try:
+            _ingest(words, ForecastFile(forecast), store)
+        except ValueError as error:
+            raise ValueError(f"no truth of {forecast} from {words}: {error}") from error
+
+    with temporary_store(words, make) as store:
+        yield store
 
 
 def _ingest(words: str, file: ForecastFile, out: Path) -> None:
@@ -71,22 +69,15 @@ def _ingest(words: str, file: ForecastFile, out: Path) -> None:
         }
     )
     with progress("states read") as update:
-        table = BUILT_IN.extended(_entries(file))
+        table = BUILT_IN.extended(BUILT_IN.entries_beyond(_channels(file)))
         ingest([words], data, out, table=table, progress=update)
 
 
-def _entries(file: ForecastFile) -> dict[str, dict[str, Any]]:
-    """Return the variables that the built-in table does not have, or has in other units."""
-    from configs.variables import BUILT_IN
+def _channels(file: ForecastFile) -> Iterator[Variable]:
+    """Yield the channels of a forecast file, with the units in the file."""
+    from configs.variables import Variable
 
-    entries = {}
     for name in file.channel_names:
-        units = str(file.dataset[name].attrs.get("units", "1"))
-        try:
-            known = BUILT_IN.variable(name).units == units
-        except ValueError:
-            known = False
-        if not known:
-            long_name = str(file.dataset[name].attrs.get("long_name", name))
-            entries[name] = {"units": units, "long_name": long_name}
-    return entries
+        attributes = file.dataset[name].attrs
+        long_name = str(attributes.get("long_name", name))
+        yield Variable(name, long_name, str(attributes.get("units", "1")))

@@ -23,8 +23,6 @@ class EarlyStop:
         lead: lead time of that step, in words.
         place: the first point of the channel that is not finite, from the north-west, in words.
         member: number of the ensemble member; None for a single forecast.
-        before: report of implausible values before that, in words; empty without any.
-        ended: True.
     """
 
     start: str
@@ -33,8 +31,6 @@ class EarlyStop:
     lead: str
     place: str
     member: int | None = None
-    before: str = ""
-    ended: bool = True
 
     def __str__(self) -> str:
         """One sentence."""
@@ -42,8 +38,6 @@ class EarlyStop:
         return (
             f"the forecast from {self.start}{member} ended: {self.channel} is not finite at step "
             f"{self.step} (lead time {self.lead}), first at {self.place}; what came before is kept"
-            + f"; {self.before}"
-            * bool(self.before)
         )
 
 

@@ -141,7 +141,7 @@ def make_plan(
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(v.name for v in axes.variables)}",
-        "source": _source(packages),
+        "source": _source(packages, digests),
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {forecaster.time_step.label})",
         **ensemble.attributes(),
@@ -230,13 +230,12 @@ def _load(package: Package, device: str) -> Forecaster:
     return package.eval().to(device)
 
 
-def _source(packages: Sequence[Package]) -> str:
+def _source(packages: Sequence[Package], digests: Sequence[str]) -> str:
     """Describe the models for the file."""
     parts = [f"sphere-forecast {version('sphere-forecast')}"]
-    for package in packages:
+    for package, digest in zip(packages, digests, strict=True):
         if isinstance(package, str | Path):
-            digest = weights_digest(package_folder(Path(package)))[:16]
-            parts.append(f"package {_name(package)} (sha256 {digest})")
+            parts.append(f"package {_name(package)} (sha256 {digest[:16]})")
     return ", ".join(parts)
 
 

@@ -20,7 +20,14 @@ from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.maps import colour_bar
 from forecast.plotting.panels import Panel, make_panels
 from forecast.plotting.places import Box, latitude_label, longitude_label
-from forecast.plotting.selection import Selection, TrueFields, lead_axis, lead_ticks, long_name
+from forecast.plotting.selection import (
+    Selection,
+    TrueFields,
+    check_anomaly,
+    lead_axis,
+    lead_ticks,
+    long_name,
+)
 from sphere_ops.grid import Grid
 
 Array = NDArray[np.floating[Any]]
@@ -88,8 +95,7 @@ def draw_hovmoeller(
     """Return the figure of `plot_hovmoeller`; `size` is its width and height, inches."""
     if along not in ALONG:
         raise ValueError(f"a Hovmöller diagram along {along!r}; expected longitude or latitude")
-    if anomaly and truth is None:
-        raise ValueError("an anomaly needs the store with the climatology; name it with --truth")
+    check_anomaly(anomaly, truth)
     file = selection.file
     box = box or default_box(file.grid, along)
     profile = Profile(file.grid, along, box)

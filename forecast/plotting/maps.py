@@ -20,7 +20,7 @@ from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.panels import Panel, make_panels
 from forecast.plotting.places import Box
 from forecast.plotting.projections import PIXELS, MapView, map_view
-from forecast.plotting.selection import Selection, TrueFields, long_name
+from forecast.plotting.selection import Selection, TrueFields, check_anomaly, fields_at, long_name
 from sphere_ops.grid import Grid
 
 
@@ -113,16 +113,10 @@ def draw_map(
         coastlines: See `plot_map`.
         size: Width and height of the figure, inches; from the view if None.
     """
-    if anomaly and truth is None:
-        raise ValueError("an anomaly needs the store with the climatology; name it with --truth")
+    check_anomaly(anomaly, truth)
     file = selection.file
-    fields = {"Forecast": selection.field(variable, position)}
-    if truth is not None:
-        true = TrueFields.open(selection, truth, variable)
-        fields["Truth"] = true.field(position)
-        if anomaly:
-            reference = true.reference(position)
-            fields = {title: f - reference for title, f in fields.items()}
+    true = None if truth is None else TrueFields.open(selection, truth, variable)
+    fields = fields_at(selection, variable, position, true, anomaly)
     weights = map_weights(view, file.grid)
     panels = make_panels(file, variable, fields, weights=weights, anomaly=anomaly, limits=limits)
     figure = new_figure(*(size or map_size(view, len(panels))))

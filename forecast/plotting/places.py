@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.verification.regions import NAMED
+from forecast.verification import regions
 from sphere_ops.grid import Grid
 
 
@@ -58,7 +58,9 @@ class Box:
         Raises:
             ValueError: If there is no such region, or it is not one box.
         """
-        boxes = {n: r.boxes[0] for n, r in NAMED.items() if len(r.boxes) == 1 and not r.surface}
+        boxes = {
+            n: r.boxes[0] for n, r in regions.NAMED.items() if len(r.boxes) == 1 and not r.surface
+        }
         if name not in boxes:
             near = get_close_matches(name, boxes, n=1)
             raise ValueError(
@@ -87,10 +89,8 @@ class Box:
         Raises:
             ValueError: If there is none.
         """
-        latitude, longitude = grid.latitude.numpy(), grid.longitude.numpy()
-        rows = (latitude >= self.south - 1e-6) & (latitude <= self.north + 1e-6)
-        columns = (longitude - self.west + 1e-6) % 360 <= self.width + 2e-6
-        inside: NDArray[np.bool_] = rows[:, None] & columns
+        east = self.west + self.width
+        inside = regions.Box(self.south, self.north, self.west, east).contains(grid)
         if not inside.any():
             raise ValueError(
                 f"box {self.label} holds no point of the grid of {grid.nlat} x {grid.nlon}; choose "

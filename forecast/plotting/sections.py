@@ -126,11 +126,10 @@ def draw_section(
     file, levels = selection.file, levels_of(selection.file, variable)
     box = box or default_box(file.grid, "latitude")
     profile = Profile(file.grid, "latitude", box)
-    stacks = {"Forecast": [selection.field(name, position) for name in levels.values()]}
+    stacks = {"Forecast": np.stack([selection.field(name, position) for name in levels.values()])}
     if truth is not None:
-        true = [TrueFields.open(selection, truth, name) for name in levels.values()]
-        stacks["Truth"] = [of_level.field(position) for of_level in true]
-    fields = {title: profile.means(np.stack(stack)) for title, stack in stacks.items()}
+        stacks["Truth"] = TrueFields.open(selection, truth, *levels.values()).fields(position)
+    fields = {title: profile.means(stack) for title, stack in stacks.items()}
     first = next(iter(levels.values()))
     panels = make_panels(file, first, fields, weights=profile.weights, limits=limits)
     name = _without_level(long_name(file, first))

@@ -158,20 +158,20 @@ class Selection:
 
 @dataclass(frozen=True)
 class TrueFields:
-    """Truth of one variable of a forecast.
+    """Truth of some variables of a forecast.
 
     Attributes:
         selection: Forecast.
         truth: Store with the truth.
-        variable: Short name of the variable.
+        variables: Short names of the variables.
     """
 
     selection: Selection
     truth: Truth
-    variable: str
+    variables: tuple[str, ...]
 
     @classmethod
-    def open(cls, selection: Selection, store: str | Path, variable: str) -> TrueFields:
+    def open(cls, selection: Selection, store: str | Path, *variables: str) -> TrueFields:
         """Open the store with the truth.
 
         Raises:
@@ -181,16 +181,17 @@ class TrueFields:
         file, source = selection.file, Store(store)
         source.reader.in_memory = False  # few states are needed
         file.check_fits(source)
-        if variable in file.derived_names:
-            raise ValueError(
-                f"{variable} in {file.path} was computed from the forecast, and store {source.path}"
-                " does not give its truth; draw it without the truth, or draw a variable out of "
-                f"{', '.join(file.channel_names)}"
-            )
-        file.check_variable(variable)
+        for name in variables:
+            if name in file.derived_names:
+                raise ValueError(
+                    f"{name} in {file.path} was computed from the forecast, and store {source.path}"
+                    " does not give its truth; draw it without the truth, or draw a variable out "
+                    f"of {', '.join(file.channel_names)}"
+                )
+            file.check_variable(name)
         truth = Truth(file, source)
         truth.check_start(selection.forecast_index)
-        return cls(selection, truth, variable)
+        return cls(selection, truth, variables)
 
     @property
     def known(self) -> NDArray[np.int64]:
@@ -198,16 +199,22 @@ class TrueFields:
         return self.truth.known(self.selection.forecast_index, slice(None))
 
     def field(self, position: int) -> Array:
-        """Return the true field (nlat, nlon).
+        """Return the true field (nlat, nlon) of the first variable.
 
         Raises:
             ValueError: If the store has no state at the lead time.
         """
+        field: Array = self.fields(position)[0]
+        return field
+
+    def fields(self, position: int) -> Array:
+        """Return the true fields of all variables, (v, nlat, nlon); see `field`."""
         return self._of(self.truth.states, position)
 
     def reference(self, position: int) -> Array:
-        """Return the field (nlat, nlon), or the number (1, 1), from which anomalies depart."""
-        return self._of(self.truth.reference, position)
+        """Return the reference of the first variable's anomaly, (nlat, nlon) or (1, 1)."""
+        reference: Array = self._of(self.truth.reference, position)[0]
+        return reference
 
     def _of(self, read: Any, position: int) -> Array:
         file, index = self.selection.file, self.selection.forecast_index
@@ -218,8 +225,36 @@ class TrueFields:
                 f"{file.forecast_label(index)}; choose a shorter lead time, or draw without the "
                 "truth"
             )
-        values: Array = read(index, known)[0, file.channel_names.index(self.variable)]
+        channels = [file.channel_names.index(name) for name in self.variables]
+        values: Array = read(index, known)[0, channels]
         return values
+
+
+def check_anomaly(anomaly: bool, truth: str | Path | None) -> None:
+    """Raise an error if an anomaly is asked for without the store that has its reference."""
+    if anomaly and truth is None:
+        raise ValueError("an anomaly needs the store with the climatology; name it with --truth")
+
+
+def fields_at(
+    selection: Selection, variable: str, position: int, true: TrueFields | None, anomaly: bool
+) -> dict[str, Array]:
+    """Read a forecast and its truth, if there is one, by the titles of their panels.
+
+    Args:
+        selection: Forecast of an open file.
+        variable: Short name of the variable.
+        position: Position of the lead time.
+        true: Truth of the variable.
+        anomaly: True for departures from the climatology of the truth, or from its mean.
+    """
+    fields = {"Forecast": selection.field(variable, position)}
+    if true is not None:
+        fields["Truth"] = true.field(position)
+        if anomaly:
+            reference = true.reference(position)
+            fields = {title: field - reference for title, field in fields.items()}
+    return fields
 
 
 def long_name(file: ForecastFile, variable: str, anomaly: bool = False) -> str:

@@ -105,11 +105,13 @@ def draw_series(
     lead, unit = lead_axis(file.time_step, file.steps)
     figure = new_figure(*(size or (7.2, 1.4 + 2.3 * len(chosen))))
     rows = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, variable in zip(rows, chosen, strict=True):
+    if truth is not None:
+        true = TrueFields.open(selection, truth, *chosen)
+        true_values = [value(true.fields(p)) for p in true.known]
+    for row, (axes, variable) in enumerate(zip(rows, chosen, strict=True)):
         _draw_members(axes, lead, _values(selection, variable, value))
         if truth is not None:
-            true = TrueFields.open(selection, truth, variable)
-            values = np.array([value(true.field(p)[None])[0] for p in true.known])
+            values = [of_all[row] for of_all in true_values]
             axes.plot(lead[true.known], values, color=INK, linestyle="--", label="truth", zorder=3)
         power = power_of_ten(max(map(abs, axes.get_ylim())))
         axes.set_ylabel(with_units(variable, units_of(file, variable), power))

@@ -30,7 +30,7 @@ class Turning(nn.Module):
         self.channel_names, self.time_step = self.store.channel_names, self.store.time_step
         self.mask, self.n_history = self.store.mask, 0
         self.moving_mask = self.store.moving_mask
-        self.forcing_channels = ()
+        self.forcing_channels, self.noise = (), None
         self.weight = nn.Parameter(torch.tensor(factor))
         self.fails: dict[int, int] = {}
         self.times: list[np.ndarray] = []

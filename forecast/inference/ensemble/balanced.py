@@ -31,7 +31,7 @@ from forecast.inference.ensemble.options import (
 from forecast.inference.ensemble.perturbation import Perturbation, Setup
 from forecast.inference.ensemble.sample import Sample
 from forecast.model.state import State
-from sphere_ops.grid import Grid
+from sphere_ops.grid import EARTH_ROTATION, Grid
 from sphere_ops.harmonics.random_fields import GaussianField
 from sphere_ops.harmonics.transforms import (
     InverseRealSHT,
@@ -43,7 +43,6 @@ from sphere_ops.harmonics.transforms import (
 from sphere_ops.parallel.fields import own_rows
 
 GEOPOTENTIAL, VORTICITY, WIND = "geopotential", "vorticity", ("eastward_wind", "northward_wind")
-EARTH_ROTATION = "7.292e-5"
 
 
 class BalancedFlow:
@@ -103,7 +102,7 @@ class BalancedPerturbation(Perturbation):
         "amplitude": positive_number("0.1"),
         "length": length("1000km"),
         "scale": choice("step", "step", "std"),
-        "rotation": positive_number(EARTH_ROTATION),
+        "rotation": positive_number(str(EARTH_ROTATION)),
         "pairs": switch("no"),
     }
 

@@ -11,7 +11,7 @@ from forecast.model.state import State
 
 def has_noise(forecaster: Forecaster | ResamplingForecaster) -> bool:
     """Return True for a model that draws noise in every step."""
-    return getattr(forecaster, "noise", None) is not None
+    return forecaster.noise is not None
 
 
 def with_noise(

@@ -9,13 +9,8 @@ import torch
 from torch import Tensor
 
 from configs.variables import VARIABLES, Variable
-from sphere_ops.grid import EARTH_RADIUS, Grid
+from sphere_ops.grid import EARTH_RADIUS, EARTH_ROTATION, Grid
 from sphere_ops.parallel.fields import own_rows
-
-ROTATION = 7.292e-5
-"""Angular velocity of the Earth, s⁻¹ (Williamson et al. 1992)."""
-GRAVITY = 9.80616
-"""Gravitational acceleration, m s⁻² (Williamson et al. 1992)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +31,7 @@ class Sphere:
     def coriolis(self) -> Tensor:
         """Coriolis parameter f of this rank's rows, s⁻¹, (own rows, 1) float64."""
         latitude = torch.deg2rad(self.grid.latitude[own_rows(self.grid)])
-        return 2 * ROTATION * torch.sin(latitude)[:, None]
+        return 2 * EARTH_ROTATION * torch.sin(latitude)[:, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from configs.variables import Variable, variable
-from forecast.inference.output.derived import GRAVITY, DerivedField, Sphere, levels_of
+from forecast.inference.output.derived import DerivedField, Sphere, levels_of
+from sphere_ops.grid import EARTH_GRAVITY
 from sphere_ops.harmonics.winds import gradient_of
 
 _SHALLOW_WATER = Variable("potential_vorticity", "Potential vorticity of shallow water", "m-1 s-1")
@@ -43,7 +44,7 @@ def find_potential_vorticity(names: Collection[str], sphere: Sphere) -> list[Der
 def _of_layer(sphere: Sphere, fields: Tensor) -> Tensor:
     """Return (ζ + f) / h of vorticity and geopotential of the free surface, (b, 1, nlat, nlon)."""
     vorticity, geopotential = fields.unbind(1)
-    depth = geopotential / GRAVITY
+    depth = geopotential / EARTH_GRAVITY
     if sphere.surface is not None:
         depth = depth - sphere.surface.to(depth)
     return ((vorticity + sphere.coriolis.to(vorticity)) / depth)[:, None]
@@ -72,7 +73,7 @@ def _of_levels(sphere: Sphere, levels: tuple[int, int, int], fields: Tensor) -> 
     )
     theta_x, theta_y = gradient_of(theta[:, 1], sphere.grid, sphere.radius)
     absolute = vorticity + sphere.coriolis.to(vorticity)
-    pv = -GRAVITY * (absolute * theta_p - v_p * theta_x + u_p * theta_y)
+    pv = -EARTH_GRAVITY * (absolute * theta_p - v_p * theta_x + u_p * theta_y)
     return pv.to(fields.dtype)[:, None]
 
 

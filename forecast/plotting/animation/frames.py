@@ -17,7 +17,7 @@ from forecast.plotting.maps import draw_panels, earth, map_name, map_size, map_w
 from forecast.plotting.panels import Panel, make_panels
 from forecast.plotting.places import Box
 from forecast.plotting.projections import MapView, map_view
-from forecast.plotting.selection import Selection, TrueFields
+from forecast.plotting.selection import Selection, TrueFields, check_anomaly, fields_at
 
 Array = NDArray[np.floating[Any]]
 Progress = Callable[[int, int], None]
@@ -110,10 +110,7 @@ class Animation:
         every: int = 1,
     ) -> None:
         """Find the lead times; see `plot_animation` for the arguments and errors."""
-        if anomaly and truth is None:
-            raise ValueError(
-                "an anomaly needs the store with the climatology; name it with --truth"
-            )
+        check_anomaly(anomaly, truth)
         self.selection, self.variable, self.view = selection, variable, view
         self._anomaly, self._true = anomaly, None
         positions = np.arange(0, selection.n_alive, every)
@@ -124,13 +121,7 @@ class Animation:
 
     def fields(self, position: int) -> dict[str, Array]:
         """Read forecast and truth (nlat, nlon) at a lead time."""
-        fields = {"Forecast": self.selection.field(self.variable, position)}
-        if self._true is not None:
-            fields["Truth"] = self._true.field(position)
-            if self._anomaly:
-                reference = self._true.reference(position)
-                fields = {title: field - reference for title, field in fields.items()}
-        return fields
+        return fields_at(self.selection, self.variable, position, self._true, self._anomaly)
 
     def panels(self, limits: tuple[float, float] | None = None) -> list[Panel]:
         """Return the panels at the first lead time, with limits that suit all of them."""

@@ -11,14 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from configs.layout import RADIUS
+from forecast.verification.shallow_water import CHANNELS, ShallowWaterFlow
 from forecast.verification.truth import Truth
 from sphere_ops.grid import EARTH_RADIUS
-from sphere_ops.harmonics.winds import winds
 from sphere_ops.parallel.mesh import current
-
-_GRAVITY = 9.80616  # m s⁻², as in the static orography of the shallow-water solver
-_ROTATION = 7.292e-5  # of the Earth, s⁻¹
-_SHALLOW_WATER = ("geopotential", "vorticity", "divergence")
 
 Array = NDArray[np.floating[Any]]
 
@@ -63,7 +59,7 @@ class ConservedTotals:
             Quantity(name, f"Area mean of {name}", channels[name].units) for name in self._means
         ]
         self._integrals: Callable[[Array], Array] | None = None
-        if set(_SHALLOW_WATER) <= set(names):
+        if set(CHANNELS) <= set(names):
             self._integrals = self._shallow_water
             self.quantities += [
                 Quantity("energy", "Mean total energy times gravity", "m4 s-4"),
@@ -111,23 +107,12 @@ class ConservedTotals:
 
     def _shallow_water(self, fields: Array) -> Array:
         """Return energy and potential enstrophy."""
-        store, grid = self._truth.store, self._file.grid
-        phi, vorticity, divergence = (
-            fields[self._place[name]].astype(np.float64) for name in _SHALLOW_WATER
+        store = self._truth.store
+        orography = store.static.get("orography")
+        flow = ShallowWaterFlow.of(
+            *(fields[None, self._place[name]].astype(np.float64) for name in CHANNELS),
+            grid=self._file.grid,
+            radius=float(store.attributes.get(RADIUS, EARTH_RADIUS)),
+            orography=None if orography is None else orography.numpy(),
         )
-        surface = np.zeros(1)
-        if "orography" in store.static:
-            surface = _GRAVITY * store.static["orography"].double().numpy()
-        phi = phi - surface
-        radius = float(store.attributes.get(RADIUS, EARTH_RADIUS))
-        east, north = winds(
-            torch.from_numpy(vorticity)[None], torch.from_numpy(divergence)[None], grid, radius
-        )
-        kinetic = (east.square() + north.square())[0].numpy() / 2
-        coriolis = 2 * _ROTATION * np.sin(np.radians(grid.latitude.numpy()))[:, None]
-        return np.array(
-            [
-                self._mean(phi * (kinetic + surface) + phi**2 / 2),
-                self._mean((vorticity + coriolis) ** 2 / (2 * phi)),
-            ]
-        )
+        return np.array([self._mean(flow.energy[0]), self._mean(flow.potential_enstrophy[0])])

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from forecast.verification.climate.diagnostic import Coordinate
 from forecast.verification.climate.diagnostics.global_series import (
@@ -17,22 +15,8 @@ from forecast.verification.climate.diagnostics.global_series import (
     series_statistics,
 )
 from forecast.verification.climate.setting import Array, Block, Setting
-from sphere_ops.harmonics.winds import winds
-
-_GRAVITY = 9.80616
-"""Gravitational acceleration of the solver and of its orography, m s⁻²."""
-_ROTATION = 7.292e-5
-"""Angular velocity of the Earth, s⁻¹."""
-
-
-class Flow(NamedTuple):
-    """Shallow-water flow: layer geopotential φ, winds, relative vorticity, each (k, nlat, nlon)."""
-
-    phi: Array
-    east: Array
-    north: Array
-    vorticity: Array
-    surface: Array
+from forecast.verification.shallow_water import CHANNELS, ShallowWaterFlow
+from sphere_ops.grid import EARTH_GRAVITY
 
 
 @dataclass(frozen=True)
@@ -110,37 +94,15 @@ def _channel(block: Block, name: str) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _flow(block: Block) -> Flow:
-    """Return the flow of shallow-water states; winds follow from vorticity and divergence."""
+def _flow(block: Block) -> ShallowWaterFlow:
+    """Return the flow of shallow-water states."""
     setting = block.setting
-    vorticity, divergence = _channel(block, "vorticity"), _channel(block, "divergence")
-    east, north = winds(
-        torch.from_numpy(np.ascontiguousarray(vorticity)),
-        torch.from_numpy(np.ascontiguousarray(divergence)),
-        setting.grid,
-        setting.radius,
+    return ShallowWaterFlow.of(
+        *(_channel(block, name) for name in CHANNELS),
+        grid=setting.grid,
+        radius=setting.radius,
+        orography=setting.static.get("orography"),
     )
-    surface = np.zeros(setting.grid.shape)
-    if "orography" in setting.static:
-        surface = _GRAVITY * setting.static["orography"].astype(np.float64)
-    phi = _channel(block, "geopotential") - surface
-    return Flow(phi, east.numpy(), north.numpy(), vorticity, surface)
-
-
-def _mass(block: Block) -> Array:
-    return _flow(block).phi
-
-
-def _energy(block: Block) -> Array:
-    flow = _flow(block)
-    kinetic = (flow.east**2 + flow.north**2) / 2
-    return flow.phi * (kinetic + flow.surface) + flow.phi**2 / 2
-
-
-def _potential_enstrophy(block: Block) -> Array:
-    flow = _flow(block)
-    coriolis = 2 * _ROTATION * np.sin(np.radians(block.setting.latitude))[:, None]
-    return (flow.vorticity + coriolis) ** 2 / (2 * flow.phi)
 
 
 def _kinetic_energy(east: str, north: str, level: str) -> Budget:
@@ -151,30 +113,41 @@ def _kinetic_energy(east: str, north: str, level: str) -> Budget:
     return Budget(name, f"Kinetic energy at {level}", "m2 s-2", (east, north), integrand)
 
 
-_SHALLOW_WATER = ("geopotential", "vorticity", "divergence")
 _FIXED = (
-    Budget("mass", "Mean geopotential of the layer", "m2 s-2", _SHALLOW_WATER, _mass),
-    Budget("energy", "Mean total energy times gravity", "m4 s-4", _SHALLOW_WATER, _energy),
+    Budget(
+        "mass",
+        "Mean geopotential of the layer",
+        "m2 s-2",
+        CHANNELS,
+        lambda block: _flow(block).layer,
+    ),
+    Budget(
+        "energy",
+        "Mean total energy times gravity",
+        "m4 s-4",
+        CHANNELS,
+        lambda block: _flow(block).energy,
+    ),
     Budget(
         "potential_enstrophy",
         "Mean potential enstrophy over gravity, with the rotation of the Earth",
         "m-2",
-        _SHALLOW_WATER,
-        _potential_enstrophy,
+        CHANNELS,
+        lambda block: _flow(block).potential_enstrophy,
     ),
     Budget(
         "air_mass",
         "Mean mass of air in the column",
         "kg m-2",
         ("sp",),
-        lambda block: _channel(block, "sp") / _GRAVITY,
+        lambda block: _channel(block, "sp") / EARTH_GRAVITY,
     ),
     Budget(
         "dry_air_mass",
         "Mean mass of air in the column without its water vapour",
         "kg m-2",
         ("sp", "tcwv"),
-        lambda block: _channel(block, "sp") / _GRAVITY - _channel(block, "tcwv"),
+        lambda block: _channel(block, "sp") / EARTH_GRAVITY - _channel(block, "tcwv"),
     ),
     Budget(
         "precipitation_minus_evaporation",

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from configs.variables import variable
-from forecast.inference.output.derived import GRAVITY, ROTATION, Sphere
+from forecast.inference.output.derived import Sphere
 from forecast.inference.output.geostrophic import EQUATORIAL
 from forecast.inference.output.selection import OutputFields
-from sphere_ops.grid import EARTH_RADIUS, Grid
+from sphere_ops.grid import EARTH_GRAVITY, EARTH_RADIUS, EARTH_ROTATION, Grid
 from sphere_ops.harmonics.winds import vorticity_divergence
 
 GRIDS = [Grid.legendre_gauss(16, 32), Grid.equiangular(17, 32), Grid.cell_centred(16, 32)]
-A, OMEGA, KAPPA = EARTH_RADIUS, ROTATION, 2 / 7
+A, OMEGA, KAPPA = EARTH_RADIUS, EARTH_ROTATION, 2 / 7
 U = 20.0
 """Wind at the equator of a solid rotation, m/s."""
 
@@ -70,8 +70,11 @@ def test_geostrophic_wind_of_a_wave_blows_along_its_contours():
 def test_potential_vorticity_of_solid_rotation_of_a_layer(grid):
     # h = H − (a Ω U + U²/2) sin²φ / g is steady (Williamson et al. 1992, case 2).
     mountain = 500.0 * sine(grid) + 600.0
-    height = 3000.0 - (A * OMEGA * U + U**2 / 2) * sine(grid) ** 2 / GRAVITY
-    state = {"geopotential": GRAVITY * (height + mountain), "vorticity": 2 * U / A * sine(grid)}
+    height = 3000.0 - (A * OMEGA * U + U**2 / 2) * sine(grid) ** 2 / EARTH_GRAVITY
+    state = {
+        "geopotential": EARTH_GRAVITY * (height + mountain),
+        "vorticity": 2 * U / A * sine(grid),
+    }
     found = derive(state, grid, "potential_vorticity", surface=mountain)["potential_vorticity"]
     expected = (2 * U / A + 2 * OMEGA) * sine(grid) / height
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
@@ -94,7 +97,7 @@ def test_ertel_potential_vorticity_of_solid_rotation_with_shear(vorticity):
     found = derive(state, grid, "potential_vorticity")
     assert {"pv500"} == found.keys() - state.keys()  # the middle level alone
     absolute = (2 * u / A + 2 * OMEGA) * sine(grid)
-    expected = -GRAVITY / 5e4 * (absolute * stability + shear * slope * cosine(grid) ** 2 / A)
+    expected = -EARTH_GRAVITY / 5e4 * (absolute * stability + shear * slope * cosine(grid) ** 2 / A)
     torch.testing.assert_close(found["pv500"], expected, rtol=1e-7, atol=1e-13)
 
 
@@ -106,7 +109,7 @@ def test_potential_vorticity_is_positive_in_the_stable_north():
     north = grid.latitude > 0
     # An isothermal atmosphere has ∂θ/∂p = −κ θ / p; three levels have it to some percent.
     theta = 250.0 * 2**KAPPA
-    expected = GRAVITY * 2 * OMEGA * sine(grid) * KAPPA * theta / 5e4
+    expected = EARTH_GRAVITY * 2 * OMEGA * sine(grid) * KAPPA * theta / 5e4
     torch.testing.assert_close(pv, expected, rtol=0.05, atol=1e-20)
     assert (pv[north] > 0).all()
 
