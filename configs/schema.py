@@ -224,7 +224,7 @@ class TrainingConfig(Section):
     )
     spectral_crps: float = Field(
         default=0.0, ge=0, description="weight of the CRPS of spherical-harmonic coefficients, "
-        "relative to that of the values at points",
+        "in which all degrees count alike, relative to that of the values at points",
     )  # fmt: skip
     start_from: str | None = Field(
         default=None, description="package whose weights the training starts from; it may lack "

@@ -16,7 +16,7 @@ from sphere_ops.parallel.mesh import current
 
 _LARGEST = 1e6  # standard deviations: squares of what is larger would overflow
 _SMALLEST_SHARE = 1e-9  # of the sphere, in a division: smaller than any point of a grid
-_ROUNDING = 1e-5  # of the power of all degrees: below it there is nothing to hold
+_ROUNDING = 1e-9  # of the power of all degrees: below it there is nothing to hold
 
 
 class SpectralLimiter(nn.Module):

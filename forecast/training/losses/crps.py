@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.grid import Grid
-from sphere_ops.harmonics.transforms import RealSHT
+from sphere_ops.harmonics.transforms import RealSHT, sum_orders
 from sphere_ops.parallel.fields import own_rows, own_shape
 from sphere_ops.parallel.mesh import current
 
 _SMALLEST = 1e-6
-"""Share of the sphere below which a target counts as missing."""
+"""Share of the sphere below which a target counts as missing, and size of a zero target."""
+_SMALLEST_DEGREE = 1e-6
+"""Mean square of the coefficients of a degree, over that of all, below which it is not resolved."""
 
 
 def almost_fair_crps(ensemble: Tensor, target: Tensor, alpha: float = 0.95) -> Tensor:
@@ -51,9 +53,11 @@ class EnsembleLoss(nn.Module):
     as a fast one.
 
     The spectral part is the same score of the real coefficients of the fields in orthonormal
-    spherical harmonics, summed over orders and degrees and divided by (4πn)^½, where n is their
-    number: of errors without correlation in space it is about the score at points. It sees errors
-    of a degree that cancel in the pointwise score (FourCastNet 3, arXiv 2507.12144).
+    spherical harmonics: its mean over a degree in units of the root mean square of the target's
+    coefficients of that degree, averaged over the degrees, times the root mean square of the
+    target. All degrees count alike, also those of little power, whose errors the pointwise score
+    hardly sees; for fields of white noise both scores are about equal. FourCastNet 3 (arXiv
+    2507.12144) adds a score of coefficients, too.
     """
 
     area: Tensor
@@ -146,10 +150,16 @@ class EnsembleLoss(nn.Module):
     def _in_degrees(self, ensemble: Tensor, target: Tensor) -> Tensor:
         """Spectral part of the score, (b, c)."""
         inside = self.area > 0
-        truth = torch.view_as_real(self.sht(target * inside))  # (b, c, l, m, 2)
-        members = torch.view_as_real(self.sht(ensemble * inside))
-        score = almost_fair_crps(members, truth, self.alpha).sum(-1).sum(-2)  # (b, c, m)
-        # Coefficients of orders beyond 0 in a real orthonormal basis are √2 times as large.
+        truth, members = self.sht(target * inside), self.sht(ensemble * inside)  # (b, [m,] c, l, m)
+        degrees = torch.arange(self.sht.lmax, device=truth.device)
+        values = 2 * degrees + 1
+        power = sum_orders(truth.abs().square())  # (b, c, l), sums of squares of real coefficients
+        mean = power.sum(-1, keepdim=True) / values.sum()
+        size = (power / values).clamp(min=_SMALLEST_DEGREE * mean).clamp(min=_SMALLEST**2).sqrt()
+        score = almost_fair_crps(torch.view_as_real(members), torch.view_as_real(truth), self.alpha)
+        # A coefficient of an order beyond 0 stands for two real ones, each √2 times as large.
         order = self.sht.orders.index.to(score.device)
-        score = current().sum_rows((score * torch.where(order > 0, math.sqrt(2), 1.0)).sum(-1))
-        return score / math.sqrt(4 * math.pi * self.sht.lmax**2)
+        score = score.sum(-1) * torch.where(order > 0, math.sqrt(2), 1.0)
+        score = current().sum_rows(score.sum(-1))  # (b, c, l)
+        rms = (power.sum(-1) / (4 * math.pi)).sqrt()
+        return rms * (score / (values * size)).mean(-1)

@@ -75,9 +75,10 @@ def test_a_study_does_what_is_missing_and_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(ensembles.QUICK, perturbations=1)
-    first = ensembles.study(plan, tmp_path, [0], ["noise"])
+    names = ["deterministic", "noise"]
+    first = ensembles.study(plan, tmp_path, [0], names)
     written = (tmp_path / "noise-0.json").stat().st_mtime_ns
     monkeypatch.setattr(ensembles, "train", None)
-    again = ensembles.study(plan, tmp_path, [0], ["noise"])
+    again = ensembles.study(plan, tmp_path, [0], names)
     assert again == first and (tmp_path / "noise-0.json").stat().st_mtime_ns == written
     assert json.loads((tmp_path / "summary.json").read_text())["noise"]["seeds"] == [0]

@@ -67,6 +67,19 @@ def test_a_degree_that_has_outgrown_the_data_is_scaled_to_the_limit(grid):
     torch.testing.assert_close(limited[others], coeffs[others], rtol=1e-10, atol=1e-10)
 
 
+def test_a_degree_of_little_power_is_held_too():
+    """A geopotential has a millionth of its power in the smallest scales that a grid resolves."""
+    grid = GRIDS[0]
+    size = torch.tensor([1.0] * 8 + [1e-3] * (grid.exact_lmax - 8), dtype=torch.float64)
+    coeffs = analysed(grid, field(grid, grid.exact_lmax)) * size[:, None]
+    x = InverseRealSHT(grid, lmax=grid.exact_lmax, mmax=grid.exact_lmax)(coeffs)
+    coeffs[:, :, 9] *= 10
+    y = InverseRealSHT(grid, lmax=grid.exact_lmax, mmax=grid.exact_lmax)(coeffs)
+    limit = limiter(grid, x, 1.5, beyond=1.0)
+    power = power_spectrum(analysed(grid, limit(y)))[:, :, 9]
+    assert (power < 1.51 * limit.power[:, 9]).all()
+
+
 def test_what_is_beyond_the_degrees_counts_as_one_more():
     grid = Grid.of("equiangular", 13, 24)  # exact up to degree 6, and holds 12
     large, small = field(grid, grid.exact_lmax), 1e-3 * field(grid, 12, seed=1)

@@ -116,21 +116,55 @@ def test_points_outside_the_mask_and_missing_targets_do_not_count():
         torch.testing.assert_close(found, value, rtol=1e-9, atol=0)
 
 
-def test_spectral_part_is_the_score_of_real_coefficients_and_of_order_of_the_pointwise_one():
-    """White noise of all degrees; a coefficient of order m > 0 stands for two real ones."""
-    coeffs = torch.complex(*draw(2, 4, 1, 12, 12)) / math.sqrt(2)
-    coeffs = torch.tril(coeffs)
+def coefficients(size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return four fields (4, 1, h, w) with coefficients of a size by degree, and those (4, n)."""
+    coeffs = torch.tril(torch.complex(*draw(2, 4, 1, 12, 12)) / math.sqrt(2)) * size[:, None]
     coeffs[..., 0] = coeffs[..., 0].real * math.sqrt(2)
-    fields = InverseRealSHT(GRID, lmax=12, mmax=12)(coeffs)
-    pointwise, both = loss(channels=1, alpha=1.0), loss(channels=1, alpha=1.0, spectral=1.0)
-    spectral = both(fields[1:], fields[:1]) - pointwise(fields[1:], fields[:1])
     real = torch.cat([coeffs.real, coeffs.imag], -1)[:, 0] * math.sqrt(2)
     real[..., 0] /= math.sqrt(2)
-    score = almost_fair_crps(real[None, 1:], real[:1], 1.0).sum() / math.sqrt(4 * math.pi * 144)
-    torch.testing.assert_close(spectral, score, rtol=1e-5, atol=0)
-    assert 0.7 < (spectral / pointwise(fields[1:], fields[:1])).item() < 1.4
+    return InverseRealSHT(GRID, lmax=12, mmax=12)(coeffs), real
+
+
+def spectral_part(fields: torch.Tensor) -> torch.Tensor:
+    pointwise, both = loss(channels=1, alpha=1.0), loss(channels=1, alpha=1.0, spectral=1.0)
+    return both(fields[1:], fields[:1]) - pointwise(fields[1:], fields[:1])
+
+
+def test_spectral_part_is_the_score_of_each_degree_in_units_of_the_truth():
+    """A coefficient of order m > 0 stands for two real ones."""
+    fields, real = coefficients(torch.exp(-0.3 * torch.arange(12.0)))
+    score = almost_fair_crps(real[None, 1:], real[:1], 1.0)[0]  # (l, 2m)
+    size = real[0].square().sum(-1) / (2 * torch.arange(12) + 1)
+    relative = score.sum(-1) / (2 * torch.arange(12) + 1) / size.sqrt()
+    rms = (real[0].square().sum() / (4 * math.pi)).sqrt()
+    torch.testing.assert_close(spectral_part(fields), rms * relative.mean(), rtol=1e-5, atol=0)
     power = power_spectrum(RealSHT(GRID, lmax=12, mmax=12)(fields)).sum()
     torch.testing.assert_close(power, real.square().sum() / (4 * math.pi))
+
+
+def test_spectral_part_of_white_noise_is_about_the_pointwise_score():
+    fields, _ = coefficients(torch.ones(12))
+    pointwise = loss(channels=1, alpha=1.0)(fields[1:], fields[:1])
+    assert 0.6 < (spectral_part(fields) / pointwise).item() < 1.6
+
+
+def test_spectral_part_sees_a_degree_of_little_power():
+    size = torch.ones(12, dtype=torch.float64)
+    size[11] = 1e-2
+    fields, _ = coefficients(size)
+    noisy = fields.clone()
+    noisy[1:] += coefficients((torch.arange(12) == 11) * 0.1)[0][1:]
+    pointwise = loss(channels=1, alpha=1.0)
+    before, after = (pointwise(x[1:], fields[:1]) for x in (fields, noisy))
+    assert abs(after / before - 1) < 0.05
+    assert spectral_part(noisy) > 1.2 * spectral_part(fields)
+
+
+def test_spectral_part_is_finite_for_a_target_that_is_zero():
+    fields = draw(4, 1, 12, 24).requires_grad_()
+    value = loss(channels=1, spectral=1.0)(fields[1:], torch.zeros(1, 1, 12, 24).double())
+    value.backward()
+    assert value.isfinite() and fields.grad.isfinite().all()
 
 
 def test_gradients_are_those_of_finite_differences():
