@@ -190,7 +190,8 @@ class TrueFields:
                 )
             file.check_variable(name)
         truth = Truth(file, source)
-        truth.check_start(selection.forecast_index)
+        # Members may start from perturbed states.
+        truth.check_start(selection.forecast_index, may_differ=file.n_members > 1)
         return cls(selection, truth, variables)
 
     @property

@@ -12,7 +12,7 @@ from forecast.inference.reader import ForecastFile
 from sphere_ops.harmonics.random_fields import GaussianField
 
 
-def with_members(path: Path, out: Path, n: int, growth: float = 0.15) -> Path:
+def with_members(path: Path, out: Path, n: int, growth: float = 0.15, at_start: float = 0.0) -> Path:
     """Write an ensemble: a forecast plus smooth noise that grows with lead time.
 
     Args:
@@ -20,6 +20,7 @@ def with_members(path: Path, out: Path, n: int, growth: float = 0.15) -> Path:
         out: File to write, `.nc`.
         n: Number of members; the numbers begin with 1.
         growth: Standard deviation of the noise after one step, in that of the field.
+        at_start: The same of the initial state.
     """
     file = ForecastFile(path)
     draw = GaussianField(file.grid, 0.5)
@@ -33,6 +34,7 @@ def with_members(path: Path, out: Path, n: int, growth: float = 0.15) -> Path:
                 noise = draw([(0, m, c, i) for i in range(field.shape[0])]).numpy()
             later = draw([(1, m, c, i) for i in range(field.shape[0])]).detach().numpy()
             grown = np.sqrt(file.steps)[:, None, None] * noise[:, None]
+            grown = grown + at_start / growth * (file.steps == 0)[:, None, None] * noise[:, None]
             grown = grown + 0.3 * file.steps[:, None, None] * later[:, None]
             members.append(field + (size * grown).astype(np.float32))
         stacked = xr.concat(members, "member").transpose(field.dims[0], "member", ...)

@@ -51,6 +51,12 @@ def test_the_error_of_the_mean_has_the_colours_of_the_spread(made, ensemble, mon
     assert np.percentile(values, 99) < drawn[1].high <= values.max()
 
 
+def test_members_that_start_from_perturbed_states_are_drawn_beside_their_truth(made, tmp_path):
+    file = ForecastFile(with_members(made / "f.nc", tmp_path / "e.nc", 3, at_start=0.5))
+    figure = draw_spread(Selection.find(file), "t2m", 2, map_view(), truth=made / "s.zarr")
+    assert "Error of the mean" in [axes.get_title() for axes in figure.axes]
+
+
 def test_contours_of_every_member_are_drawn_at_the_levels(ensemble):
     axes = draw_spaghetti(ensemble, "t2m", 3, map_view(), levels=[0.05, -0.02]).axes[0]
     contours = [c for c in axes.collections if hasattr(c, "levels")]
