@@ -12,7 +12,9 @@ from forecast.inference.reader import ForecastFile
 from sphere_ops.harmonics.random_fields import GaussianField
 
 
-def with_members(path: Path, out: Path, n: int, growth: float = 0.15, at_start: float = 0.0) -> Path:
+def with_members(
+    path: Path, out: Path, n: int, growth: float = 0.15, at_start: float = 0.0
+) -> Path:
     """Write an ensemble: a forecast plus smooth noise that grows with lead time.
 
     Args:
