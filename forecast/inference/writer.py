@@ -88,6 +88,8 @@ class ForecastWriter:
         n_rows = self._rows.stop - self._rows.start
         self._writes = self._by_rows or latitude.is_first
         points = n_rows * axes.grid.nlon
+        # A netCDF file and another layout are made of the group at the end.
+        self._is_copied = self.path.suffix == ".nc" or axes.layout == "weatherbench2"
         self._held = block_steps(len(axes.steps), len(axes.variables), batch_size, points)
         self._buffer = BlockBuffer(len(axes.steps), self._held)
         self._thread = BackgroundThread()
@@ -236,7 +238,7 @@ class ForecastWriter:
     def _create(self, attributes: Mapping[str, str], n_rows: int) -> None:
         try:
             with self._named_errors():
-                file = ZarrFormat(self._work.group, new=True)
+                file = ZarrFormat(self._work.group, new=True, compressed=not self._is_copied)
                 define(file, self.axes, attributes, self._held, n_rows)
                 define_periods(file, self.axes, n_rows)
                 self._work.begin()
@@ -246,13 +248,11 @@ class ForecastWriter:
 
     def _finish(self) -> None:
         """Complete the file and move it to its path, by the first process."""
-        made = self._work.group
+        made = self._work.copy if self._is_copied else self._work.group
         copied: Iterator[None] = iter(())
         if self.axes.layout == "weatherbench2":
-            made = self._work.copy
             copied = copy_to_weatherbench2(self._file, made, self.axes, self._held)
         elif self.path.suffix == ".nc":
-            made = self._work.copy
             copied = copy_to_netcdf(self._file, made, self.axes, self.outcome.last_step, self._held)
         for _ in (*self.axes.init_time, "the end"):
             if self._mesh.is_first:
@@ -261,7 +261,7 @@ class ForecastWriter:
             self._mesh.any_rank(False)  # so that the others do not wait for the whole copy
         if self._mesh.is_first:
             with self._named_errors():
-                if made == self._work.group:
+                if not self._is_copied:
                     define_last_step(self._file, self.axes, self.outcome.last_step)
                     define_n_steps(self._file, self.axes, self.outcome.last_step)
                     self._file.close()
