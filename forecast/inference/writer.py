@@ -35,6 +35,8 @@ SUFFIXES = (".nc", ".zarr")
 
 _PAUSE, _COSTS = 2.0, 20
 """Least time between two saved states: in seconds, and in times that it takes to save one."""
+_BLOCK_PAUSES = 5
+"""Pauses after which a state is saved inside a block, which is then written once more."""
 
 
 class ForecastWriter:
@@ -92,6 +94,7 @@ class ForecastWriter:
         self._is_copied = self.path.suffix == ".nc" or axes.layout == "weatherbench2"
         self._held = block_steps(len(axes.steps), len(axes.variables), batch_size, points)
         self._buffer = BlockBuffer(len(axes.steps), self._held)
+        self._inside_block = False  # the same in all processes
         self._thread = BackgroundThread()
         self._saved_at, self._cost = time.monotonic(), 0.0
         rank = mesh.data.rank * latitude.ranks + latitude.rank
@@ -127,6 +130,7 @@ class ForecastWriter:
             OSError: if an earlier block could not be written.
         """
         gathered = self._gathered(fields)
+        self._inside_block = (position + 1) % self._held > 0
         if self._writes and len(rows):
             for block in self._buffer.add(rows, position, gathered):
                 self._thread.submit(partial(self._put, block))
@@ -163,6 +167,8 @@ class ForecastWriter:
     def due(self) -> bool:
         """Return True if it is time to save a state; the same in all processes."""
         pause = max(_PAUSE, _COSTS * self._cost)
+        if self._inside_block:
+            pause *= _BLOCK_PAUSES
         return self._mesh.any_rank(time.monotonic() - self._saved_at >= pause)
 
     def save(self, first: int, step: int, tensors: Mapping[str, Tensor]) -> None:

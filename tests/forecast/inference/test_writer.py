@@ -122,6 +122,26 @@ def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, monkeypatch, su
     assert peak(400) < 1.5 * peak(50)
 
 
+@pytest.mark.parametrize(("seconds", "saved"), [(1, [4, 9, 14]), (7, [2, 4, 6, 8, 9, 11, 13, 14])])
+def test_a_state_is_saved_between_blocks_unless_they_take_long(
+    tmp_path, monkeypatch, seconds, saved
+):
+    now = 0.0
+    monkeypatch.setattr("forecast.inference.writer.time.monotonic", lambda: now)
+    monkeypatch.setattr("forecast.inference.writer._COSTS", 0)
+    monkeypatch.setattr("forecast.inference.writing.blocks._PIECE_BYTES", 5 * 4 * 8 * 16)
+    layout = axes("series", n_steps=14)
+    state, found = fields(axes("series", 0))[:, 0], []
+    with ForecastWriter(tmp_path / "f.zarr", layout, ATTRIBUTES) as writer:
+        for k in range(15):
+            writer.write([0, 1, 2], k, state)
+            now = float(k * seconds)
+            if writer.due():
+                writer.save(0, k, {})
+                found.append(k)
+    assert found == saved
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 def test_fields_are_compressed_unless_they_are_read_once(tmp_path, compressed):
     file = ZarrFormat(tmp_path / "f.zarr", new=True, compressed=compressed)
