@@ -4,23 +4,26 @@
 
 An untrained model of the default architecture, with random weights of its last layer, steps 3 and
 32 channels at 64×128. The bare steps and the rollouts into zarr and netCDF alternate in one
-process; times are of one step, with all fixed costs of a rollout in them, and those of the rollout
-include the completion of its file. Ratios are bare / rollout. Peak memory is that of a new process,
-with its imports, after few and after many steps, and with few and many members: a small model, so
-that the steps take little time.
+process. "Step of N" is the time of a rollout of N steps over N: all fixed costs and the completion
+of the file are in it. "Further step" is the difference of that rollout to one of a single step over
+N - 1, the cost of a step in a long rollout. Processor times count all threads. Ratios are those of
+medians, bare / rollout. Peak memory is that of a new process, with its imports, after few and after
+many steps, and with few and many members: a small model, so that the steps take little time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.speed.measure import Row, Timing, report, selected, versions
+from benchmarks.speed.measure import Row, report, selected, versions
 
 _GRID = 64, 128
 _CHANNELS = (3, 32)
@@ -79,50 +82,88 @@ def main() -> None:
 
 
 def _timed(folder: Path, channels: int, n_steps: int, runs: int) -> list[Row]:
-    """Return the time of a step, bare and in rollouts, and the processor time of these."""
+    """Return times of a step, bare and in rollouts, processor times, and the sizes of files."""
     from data_prep.store.reader import Store
     from forecast.inference.initial_states import InitialStates
     from forecast.inference.rollout import rollout
+    from sphere_ops.memory import keep_freed_memory
 
+    keep_freed_memory()  # as the command does
     store = _store(folder, channels)
     forecaster = _forecaster(store, small=False)
     states = InitialStates(Store(store), forecaster, init_times=["2001-01-01"])
     initial = states.read([0])
+    sizes: dict[str, float] = {}
 
-    def bare() -> None:
-        for _ in rollout(forecaster, initial, n_steps):
+    def bare(steps: int) -> None:
+        for _ in rollout(forecaster, initial, steps):
             pass
 
-    functions: dict[str, Callable[[], None]] = {"bare": bare}
-    for suffix in _SUFFIXES:
-        functions[suffix] = partial(_rollout, forecaster, store, folder / f"f.{suffix}", n_steps)
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    processor: dict[str, list[float]] = {name: [] for name in functions}
-    for counted in (False, *([True] * runs)):
+    def written(suffix: str, steps: int) -> None:
+        _rollout(forecaster, store, folder / f"f.{suffix}", steps)
+
+    functions: dict[str, Callable[[int], None]] = {"bare": bare}
+    functions |= {suffix: partial(written, suffix) for suffix in _SUFFIXES}
+    spent: dict[tuple[str, int], list[_Spent]] = {}
+    for name, function in functions.items():
+        function(_QUICK_STEPS)  # loads libraries and touches memory
+        _remove(folder / f"f.{name}")
+    for _ in range(runs):
         for name, function in functions.items():
-            start, cpu_start = time.perf_counter(), time.process_time()
-            function()
-            if counted:
-                seconds[name].append((time.perf_counter() - start) / n_steps)
-                processor[name].append((time.process_time() - cpu_start) / n_steps)
-            _remove(folder / f"f.{name}")
-    timing = {n: Timing(min(t), statistics.median(t)) for n, t in seconds.items()}
-    used = {name: min(t) for name, t in processor.items()}
-    shape = _shape(channels)
+            for steps in (n_steps, 1):
+                spent.setdefault((name, steps), []).append(_spent(partial(function, steps)))
+                if steps > 1 and name != "bare":
+                    sizes[name] = _size(folder / f"f.{name}") / _MIB
+                _remove(folder / f"f.{name}")
+    total = {n: [x / n_steps for x in spent[n, n_steps]] for n in functions}
+    marginal = {
+        n: [(x - y) / (n_steps - 1) for x, y in zip(spent[n, n_steps], spent[n, 1], strict=True)]
+        for n in functions
+    }
+    shape, raw = _shape(channels), (n_steps + 1) * channels * math.prod(_GRID) * 4 / _MIB
     rows: list[Row] = []
     for suffix in _SUFFIXES:
-        ours, peer = timing[suffix], timing["bare"]
+        rows += _compared(f"step of {n_steps}, {suffix}", shape, total, suffix)
+        rows += _compared(f"further step, {suffix}", shape, marginal, suffix)
+        once = [x.wall for x in spent[suffix, 1]]
         rows += [
-            Row(
-                f"step of a rollout into {suffix}", shape, ours.minimum, peer.minimum,
-                "bare step", peer.minimum / ours.minimum, "s", None, ours.median, peer.median,
-            ),
-            Row(
-                f"the same, processor, {suffix}", shape, used[suffix], used["bare"], "bare step",
-                used["bare"] / used[suffix], "s",
-            ),
+            Row(f"rollout of one step, {suffix}", shape, min(once), None, "", None, "s", None,
+                statistics.median(once)),
+            Row(f"size of a file, {suffix}", shape, sizes[suffix], raw, "float32",
+                raw / sizes[suffix], "MiB"),
         ]  # fmt: skip
     return rows
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Time that something takes, of the clock and of the processor, seconds."""
+
+    wall: float
+    processor: float
+
+    def __sub__(self, other: _Spent) -> _Spent:
+        return _Spent(self.wall - other.wall, self.processor - other.processor)
+
+    def __truediv__(self, count: int) -> _Spent:
+        return _Spent(self.wall / count, self.processor / count)
+
+
+def _spent(function: Callable[[], None]) -> _Spent:
+    start, processor_start = time.perf_counter(), time.process_time()
+    function()
+    return _Spent(time.perf_counter() - start, time.process_time() - processor_start)
+
+
+def _compared(
+    name: str, shape: str, steps: Mapping[str, Sequence[_Spent]], suffix: str
+) -> Iterator[Row]:
+    """Yield the rows of a step of a rollout against the bare step, of clock and processor."""
+    for kind, spent in (("", lambda x: x.wall), (", processor", lambda x: x.processor)):
+        ours, peer = (sorted(map(spent, steps[n])) for n in (suffix, "bare"))
+        middle = statistics.median(ours), statistics.median(peer)
+        yield Row(name + kind, shape, ours[0], peer[0], "bare step", middle[1] / middle[0], "s",
+            None, *middle)  # fmt: skip
 
 
 def _memory_by_steps(folder: Path, suffix: str, quick: bool) -> list[Row]:
@@ -229,6 +270,11 @@ def _store(folder: Path, channels: int) -> Path:
 
 
 _LEVELS = (50, 100, 200, 300, 500, 700, 850, 1000)
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    return sum(p.stat().st_size for p in (path, *path.rglob("*")) if p.is_file())
 
 
 def _remove(path: Path) -> None:

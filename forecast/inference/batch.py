@@ -170,7 +170,7 @@ class Batch:
             return
         alive = list(compress(self.own, self._alive(self.own)))
         places = [i - self.own.start for i in alive]
-        fields = fields[places].float()
+        fields = (fields if alive == list(self.own) else fields[places]).float()
         if self.valid is not None:
             fields = fields.where(self.valid, torch.nan)
         fields = self.plan.contents.fields(fields)

@@ -35,6 +35,8 @@ SUFFIXES = (".nc", ".zarr")
 
 _PAUSE, _COSTS = 2.0, 20
 """Least time between two saved states: in seconds, and in times that it takes to save one."""
+_BLOCK_PAUSES = 5
+"""Pauses after which a state is saved inside a block, which is then written once more."""
 
 
 class ForecastWriter:
@@ -88,8 +90,11 @@ class ForecastWriter:
         n_rows = self._rows.stop - self._rows.start
         self._writes = self._by_rows or latitude.is_first
         points = n_rows * axes.grid.nlon
+        # A netCDF file and another layout are made of the group at the end.
+        self._is_copied = self.path.suffix == ".nc" or axes.layout == "weatherbench2"
         self._held = block_steps(len(axes.steps), len(axes.variables), batch_size, points)
         self._buffer = BlockBuffer(len(axes.steps), self._held)
+        self._inside_block = False  # the same in all processes
         self._thread = BackgroundThread()
         self._saved_at, self._cost = time.monotonic(), 0.0
         rank = mesh.data.rank * latitude.ranks + latitude.rank
@@ -125,6 +130,7 @@ class ForecastWriter:
             OSError: if an earlier block could not be written.
         """
         gathered = self._gathered(fields)
+        self._inside_block = (position + 1) % self._held > 0
         if self._writes and len(rows):
             for block in self._buffer.add(rows, position, gathered):
                 self._thread.submit(partial(self._put, block))
@@ -161,6 +167,8 @@ class ForecastWriter:
     def due(self) -> bool:
         """Return True if it is time to save a state; the same in all processes."""
         pause = max(_PAUSE, _COSTS * self._cost)
+        if self._inside_block:
+            pause *= _BLOCK_PAUSES
         return self._mesh.any_rank(time.monotonic() - self._saved_at >= pause)
 
     def save(self, first: int, step: int, tensors: Mapping[str, Tensor]) -> None:
@@ -236,7 +244,7 @@ class ForecastWriter:
     def _create(self, attributes: Mapping[str, str], n_rows: int) -> None:
         try:
             with self._named_errors():
-                file = ZarrFormat(self._work.group, new=True)
+                file = ZarrFormat(self._work.group, new=True, compressed=not self._is_copied)
                 define(file, self.axes, attributes, self._held, n_rows)
                 define_periods(file, self.axes, n_rows)
                 self._work.begin()
@@ -246,13 +254,11 @@ class ForecastWriter:
 
     def _finish(self) -> None:
         """Complete the file and move it to its path, by the first process."""
-        made = self._work.group
+        made = self._work.copy if self._is_copied else self._work.group
         copied: Iterator[None] = iter(())
         if self.axes.layout == "weatherbench2":
-            made = self._work.copy
             copied = copy_to_weatherbench2(self._file, made, self.axes, self._held)
         elif self.path.suffix == ".nc":
-            made = self._work.copy
             copied = copy_to_netcdf(self._file, made, self.axes, self.outcome.last_step, self._held)
         for _ in (*self.axes.init_time, "the end"):
             if self._mesh.is_first:
@@ -261,7 +267,7 @@ class ForecastWriter:
             self._mesh.any_rank(False)  # so that the others do not wait for the whole copy
         if self._mesh.is_first:
             with self._named_errors():
-                if made == self._work.group:
+                if not self._is_copied:
                     define_last_step(self._file, self.axes, self.outcome.last_step)
                     define_n_steps(self._file, self.axes, self.outcome.last_step)
                     self._file.close()

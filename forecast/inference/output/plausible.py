@@ -166,9 +166,9 @@ class StateCheck:
             By index of the forecast, what is not finite; and what is finite but not plausible.
         """
         self._low, self._high = self._low.to(fields.device), self._high.to(fields.device)
-        inside = (fields >= self._low) & (fields <= self._high)  # False for NaN
-        if not self._first(~inside):
+        if not current().any_rank(not self._all_inside(fields)):
             return {}, {}
+        inside = (fields >= self._low) & (fields <= self._high)
         finite = fields.isfinite()
         broken = self._with_values(self._first(~finite), fields)
         odd = self._with_values(self._first(~inside & finite), fields)
@@ -181,6 +181,14 @@ class StateCheck:
         for i in samples:
             self._low[i - self._own.start] = -_LARGEST
             self._high[i - self._own.start] = _LARGEST
+
+    def _all_inside(self, fields: Tensor) -> bool:
+        """Return True if all values of this process are finite and plausible."""
+        if self._valid is not None:
+            fields = fields.where(self._valid, self._low)
+        # Reductions are faster than comparisons of each value; NaN if one of the values is.
+        least, largest = fields.amin((-2, -1), True), fields.amax((-2, -1), True)  # (b, c, 1, 1)
+        return bool(((least >= self._low) & (largest <= self._high)).all())
 
     def _first(self, marked: Tensor) -> dict[int, tuple[int, tuple[int, int]]]:
         if self._valid is not None:

@@ -15,9 +15,10 @@ import xarray as xr
 
 from configs.timestep import TimeStep
 from configs.variables import variable
-from forecast.inference.coordinates import ForecastAxes
+from forecast.inference.coordinates import ForecastAxes, define
 from forecast.inference.reader import ForecastFile
 from forecast.inference.writer import ForecastWriter
+from forecast.inference.writing.file_formats import ZarrFormat
 from sphere_ops.grid import Grid
 
 GRID = Grid.legendre_gauss(8, 16)
@@ -119,6 +120,51 @@ def test_memory_does_not_grow_with_the_number_of_steps(tmp_path, monkeypatch, su
         return used
 
     assert peak(400) < 1.5 * peak(50)
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(1, [4, 9, 14]), (7, [2, 4, 6, 8, 9, 11, 13, 14])])
+def test_a_state_is_saved_between_blocks_unless_they_take_long(
+    tmp_path, monkeypatch, seconds, saved
+):
+    now = 0.0
+    monkeypatch.setattr("forecast.inference.writer.time.monotonic", lambda: now)
+    monkeypatch.setattr("forecast.inference.writer._COSTS", 0)
+    monkeypatch.setattr("forecast.inference.writing.blocks._PIECE_BYTES", 5 * 4 * 8 * 16)
+    layout = axes("series", n_steps=14)
+    state, found = fields(axes("series", 0))[:, 0], []
+    with ForecastWriter(tmp_path / "f.zarr", layout, ATTRIBUTES) as writer:
+        for k in range(15):
+            writer.write([0, 1, 2], k, state)
+            now = float(k * seconds)
+            if writer.due():
+                writer.save(0, k, {})
+                found.append(k)
+    assert found == saved
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_fields_are_compressed_unless_they_are_read_once(tmp_path, compressed):
+    file = ZarrFormat(tmp_path / "f.zarr", new=True, compressed=compressed)
+    define(file, axes("series"), ATTRIBUTES, 5, 8)
+    values = np.ones((1, 5, 8, 16), dtype=np.float32)
+    file.put("t2m", (slice(0, 1),), values)
+    chunk = next(p for p in (tmp_path / "f.zarr" / "t2m" / "c").rglob("*") if p.is_file())
+    assert (chunk.stat().st_size < values.nbytes / 4) == compressed
+    np.testing.assert_array_equal(file.get("t2m", (slice(0, 1),)), values)
+    chunk.write_bytes(bytes([*chunk.read_bytes()[:-9], *range(9)]))
+    with pytest.raises(ValueError, match="checksum"):
+        file.get("t2m", (slice(0, 1),))
+
+
+def test_a_field_that_is_missing_takes_no_space(tmp_path):
+    layout = axes("series")
+    values = fields(layout)
+    values[1] = np.nan
+    with ForecastWriter(tmp_path / "f.zarr", layout, ATTRIBUTES) as writer:
+        for k in range(5):
+            writer.write([0, 1, 2], k, values[:, k])
+    assert sorted(p.name for p in (tmp_path / "f.zarr" / "t2m" / "c").iterdir()) == ["0", "2"]
+    np.testing.assert_array_equal(ForecastFile(tmp_path / "f.zarr").states(1, slice(5)), values[1])
 
 
 def test_what_is_not_written_is_missing(tmp_path):
