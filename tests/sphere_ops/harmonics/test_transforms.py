@@ -3,6 +3,8 @@
 import copy
 import math
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from sphere_ops.harmonics.transforms import (
     laplacian,
     power_spectrum,
 )
+from sphere_ops.kernels.legendre import legendre
 from sphere_ops.parallel.fields import area_mean
 from tests.sphere_ops import reference
 from tests.sphere_ops.exact import (
@@ -278,3 +281,23 @@ def test_conventions_are_orthonormal_with_the_condon_shortley_phase():
     torch.testing.assert_close(
         InverseRealSHT(grid, lmax=3, mmax=2)(coeffs), expected, rtol=0, atol=1e-14
     )
+
+
+@pytest.mark.parametrize(("nlat", "lmax", "mmax"), [(3, 1, 1), (8, 5, 9), (7, 7, 4), (65, 65, 65)])
+def test_legendre_functions_are_those_of_torch_harmonics_to_the_bit(nlat, lmax, mmax):
+    grid = Grid.equiangular(nlat, 2 * nlat)
+    expected = th.legendre.legpoly(mmax, lmax, torch.cos(grid.colatitude))
+    assert torch.equal(legendre(grid, lmax, mmax), expected)
+
+
+def test_a_transform_does_not_load_the_compiler_of_torch():
+    script = """
+import sys, torch
+from sphere_ops import Grid, InverseRealSHT, RealSHT
+grid = Grid.legendre_gauss(6, 12)
+x = torch.ones(6, 12, requires_grad=True)
+InverseRealSHT(grid)(RealSHT(grid)(x)).sum().backward()
+print([name for name in ("torch._dynamo", "torch_harmonics") if name in sys.modules])
+"""
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
