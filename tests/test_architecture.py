@@ -34,7 +34,8 @@ ROOMS = {
     "data_prep": {
         "store": set(),
         "ingest": {"store"},
-        "shallow_water": {"store", "ingest"},
+        "solvers": {"store"},
+        "shallow_water": {"store", "ingest", "solvers"},
     },
     "forecast": {
         "model": set(),
