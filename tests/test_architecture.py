@@ -35,6 +35,7 @@ ROOMS = {
         "store": set(),
         "ingest": {"store"},
         "solvers": {"store"},
+        "equations": {"store", "solvers"},
         "shallow_water": {"store", "ingest", "solvers"},
     },
     "forecast": {

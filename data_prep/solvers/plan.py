@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from configs.layout import SPLITS
-from configs.schema import SplitCounts
+from configs.solvers import SplitCounts
 from configs.timestep import TimeStep
 
 BATCH_BYTES = 2**29  # limit of the fields being solved; as many may wait to be written
