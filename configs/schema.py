@@ -16,7 +16,7 @@ from configs.section import (
     VariableName,
     variable_names,
 )
-from configs.solvers import BarotropicData, SplitCounts
+from configs.solvers import BarotropicData, DiffusionReactionData, SplitCounts
 from configs.variables import BUILT_IN, VariableTable
 
 # --- data ---------------------------------------------------------------------------------------
@@ -187,8 +187,11 @@ class FilesData(Section):
     )
 
 
-DataConfig = Annotated[ShallowWaterData | BarotropicData | FilesData, Field(discriminator="source")]
-DATA_SOURCES = ("shallow_water", "barotropic", "files")
+DataConfig = Annotated[
+    ShallowWaterData | BarotropicData | DiffusionReactionData | FilesData,
+    Field(discriminator="source"),
+]
+DATA_SOURCES = ("shallow_water", "barotropic", "diffusion_reaction", "files")
 
 
 # --- training -----------------------------------------------------------------------------------

@@ -84,3 +84,23 @@ class BarotropicData(EvolutionData):
     variables: tuple[VariableName, ...] = ("vorticity",)
     spin_up: str = Field(default="30d", description=_SPIN_UP)
     parameters: BarotropicParameters = BarotropicParameters()
+
+
+class DiffusionReactionParameters(Section):
+    """Constants of the FitzHugh-Nagumo equations on the unit sphere, and of their start."""
+
+    activator_diffusivity: float = Field(default=2e-3, ge=0, description="per unit of time")
+    inhibitor_diffusivity: float = Field(default=1e-2, ge=0, description="per unit of time")
+    constant: float = Field(default=5e-3, description="constant k of the reaction")
+    initial_length: float = Field(
+        default=0.2, gt=0, description="correlation length of the start, radians"
+    )
+
+
+class DiffusionReactionData(EvolutionData):
+    """Training data from a diffusion-reaction system with two fields (FitzHugh-Nagumo)."""
+
+    source: Literal["diffusion_reaction"] = "diffusion_reaction"
+    variables: tuple[VariableName, ...] = ("activator", "inhibitor")
+    time_step: TimeStepText = Field(default="15min", description=_STEP)
+    parameters: DiffusionReactionParameters = DiffusionReactionParameters()

@@ -10,9 +10,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from configs.solvers import BarotropicData
+from configs.solvers import BarotropicData, DiffusionReactionData
 from configs.variables import variable
 from data_prep.equations.barotropic import BarotropicProblem
+from data_prep.equations.diffusion_reaction import DiffusionReactionProblem
 from data_prep.equations.problem import Problem, store_grid
 from data_prep.solvers.batch import Block, Failure
 from data_prep.solvers.plan import Plan, batches, n_threads, plan_trajectories, valid_times
@@ -21,7 +22,7 @@ from data_prep.store.outputs import check_output
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 
-EquationData = BarotropicData
+EquationData = BarotropicData | DiffusionReactionData
 """Sections of the configuration that name an equation set."""
 
 
@@ -52,13 +53,21 @@ def make_problem(config: EquationData) -> Problem:
     Raises:
         ValueError: if it does not have one of the variables, or a parameter is invalid.
     """
-    problem = BarotropicProblem(config)
+    problem = _problem(config)
     known = problem.description.channels
     if wrong := [name for name in config.variables if name not in known]:
         raise ValueError(
             f"the solver of {config.source} has no variable {wrong[0]!r}; it has {', '.join(known)}"
         )
     return problem
+
+
+def _problem(config: EquationData) -> Problem:
+    match config:
+        case BarotropicData():
+            return BarotropicProblem(config)
+        case DiffusionReactionData():
+            return DiffusionReactionProblem(config)
 
 
 def _generate(config: EquationData, out: Path, progress: Progress | None) -> Path:

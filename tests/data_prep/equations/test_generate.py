@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from configs.schema import GridConfig, SplitCounts
-from configs.solvers import BarotropicData
+from configs.solvers import BarotropicData, DiffusionReactionData
 from data_prep.equations.barotropic import BarotropicProblem
 from data_prep.equations.generate import EquationData, generate
 from data_prep.store.reader import Store
@@ -27,7 +27,11 @@ def barotropic(**changes: object) -> BarotropicData:
     return BarotropicData(**settings)  # type: ignore[arg-type]
 
 
-CONFIGURATIONS = [barotropic()]
+def diffusion_reaction(**changes: object) -> DiffusionReactionData:
+    return DiffusionReactionData(**(SMALL | {"n_steps": 3} | changes))  # type: ignore[arg-type]
+
+
+CONFIGURATIONS = [barotropic(), diffusion_reaction()]
 
 
 def opened(path: Path) -> xr.Dataset:
