@@ -13,11 +13,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs.schema import Config
+from configs.schema import DATA_SOURCES, Config
 from configs.variables import TABLE
 
 _UNIONS = {
-    ("data",): (["shallow_water"], ["files"]),
+    ("data",): tuple([name] for name in DATA_SOURCES),
     ("data", "splits"): (["ranges"], ["fractions"]),
 }
 """Keys of unions, where pydantic adds a tag to a location, and the tags."""
@@ -220,9 +220,10 @@ def _explain(error: ValidationError, source: str) -> str:
         text = f"the key {key} is missing"
     elif kind.startswith("union_tag"):
         received = context.get("tag")
-        text = f"{key}.source is {received!r}; allowed: 'shallow_water', 'files'"
+        sources = ", ".join(map(repr, DATA_SOURCES))
+        text = f"{key}.source is {received!r}; allowed: {sources}"
         if kind == "union_tag_not_found":
-            text = f"the key {key}.source is missing; allowed: 'shallow_water', 'files'"
+            text = f"the key {key}.source is missing; allowed: {sources}"
     elif kind == "value_error":
         text = f"{key}: {context['error']}" if key else str(context["error"])
     elif kind == "literal_error":

@@ -16,17 +16,10 @@ from configs.section import (
     VariableName,
     variable_names,
 )
+from configs.solvers import BarotropicData, DiffusionReactionData, SplitCounts
 from configs.variables import BUILT_IN, VariableTable
 
 # --- data ---------------------------------------------------------------------------------------
-
-
-class SplitCounts(Section):
-    """Number of trajectories of each split."""
-
-    train: int = Field(ge=1)
-    validation: int = Field(ge=0)
-    test: int = Field(ge=0)
 
 
 class CaseConfig(Section):
@@ -194,7 +187,11 @@ class FilesData(Section):
     )
 
 
-DataConfig = Annotated[ShallowWaterData | FilesData, Field(discriminator="source")]
+DataConfig = Annotated[
+    ShallowWaterData | BarotropicData | DiffusionReactionData | FilesData,
+    Field(discriminator="source"),
+]
+DATA_SOURCES = ("shallow_water", "barotropic", "diffusion_reaction", "files")
 
 
 # --- training -----------------------------------------------------------------------------------

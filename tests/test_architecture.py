@@ -34,7 +34,9 @@ ROOMS = {
     "data_prep": {
         "store": set(),
         "ingest": {"store"},
-        "shallow_water": {"store", "ingest"},
+        "solvers": {"store"},
+        "equations": {"store", "solvers"},
+        "shallow_water": {"store", "ingest", "solvers"},
     },
     "forecast": {
         "model": set(),

@@ -12,7 +12,7 @@ from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics import integrals
 from data_prep.shallow_water.equations import VORTICITY
 from data_prep.shallow_water.sampling import Sampler
-from data_prep.shallow_water.trajectories import advance
+from data_prep.solvers.time_stepping import advance
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import area_mean
 

@@ -8,9 +8,8 @@ damping),
     ∂δ/∂t = L_δ + k·∇×(ζV) − ∇²(K + Φ_s)
     ∂φ/∂t = L_φ − ∇·(φ'V)
 
-plus a forcing. L is propagated exactly; the rest is integrated by a fourth-order Runge-Kutta method
-in the variables that L and the tendency at the start of the step leave constant (an integrating
-factor with a constant forcing, cf. Krogstad 2005). Steady states stay exactly steady.
+plus a forcing. L is propagated exactly, and the rest is integrated by the Runge-Kutta method of
+`data_prep.solvers.time_stepping`. Steady states stay exactly steady.
 """
 
 from __future__ import annotations
@@ -21,7 +20,9 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.linear_waves import Damping, LinearWaves, Propagator, coupling
-from data_prep.shallow_water.planet import Physics, quadratic_grid
+from data_prep.shallow_water.planet import Physics
+from data_prep.solvers.time_stepping import round_steps, runge_kutta_step
+from data_prep.solvers.truncation import quadratic_grid
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
 
 VORTICITY, DIVERGENCE, GEOPOTENTIAL = range(3)
@@ -78,21 +79,8 @@ class ShallowWater:
         return out
 
     def step(self, state: Tensor, time: float, dt: float) -> Tensor:
-        """Return the state after one step of dt (s) from a time (s).
-
-        S(x) = e^{hL/2} x + ∫₀^{h/2} e^{sL} ds N₀ is the flow of L and of the tendency N₀ at the
-        start. The four Runge-Kutta stages use the variables that S leaves constant.
-        """
-        half = self._propagator(dt / 2)
-        start = self.tendency(state, time)
-        drift = half.accumulate(start)
-        middle = half.propagate(state) + drift
-        k2 = self.tendency(middle, time + dt / 2) - start
-        k3 = self.tendency(torch.add(middle, k2, alpha=dt / 2), time + dt / 2) - start
-        ends = torch.stack((torch.add(middle, k3, alpha=dt), middle.add_(k2 + k3, alpha=dt / 3)))
-        last, end = half.propagate(ends) + drift
-        k4 = self.tendency(last, time + dt) - start
-        return torch.add(end, k4, alpha=dt / 6)
+        """Return the state after one step of dt (s) from a time (s)."""
+        return runge_kutta_step(self.tendency, self._propagator(dt / 2), state, time, dt)
 
     def advance(self, state: Tensor, time: float, duration: float, n_steps: int) -> Tensor:
         """Return the state after n_steps equal steps over a duration (s) from a time (s)."""
@@ -125,8 +113,7 @@ class ShallowWater:
     def steps_for(self, state: Tensor, duration: float) -> Tensor:
         """Return the number of steps in a duration (s) that resolves the flow, int64, (...,).
 
-        The number depends on each state alone. It is rounded up to a power of 2, or 1.5 times one,
-        so that many states of a batch have the same number.
+        The number depends on each state alone; see `round_steps`.
         """
         courant, depth = self.courant_rates(state)
         courant = torch.maximum(courant / _COURANT_CHOSEN, depth / _DEPTH_CHOSEN) * duration
@@ -135,9 +122,7 @@ class ShallowWater:
         if self.physics.frozen_wind:
             angle = 0.0
         needed = torch.where(courant.isfinite(), courant, 1.0).clamp(min=angle)
-        octave = 2.0 ** torch.log2(needed.clamp(min=1)).floor()
-        return (octave * torch.where(needed <= octave, 1.0, torch.where(needed <= 1.5 * octave,
-                1.5, 2.0))).ceil().long()  # fmt: skip
+        return round_steps(needed)
 
     def longest_step(self, state: Tensor) -> float:
         """Return an estimate of the longest stable step (s) for all of these states."""

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.equations import GEOPOTENTIAL, VORTICITY, ShallowWater
-from data_prep.shallow_water.planet import Physics, Planet, quadratic_grid
+from data_prep.shallow_water.planet import Physics, Planet
+from data_prep.solvers.truncation import quadratic_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import RealSHT
 from sphere_ops.insolation import SOLAR_CONSTANT, insolation

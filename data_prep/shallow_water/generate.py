@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-import time as clock
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -16,46 +12,30 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from configs.layout import SPLIT, SPLITS
 from configs.schema import ShallowWaterData
-from configs.timestep import TimeStep
 from configs.variables import VARIABLES, variable
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics_record import DiagnosticsRecord
 from data_prep.shallow_water.equations import VORTICITY
 from data_prep.shallow_water.sampling import CHANNELS, Sampler
 from data_prep.shallow_water.solver_plots import draw_diagnostics, draw_failure
-from data_prep.shallow_water.threads import run_in_threads
-from data_prep.shallow_water.trajectories import Block, Failure, seconds, solve
-from data_prep.store.arrays import array
+from data_prep.shallow_water.trajectories import FlowBlock, solve
+from data_prep.solvers.batch import Block, Failure
+from data_prep.solvers.plan import (
+    Plan,
+    batches,
+    n_threads,
+    plan_trajectories,
+    seconds,
+    valid_times,
+)
+from data_prep.solvers.run import Progress, TrajectoryRun, explained_interrupt
 from data_prep.store.outputs import check_output, written_beside
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int, str], None]
-
-_BATCH_BYTES = 2**29  # limit of the fields being solved; as many may wait to be written
-_FEWEST_PER_THREAD = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Plan of one trajectory of a store.
-
-    Attributes:
-        index: Index of the trajectory in the store.
-        split: Name of its split.
-        case: Index of its case in the configuration.
-        seed: Seed of its initial state.
-    """
-
-    index: int
-    split: str
-    case: int
-    seed: int
 
 
 def generate_shallow_water(
@@ -77,96 +57,72 @@ def generate_shallow_water(
         FileExistsError: if `out` exists.
     """
     out = check_output(out)
-    try:
+    with explained_interrupt():
         return _generate(config, out, progress)
-    except KeyboardInterrupt:
-        log.warning("interrupted; complete trajectories are kept, and the same command resumes "
-                    "the generation")  # fmt: skip
-        raise
 
 
 def _generate(config: ShallowWaterData, out: Path, progress: Progress | None) -> Path:
     seconds(config.spin_up)  # raises an error before any work is done
-    experiments, times, plans = _experiments(config), _times(config), plan(config)
+    experiments, plans = _experiments(config), plan(config)
+    times = valid_times(config.start_time, config.time_step, config.n_steps)
     _check_steps(config, experiments, plans)
     writer = StoreWriter(out, _spec(config, experiments, plans, times), resume=True)
     with writer:
-        record = DiagnosticsRecord(writer.scratch, len(plans), len(times), config.lmax)
-        run = _Run(config, writer, record, times, len(plans), progress)
-        run.solve(experiments, [plans[index] for index in writer.missing])
-        run.check_enough(plans)
-        record.put(writer.group)
+        run = _Run(config, experiments, writer, times, len(plans), progress)
+        missing = [plans[index] for index in writer.missing]
+        run.solve(_batches(config, missing, len(times)), run.solved, n_threads(config.batch_size))
+        run.check_enough(
+            plans,
+            "look at the maps beside the store, and give a shorter solver_dt or more "
+            "hyperdiffusion",
+        )
+        run.diagnostics.put(writer.group)
         days = (times - times[0]) / np.timedelta64(1, "D")
         picture = out.with_name(f"{out.name}.diagnostics.png")
         with written_beside(picture, replace=True) as scratch:
-            draw_diagnostics(scratch, days, *record.read(), f"{writer.spec.title}\n{out.name}")
+            draw_diagnostics(
+                scratch, days, *run.diagnostics.read(), f"{writer.spec.title}\n{out.name}"
+            )
             return writer.finalise()
 
 
-class _Run:
-    """Solution of trajectories, written to a store as they come."""
+class _Run(TrajectoryRun):
+    """Solution of trajectories of some cases, with their diagnostics."""
 
     def __init__(
         self,
         config: ShallowWaterData,
+        experiments: list[Experiment],
         writer: StoreWriter,
-        record: DiagnosticsRecord,
         times: NDArray[np.datetime64],
         total: int,
         progress: Progress | None,
     ) -> None:
-        self.config, self.writer, self.record, self.times = config, writer, record, times
-        self.total, self.progress = total, progress
+        super().__init__(writer, times, total, progress)
+        self.config, self.experiments = config, experiments
         self.sampler = Sampler(_grid(config), config.lmax, config.variables)
-        self.started, self.simulated = clock.monotonic(), 0.0
+        self.diagnostics = DiagnosticsRecord(writer.scratch, total, len(times), config.lmax)
 
-    def solve(self, experiments: list[Experiment], plans: list[Plan]) -> None:
-        """Solve trajectories in threads, and write those that stay finite."""
+    def solved(self, batch: list[Plan], stopped: Event) -> Iterator[Block | Failure]:
+        """Solve one batch."""
+        return solve(
+            self.experiments[batch[0].case],
+            [p.seed for p in batch],
+            self.times,
+            self.config,
+            self.sampler,
+            self.writer.spec.times_per_shard,
+            stopped,
+        )
 
-        def parts(batch: list[Plan]) -> Iterator[tuple[list[Plan], Block | Failure]]:
-            experiment, seeds = experiments[batch[0].case], [p.seed for p in batch]
-            block = self.writer.spec.times_per_shard
-            for part in solve(
-                experiment, seeds, self.times, self.config, self.sampler, block, stopped
-            ):
-                yield batch, part
+    def record(self, indices: list[int], part: Block) -> None:
+        """Keep the diagnostics of a block."""
+        assert isinstance(part, FlowBlock)
+        self.diagnostics.write(indices, part.start, part.integrals, part.spectrum)
 
-        stopped = Event()
-        batches = _batches(self.config, plans, len(self.times))
-        # Closed here, also after an error: a thread that computes while the interpreter shuts down
-        # aborts the process.
-        threads = run_in_threads(map(parts, batches), _n_threads(self.config), stopped)
-        with closing(threads) as solved:
-            for batch, part in solved:
-                if isinstance(part, Failure):
-                    plan = batch[part.position]
-                    self._mark_failed(experiments[plan.case], plan, part)
-                else:
-                    self._write([batch[position].index for position in part.positions], part)
-
-    def _write(self, indices: list[int], part: Block) -> None:
-        """Write one shard of some trajectories."""
-        last = part.start + part.fields.shape[1]
-        # The last block completes a trajectory, so that its diagnostics come first.
-        self.record.write(indices, part.start, part.integrals, part.spectrum)
-        self.writer.write_part(indices, part.start, part.fields)
-        span = self.times[last - 1] - self.times[max(part.start - 1, 0)]
-        self.simulated += len(indices) * (span / np.timedelta64(1, "D"))
-        self._report()
-
-    def check_enough(self, plans: list[Plan]) -> None:
-        """Raise a ValueError if no training trajectory stayed finite."""
-        split = np.asarray(array(self.writer.group, SPLIT)[...])
-        if not (split == "train").any():
-            raise ValueError(
-                f"none of the {sum(p.split == 'train' for p in plans)} training trajectories "
-                "stayed finite; look at the maps beside the store, and give a shorter solver_dt or "
-                "more hyperdiffusion"
-            )
-
-    def _mark_failed(self, experiment: Experiment, plan: Plan, failure: Failure) -> None:
-        """Mark a trajectory as failed, log it, and draw a map of its last finite state."""
-        path = self.writer.path
+    def report_failure(self, plan: Plan, failure: Failure) -> None:
+        """Log the failure of a trajectory, and draw a map of its last finite state."""
+        path, experiment = self.writer.path, self.experiments[plan.case]
         picture = path.with_name(f"{path.name}.failed-{plan.index}.png")
         when = np.datetime_as_string(failure.time, "m")
         what = f"{experiment.name}, seed {plan.seed}, {when}"
@@ -178,49 +134,23 @@ class _Run:
             what,
             picture,
         )
-        self.writer.mark_failed(plan.index)
 
-    def _report(self) -> None:
-        if self.progress is not None:
-            rate = self.simulated / max(clock.monotonic() - self.started, 1e-9)
-            done = len(self.writer.done)
-            self.progress(done, self.total, f"{rate:.3g} simulated days/s")
+    def speed(self, states: int, elapsed: float) -> str:
+        """Return the speed in simulated days."""
+        days = (self.times[-1] - self.times[0]) / np.timedelta64(1, "D")
+        return f"{states * days / max(len(self.times) - 1, 1) / elapsed:.3g} simulated days/s"
 
 
 def plan(config: ShallowWaterData) -> list[Plan]:
-    """Return the plan of all trajectories of a configuration.
-
-    The seed of a trajectory depends on the seed of the configuration, the split and the number of
-    the trajectory in it. Cases alternate within a split in proportion to their weights.
-    """
-    plans: list[Plan] = []
-    weights = np.array([case.weight for case in config.cases])
-    weights = weights / weights.sum()
-    for number, split in enumerate(SPLITS):
-        given = np.zeros(len(weights))
-        for i in range(getattr(config.trajectories, split)):
-            case = int(np.argmax(weights * (i + 1) - given))
-            given[case] += 1
-            entropy = np.random.SeedSequence([config.seed, number, i])
-            seed = int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
-            plans.append(Plan(len(plans), split, case, seed))
-    return plans
-
-
-def _n_threads(config: ShallowWaterData) -> int:
-    """Return the number of threads that share a batch."""
-    return max(1, min(torch.get_num_threads(), config.batch_size // _FEWEST_PER_THREAD))
+    """Return the plan of all trajectories of a configuration."""
+    weights = [case.weight for case in config.cases]
+    return plan_trajectories(config.trajectories, config.seed, weights)
 
 
 def _batches(config: ShallowWaterData, plans: list[Plan], n_times: int) -> Iterator[list[Plan]]:
     """Yield groups of trajectories of one case that one thread solves together."""
-    state = 4 * n_times * len(config.variables) * config.grid.nlat * config.grid.nlon
-    size = min(config.batch_size, max(1, _BATCH_BYTES // state))
-    for case in range(len(config.cases)):
-        same = [p for p in plans if p.case == case]
-        share = math.ceil(min(size, len(same)) / _n_threads(config))
-        for start in range(0, len(same), max(1, share)):
-            yield same[start : start + share]
+    state_bytes = 4 * n_times * len(config.variables) * config.grid.nlat * config.grid.nlon
+    return batches(plans, config.batch_size, state_bytes)
 
 
 def _experiments(config: ShallowWaterData) -> list[Experiment]:
@@ -251,18 +181,6 @@ def _check_steps(
         experiment = experiments[batch[0].case]
         states = torch.stack([experiment.initial_state(p.seed) for p in batch])
         experiment.solver.check_step(states, config.solver_dt)
-
-
-def _times(config: ShallowWaterData) -> NDArray[np.datetime64]:
-    try:
-        start = np.datetime64(config.start_time, "ns")
-    except ValueError:
-        raise ValueError(
-            f"start_time {config.start_time!r} is not a date; write it as 2000-01-01 or "
-            "2000-01-01T06:00"
-        ) from None
-    step = TimeStep.parse(config.time_step)
-    return np.concatenate([step.advance(np.array([start]), i) for i in range(config.n_steps + 1)])
 
 
 def _grid(config: ShallowWaterData) -> Grid:

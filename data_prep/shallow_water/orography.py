@@ -14,7 +14,7 @@ from data_prep.ingest.catalogue.search import Search
 from data_prep.ingest.regridding.regrid import Regridder
 from data_prep.ingest.sources import Sources
 from data_prep.shallow_water.physics import analysed
-from data_prep.shallow_water.planet import quadratic_grid
+from data_prep.solvers.truncation import quadratic_grid
 
 
 def read_surface(path: Path, lmax: int) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from data_prep.shallow_water.forced_climate import Climate, mountains
-from data_prep.shallow_water.planet import Hyperdiffusion, Physics, Planet, quadratic_grid
+from data_prep.shallow_water.planet import Physics, Planet
+from data_prep.solvers.truncation import Hyperdiffusion, quadratic_grid
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import RealSHT
 

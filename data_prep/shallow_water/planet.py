@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from data_prep.solvers.truncation import Hyperdiffusion
 from sphere_ops.grid import EARTH_GRAVITY, EARTH_RADIUS, EARTH_ROTATION, Grid
 
 
@@ -53,27 +54,6 @@ class Planet:
 
 
 @dataclass(frozen=True)
-class Hyperdiffusion:
-    """Diffusion of vorticity and divergence by a power of the Laplacian.
-
-    Degrees 0 and 1, mass and solid rotation, are exempt.
-
-    Attributes:
-        hours: e-folding time of the highest degree, h.
-        power: Power of ∇, 4 or 8.
-    """
-
-    hours: float = 4.0
-    power: int = 8
-
-    def rate(self, lmax: int) -> Tensor:
-        """Return the decay rate of each degree, s⁻¹, (lmax,) float64."""
-        degree = torch.arange(lmax, dtype=torch.float64)
-        eigenvalue = degree * (degree + 1) / (lmax * (lmax - 1))
-        return torch.where(degree > 1, eigenvalue ** (self.power // 2), 0.0) / (3600 * self.hours)
-
-
-@dataclass(frozen=True)
 class Physics:
     """Planet, layer, damping and forcing, the same for all trajectories of a case.
 
@@ -102,20 +82,3 @@ class Physics:
     zonal_relaxation: float = 0.0
     forcing: Callable[[float], Tensor] | None = None
     frozen_wind: bool = False
-
-
-def quadratic_grid(lmax: int) -> Grid:
-    """Return the smallest Gaussian grid, with a fast FFT, without aliasing of quadratic terms."""
-    nlon = 3 * (lmax - 1) + 1
-    while nlon % 4 or _largest_prime_factor(nlon) > 5:
-        nlon += 1
-    return Grid.legendre_gauss(nlon // 2, nlon)
-
-
-def _largest_prime_factor(n: int) -> int:
-    factor, largest = 2, 1
-    while n > 1:
-        while n % factor == 0:
-            n, largest = n // factor, factor
-        factor += 1
-    return largest

@@ -9,12 +9,8 @@ from torch import Tensor
 
 from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, VORTICITY
 from data_prep.shallow_water.planet import Physics
+from data_prep.solvers.sampling import FieldSampler
 from sphere_ops.grid import Grid
-from sphere_ops.harmonics.transforms import (
-    InverseRealSHT,
-    InverseRealVectorSHT,
-    wind_from_vorticity_divergence,
-)
 
 CHANNELS = ("geopotential", "vorticity", "divergence", "eastward_wind", "northward_wind")
 """Variables that a state can be sampled as."""
@@ -32,15 +28,12 @@ class Sampler:
     """
 
     def __init__(self, grid: Grid, lmax: int, variables: Sequence[str]) -> None:
-        self.grid, self.variables = grid, tuple(variables)
-        self._lmax = min(lmax, grid.nlat)
-        self._mmax = min(self._lmax, (grid.nlon + 1) // 2)
-        self._inverse = InverseRealSHT(grid, lmax=self._lmax, mmax=self._mmax)
-        self._inverse_vector = InverseRealVectorSHT(grid, lmax=self._lmax, mmax=self._mmax)
+        self.variables = tuple(variables)
+        self._fields = FieldSampler(grid, lmax)
 
     def scalar(self, coeffs: Tensor) -> Tensor:
         """Return the field (..., nlat, nlon) of coefficients (..., lmax, lmax)."""
-        return self._inverse(self._kept(coeffs))
+        return self._fields.scalar(coeffs)
 
     def __call__(self, state: Tensor, physics: Physics) -> Tensor:
         """Return fields (..., channel, nlat, nlon), in SI units, of states (..., 3, lmax, lmax)."""
@@ -57,14 +50,6 @@ class Sampler:
         if "geopotential" in fields:
             fields["geopotential"] = fields["geopotential"] + physics.mean_geopotential
         if len(names) < len(self.variables):
-            wind = wind_from_vorticity_divergence(
-                self._inverse_vector,
-                self._kept(vorticity),
-                self._kept(divergence),
-                physics.planet.radius,
-            )
+            wind = self._fields.wind(vorticity, divergence, physics.planet.radius)
             fields["eastward_wind"], fields["northward_wind"] = wind.unbind(-3)
         return torch.stack([fields[name] for name in self.variables], dim=-3)
-
-    def _kept(self, coeffs: Tensor) -> Tensor:
-        return coeffs[..., : self._lmax, : self._mmax].contiguous()

@@ -39,8 +39,9 @@ def swe(
     config = load_config(preset, overrides or ()).data
     if config.source != "shallow_water":
         raise ValueError(
-            f"the data of {preset} come from {config.source}, not from the solver; "
-            "use `forecast data ingest`, or a preset such as swe"
+            f"the data of {preset} come from {config.source}, not from the shallow-water solver; "
+            f"use `forecast data {'ingest' if config.source == 'files' else 'solve'}`, or a preset "
+            "such as swe"
         )
     # Imported after the check of the configuration, which then answers at once.
     from data_prep.shallow_water.generate import generate_shallow_water
@@ -49,6 +50,36 @@ def swe(
     keep_freed_memory()
     with progress("trajectories") as update:
         generate_shallow_water(config, out, progress=update)
+    typer.echo(f"store: {out}")
+
+
+@app.command("solve")
+def solve(
+    preset: Preset,
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+    overrides: Overrides = None,
+) -> None:
+    """Solve another equation set and write its trajectories to a store.
+
+    The data of the preset name it: data.source is barotropic or
+    diffusion_reaction.
+    """
+    from configs.load import load_config
+
+    config = load_config(preset, overrides or ()).data
+    if config.source == "files" or config.source == "shallow_water":
+        command = {"files": "ingest", "shallow_water": "swe"}[config.source]
+        raise ValueError(
+            f"the data of {preset} come from {config.source}; use `forecast data {command}`, or a "
+            "preset such as barotropic"
+        )
+    # Imported after the check of the configuration, which then answers at once.
+    from data_prep.equations.generate import generate
+    from sphere_ops.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with progress("trajectories") as update:
+        generate(config, out, progress=update)
     typer.echo(f"store: {out}")
 
 
@@ -154,9 +185,10 @@ def _files_config(preset: str, overrides: list[str]) -> tuple[Config, FilesData]
 
     config = load_config(preset, overrides)
     if config.data.source != "files":
+        command = "swe" if config.data.source == "shallow_water" else "solve"
         raise ValueError(
-            f"the data of {preset} come from the shallow-water solver, not from files; "
-            "use `forecast data swe`, or a preset such as reanalysis"
+            f"the data of {preset} come from the solver of {config.data.source}, not from files; "
+            f"use `forecast data {command}`, or a preset such as reanalysis"
         )
     return config, config.data
 

@@ -79,7 +79,7 @@ def test_dates_and_years_stay_text() -> None:
         ("data.cases=[{nam: random}]", ("data.cases.0.nam", "nearest: name")),
         ("data.cases.0.name=x", ("data.cases.0.name", "give all of it")),
         ("data.cases=random", ("data.cases", "'random'", "list")),
-        ("data.source=file", ("data.source", "'file'", "'shallow_water', 'files'")),
+        ("data.source=file", ("data.source", "'file'", "'shallow_water', 'barotropic', 'diff")),
         ("training.steps=ten", ("training.steps", "'ten'", "integer")),
         ("training.steps=0", ("training.steps is 0", "greater than or equal to 1")),
         ("training.steps.deep=1", ("training.steps.deep", "has no keys")),

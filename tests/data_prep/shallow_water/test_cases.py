@@ -12,7 +12,7 @@ from data_prep.shallow_water.cases import CASES, Experiment
 from data_prep.shallow_water.diagnostics import kinetic_energy_spectrum
 from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, VORTICITY
 from data_prep.shallow_water.forced_climate import Climate
-from data_prep.shallow_water.trajectories import advance
+from data_prep.solvers.time_stepping import advance
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import area_mean
 

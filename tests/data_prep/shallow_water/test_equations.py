@@ -8,8 +8,9 @@ import torch
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics import INTEGRALS, integrals, kinetic_energy_spectrum
 from data_prep.shallow_water.equations import GEOPOTENTIAL, ShallowWater
-from data_prep.shallow_water.planet import Hyperdiffusion, Physics, Planet, quadratic_grid
+from data_prep.shallow_water.planet import Physics, Planet
 from data_prep.shallow_water.sampling import Sampler
+from data_prep.solvers.truncation import Hyperdiffusion, quadratic_grid
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import area_mean
 

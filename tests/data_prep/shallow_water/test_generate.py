@@ -21,7 +21,7 @@ from data_prep.shallow_water import trajectories
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics import INTEGRALS
 from data_prep.shallow_water.generate import generate_shallow_water, plan
-from data_prep.shallow_water.trajectories import seconds
+from data_prep.solvers.plan import seconds
 from data_prep.store.writer import StoreWriter
 from sphere_ops.grid import Grid
 
@@ -126,7 +126,7 @@ def test_an_interruption_tells_the_way_on_and_no_thread_computes_after_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted, after = threading.Event(), []
-    advance = trajectories._Batch.advance
+    advance = trajectories._FlowBatch.advance
 
     def counted(*arguments: Any) -> Any:
         if interrupted.is_set():
@@ -137,7 +137,7 @@ def test_an_interruption_tells_the_way_on_and_no_thread_computes_after_it(
         interrupted.set()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trajectories._Batch, "advance", counted)
+    monkeypatch.setattr(trajectories._FlowBatch, "advance", counted)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from data_prep.shallow_water.threads import run_in_threads
+from data_prep.solvers.threads import run_in_threads
 
 
 @pytest.fixture(autouse=True)

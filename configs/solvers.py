@@ -1,0 +1,106 @@
+"""Sections of data that a solver makes, other than shallow water."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from configs.section import GridConfig, Section, TimeStepText, VariableName
+
+_STEP = "interval between stored states"
+_SPIN_UP = "time solved before the first stored state"
+
+
+class SplitCounts(Section):
+    """Number of trajectories of each split."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(ge=0)
+    test: int = Field(ge=0)
+
+
+class SolverData(Section):
+    """Settings that all solvers share."""
+
+    grid: GridConfig = GridConfig(nlat=64, nlon=128)
+    lmax: int = Field(
+        default=43, ge=3, description="truncation of the solver, exclusive (T42 = 43)"
+    )
+    trajectories: SplitCounts = SplitCounts(train=64, validation=8, test=8)
+    start_time: str = "2000-01-01"
+    batch_size: int = Field(default=32, ge=1, description="trajectories solved together")
+    seed: int = 0
+
+
+class EvolutionData(SolverData):
+    """Settings of a solver of equations with time."""
+
+    n_steps: int = Field(
+        default=20, ge=1, description="steps of a trajectory, which has one more state"
+    )
+    time_step: TimeStepText = Field(default="6h", description=_STEP)
+    spin_up: str = Field(default="0h", description=_SPIN_UP)
+    solver_dt: float | None = Field(
+        default=None, gt=0, description="solver step, s; automatic by default"
+    )
+    dtype: Literal["float32", "float64"] = "float64"
+
+
+class BarotropicParameters(Section):
+    """Constants of the barotropic vorticity equation, and of its initial states."""
+
+    radius: float = Field(default=6.37122e6, gt=0, description="radius of the sphere, m")
+    rotation: float = Field(default=0.0, ge=0, description="angular velocity of the sphere, s-1")
+    forcing: float = Field(default=1e-10, ge=0, description="rms of the forcing, s-2")
+    forcing_degree: int = Field(default=8, ge=1, description="degree of the forcing")
+    forcing_order: int = Field(default=0, ge=0, description="order of the forcing; 0: zonal bands")
+    drag_days: float = Field(
+        default=20.0, ge=0, description="e-folding time of the drag, d; 0 for no drag"
+    )
+    hyperdiffusion_hours: float = Field(
+        default=4.0, ge=0, description="e-folding time of the last degree by diffusion with the "
+        "8th power of the gradient, h; 0 for no diffusion",
+    )  # fmt: skip
+    initial_wind: float = Field(default=20.0, gt=0, description="rms wind of the start, m s-1")
+    initial_length: float = Field(
+        default=0.2, gt=0, description="correlation length of the vorticity of the start, radians"
+    )
+
+    @model_validator(mode="after")
+    def _harmonic(self) -> BarotropicParameters:
+        if self.forcing_order > self.forcing_degree:
+            raise ValueError(
+                f"forcing_order {self.forcing_order} is above forcing_degree "
+                f"{self.forcing_degree}; take an order of at most the degree"
+            )
+        return self
+
+
+class BarotropicData(EvolutionData):
+    """Training data from the forced barotropic vorticity equation."""
+
+    source: Literal["barotropic"] = "barotropic"
+    variables: tuple[VariableName, ...] = ("vorticity",)
+    spin_up: str = Field(default="30d", description=_SPIN_UP)
+    parameters: BarotropicParameters = BarotropicParameters()
+
+
+class DiffusionReactionParameters(Section):
+    """Constants of the FitzHugh-Nagumo equations on the unit sphere, and of their start."""
+
+    activator_diffusivity: float = Field(default=2e-3, ge=0, description="per unit of time")
+    inhibitor_diffusivity: float = Field(default=1e-2, ge=0, description="per unit of time")
+    constant: float = Field(default=5e-3, description="constant k of the reaction")
+    initial_length: float = Field(
+        default=0.2, gt=0, description="correlation length of the start, radians"
+    )
+
+
+class DiffusionReactionData(EvolutionData):
+    """Training data from a diffusion-reaction system with two fields (FitzHugh-Nagumo)."""
+
+    source: Literal["diffusion_reaction"] = "diffusion_reaction"
+    variables: tuple[VariableName, ...] = ("activator", "inhibitor")
+    time_step: TimeStepText = Field(default="15min", description=_STEP)
+    parameters: DiffusionReactionParameters = DiffusionReactionParameters()
