@@ -17,7 +17,6 @@ seed, and `summary.json`. What is there is not done again; an interrupted traini
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.ensembles_measure import Scores, measure
+from benchmarks.accuracy.experiments import digest
 from benchmarks.speed.measure import machine, selected
 from configs.calendar import GREGORIAN
 from configs.schema import Config
@@ -249,15 +249,6 @@ def summary(runs: Sequence[dict[str, Any]], days: Sequence[int]) -> dict[str, An
             ours, other = (np.array(found[n]["mean_crps"]) for n in ("noise", name))
             found[f"noise_over_{name}"] = (ours / other).round(4).tolist()
     return found
-
-
-def digest(store: Store) -> str:
-    """Return the SHA-256 of the fields and the times of a store of trajectories."""
-    sha = hashlib.sha256(store.time.tobytes())
-    for split in ("train", "validation", "test"):
-        for i in store.split_indices(split):
-            sha.update(store.states(int(i), 0, len(store.time)).numpy().tobytes())
-    return sha.hexdigest()
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import psutil
 import torch
 
 from benchmarks.speed.measure import Row
-from benchmarks.speed.training import BATCH, training_step
+from benchmarks.speed.training import BATCH, step_of
 from configs.variables import variable
 from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec
@@ -80,7 +80,7 @@ def _measure(name: str, path: Path) -> dict[str, float]:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (taken + LIMIT, hard))
     before = psutil.Process().memory_info().rss
-    step = training_step(name, torch.device("cpu"))
+    step = step_of(name, torch.device("cpu"))
     store = Store(path)
     assert not store.in_memory
     busy = asked = 0.0

@@ -5,23 +5,21 @@
 All models compute the same step, interleaved in one process: forward, loss, backward, clipping and
 AdamW on a batch of 4 windows of random fields at 64×128. Reported are minima and medians. The peers
 are torch-harmonics' example models SFNO and LSNO with 32 channels, 4 layers and default settings,
-in place of our network. `--only loader` measures the loader only, on a store larger than its memory
-limit: `benchmarks/speed/loader.py`.
+in place of our network, and without the truncation of the tendency. `--only loader` measures the
+loader only, on a store larger than its memory limit: `benchmarks/speed/loader.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
-from benchmarks.accuracy.ablation_variants import FULL, Variant, ablation, second_order, small
+from benchmarks.accuracy.experiments import WEAK
+from benchmarks.accuracy.rows import LOCAL, row
 from benchmarks.speed.measure import (
     Row,
     Timing,
@@ -31,10 +29,10 @@ from benchmarks.speed.measure import (
     report,
     selected,
 )
-from configs.model import ModelConfig
 from configs.schema import Config
 from configs.timestep import TimeStep
 from configs.variables import variable
+from forecast.model.build import BuildNetwork
 from forecast.model.forcing import positional_field
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
@@ -44,8 +42,14 @@ from sphere_ops.grid import Grid
 from sphere_ops.memory import keep_freed_memory
 
 BATCH = 4
-_CHANNELS, _LAYERS, _GRID = 32, 4, (64, 128)
-_PEERS = ("SFNO", "LSNO")
+NAMES = (
+    *(f"{lmax} {local}" for lmax in (16, 32, 64) for local in LOCAL),
+    *(f"{lmax} {local}, second order" for lmax in (16, 64) for local in ("differential", "both")),
+    *(f"16 both, second order, {size}" for size in ("2×32", "3×24", "4×16")),
+    "64 differential, 4×16",
+)
+"""Rows that are timed; see `benchmarks.accuracy.rows`."""
+_PEERS = {"SFNO": "sfno, aliased", "LSNO": "lsno, aliased"}
 _LOADER = "loader"
 
 
@@ -60,13 +64,12 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true", help="leave the memory rows out")
     parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore", module="torch_harmonics")
     device = torch.device(arguments.device)
     if arguments.peak:
         print(peak_memory(_step(arguments.peak, device), device))
         return
     with_loader = [_LOADER] if device.type == "cpu" else []
-    every = [*(v.name for v in _variants()), *with_loader]
+    every = [*NAMES, *with_loader]
     chosen = selected(parser, arguments.only, every)
     names = [name for name in chosen if name != _LOADER]
     keep_freed_memory()
@@ -77,13 +80,9 @@ def main() -> None:
     if _LOADER in chosen:
         from benchmarks.speed.loader import loader_rows
 
-        rows += loader_rows(ablation()[-1].name)
+        rows += loader_rows("64 both")
     title = f"one training step on {device}, float32, {torch.get_num_threads()} threads"
     report(rows, title, arguments.json)
-
-
-def _variants() -> list[Variant]:
-    return [*ablation(), *second_order(), *small()]
 
 
 def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:
@@ -97,66 +96,48 @@ def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) ->
     return rows
 
 
-def training_step(name: str, device: torch.device) -> Callable[[Batch], object]:
-    """Return one training step of a row of the ablation, or of a peer."""
-    variant = next((v for v in _variants() if v.name == name), Variant(name))
-    config = variant.config(FULL)
-    trainer = Trainer(_forecaster(name, config).to(device), config.training)
-    if name in _PEERS:  # torch's fused AdamW takes no complex weights
-        trainer.optimizer = torch.optim.AdamW(trainer.forecaster.parameters())
+def step_of(name: str, device: torch.device) -> Callable[[Batch], object]:
+    """Return one training step of a row, or of a peer."""
+    of = row(_PEERS.get(name, name))
+    return training_step(of.build, of.config(WEAK), device)
+
+
+def training_step(
+    build: BuildNetwork, config: Config, device: torch.device
+) -> Callable[[Batch], object]:
+    """Return one training step of a forecaster of shallow-water channels."""
+    trainer = Trainer(_forecaster(build, config).to(device), config.training)
     return lambda batch: trainer.step([batch], 1)
 
 
 def _step(name: str, device: torch.device) -> Callable[[], object]:
     """Return a training step of a forecaster on random fields."""
-    step, batch = training_step(name, device), _random_batch(Grid.legendre_gauss(*_GRID), device)
+    step, batch = step_of(name, device), random_batch(row("64 both").config(WEAK), device)
     return lambda: step(batch)
 
 
-def _forecaster(name: str, config: Config) -> Forecaster:
-    """Return a forecaster of the shallow-water channels, with our network or a peer."""
-    model: ModelConfig = config.model
-    grid_config = config.data.grid
-    assert grid_config is not None
-    grid = Grid.of(grid_config.kind, grid_config.nlat, grid_config.nlon)
+def _forecaster(build: BuildNetwork, config: Config) -> Forecaster:
+    """Return a forecaster without a store."""
+    grid, model = _grid(config), config.model
     channels = tuple(variable(v) for v in config.data.variables)
     ones, step = torch.ones(len(channels)), TimeStep.parse(config.data.time_step)
     static = torch.stack([positional_field(n, grid).float() for n in model.static])
-    forecaster = Forecaster(
-        model, grid, channels, step, Normalizer(0 * ones, ones, ones, step), static
-    )
-    if name in _PEERS:
-        forecaster.network = cast(Any, _peer)(
-            name, grid, len(channels) + len(static), len(channels)
-        )
-        forecaster.filter = None
-    return forecaster
+    scaling = Normalizer(0 * ones, ones, ones, step)
+    return Forecaster(model, grid, channels, step, scaling, static, build=build)
 
 
-def _peer(name: str, grid: Grid, in_channels: int, out_channels: int) -> nn.Module:
-    from torch_harmonics.examples.models import (
-        LocalSphericalNeuralOperator,
-        SphericalFourierNeuralOperator,
-    )
-
-    kind = SphericalFourierNeuralOperator if name == "SFNO" else LocalSphericalNeuralOperator
-    network: nn.Module = kind(
-        img_size=grid.shape,
-        grid=grid.kind,
-        grid_internal=grid.kind,
-        scale_factor=1,
-        in_chans=in_channels,
-        out_chans=out_channels,
-        embed_dim=_CHANNELS,
-        num_layers=_LAYERS,
-    )
-    return network
-
-
-def _random_batch(grid: Grid, device: torch.device) -> Batch:
-    fields = torch.randn(BATCH, 2, 3, *grid.shape, device=device)
+def random_batch(config: Config, device: torch.device) -> Batch:
+    """Return random fields of the channels and the grid of a configuration."""
+    shape = len(config.data.variables), *_grid(config).shape
+    fields = torch.randn(BATCH, 2, *shape, device=device)
     start = np.full(BATCH, np.datetime64("2000-01-01", "ns"))
     return Batch(fields, start, np.zeros((BATCH, 2), dtype=np.int64))
+
+
+def _grid(config: Config) -> Grid:
+    grid = config.data.grid
+    assert grid is not None
+    return Grid.of(grid.kind, grid.nlat, grid.nlon)
 
 
 def _row(name: str, peer: str, times: dict[str, Timing]) -> Row:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from configs.model import BranchesConfig, ModelConfig
 from forecast.model.network import LocalSFNO
 from sphere_ops.grid import Grid
+
+BuildNetwork = Callable[[ModelConfig, int, int, Grid], LocalSFNO]
+"""Function that builds a network from its configuration, numbers of input and output channels, and
+grid. Of a network in place of a `LocalSFNO`, training uses the call, `checkpoint_blocks` and
+`parameter_counts`."""
 
 _UNRESOLVED_LMAX = 32
 """Degree whose scale derivatives refer to where no spectral branch sets one."""

@@ -14,7 +14,7 @@ from configs.model import ModelConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.store.reader import Store
-from forecast.model.build import build_network
+from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forcing import ForcingChannels, forcing_fields, given_inputs
 from forecast.model.limiter import AreaMeans, SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
@@ -82,6 +82,7 @@ class Forecaster(nn.Module):
         limiter: SpectralLimiter | None = None,
         moving_mask: tuple[str, ...] = (),
         forcing: ForcingChannels | None = None,
+        build: BuildNetwork = build_network,
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
 
@@ -129,7 +130,7 @@ class Forecaster(nn.Module):
         in_channels += len(self.forcing_channels) + baselines + len(static)
         if config.noise is not None and config.noise.into == "first":
             in_channels += config.noise.total_channels
-        self.network = network or build_network(config, in_channels, len(channels), grid)
+        self.network = network or build(config, in_channels, len(channels), grid)
         self.noise: Noise | None = None
         if config.noise is not None:
             noise_grid = grid if config.noise.into == "first" else self.network.inner_grid
@@ -149,8 +150,15 @@ class Forecaster(nn.Module):
             self.filter = Truncation(grid, min(config.dealias_lmax, grid.exact_lmax))
 
     @classmethod
-    def from_store(cls, config: ModelConfig, store: Store) -> Forecaster:
+    def from_store(
+        cls, config: ModelConfig, store: Store, build: BuildNetwork = build_network
+    ) -> Forecaster:
         """Build an untrained forecaster for the channels, grid and time step of a store.
+
+        Args:
+            config: the model's settings.
+            store: training data.
+            build: function that builds the network.
 
         Raises:
             ValueError: if the configuration asks for something that the store does not have.
@@ -178,6 +186,7 @@ class Forecaster(nn.Module):
             limiter=limiter,
             moving_mask=store.moving_mask,
             forcing=forcing,
+            build=build,
         )
         if config.baseline == "climatology":
             forecaster.network.start_from(forecaster._damping())

@@ -17,6 +17,7 @@ from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
 from configs.variables import Variable
+from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forcing import ForcingChannels
 from forecast.model.forecaster import BY_ROWS, Forecaster
 from forecast.model.limiter import SpectralLimiter
@@ -68,12 +69,15 @@ def save_package(
     write_folder(path, tensors, description, layout.WEIGHTS_FILE, layout.PACKAGE_FILE)
 
 
-def load_package(path: str | Path, device: torch.device | str = "cpu") -> Forecaster:
+def load_package(
+    path: str | Path, device: torch.device | str = "cpu", build: BuildNetwork = build_network
+) -> Forecaster:
     """Load a forecaster from its package.
 
     Args:
         path: folder of a package, or of a run that holds one.
         device: where the forecaster goes.
+        build: function that builds the network, the one that it was trained with.
 
     Raises:
         FileNotFoundError: if there is no package.
@@ -121,6 +125,7 @@ def load_package(path: str | Path, device: torch.device | str = "cpu") -> Foreca
             limiter=limiter,
             moving_mask=tuple(description[layout.MOVING_MASK]),
             forcing=forcing,
+            build=build,
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:

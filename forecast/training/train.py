@@ -14,6 +14,7 @@ from configs.schema import Config, FilesData, SplitRanges
 from configs.timestep import TimeStep
 from configs.variables import Role
 from data_prep.store.reader import Store
+from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import start_from
 from forecast.training.batches import Windows, batches
@@ -40,6 +41,7 @@ def train(
     resume: bool = False,
     dry_run: bool = False,
     tracker: Tracker | None = None,
+    build: BuildNetwork = build_network,
 ) -> RunResult:
     """Train a forecaster on a store.
 
@@ -50,6 +52,7 @@ def train(
         resume: go on from the last saved state of `out`; begin if there is none.
         dry_run: build everything, do one step, print what it takes, and write nothing.
         tracker: where the run is recorded; MLflow as configured if not given.
+        build: function that builds the network. To load the package, give `load_package` the same.
 
     In a mesh, every process calls this with the same arguments.
 
@@ -65,7 +68,8 @@ def train(
     """
     device = _device(config.training.device)
     with training_mesh(config, device):
-        return _train(config, data, Path(out), resume or restarted(), dry_run, tracker, device)
+        resume = resume or restarted()
+        return _train(config, data, Path(out), resume, dry_run, tracker, device, build)
 
 
 def _train(
@@ -76,13 +80,14 @@ def _train(
     dry_run: bool,
     tracker: Tracker | None,
     device: torch.device,
+    build: BuildNetwork,
 ) -> RunResult:
     """Train in one process."""
     store = _chosen(config, Store(data))
     check_bounds(config, store.grid, device)
     torch.manual_seed(config.training.seed)
     with model_that_fits(config.model, device):
-        forecaster = Forecaster.from_store(config.model, store)
+        forecaster = Forecaster.from_store(config.model, store, build)
         forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
         if config.training.start_from is not None and load_checkpoint(out) is None:
             start_from(forecaster, config.training.start_from)

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.accuracy import ablation, shallow_water
+from benchmarks.accuracy import shallow_water
 from benchmarks.speed import ingest, sphere_ops, training
 from benchmarks.speed.measure import peak_memory, peak_of_process
 
@@ -14,7 +14,6 @@ MAIN = {
     "sphere_ops": sphere_ops.main,
     "training": training.main,
     "shallow_water": shallow_water.main,
-    "ablation": ablation.main,
 }
 STEP = """
 import torch
@@ -46,8 +45,7 @@ def test_memory_is_not_measured_where_freed_memory_may_stay(
 def test_a_name_that_matches_nothing_is_refused_with_those_that_there_are(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = ["--data", "unused.zarr"] if name == "ablation" else []
-    monkeypatch.setattr("sys.argv", [name, *store, "--only", "nothing of this name"])
+    monkeypatch.setattr("sys.argv", [name, "--only", "nothing of this name"])
     with pytest.raises(SystemExit) as caught:
         MAIN[name]()
     assert caught.value.code == 2
