@@ -16,7 +16,9 @@ from configs.style import BLUE, GREY, INK, OLIVE, RED, new_figure, picture_style
 
 _COLOURS = {"16": RED, "32": OLIVE, "64": BLUE, "0": GREY}
 _MARKERS = dict(zip(LOCAL, "os^D", strict=True)) | dict(zip(PEERS, "PX", strict=True))
-_DASHES: Any = ("-", "--", ":", "-.", (0, (5, 1)))
+_SMALLEST = 1e-4
+"""Error below which a reference is the truth itself, computed again, and not shown."""
+_DASHES: Any = ("-", "--", ":", "-.")
 
 
 @picture_style()
@@ -37,7 +39,7 @@ def draw(path: Path, results: Results, costs: Costs) -> list[str]:
     figure = new_figure(3.5 * len(results.leads), 4.6)
     panels = figure.subplots(1, len(results.leads), sharex=True, sharey=True, squeeze=False)[0]
     for ax, lead in zip(panels, results.leads, strict=True):
-        for reference, dashes in zip(results.references, _DASHES, strict=False):
+        for reference, dashes in zip(_shown(results), _DASHES, strict=False):
             ax.axhline(reference.errors(lead).mean(), color=INK, linewidth=0.9, linestyle=dashes)
         for row in shown:
             place = costs[row.name]["time"] if timed else row.runs[0]["parameters"]
@@ -89,5 +91,11 @@ def _legend(results: Results, shown: list[Line]) -> list[Line2D]:
             handles.append(Line2D([], [], color=GREY, marker=shape, linestyle="", label=label))
     return handles + [
         Line2D([], [], color=INK, linewidth=0.9, linestyle=dashes, label=reference.name)
-        for reference, dashes in zip(results.references, _DASHES, strict=False)
+        for reference, dashes in zip(_shown(results), _DASHES, strict=False)
     ]
+
+
+def _shown(results: Results) -> list[Line]:
+    """Return the references that become lines."""
+    first = results.leads[0]
+    return [row for row in results.references if row.errors(first).mean() > _SMALLEST]
