@@ -37,6 +37,11 @@ class DifferentialBranch(Section):
         default=None, gt=0, description="unit of length of the derivatives, radians; default "
         "1/lmax of the spectral branch, or 1/32 without one",
     )  # fmt: skip
+    fit_lmax: int | None = Field(
+        default=None, ge=2, description="degrees of the data, exclusive: derivatives are accurate "
+        "for all of them on every grid, and higher degrees are suppressed, so that the operator is "
+        "the same on other grids; null for derivatives of polynomials on five rows",
+    )  # fmt: skip
 
 
 class BranchesConfig(Section):

@@ -39,15 +39,18 @@ def legendre(
     Returns:
         Values, (mmax − first, lmax, rows) float64.
     """
-    from torch_harmonics.legendre import dlegpoly, legpoly
-
     colatitude = grid.colatitude[: rows or grid.nlat]
     size = len(colatitude) if first == 0 else max(1, _CHUNK // (mmax * lmax))
-    parts = []
-    for angles in colatitude.split(size):
-        if function == "P":
-            values = legpoly(mmax, lmax, torch.cos(angles))
-        else:
-            values = dlegpoly(mmax, lmax, angles)[0 if function == "dP/dθ" else 1]
-        parts.append(values[first:])
+    parts = [legendre_at(a, lmax, mmax, function)[first:] for a in colatitude.split(size)]
     return torch.cat(parts, dim=-1)
+
+
+def legendre_at(colatitude: Tensor, lmax: int, mmax: int, function: Function = "P") -> Tensor:
+    """Return the functions of `legendre` at colatitudes (rows,) in radians, (mmax, lmax, rows)."""
+    from torch_harmonics.legendre import dlegpoly, legpoly
+
+    if function == "P":
+        values: Tensor = legpoly(mmax, lmax, torch.cos(colatitude))
+    else:
+        values = dlegpoly(mmax, lmax, colatitude)[0 if function == "dP/dθ" else 1]
+    return values

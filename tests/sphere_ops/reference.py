@@ -18,6 +18,7 @@ from sphere_ops import DifferentialConv, IntegralConv, LocalSphericalConv, Spect
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import integral_filters
 from sphere_ops.kernels.filters import BandedFilters
+from sphere_ops.kernels.fitted_stencils import fitted_filters
 from sphere_ops.kernels.stencils import differential_filters
 
 
@@ -76,7 +77,10 @@ def local_matrix(
     else:
         powers = torch.tensor([1, 1, 2, 2, 2], dtype=torch.float64)[: layer.k]
         weight = layer.weight * layer.length_scale**powers
-        filters = differential_filters(grid, layer.order)
+        if layer.fit_lmax is None:
+            filters = differential_filters(grid, layer.order)
+        else:
+            filters = fitted_filters(grid, layer.order, layer.fit_lmax)
     longitude = 2 * math.pi / grid.nlon * torch.arange(grid.nlon, dtype=torch.float64)
     turn = torch.polar(torch.ones_like(longitude), m * longitude)  # e^{imλ}
     symbol = (dense(filters, grid) + 0j) @ turn  # (k, i, h)
