@@ -1,6 +1,6 @@
 """Ablation of the branches: shallow water at T42 on 64×128, one hour ahead, from 1,200 pairs.
 
-    python -m benchmarks.accuracy.ablation --data STORE [--set ablation|best|mlp|stability]
+    python -m benchmarks.accuracy.ablation --data STORE [--set ablation|best|mlp|stability|transfer]
                                            [--seeds 0 1 2] [--only NAME] [--half] [--steps N]
                                            [--device cuda] [--json FILE]
 

@@ -61,6 +61,7 @@ class Variant:
         absent: Branches that the network does not have.
         overrides: Further overrides of the preset.
         transfer: True to measure errors on other grids.
+        fitted: True for a differential branch that is fitted to the degrees of the data.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Variant:
     absent: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     transfer: bool = False
+    fitted: bool = False
 
     def config(self, task: Task, seed: int = 0) -> Config:
         """Return the configuration of a run."""
@@ -75,6 +77,8 @@ class Variant:
             f"model.branches.spectral.lmax={round(self.lmax * task.nlat)}",
             f"model.branches.integral.theta_cutoff={0.15 * 64 / task.nlat:g}",
         ]
+        if self.fitted:
+            present.append(f"model.branches.differential.fit_lmax={task.lmax}")
         present = [o for o in present if o.split(".")[2] not in self.absent]
         gone = [f"model.branches.{name}=null" for name in self.absent]
         seeded = f"training.seed={seed}"
@@ -158,6 +162,22 @@ def mlp() -> list[Variant]:
     return [Variant("products"), Variant("gelu", overrides=gelu)]
 
 
+def transfer() -> list[Variant]:
+    """Return networks with either kind of stencils, measured on other grids."""
+    depth = (*_SECOND_ORDER, "model.channels=16")
+    cut: tuple[str, ...] = ("integral",)
+    return [
+        Variant(f"{name}{', fitted' * fitted}", lmax, absent, overrides, True, fitted)
+        for name, lmax, absent, overrides in (
+            ("16 both, second order, 4×16", 0.25, (), depth),
+            ("16 differential, second order, 4×16", 0.25, cut, depth),
+            ("16 both, second order", 0.25, (), _SECOND_ORDER),
+            ("64 differential", 1.0, cut, ()),
+        )
+        for fitted in (False, True)
+    ]
+
+
 SETS: dict[str, Callable[[], list[Variant]]] = {
     "ablation": ablation,
     "best": best,
@@ -165,4 +185,5 @@ SETS: dict[str, Callable[[], list[Variant]]] = {
     "second-order": second_order,
     "small": small,
     "stability": stability,
+    "transfer": transfer,
 }
