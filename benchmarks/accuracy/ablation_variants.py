@@ -162,7 +162,7 @@ def mlp() -> list[Variant]:
     return [Variant("products"), Variant("gelu", overrides=gelu)]
 
 
-def transfer() -> list[Variant]:
+def both_stencils() -> list[Variant]:
     """Return networks with either kind of stencils, measured on other grids."""
     depth = (*_SECOND_ORDER, "model.channels=16")
     cut: tuple[str, ...] = ("integral",)
@@ -185,5 +185,5 @@ SETS: dict[str, Callable[[], list[Variant]]] = {
     "second-order": second_order,
     "small": small,
     "stability": stability,
-    "transfer": transfer,
+    "transfer": both_stencils,
 }
