@@ -61,7 +61,7 @@ class Variant:
         absent: Branches that the network does not have.
         overrides: Further overrides of the preset.
         transfer: True to measure errors on other grids.
-        fitted: True for a differential branch that is fitted to the degrees of the data.
+        fitted: True for local branches that are fitted to the degrees of the data.
     """
 
     name: str
@@ -78,7 +78,10 @@ class Variant:
             f"model.branches.integral.theta_cutoff={0.15 * 64 / task.nlat:g}",
         ]
         if self.fitted:
-            present.append(f"model.branches.differential.fit_lmax={task.lmax}")
+            present += [
+                f"model.branches.{name}.fit_lmax={task.lmax}"
+                for name in ("integral", "differential")
+            ]
         present = [o for o in present if o.split(".")[2] not in self.absent]
         gone = [f"model.branches.{name}=null" for name in self.absent]
         seeded = f"training.seed={seed}"

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.speed.measure import machine
 from sphere_ops.grid import Grid
-from sphere_ops.kernels import fitted_stencils
+from sphere_ops.kernels import estimates
 from sphere_ops.kernels.disco import integral_filters
 from sphere_ops.kernels.filters import BandedFilters
 from sphere_ops.kernels.fitted_stencils import exact_derivatives, fitted_filters
@@ -47,10 +47,7 @@ def responses(filters: BandedFilters, grid: Grid, lmax: int, orders: range) -> T
 def derivative_errors(grid: Grid, filters: BandedFilters, lmax: int) -> dict[str, list[float]]:
     """Return the errors of the five derivatives and the worst of an order, for every degree."""
     found = responses(filters, grid, lmax, range(lmax))
-    real, imaginary = exact_derivatives(grid.colatitude, lmax, lmax)
-    exact = torch.stack(
-        (1j * imaginary[0], real[0] + 0j, real[1] + 0j, 1j * imaginary[1], real[2] + 0j)
-    )
+    exact = exact_derivatives(grid.colatitude, lmax, lmax)
     area = grid.area_weights[:, 0]
     wrong, right = (((x.abs() ** 2) * area).sum(-1) for x in (found - exact, exact))  # (k, m, l)
     total = right.sum(1).clamp(min=1e-20)  # ∂_en of degree 1 is 0
@@ -87,7 +84,7 @@ def measure(nlat: int, lmax: int, widths: tuple[int, ...]) -> list[dict[str, Any
         "fitted": fitted_filters(grid, 2, lmax),
     }
     for rows in widths:
-        with patch.multiple(fitted_stencils, _ROWS=rows, _REACH=0):
+        with patch.multiple(estimates, _ROWS=rows, _REACH=0):
             stencils[f"fitted, {rows} rows"] = fitted_filters(grid, 2, lmax)
     about = {"nlat": nlat, "lmax": lmax}
     found = [

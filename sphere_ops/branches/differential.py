@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sphere_ops.branches.layer import Branch, working_dtype
-from sphere_ops.grid import Grid, whole_number
+from sphere_ops.grid import Grid
+from sphere_ops.kernels.estimates import check_fit_lmax
 from sphere_ops.kernels.filters import Filter
 from sphere_ops.kernels.fitted_stencils import FittedFilter
 from sphere_ops.kernels.stencils import DifferentialFilter
@@ -60,9 +61,7 @@ class DifferentialConv(Branch):
             raise ValueError(f"length_scale {length_scale}; expected a positive angle in radians")
         filters: Filter = DifferentialFilter(order)
         if fit_lmax is not None:
-            if whole_number("fit_lmax", fit_lmax) < 2:
-                raise ValueError(f"fit_lmax {fit_lmax}; expected 2 or more degrees")
-            filters = FittedFilter(order, fit_lmax)
+            filters = FittedFilter(order, check_fit_lmax(fit_lmax))
         super().__init__(in_channels, out_channels, grid, grid_out, filter=filters)
         self.order, self.length_scale, self.fit_lmax = order, length_scale, fit_lmax
         self.weight = nn.Parameter(
