@@ -5,9 +5,9 @@
 Every filter is applied to the harmonics of one degree and all orders. Its error is relative to the
 exact derivatives (differential branch), or to the same filter with its input on 512 rows (integral
 branch; relative to its largest response of any degree), L2 over the sphere and over the orders.
-"Worst" is the largest error of a single order that has at least a hundredth of the norm of all.
 Grids are Legendre-Gauss ones, truncated at two thirds of their rows. `polynomials` and `fitted` are
-the two kinds of stencils; `fitted, r rows` have other widths, at the same accuracy setting.
+the two kinds of stencils; `fitted, r rows` have r rows to each side instead of four. For filters of
+the integral branch the input is on half, all and twice the rows.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from torch import Tensor
 from benchmarks.speed.measure import machine
 from sphere_ops.grid import Grid
 from sphere_ops.kernels import estimates
-from sphere_ops.kernels.disco import integral_filters
+from sphere_ops.kernels.disco import IntegralFilter, Normalization
 from sphere_ops.kernels.filters import BandedFilters
+from sphere_ops.kernels.fitted_integrals import FittedIntegral
 from sphere_ops.kernels.fitted_stencils import exact_derivatives, fitted_filters
 from sphere_ops.kernels.legendre import legendre
 from sphere_ops.kernels.stencils import differential_filters
 
 CASES = ((64, 43), (32, 22))
 """Rows of the grid, and degrees of the fields, exclusive."""
+Kernel = tuple[float, tuple[int, ...], str, Normalization]
 _FINE = 512
 _DERIVATIVES = ("east", "north", "east-east", "east-north", "north-north")
 
@@ -45,26 +47,25 @@ def responses(filters: BandedFilters, grid: Grid, lmax: int, orders: range) -> T
 
 
 def derivative_errors(grid: Grid, filters: BandedFilters, lmax: int) -> dict[str, list[float]]:
-    """Return the errors of the five derivatives and the worst of an order, for every degree."""
+    """Return the errors of the five derivatives for every degree."""
     found = responses(filters, grid, lmax, range(lmax))
     exact = exact_derivatives(grid.colatitude, lmax, lmax)
     area = grid.area_weights[:, 0]
-    wrong, right = (((x.abs() ** 2) * area).sum(-1) for x in (found - exact, exact))  # (k, m, l)
-    total = right.sum(1).clamp(min=1e-20)  # ∂_en of degree 1 is 0
-    by_degree = (wrong.sum(1) / total).sqrt()
-    large = right > 1e-4 * total[:, None]
-    worst = torch.where(large, wrong / right.clamp(min=1e-20), 0.0).sqrt().amax((0, 1))
-    errors = {name: e.tolist() for name, e in zip(_DERIVATIVES, by_degree, strict=True)}
-    return errors | {"worst": worst.tolist()}
+    wrong, right = ((x.abs() ** 2 * area).sum((1, 3)) for x in (found - exact, exact))  # (k, l)
+    vanishes = right < 1e-20  # ∂_en of degree 1, and all of degree 0
+    errors = torch.where(vanishes, 0.0, wrong / right.clamp(min=1e-20)).sqrt()
+    return {name: e.tolist() for name, e in zip(_DERIVATIVES, errors, strict=True)}
 
 
-def integral_errors(grid: Grid, rows: int, lmax: int) -> list[float]:
+def integral_errors(grid: Grid, rows: int, lmax: int, fitted: bool) -> list[float]:
     """Return the largest error of a filter for every degree, with input on a number of rows."""
-    settings = (0.15 * 64 / grid.nlat, (3, 3), "piecewise linear")
+    kernel: Kernel = (0.15 * 64 / grid.nlat, (3, 3), "piecewise linear", "nodal")
     coarse, fine = (Grid.legendre_gauss(n, 2 * n) for n in (rows, _FINE))
     area = grid.area_weights[:, 0]
     wrong = right = torch.zeros(())
-    filters = [integral_filters(g, grid, *settings) for g in (coarse, fine)]
+    sampled = IntegralFilter(*kernel)
+    tried = FittedIntegral(*kernel, lmax) if fitted else sampled
+    filters = [tried.sample(coarse, grid), sampled.sample(fine, grid)]
     for m in range(lmax):
         found, exact = (
             responses(f, g, lmax, range(m, m + 1))
@@ -88,14 +89,15 @@ def measure(nlat: int, lmax: int, widths: tuple[int, ...]) -> list[dict[str, Any
             stencils[f"fitted, {rows} rows"] = fitted_filters(grid, 2, lmax)
     about = {"nlat": nlat, "lmax": lmax}
     found = [
-        about | {"filters": name, "band": filters.values.shape[2], "degrees": list(range(lmax))}
+        about | {"filters": name, "band": filters.values.shape[2]}
         | derivative_errors(grid, filters, lmax)
         for name, filters in stencils.items()
     ]  # fmt: skip
     for rows in (nlat // 2, nlat, 2 * nlat):
-        held = min(lmax, rows)
-        errors = integral_errors(grid, rows, held)
-        found.append(about | {"filters": f"integral, input on {rows} rows", "worst": errors})
+        for fitted in (False, True):
+            name = f"integral{', fitted' * fitted}, {rows} rows"
+            errors = integral_errors(grid, rows, min(lmax, rows), fitted)
+            found.append(about | {"filters": name, "integral": errors})
     return found
 
 
@@ -109,9 +111,11 @@ def main() -> None:
     for nlat, lmax in CASES[-1:] if arguments.quick else CASES:
         rows += measure(nlat, lmax, () if arguments.quick else (2, 3, 5, 6))
     for row in rows:
-        shown = [d for d in (5, 10, 15, 20, 21, 30, 40, 42) if d < len(row["worst"])]
-        print(f"{row['nlat']:3d} rows, {row['filters']:28}", end="")
-        print(" ".join(f"{d}: {row['worst'][d]:.4f}" for d in shown), flush=True)
+        errors = [row[name] for name in (*_DERIVATIVES, "integral") if name in row]
+        largest = [max(of) for of in zip(*errors, strict=True)]
+        print(f"{row['nlat']:3d} rows, {row['filters']:26} ", end="")
+        shown = [l for l in (5, 10, 15, 20, 21, 30, 40, 42) if l < len(largest)]
+        print(" ".join(f"{l}: {largest[l]:.4f}" for l in shown), flush=True)
     if arguments.json:
         text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
         arguments.json.write_text(text + "\n", encoding="utf-8")
