@@ -16,6 +16,12 @@ class SpectralBranch(Section):
     complex: bool = False
 
 
+_FIT_LMAX = (
+    "degrees of the data, exclusive: the branch is accurate for all of them, and suppresses higher "
+    "ones, so that it is the same operator on other grids; null for "
+)
+
+
 class IntegralBranch(Section):
     """Local integral (DISCO) branch."""
 
@@ -23,6 +29,9 @@ class IntegralBranch(Section):
     kernel_shape: tuple[int, ...] = (3, 3)
     basis_type: Literal["piecewise linear", "harmonic", "zernike", "fourier-bessel"] = (
         "piecewise linear"
+    )
+    fit_lmax: int | None = Field(
+        default=None, ge=2, description=_FIT_LMAX + "kernels that are sampled at grid points"
     )
 
 
@@ -37,6 +46,9 @@ class DifferentialBranch(Section):
         default=None, gt=0, description="unit of length of the derivatives, radians; default "
         "1/lmax of the spectral branch, or 1/32 without one",
     )  # fmt: skip
+    fit_lmax: int | None = Field(
+        default=None, ge=2, description=_FIT_LMAX + "derivatives of polynomials on five rows"
+    )
 
 
 class BranchesConfig(Section):

@@ -121,14 +121,14 @@ def _transforms(case: Case, runs: int, device: torch.device) -> list[Row]:
                 functions |= _ducc(name, data, grid)
             times = interleaved(functions, runs, device)
         shape = f"{case.shape} {grid.kind}"
-        rows.append(_row(f"{name}, forward", shape, times, "torch-harmonics", difference))
+        rows.append(timed_row(f"{name}, forward", shape, times, "torch-harmonics", difference))
         if "ducc0" in times:
             both = {"ours": times["ours"], "peer": times["ducc0"]}
-            rows.append(_row(f"{name}, forward", shape, both, "ducc0", None))
-        steps = {"ours": _step(a, data), "peer": _step(b, data)}
+            rows.append(timed_row(f"{name}, forward", shape, both, "ducc0", None))
+        steps = {"ours": training_pass(a, data), "peer": training_pass(b, data)}
         times = interleaved(steps, runs, device)
         rows.append(
-            _row(f"{name}, forward + backward", shape, times, "torch-harmonics", difference)
+            timed_row(f"{name}, forward + backward", shape, times, "torch-harmonics", difference)
         )
     return rows
 
@@ -178,14 +178,14 @@ def _branches(
         with torch.no_grad():
             difference = relative_difference(ours(x), reference) if name == "integral" else None
         for work in ("forward", "forward + backward"):
-            step = _step if "backward" in work else _forward
+            step = training_pass if "backward" in work else forward_pass
             functions = {"ours": step(ours, x)} | {n: step(m, x) for n, m in peers.items()}
             times = interleaved(functions, runs, device)
             peer = min((n for n in times if n != "ours"), key=lambda n: times[n].minimum)
             both = {"ours": times["ours"], "peer": times[peer]}
             operation = f"{label} {case.cutoff:.3f}, {precision}, {work}"
             shape = f"{case.shape} {case.grid.kind}"
-            rows.append(_row(operation, shape, both, f"torch-harmonics, {peer}", difference))
+            rows.append(timed_row(operation, shape, both, f"torch-harmonics, {peer}", difference))
     set_product_precision("float32")
     return rows
 
@@ -213,10 +213,12 @@ def _peak(side: str, case: Case, device: torch.device, precision: ProductPrecisi
     set_product_precision(precision)
     x, ours, theirs = layers("block", case, device)
     layer = ours if side == "ours" else InPrecision(theirs[side], precision, device)
-    return peak_memory(_step(layer, x), device)
+    return peak_memory(training_pass(layer, x), device)
 
 
-def _forward(layer: nn.Module, data: Tensor) -> Callable[[], object]:
+def forward_pass(layer: nn.Module, data: Tensor) -> Callable[[], object]:
+    """Return a forward pass without gradients."""
+
     def forward() -> None:
         with torch.no_grad():
             layer(data)
@@ -224,7 +226,7 @@ def _forward(layer: nn.Module, data: Tensor) -> Callable[[], object]:
     return forward
 
 
-def _step(layer: nn.Module, data: Tensor) -> Callable[[], object]:
+def training_pass(layer: nn.Module, data: Tensor) -> Callable[[], object]:
     """Return a forward and backward pass, with a gradient that is neither 0 nor 1."""
     data = data.detach().requires_grad_()
     with torch.no_grad():
@@ -238,7 +240,8 @@ def _step(layer: nn.Module, data: Tensor) -> Callable[[], object]:
     return step
 
 
-def _row(name: str, shape: str, times: dict, peer: str, difference: float | None) -> Row:
+def timed_row(name: str, shape: str, times: dict, peer: str, difference: float | None) -> Row:
+    """Return a row of minima and medians, ms, from the timings of `ours` and `peer`."""
     ours, other = times["ours"], times["peer"]
     return Row(
         name,

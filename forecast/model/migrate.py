@@ -7,6 +7,7 @@ Version 4: a package holds the digest of its weights and the defaults of its for
 Version 5: a package names the channels that may be missing at points that change.
 Version 6: a package names the channels that are given at every time.
 Version 7: the settings of the model say which noise it gets in every step.
+Version 8: the settings of the local branches say which degrees they are fitted to.
 """
 
 from __future__ import annotations
@@ -89,6 +90,13 @@ def _no_noise(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     description["model"]["noise"] = None
 
 
+def _no_fit(description: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """To version 8: derivatives were those of polynomials, kernels were sampled."""
+    for name in ("integral", "differential"):
+        if (branch := description["model"]["branches"].get(name)) is not None:
+            branch["fit_lmax"] = None
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: _the_climatology_is_an_input,
     2: _no_spectral_limit,
@@ -96,5 +104,6 @@ MIGRATIONS: dict[int, Migration] = {
     4: _no_moving_mask,
     5: _nothing_is_given,
     6: _no_noise,
+    7: _no_fit,
 }
 """Migration from each earlier version to the next."""

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from sphere_ops.branches.layer import Branch, working_dtype
 from sphere_ops.grid import Grid
+from sphere_ops.kernels.estimates import check_fit_lmax
+from sphere_ops.kernels.filters import Filter
+from sphere_ops.kernels.fitted_stencils import FittedFilter
 from sphere_ops.kernels.stencils import DifferentialFilter
 from sphere_ops.parallel.fields import check_on_grid
 
@@ -25,6 +28,10 @@ class DifferentialConv(Branch):
             configuration of a model.
         length_scale: Unit of length of the derivatives, radians. Fields of this scale then have
             derivatives of order one. It does not change with the grid.
+        fit_lmax: Degrees of the fields, exclusive, for all of which the derivatives are accurate
+            on every grid that holds them, while higher degrees are suppressed; see
+            `fitted_filters`. None for derivatives of polynomials, which are accurate for low
+            degrees only, and act on all of them; see `differential_filters`.
         grid_out: Grid of the output; must be that of the input.
         device: Device of the weights.
         dtype: Type of the weights.
@@ -43,6 +50,7 @@ class DifferentialConv(Branch):
         *,
         order: Literal[1, 2] = 2,
         length_scale: float = 1.0,
+        fit_lmax: int | None = None,
         grid_out: Grid | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -51,9 +59,11 @@ class DifferentialConv(Branch):
             raise ValueError(f"derivatives of order {order}; expected 1 or 2")
         if not 0 < length_scale < math.inf:
             raise ValueError(f"length_scale {length_scale}; expected a positive angle in radians")
-        filters = DifferentialFilter(order)
+        filters: Filter = DifferentialFilter(order)
+        if fit_lmax is not None:
+            filters = FittedFilter(order, check_fit_lmax(fit_lmax))
         super().__init__(in_channels, out_channels, grid, grid_out, filter=filters)
-        self.order, self.length_scale = order, length_scale
+        self.order, self.length_scale, self.fit_lmax = order, length_scale, fit_lmax
         self.weight = nn.Parameter(
             torch.empty(out_channels, in_channels, self.k, device=device, dtype=dtype)
         )
@@ -78,4 +88,6 @@ class DifferentialConv(Branch):
 
     def extra_repr(self) -> str:
         """Show the channels, the grid and the settings in the printed module."""
-        return f"{super().extra_repr()}, order={self.order}, length_scale={self.length_scale:.4g}"
+        fitted = "" if self.fit_lmax is None else f", fit_lmax={self.fit_lmax}"
+        scale = f"length_scale={self.length_scale:.4g}"
+        return f"{super().extra_repr()}, order={self.order}, {scale}{fitted}"

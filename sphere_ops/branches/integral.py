@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from sphere_ops.branches.layer import Branch
 from sphere_ops.grid import Grid
 from sphere_ops.kernels.disco import IntegralFilter, Normalization, check_settings
+from sphere_ops.kernels.estimates import check_fit_lmax
+from sphere_ops.kernels.fitted_integrals import FittedIntegral
 
 
 class IntegralConv(Branch):
@@ -27,6 +29,9 @@ class IntegralConv(Branch):
         kernel_shape: Radial (and angular) number of basis functions; one number for "zernike".
         basis_type: "piecewise linear", "harmonic", "zernike" or "fourier-bessel".
         normalization: `basis_norm_mode` of torch-harmonics.
+        fit_lmax: Degrees of the fields, exclusive, for all of which the integrals are accurate on
+            every grid that holds them, while higher degrees are suppressed; see `FittedIntegral`.
+            None for kernels that are sampled at the points of the grid.
         grid_out: Grid of the output; that of the input if not given.
         device: Device of the weights.
         dtype: Type of the weights.
@@ -35,7 +40,7 @@ class IntegralConv(Branch):
         weight: (o, c, k), basis functions in the order of torch-harmonics.
     """
 
-    filter: IntegralFilter
+    filter: IntegralFilter | FittedIntegral
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class IntegralConv(Branch):
         kernel_shape: int | Sequence[int] = (3, 3),
         basis_type: str = "piecewise linear",
         normalization: Normalization = "nodal",
+        fit_lmax: int | None = None,
         grid_out: Grid | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -54,7 +60,10 @@ class IntegralConv(Branch):
         shape = check_settings(kernel_shape, basis_type, normalization)
         if not 0 < theta_cutoff <= math.pi:
             raise ValueError(f"theta_cutoff {theta_cutoff}; expected an angle in (0, π] radians")
-        filters = IntegralFilter(theta_cutoff, shape, basis_type, normalization)
+        settings = (theta_cutoff, shape, basis_type, normalization)
+        filters: IntegralFilter | FittedIntegral = IntegralFilter(*settings)
+        if fit_lmax is not None:
+            filters = FittedIntegral(*settings, check_fit_lmax(fit_lmax))
         super().__init__(in_channels, out_channels, grid, grid_out, filter=filters)
         self.weight = nn.Parameter(
             torch.empty(out_channels, in_channels, self.k, device=device, dtype=dtype)
@@ -73,7 +82,8 @@ class IntegralConv(Branch):
     def extra_repr(self) -> str:
         """Show the channels, the grids and the settings in the printed module."""
         f = self.filter
+        fitted = f", fit_lmax={f.lmax}" if isinstance(f, FittedIntegral) else ""
         return (
             f"{super().extra_repr()}, theta_cutoff={f.theta_cutoff:.4g}, "
-            f"kernel_shape={f.kernel_shape}, basis_type={f.basis_type!r}"
+            f"kernel_shape={f.kernel_shape}, basis_type={f.basis_type!r}{fitted}"
         )

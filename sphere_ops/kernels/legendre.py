@@ -47,16 +47,18 @@ def legendre(
     """
     colatitude = grid.colatitude[: rows or grid.nlat]
     size = len(colatitude) if first == 0 else max(1, _CHUNK // (mmax * lmax))
-    parts = []
-    for angles in colatitude.split(size):
-        if function == "P":
-            values = _associated(mmax, lmax, torch.cos(angles))
-        else:
-            from torch_harmonics.legendre import dlegpoly
-
-            values = dlegpoly(mmax, lmax, angles)[0 if function == "dP/dθ" else 1]
-        parts.append(values[first:])
+    parts = [legendre_at(a, lmax, mmax, function)[first:] for a in colatitude.split(size)]
     return torch.cat(parts, dim=-1)
+
+
+def legendre_at(colatitude: Tensor, lmax: int, mmax: int, function: Function = "P") -> Tensor:
+    """Return the functions of `legendre` at colatitudes (rows,) in radians, (mmax, lmax, rows)."""
+    if function == "P":
+        return _associated(mmax, lmax, torch.cos(colatitude))
+    from torch_harmonics.legendre import dlegpoly
+
+    values: Tensor = dlegpoly(mmax, lmax, colatitude)[0 if function == "dP/dθ" else 1]
+    return values
 
 
 def _associated(mmax: int, lmax: int, x: Tensor) -> Tensor:

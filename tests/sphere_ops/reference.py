@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from sphere_ops import DifferentialConv, IntegralConv, LocalSphericalConv, SpectralConv
 from sphere_ops.grid import Grid
-from sphere_ops.kernels.disco import integral_filters
 from sphere_ops.kernels.filters import BandedFilters
-from sphere_ops.kernels.stencils import differential_filters
 
 
 def convolve(layer: nn.Module, x: Tensor, grid: Grid, grid_out: Grid) -> Tensor:
@@ -68,15 +66,10 @@ def local_matrix(
 
     y(i, w') = Σ_hw ψ(i, h, w − w') x(h, w) turns every wavenumber by the conjugate transform of ψ.
     """
-    if isinstance(layer, IntegralConv):
-        weight, f = layer.weight, layer.filter
-        filters = integral_filters(
-            grid, grid_out, f.theta_cutoff, f.kernel_shape, f.basis_type, f.normalization
-        )
-    else:
+    weight, filters = layer.weight, layer.filter.sample(grid, grid_out)
+    if isinstance(layer, DifferentialConv):
         powers = torch.tensor([1, 1, 2, 2, 2], dtype=torch.float64)[: layer.k]
-        weight = layer.weight * layer.length_scale**powers
-        filters = differential_filters(grid, layer.order)
+        weight = weight * layer.length_scale**powers
     longitude = 2 * math.pi / grid.nlon * torch.arange(grid.nlon, dtype=torch.float64)
     turn = torch.polar(torch.ones_like(longitude), m * longitude)  # e^{imλ}
     symbol = (dense(filters, grid) + 0j) @ turn  # (k, i, h)

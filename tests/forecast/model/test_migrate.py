@@ -38,6 +38,7 @@ def test_a_migrated_package_is_saved_as_one_of_today(tmp_path):
     description = json.loads((tmp_path / "p/package.json").read_text())
     assert description["format_version"] == layout.PACKAGE_VERSION
     assert description["model"]["mlp"] == "gelu"
+    assert description["model"]["branches"]["differential"]["fit_lmax"] is None
     again = load_file(tmp_path / "p/model.safetensors")
     assert again["network.encoder.weight"].shape == (4, 8)
     assert load_package(tmp_path / "p").config == load_package(VERSION_1).config

@@ -19,6 +19,10 @@ CASES = {
     **{name: {name: settings} for name, settings in BRANCHES.items()},
     "complex spectral": {"spectral": {"lmax": 7, "complex": True}},
     "first order": {"differential": {"order": 1}},
+    "fitted": {
+        "integral": {"theta_cutoff": 0.7, "fit_lmax": 8},
+        "differential": {"order": 2, "length_scale": 0.1, "fit_lmax": 8},
+    },
     "isotropic": {"integral": {"theta_cutoff": 0.5, "kernel_shape": (3, 1)}},
     "zernike": {"integral": {"theta_cutoff": 0.6, "kernel_shape": (3,), "basis_type": "zernike"}},
     "spectral and integral": {n: BRANCHES[n] for n in ("spectral", "integral")},
