@@ -16,7 +16,7 @@ from configs.section import (
     VariableName,
     variable_names,
 )
-from configs.solvers import BarotropicData, DiffusionReactionData, SplitCounts
+from configs.solvers import BarotropicData, DarcyData, DiffusionReactionData, SplitCounts
 from configs.variables import BUILT_IN, VariableTable
 
 # --- data ---------------------------------------------------------------------------------------
@@ -188,10 +188,10 @@ class FilesData(Section):
 
 
 DataConfig = Annotated[
-    ShallowWaterData | BarotropicData | DiffusionReactionData | FilesData,
+    ShallowWaterData | BarotropicData | DiffusionReactionData | DarcyData | FilesData,
     Field(discriminator="source"),
 ]
-DATA_SOURCES = ("shallow_water", "barotropic", "diffusion_reaction", "files")
+DATA_SOURCES = ("shallow_water", "barotropic", "diffusion_reaction", "darcy", "files")
 
 
 # --- training -----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ class SplitCounts(Section):
 class SolverData(Section):
     """Settings that all solvers share."""
 
+    variables: tuple[VariableName, ...] = ()
     grid: GridConfig = GridConfig(nlat=64, nlon=128)
     lmax: int = Field(
         default=43, ge=3, description="truncation of the solver, exclusive (T42 = 43)"
@@ -31,6 +32,11 @@ class SolverData(Section):
     start_time: str = "2000-01-01"
     batch_size: int = Field(default=32, ge=1, description="trajectories solved together")
     seed: int = 0
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of the store."""
+        return self.variables
 
 
 class EvolutionData(SolverData):
@@ -45,6 +51,15 @@ class EvolutionData(SolverData):
         default=None, gt=0, description="solver step, s; automatic by default"
     )
     dtype: Literal["float32", "float64"] = "float64"
+
+
+def _check_harmonic(name: str, degree: int, order: int) -> None:
+    """Raise a ValueError if an order is above its degree."""
+    if order > degree:
+        raise ValueError(
+            f"{name}_order {order} is above {name}_degree {degree}; take an order of at most the "
+            "degree"
+        )
 
 
 class BarotropicParameters(Section):
@@ -69,11 +84,7 @@ class BarotropicParameters(Section):
 
     @model_validator(mode="after")
     def _harmonic(self) -> BarotropicParameters:
-        if self.forcing_order > self.forcing_degree:
-            raise ValueError(
-                f"forcing_order {self.forcing_order} is above forcing_degree "
-                f"{self.forcing_degree}; take an order of at most the degree"
-            )
+        _check_harmonic("forcing", self.forcing_degree, self.forcing_order)
         return self
 
 
@@ -82,7 +93,7 @@ class BarotropicData(EvolutionData):
 
     source: Literal["barotropic"] = "barotropic"
     variables: tuple[VariableName, ...] = ("vorticity",)
-    spin_up: str = Field(default="30d", description=_SPIN_UP)
+    spin_up: str = Field(default="20d", description=_SPIN_UP)
     parameters: BarotropicParameters = BarotropicParameters()
 
 
@@ -104,3 +115,49 @@ class DiffusionReactionData(EvolutionData):
     variables: tuple[VariableName, ...] = ("activator", "inhibitor")
     time_step: TimeStepText = Field(default="15min", description=_STEP)
     parameters: DiffusionReactionParameters = DiffusionReactionParameters()
+
+
+class DarcyParameters(Section):
+    """Permeability and source of steady Darcy flow on the unit sphere."""
+
+    high: float = Field(default=12.0, gt=0, description="permeability where the field is positive")
+    low: float = Field(default=3.0, gt=0, description="permeability elsewhere")
+    length: float = Field(
+        default=0.3, gt=0, description="correlation length of the Gaussian field, radians"
+    )
+    source_degree: int = Field(default=4, ge=1, description="degree of the source, of rms 1")
+    source_order: int = Field(default=0, ge=0, description="order of the source")
+
+    @model_validator(mode="after")
+    def _harmonic(self) -> DarcyParameters:
+        _check_harmonic("source", self.source_degree, self.source_order)
+        return self
+
+
+class DarcyData(SolverData):
+    """Training data from steady Darcy flow: the hydraulic head of a given permeability.
+
+    A sample is a trajectory of two states: without and with the source.
+    """
+
+    source: Literal["darcy"] = "darcy"
+    variables: tuple[VariableName, ...] = ("hydraulic_head",)
+    forcing: tuple[VariableName, ...] = Field(
+        default=("permeability",), description="fields that are given, not predicted"
+    )
+    lmax: int = Field(default=129, ge=3, description="truncation of the solver, exclusive")
+    trajectories: SplitCounts = SplitCounts(train=1000, validation=100, test=200)
+    time_step: TimeStepText = Field(
+        default="1h", description="nominal interval between the two states of a sample"
+    )
+    parameters: DarcyParameters = DarcyParameters()
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of a trajectory."""
+        return 1
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of the store."""
+        return (*self.variables, *self.forcing)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from configs.solvers import BarotropicData, BarotropicParameters
+from data_prep.equations.harmonic import unit_harmonic
 from data_prep.equations.problem import Description, Evolution, real_type, store_grid
 from data_prep.equations.spectral_solver import SpectralSolver
 from data_prep.solvers.sampling import FieldSampler
@@ -28,7 +29,6 @@ from sphere_ops.harmonics.random_fields import GaussianField
 from sphere_ops.harmonics.transforms import (
     InverseRealVectorSHT,
     RealVectorSHT,
-    inverse_laplacian,
     power_spectrum,
     vorticity_divergence_from_wind,
     wind_from_vorticity_divergence,
@@ -62,7 +62,8 @@ class Barotropic(SpectralSolver):
         self.parameters = parameters
         super().__init__(quadratic_grid(lmax), lmax, _linear_rate(lmax, parameters), dtype)
         if forcing is None:
-            forcing = harmonic_forcing(lmax, parameters)
+            pattern = unit_harmonic(lmax, parameters.forcing_degree, parameters.forcing_order)
+            forcing = parameters.forcing * pattern
         self.forcing = forcing.to(self.complex_dtype)
         self._to_flux = RealVectorSHT(self.grid, lmax, lmax)
         self._to_wind = InverseRealVectorSHT(self.grid, lmax, lmax)
@@ -90,9 +91,9 @@ class Barotropic(SpectralSolver):
 
     def energy_spectrum(self, state: Tensor) -> Tensor:
         """Return the kinetic energy of each degree, m² s⁻², (..., lmax); it sums to |V|²/2."""
-        streamfunction = inverse_laplacian(state, self.parameters.radius)
-        flux = (state * -streamfunction.conj()).real.clamp(min=0).sqrt()
-        return power_spectrum(torch.complex(flux, torch.zeros_like(flux))) / 2
+        degree = torch.arange(self.lmax, dtype=self.dtype)
+        eigenvalue = (degree * (degree + 1)).clamp(min=1) / self.parameters.radius**2
+        return power_spectrum(state) / eigenvalue / 2
 
     def enstrophy(self, state: Tensor) -> Tensor:
         """Return the area mean of ζ²/2, s⁻², (...,)."""
@@ -138,21 +139,6 @@ class BarotropicProblem(Evolution):
             wind = self._sampler.wind(state, torch.zeros_like(state), radius)
             fields["eastward_wind"], fields["northward_wind"] = wind.unbind(-3)
         return torch.stack([fields[name] for name in self._names], dim=-3)
-
-
-def harmonic_forcing(lmax: int, parameters: BarotropicParameters) -> Tensor:
-    """Return the coefficients of a forcing of one degree and order, (lmax, lmax) complex128.
-
-    Raises:
-        ValueError: if the truncation has no such degree.
-    """
-    degree, order = parameters.forcing_degree, parameters.forcing_order
-    if degree >= lmax:
-        raise ValueError(f"forcing_degree is {degree}; with lmax {lmax} take at most {lmax - 1}")
-    forcing = torch.zeros(lmax, lmax, dtype=torch.complex128)
-    # Orders above 0 stand for both signs: an rms of 1 is 4π in the power of one, 2π in that of two.
-    forcing[degree, order] = parameters.forcing * math.sqrt((4 if order == 0 else 2) * math.pi)
-    return forcing
 
 
 def _linear_rate(lmax: int, parameters: BarotropicParameters) -> Tensor:

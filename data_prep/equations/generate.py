@@ -10,9 +10,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from configs.solvers import BarotropicData, DiffusionReactionData
+from configs.solvers import BarotropicData, DarcyData, DiffusionReactionData
 from configs.variables import variable
 from data_prep.equations.barotropic import BarotropicProblem
+from data_prep.equations.darcy import DarcyProblem
 from data_prep.equations.diffusion_reaction import DiffusionReactionProblem
 from data_prep.equations.problem import Problem, store_grid
 from data_prep.solvers.batch import Block, Failure
@@ -22,7 +23,7 @@ from data_prep.store.outputs import check_output
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter
 
-EquationData = BarotropicData | DiffusionReactionData
+EquationData = BarotropicData | DiffusionReactionData | DarcyData
 """Sections of the configuration that name an equation set."""
 
 
@@ -55,7 +56,7 @@ def make_problem(config: EquationData) -> Problem:
     """
     problem = _problem(config)
     known = problem.description.channels
-    if wrong := [name for name in config.variables if name not in known]:
+    if wrong := [name for name in config.channels if name not in known]:
         raise ValueError(
             f"the solver of {config.source} has no variable {wrong[0]!r}; it has {', '.join(known)}"
         )
@@ -68,6 +69,8 @@ def _problem(config: EquationData) -> Problem:
             return BarotropicProblem(config)
         case DiffusionReactionData():
             return DiffusionReactionProblem(config)
+        case DarcyData():
+            return DarcyProblem(config)
 
 
 def _generate(config: EquationData, out: Path, progress: Progress | None) -> Path:
@@ -99,7 +102,7 @@ def _spec(
     about = problem.description
     return StoreSpec(
         grid=store_grid(config),
-        channels=tuple(variable(name) for name in config.variables),
+        channels=tuple(variable(name) for name in config.channels),
         time=times,
         time_step=config.time_step,
         split=[p.split for p in plans],

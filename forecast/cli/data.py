@@ -61,8 +61,8 @@ def solve(
 ) -> None:
     """Solve another equation set and write its trajectories to a store.
 
-    The data of the preset name it: data.source is barotropic or
-    diffusion_reaction.
+    The data of the preset name it: data.source is barotropic,
+    diffusion_reaction or darcy.
     """
     from configs.load import load_config
 

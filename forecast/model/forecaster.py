@@ -120,7 +120,8 @@ class Forecaster(nn.Module):
         kept = [
             i for i, v in enumerate(channels) if persistent[i] or (v.conserved and config.conserve)
         ]
-        self.register_buffer("_prognostic", torch.tensor(prognostic), persistent=False)
+        places = torch.tensor(prognostic, dtype=torch.int64)  # there may be none
+        self.register_buffer("_prognostic", places, persistent=False)
         self.register_buffer("_persistent", torch.tensor(persistent), persistent=False)
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
@@ -174,7 +175,9 @@ class Forecaster(nn.Module):
         limiter = None
         if config.spectral_limit is not None:
             fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
-            limiter = SpectralLimiter.from_store(store, normalizer, fed_back, config.spectral_limit)
+            if fed_back:
+                factor = config.spectral_limit
+                limiter = SpectralLimiter.from_store(store, normalizer, fed_back, factor)
         forecaster = cls(
             config,
             store.grid,

@@ -112,7 +112,8 @@ def load_package(
             mean, std = (tensors[f"forcing.{name}"] for name in ("mean", "std"))
             forcing = ForcingChannels(given, mean, std, tensors.get("forcing.mask"))
         limiter = None
-        if config.spectral_limit is not None:
+        fed_back = any(v.role == "prognostic" for v in channels)
+        if config.spectral_limit is not None and fed_back:
             limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
         forecaster = Forecaster(
             config,

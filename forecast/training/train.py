@@ -11,6 +11,7 @@ import torch
 
 from configs import layout
 from configs.schema import Config, FilesData, SplitRanges
+from configs.solvers import DarcyData
 from configs.timestep import TimeStep
 from configs.variables import Role
 from data_prep.store.reader import Store
@@ -137,7 +138,8 @@ def _chosen(config: Config, store: Store) -> Store:
             splits=data.splits if isinstance(data.splits, SplitRanges) else None,
         )
     else:
-        part = store.select(channels=data.variables, roles=roles, time_step=step)
+        given = data.forcing if isinstance(data, DarcyData) else ()
+        part = store.select(channels=data.variables, forcing=given, roles=roles, time_step=step)
     if "train" in store.split and "train" not in part.split:
         raise ValueError(
             f"data.times leaves no training time of {store.path}; choose other times, or give "

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from configs.schema import GridConfig, SplitCounts
-from configs.solvers import BarotropicData, DiffusionReactionData
+from configs.solvers import BarotropicData, DarcyData, DiffusionReactionData
 from data_prep.equations.barotropic import BarotropicProblem
 from data_prep.equations.generate import EquationData, generate
 from data_prep.store.reader import Store
@@ -31,7 +31,12 @@ def diffusion_reaction(**changes: object) -> DiffusionReactionData:
     return DiffusionReactionData(**(SMALL | {"n_steps": 3} | changes))  # type: ignore[arg-type]
 
 
-CONFIGURATIONS = [barotropic(), diffusion_reaction()]
+def darcy(**changes: object) -> DarcyData:
+    settings = SMALL | {"lmax": 22, "parameters": {"length": 0.5}} | changes
+    return DarcyData(**settings)  # type: ignore[arg-type]
+
+
+CONFIGURATIONS = [barotropic(), diffusion_reaction(), darcy()]
 
 
 def opened(path: Path) -> xr.Dataset:
@@ -130,3 +135,20 @@ def test_barotropic_states_are_those_of_the_solver_with_their_winds(tmp_path: Pa
     found, divergence = vorticity_divergence(east, north, Store(path).grid)
     assert float((found - vorticity).abs().max() / vorticity.abs().max()) < 1e-5
     assert float(divergence.abs().max() / vorticity.abs().max()) < 1e-5
+
+
+def test_a_sample_of_darcy_flow_is_a_given_permeability_and_the_head_that_it_makes(
+    tmp_path: Path,
+) -> None:
+    config = darcy()
+    store = Store(generate(config, tmp_path / "a.zarr"))
+    assert [(v.name, v.role) for v in store.channels] == [
+        ("hydraulic_head", "diagnostic"),
+        ("permeability", "forcing"),
+    ]
+    before, after = store.state(2, 0), store.state(2, 1)
+    assert np.array_equal(before[1], after[1])
+    assert not before[0].any()
+    assert set(after[1].unique().tolist()) == {3.0, 12.0}
+    mean = (after[0].double() * store.grid.area_weights).sum()
+    assert abs(float(mean)) < 1e-6 * float(after[0].abs().max())

@@ -14,6 +14,7 @@ import xarray as xr
 from configs import layout
 from configs.load import load_config
 from configs.schema import Config, FilesData, ShallowWaterData
+from data_prep.equations.generate import generate
 from data_prep.ingest.run import ingest
 from data_prep.shallow_water.generate import generate_shallow_water
 from forecast.training.tracking.recorder import read_metrics
@@ -45,6 +46,34 @@ SMALL = {
         "model.branches.spectral.lmax=16",
         "model.branches.integral.theta_cutoff=0.6",
         "model.dealias_lmax=11",
+    ),
+    "barotropic": (
+        "data.grid={kind: legendre-gauss, nlat: 16, nlon: 32}",
+        "data.lmax=11",
+        "data.trajectories={train: 3, validation: 1, test: 1}",
+        "data.n_steps=4",
+        "data.spin_up=1d",
+        "model.branches.spectral.lmax=16",
+        "model.branches.integral.theta_cutoff=0.6",
+        "model.dealias_lmax=11",
+    ),
+    "reaction": (
+        "data.grid={kind: legendre-gauss, nlat: 16, nlon: 32}",
+        "data.lmax=11",
+        "data.trajectories={train: 3, validation: 1, test: 1}",
+        "data.n_steps=4",
+        "model.branches.spectral.lmax=16",
+        "model.branches.integral.theta_cutoff=0.6",
+        "model.dealias_lmax=11",
+    ),
+    "darcy": (
+        "data.grid={kind: legendre-gauss, nlat: 16, nlon: 32}",
+        "data.lmax=22",
+        "data.trajectories={train: 12, validation: 2, test: 2}",
+        "data.parameters.length=0.5",
+        "training.validation_rollout=1",
+        "model.branches.spectral.lmax=16",
+        "model.branches.integral.theta_cutoff=0.6",
     ),
     "sst": (
         "data.splits={train: 0.7, validation: 0.2, test: 0.1}",
@@ -85,7 +114,7 @@ def losses(preset: str, folder: Path) -> Losses:
         preset: A key of `SMALL`.
         folder: An empty folder for the data and the run.
     """
-    config = load_config(preset, [*SMALL[preset], *SHORT])
+    config = load_config(preset, [*SHORT, *SMALL[preset]])
     train(config, make_store(config, folder), folder / "run")
     records = read_metrics(folder / "run" / layout.METRICS_FILE)
     found = {key: [r[key] for r in records] for key in ("train/loss", "train/gradient_norm")}
@@ -94,13 +123,14 @@ def losses(preset: str, folder: Path) -> Losses:
 
 
 def make_store(config: Config, folder: Path) -> Path:
-    """Make a store by the shallow-water solver, or from a file of travelling waves."""
+    """Make a store by a solver, or from a file of travelling waves."""
     out = folder / "store.zarr"
     if isinstance(config.data, ShallowWaterData):
         return generate_shallow_water(config.data, out)
+    if not isinstance(config.data, FilesData):
+        return generate(config.data, out)
     make_file = monthly_file if config.data.mask else six_hourly_file
     make_file(folder / "file.nc")
-    assert isinstance(config.data, FilesData)
     return ingest([folder / "file.nc"], config.data, out)
 
 
