@@ -1,12 +1,16 @@
 """Speed and memory of the evaluation of a forecast, and of the same scores by plain xarray.
 
-    python -m benchmarks.speed.verification [--quick] [--json FILE] [--only NAME]
+    python -m benchmarks.speed.verification [--quick] [--json FILE] [--only NAME] [--folder FOLDER]
+
+With --only, the other rows of FILE are kept, and the commits at which they were measured are named.
+With --folder, the forecasts stay there and are used again.
 
 A synthetic forecast of 1,000 starts, 41 lead times and 8 channels at 64 × 128 points, as zarr and
 as netCDF, is compared with a store: all scores of the model and of persistence, over the globe and,
 in a row of its own, over all regions of WeatherBench 2. The peer computes the scores of the model
 alone with xarray, and rmse and mae with the package `scores`, from the first starts of the same
 file; its time is scaled to all starts. Ours and the peer alternate, each in a new process.
+Ensembles of 1, 8 and 50 members, of fewer starts and lead times, show the memory by members.
 """
 
 from __future__ import annotations
@@ -17,10 +21,10 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,12 +32,16 @@ import xarray as xr
 
 from benchmarks.speed.measure import Row, report, selected, versions
 
-_CASES = ("zarr", "netCDF", "all regions")
+_MEMBERS = (1, 8, 50)
+_ENSEMBLES = {f"{n} member{'s' * (n > 1)}": n for n in _MEMBERS}
+_CASES = ("zarr", "netCDF", "all regions", *_ENSEMBLES)
+_MEMBER_STARTS, _MEMBER_LEADS = 6, 21
 _STARTS, _QUICK = 1000, 60
 _LEADS, _GRID = 41, (64, 128)
 _CHANNELS = ("z500", "t850", "q700", "u850", "v850", "t2m", "msl", "u10")
 _PEER_STARTS = 20
 _LIMIT_MEMORY = 1024.0
+_FILES = {"zarr": "f.zarr", "netCDF": "f.nc", "all regions": "f.zarr"}
 _PACKAGES = ("numpy", "xarray", "zarr", "netCDF4", "scores")
 
 
@@ -45,7 +53,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
-        "--folder", type=Path, help="folder for the files; default: a temporary one"
+        "--folder", type=Path, help="folder in which files are kept; default: a temporary one"
     )
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -55,17 +63,57 @@ def main() -> None:
     cases = selected(parser, arguments.only, _CASES)
     n_starts, runs = (_QUICK, 1) if arguments.quick else (_STARTS, arguments.runs)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        store = Path(folder) / "store.zarr"
-        _make_store(store, n_starts + _LEADS)
+    with TemporaryDirectory() as temporary:
+        folder = (arguments.folder or Path(temporary)) / str(n_starts)
+        folder.mkdir(parents=True, exist_ok=True)
+        store = folder / "store.zarr"
+        if not store.exists():
+            _make_store(store, n_starts + _LEADS)
         for case in cases:
-            file = Path(folder) / ("f.nc" if case == "netCDF" else "f.zarr")
+            file = folder / _FILES.get(case, f"{case}.zarr".replace(" ", "-"))
+            members = _ENSEMBLES.get(case)
             if not file.exists():
-                _make_forecast(file, store, n_starts)
-            rows += _rows(case, file, store, n_starts, runs)
-            if case == "netCDF":
-                file.unlink()
-    report(rows, "evaluation of a forecast", arguments.json, about=versions(*_PACKAGES))
+                _make_forecast(file, store, n_starts, members)
+            rows += (
+                _member_rows(case, file, store)
+                if members
+                else _rows(case, file, store, n_starts, runs)
+            )
+    kept, commits = (
+        _kept(arguments.json, {row.name for row in rows}) if arguments.only else ([], {})
+    )
+    about = versions(*_PACKAGES) | commits
+    report([*kept, *rows], "evaluation of a forecast", arguments.json, about=about)
+
+
+def _kept(file: Path | None, names: set[str]) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows of a file with other names, and the commit of each."""
+    if file is None or not file.exists():
+        return [], {}
+    held = json.loads(file.read_text())
+    machine = held["machine"]
+    rows = [Row(**row) for row in held["rows"] if row["name"] not in names]
+    keys = {row.name: f"commit of {row.name}" for row in rows}
+    return rows, {key: machine.get(key, machine.get("commit", "")) for key in keys.values()}
+
+
+def _member_rows(case: str, file: Path, store: Path) -> list[Row]:
+    """Measure the memory of one ensemble."""
+    memory = _run("ours", file, store, 0)["memory"]
+    shape = f"{_MEMBER_STARTS} × {_MEMBER_LEADS} × {len(_CHANNELS)} × {_GRID[0]}×{_GRID[1]}"
+    ratio = _LIMIT_MEMORY / memory
+    return [Row(f"{case}, peak memory", shape, memory, _LIMIT_MEMORY, "the limit", ratio, "MiB")]
+
+
+def _run(kind: str, file: Path, store: Path, run: int) -> dict[str, Any]:
+    """Compute scores in a new process; return what `_measured` does."""
+    scores = file.with_name(f"{file.name}-{kind}{run}.nc")
+    scores.unlink(missing_ok=True)
+    scores.with_suffix(".md").unlink(missing_ok=True)
+    words = [kind, str(file), str(store), str(scores)]
+    command = [sys.executable, "-m", "benchmarks.speed.verification", "--measure", *words]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _rows(case: str, file: Path, store: Path, n_starts: int, runs: int) -> list[Row]:
@@ -74,11 +122,7 @@ def _rows(case: str, file: Path, store: Path, n_starts: int, runs: int) -> list[
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for run in range(runs):
         for kind in kinds:
-            scores = file.with_name(f"{file.suffix[1:]}-{kind}{run}.nc")
-            words = [kind, str(file), str(store), str(scores)]
-            command = [sys.executable, "-m", "benchmarks.speed.verification", "--measure", *words]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            found[kind].append(json.loads(done.stdout.splitlines()[-1]))
+            found[kind].append(_run(kind, file, store, run))
     shape = f"{n_starts} × {_LEADS} × {len(_CHANNELS)} × {_GRID[0]}×{_GRID[1]}"
     ours = found[kinds[0]]
     rows = []
@@ -124,8 +168,8 @@ def _rows(case: str, file: Path, store: Path, n_starts: int, runs: int) -> list[
 def _difference(file: Path) -> float:
     """Return the largest relative difference of the rmse of the first starts."""
     with (
-        xr.open_dataset(file.with_name(f"{file.suffix[1:]}-ours0.nc")) as ours,
-        xr.open_dataset(file.with_name(f"{file.suffix[1:]}-peer0.nc")) as peer,
+        xr.open_dataset(file.with_name(f"{file.name}-ours0.nc")) as ours,
+        xr.open_dataset(file.with_name(f"{file.name}-peer0.nc")) as peer,
     ):
         n = int(peer.attrs["n_starts"])
         found = ours.rmse_each.isel(region=0).sel(forecast="model", channel=list(_CHANNELS))
@@ -231,7 +275,7 @@ def _make_store(path: Path, n_times: int) -> None:
         writer.finalise()
 
 
-def _make_forecast(path: Path, store_path: Path, n_starts: int) -> None:
+def _make_forecast(path: Path, store_path: Path, n_starts: int, members: int | None) -> None:
     """Write a forecast from each time of a store: the truth and an error that grows."""
     from data_prep.store.reader import Store
     from forecast.inference.coordinates import TIME_STEP, ForecastAxes
@@ -239,21 +283,26 @@ def _make_forecast(path: Path, store_path: Path, n_starts: int) -> None:
 
     store = Store(store_path)
     store.reader.in_memory = False
+    n_leads = _LEADS
+    if members is not None:
+        n_starts, n_leads = _MEMBER_STARTS, _MEMBER_LEADS
     axes = ForecastAxes(
         grid=store.grid,
         channels=store.channels,
         time_step=store.time_step,
         init_time=store.time[:n_starts],
-        steps=np.arange(_LEADS),
+        steps=np.arange(n_leads),
+        member=None if members is None else np.arange(members),
     )
     errors = _fields(1, 16)
     titles = {"title": "Noise", "source": "benchmarks.speed.verification", TIME_STEP: "6h"}
     with ForecastWriter(path, axes, titles, batch_size=1) as writer:
         for i in range(n_starts):
-            states = store.states(i, 0, _LEADS).numpy()
-            for k in range(_LEADS):
-                error = (0.02 * k) * errors[(i + k) % len(errors)]
-                writer.write([i], k, (states[k] + error)[None])
+            states = store.states(i, 0, n_leads).numpy()
+            for row in range(i * axes.n_members, (i + 1) * axes.n_members):
+                for k in range(n_leads):
+                    error = (0.02 * k) * errors[(row + k) % len(errors)]
+                    writer.write([row], k, (states[k] + error)[None])
 
 
 if __name__ == "__main__":

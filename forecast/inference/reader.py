@@ -27,6 +27,7 @@ from configs.layout import (
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
+from forecast.inference.open_netcdf import open_netcdf
 from sphere_ops.grid import Grid
 
 
@@ -135,7 +136,12 @@ class ForecastFile:
             ValueError: if the file is damaged.
         """
         names = self.channel_names
-        return np.stack([self._read(n, forecast_index, positions, member) for n in names], axis=1)
+        n_lead_times = len(self.steps[positions])
+        dtype = np.result_type(*(self.dataset.variables[name].dtype for name in names))
+        fields = np.empty((n_lead_times, len(names), *self.grid.shape), dtype=dtype)
+        for c, name in enumerate(names):  # into one array: a list of fields needs as much again
+            fields[:, c] = self._read(name, forecast_index, positions, member)
+        return fields
 
     def ensemble(self, forecast_index: int, positions: slice) -> NDArray[np.floating[Any]]:
         """Fields of all members at several lead times, (m, k, c, nlat, nlon).
@@ -417,7 +423,7 @@ def open_output(path: Path, what: str, command: str) -> xr.Dataset:
     try:
         if path.is_dir():
             return xr.open_zarr(path, consolidated=False, chunks=None)
-        return xr.open_dataset(path, engine="netcdf4")
+        return open_netcdf(path)
     except Exception as error:  # the libraries raise many kinds for files that are not theirs
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,14 @@ from forecast.verification.conventions import DEFAULT, Conventions
 from forecast.verification.references import References
 from forecast.verification.regions import LAND_NAMES, Region
 from forecast.verification.vectors import Vectors
+from sphere_ops.memory import available_memory
+
+_KEPT_BYTES = 256 * 2**20
+_KEPT_SHARE = 0.25
+"""Largest size of the true states that are kept, and their largest share of the memory."""
+
+_BYTES_OF_VALUE = 13
+"""Bytes of a value of a true state: the field, its anomaly in float64, and a mask."""
 
 _SAME_STATE = 1e-3  # relative; errors by float32 and by packing in files are far below
 
@@ -100,7 +108,51 @@ class Truth:
         return 0 if trajectory is None else int(trajectory[forecast_index])
 
     def state(self, trajectory: int, place: int) -> Array:
-        """Read the true state (c, nlat, nlon) at a time of the store, given by its index."""
+        """Return the true state (c, nlat, nlon) at a time of the store, given by its index."""
+        found: Array = self._recent(trajectory, place)
+        return found
+
+    def read_ahead(self, forecast_index: int, positions: NDArray[np.int64]) -> None:
+        """Read the states that a forecast is compared with, if `state` can keep them."""
+        if self.n_kept < self.n_reused:
+            return
+        if self._start[forecast_index] >= 0:
+            self.state(*self.start(forecast_index))
+        for position in positions:
+            self.state(*self.key(forecast_index, int(position)))
+
+    @cached_property
+    def n_kept(self) -> int:
+        """Number of recent states to keep: those that are used again, if they are not too large."""
+        bytes_of_state = _BYTES_OF_VALUE * len(self._channels) * np.prod(self.file.grid.shape)
+        most = min(_KEPT_BYTES, _KEPT_SHARE * available_memory()) // bytes_of_state
+        return max(2, min(int(most), self.n_reused))
+
+    @cached_property
+    def n_reused(self) -> int:
+        """Number of different states from one use of a state to the next, at most.
+
+        Forecasts are taken in their order, and a state at the start is used at all lead times.
+        """
+        places = np.column_stack([self._start, self._place])
+        n, k = places.shape
+        trajectory = np.zeros(n) if self.file.trajectory is None else self.file.trajectory
+        index = np.repeat(np.arange(n), k)
+        key = np.column_stack([np.repeat(trajectory, k), places.ravel()])
+        order = np.lexsort((index, key[:, 1], key[:, 0]))
+        same = (key[order[1:]] == key[order[:-1]]).all(1) & (key[order[1:], 1] >= 0)
+        apart = np.diff(index[order])[same].max(initial=1)  # in forecasts
+        return int(max(1, apart)) * k + 1
+
+    @cached_property
+    def _recent(self) -> Callable[[int, int], Array]:
+        """Function `_read` with a cache, which also has room for what is read ahead."""
+        ahead = len(self.file.steps) if self.n_kept >= self.n_reused else 0
+        keep: Callable[[Any], Any] = lru_cache(self.n_kept + ahead)
+        found: Callable[[int, int], Array] = keep(self._read)
+        return found
+
+    def _read(self, trajectory: int, place: int) -> Array:
         where = (trajectory, place) if self.store.has_trajectories else (place,)
         return self.store.state(*where).numpy()[self._channels]
 
@@ -211,9 +263,7 @@ class Truth:
         if may_differ or file.steps[0] > 0:
             return
         here = file.states(forecast_index, slice(0, 1))[0] if initial is None else initial
-        where = (self._trajectory(forecast_index), place) if origin.has_trajectories else (place,)
-        channels = [origin.channel_names.index(name) for name in file.channel_names]
-        there = origin.state(*where).numpy()[channels]
+        there = self._of_origin(self._trajectory(forecast_index), place)
         for name, x, y in zip(file.channel_names, here, there, strict=True):
             both = np.isfinite(x) & np.isfinite(y)  # model and store may have different masks
             size = y[both].std() or 1.0 if both.any() else 1.0
@@ -223,6 +273,17 @@ class Truth:
                     f"not start from store {origin.path}: {name} differs at lead time 0; give "
                     "the store that it started from"
                 )
+
+    def _of_origin(self, trajectory: int, place: int) -> Array:
+        """Return a state (c, nlat, nlon) of the store that the forecast started from."""
+        origin = self.origin
+        assert origin is not None
+        if origin is self.store:
+            return self.state(trajectory, place)
+        channels = [origin.channel_names.index(name) for name in self.file.channel_names]
+        where = (trajectory, place) if origin.has_trajectories else (place,)
+        found: Array = origin.state(*where).numpy()[channels]
+        return found
 
 
 def _span(time: NDArray[np.datetime64]) -> str:

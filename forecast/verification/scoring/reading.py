@@ -63,6 +63,7 @@ def pieces(truth: Truth, forecast_indices: Iterable[int]) -> Iterator[Piece]:
             if first and not len(known):
                 continue
             span = slice(first, int(known[-1]) + 1 if len(known) else first + 1)
+            truth.read_ahead(i, known)
             read = _channels if file.n_members > 1 else _states
             yield from read(truth, i, known, span)
 
@@ -73,7 +74,7 @@ def _states(truth: Truth, i: int, known: NDArray[np.int64], span: slice) -> Iter
     if span.start == 0:
         truth.check_start(i, states[0])
         truth.file.check_initial(states[0], i)
-    yield Piece(i, known, slice(None), _at(states, known - span.start)[None], True)
+    yield Piece(i, known, slice(None), _at(states[None], known - span.start), True)
 
 
 def _channels(truth: Truth, i: int, known: NDArray[np.int64], span: slice) -> Iterator[Piece]:
@@ -83,13 +84,12 @@ def _channels(truth: Truth, i: int, known: NDArray[np.int64], span: slice) -> It
         truth.check_start(i, may_differ=True)  # members may start from perturbed states
         file.check_initial(file.states(i, slice(0, 1))[0], i)
     for c, name in enumerate(file.channel_names):
-        members = file.members(name, i, span)
-        fields = np.stack([_at(member[:, None], known - span.start) for member in members])
+        fields = _at(file.members(name, i, span)[:, :, None], known - span.start)
         is_last = c == len(file.channel_names) - 1
         yield Piece(i, known, slice(c, c + 1), fields, is_last)
 
 
 def _at(states: Array, places: NDArray[np.int64]) -> Array:
-    """Return states (k, c, p) at some places of (k, c, nlat, nlon)."""
-    kept = states if len(places) == len(states) else states[places]
-    return kept.reshape(*kept.shape[:2], kept.shape[-2] * kept.shape[-1])
+    """Return states (m, k, c, p) at some places of (m, k, c, nlat, nlon)."""
+    kept = states if len(places) == states.shape[1] else states[:, places]
+    return kept.reshape(*kept.shape[:-2], kept.shape[-2] * kept.shape[-1])

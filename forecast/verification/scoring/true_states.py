@@ -17,10 +17,6 @@ from numpy.typing import NDArray
 
 from forecast.verification.scoring.fast_forms import spread
 from forecast.verification.truth import Truth
-from sphere_ops.memory import available_memory
-
-_KEPT_BYTES = 256 * 2**20
-_KEPT_SHARE = 0.25
 
 Array = NDArray[np.floating[Any]]
 
@@ -93,9 +89,7 @@ class TrueStates:
         self._outside = None if valid.all() else ~valid
         self._moving = truth.moving[:, None] if truth.moving.any() else None
         self._weight, self._count = self._totals(self._outside, len(valid))
-        kept = min(_KEPT_BYTES, _KEPT_SHARE * available_memory())
-        per_state = valid.size * (12 if self._moving is None else 13)
-        keep: Callable[[Any], Any] = lru_cache(max(2, int(kept // per_state)))
+        keep: Callable[[Any], Any] = lru_cache(truth.n_kept)
         self._state = keep(self._read)
 
     def __call__(self, trajectory: int, place: int) -> TrueState:

@@ -142,8 +142,8 @@ def _bartlett(phi: Array, length: int, n: int) -> Array:
     total, power = np.ones_like(phi), np.ones_like(phi)
     for k in range(1, length):
         power = power * phi
-        if power.max(initial=0.0) < 1e-9:
-            break
+        if power.max(initial=0.0) < 1e-17:  # below rounding, for the result of one series must not
+            break  # depend on the other series
         total += 2 * (1 - k / n) * (1 - k / length if length < n else 1.0) * power
     return total
 

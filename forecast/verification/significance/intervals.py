@@ -116,7 +116,8 @@ def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
     few = few_starts(scores.sizes[dim])
     if few:
         return with_note(scores, few)
-    ordered = scores.sortby(INIT_TIME) if dim == INIT_TIME else scores
+    in_order = dim != INIT_TIME or scores.indexes[INIT_TIME].is_monotonic_increasing
+    ordered = scores if in_order else scores.sortby(INIT_TIME)  # sorting copies all values
     attributes = settings.attributes(dim)
     added, missing = {}, np.zeros(scores.sizes["lead_time"], dtype=bool)
     for name, parts, statistic, lowest in _statistics(ordered):

@@ -86,14 +86,14 @@ def bootstrap(
     Raises:
         ValueError: If the shapes differ.
     """
-    arrays = [np.asarray(part, dtype=np.float64) for part in parts]
+    arrays = [np.asarray(part) for part in parts]
     if len({x.shape for x in arrays}) > 1:
         raise ValueError(f"values of shapes {[x.shape for x in arrays]}; expected one shape")
     shape = arrays[0].shape[1:]
     series = [x.reshape(len(x), -1) for x in arrays]
     found = {f.name: np.full(series[0].shape[1], np.nan) for f in fields(Intervals)}
     for known, columns in _by_missing_starts(series):
-        x = [part[np.ix_(known, columns)] for part in series]
+        x = [part[np.ix_(known, columns)].astype(np.float64) for part in series]
         found["n_starts"][columns] = len(x[0])
         if not len(x[0]):
             continue
@@ -198,12 +198,13 @@ def _counts(n: int, length: int, n_resamples: int, seed: int) -> Array:
 def _by_missing_starts(
     series: Sequence[Array],
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-    """Yield the starts with values, (n,), and the series that have values at just these."""
+    """Yield the starts with values, (n,), and some series that have values at just these."""
     known = np.logical_and.reduce([np.isfinite(x) for x in series])
     packed = np.packbits(known, axis=0)
     _, first, group = np.unique(packed, axis=1, return_index=True, return_inverse=True)
     for i, example in enumerate(first):
-        yield known[:, example], np.flatnonzero(group.ravel() == i)
+        for part in _chunks(np.flatnonzero(group.ravel() == i), 4 * len(known)):
+            yield known[:, example], part
 
 
 def _chunks(indices: NDArray[np.int64], values_each: int) -> Iterator[NDArray[np.int64]]:

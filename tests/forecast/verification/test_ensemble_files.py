@@ -10,10 +10,13 @@ import xarray as xr
 
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.reader import ForecastFile
 from forecast.verification import ensembles
 from forecast.verification.evaluate import evaluate
+from forecast.verification.open_truth import open_truth
 from forecast.verification.report import table
 from forecast.verification.score_table import SCORES
+from forecast.verification.scoring.reading import pieces
 from tests.forecast.stand_in import Turning
 
 N_MEMBERS, N_STEPS = 5, 3
@@ -133,6 +136,15 @@ def test_pieces_of_one_lead_time_change_no_score(scored, series, tmp_path, monke
         thresholds=THRESHOLDS,
     )
     xr.testing.assert_equal(again.drop_attrs(), scored.drop_attrs())
+
+
+@pytest.mark.parametrize("name", ["one.nc", "f.nc"])
+def test_a_piece_is_as_large_for_many_members_as_for_one(series, monkeypatch, name):
+    truth = open_truth(ForecastFile(series.parent / name), series)
+    block = 4 * truth.valid[0].size * N_MEMBERS * 2  # two lead times of one channel
+    monkeypatch.setattr("forecast.verification.scoring.reading._BLOCK_BYTES", block)
+    sizes = [piece.fields.nbytes for piece in pieces(truth, range(2))]
+    assert len(sizes) > 1 and 0 < max(sizes) <= block
 
 
 def test_the_table_of_an_ensemble_has_crps_and_spread(scored):

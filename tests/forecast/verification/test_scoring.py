@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from xarray.backends import NetCDF4DataStore
 
 from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
+from forecast.inference.reader import ForecastFile
 from forecast.verification.evaluate import evaluate
+from forecast.verification.open_truth import open_truth
 from forecast.verification.score_table import SCORES
 from tests.forecast.stand_in import Turning
 
@@ -61,8 +65,18 @@ def test_scores_of_forecast_and_baselines_are_those_of_the_definitions(series, t
             np.testing.assert_allclose(actual, expected[score], rtol=1e-6, atol=1e-12)
 
 
-def test_a_state_that_forecasts_share_is_read_once(series, tmp_path, monkeypatch):
+def every_second_lead_time(path: Path) -> None:
+    """Leave out lead times, so that a forecast shares no state with the next one."""
+    with xr.open_dataset(path) as file:
+        left = file.load().isel(lead_time=slice(None, None, 2))
+    left.to_netcdf(path)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_state_that_forecasts_share_is_read_once(series, tmp_path, monkeypatch, stride):
     run_rollout(Turning(series), series, tmp_path / "f.nc", split="train", n_steps=N_STEPS)
+    if stride == 2:
+        every_second_lead_time(tmp_path / "f.nc")
     read: Counter[int] = Counter()
     original = Store.states
 
@@ -73,7 +87,33 @@ def test_a_state_that_forecasts_share_is_read_once(series, tmp_path, monkeypatch
     monkeypatch.setattr(Store, "states", counting)
     evaluate(tmp_path / "f.nc", series, tmp_path / "s.nc")
     assert set(read) == set(range(48 + N_STEPS))
-    assert max(read.values()) <= 2  # once to compare the starts, once to score
+    assert max(read.values()) == 1
+
+
+def test_the_true_states_that_are_kept_do_not_grow_with_the_number_of_starts(series, tmp_path):
+    run_rollout(Turning(series), series, tmp_path / "f.nc", split="train", n_steps=N_STEPS)
+    with xr.open_dataset(tmp_path / "f.nc") as file:
+        file.load().isel(init_time=slice(8)).to_netcdf(tmp_path / "few.nc")
+    few, many = (open_truth(ForecastFile(tmp_path / name), series) for name in ("few.nc", "f.nc"))
+    assert len(few.file.init_time) == 8 and len(many.file.init_time) == 48
+    n_lead_times = N_STEPS + 1
+    assert few.n_kept == many.n_kept <= n_lead_times + 2
+
+
+def test_the_library_keeps_no_chunks_of_a_netcdf_file_that_is_read_once(series, tmp_path):
+    run_rollout(Turning(series), series, tmp_path / "f.nc", split="train", n_steps=1)
+    opened: list[netCDF4.Dataset] = []
+    original = NetCDF4DataStore.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            NetCDF4DataStore,
+            "open",
+            lambda path: opened.append(found := original(path)) or found,
+        )
+        file = ForecastFile(tmp_path / "f.nc")
+    [library] = [store.ds for store in opened]
+    sizes = [variable.get_var_chunk_cache()[0] for variable in library.variables.values()]
+    assert len(sizes) > len(file.channel_names) and max(sizes) <= 2**20
 
 
 def with_other_mask(store: Path, out: Path) -> int:
