@@ -66,8 +66,25 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME>LIMIT",
-            help="Event to score, as 't2m>303' or, by the quantile of the training states, "
-            "'t2m>q95'; may be repeated.",
+            help="Event to score, as 't2m>303', 'tp>1mm' or, by the quantile of the training "
+            "states, 't2m>q95'; may be repeated.",
+        ),
+    ] = None,
+    fractions: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME>LIMIT:RADIUS",
+            help="Fractions skill score of an event in neighbourhoods, as 'tp>1mm:100km' or "
+            "'tp>q95:100km,500km'; may be repeated.",
+        ),
+    ] = None,
+    dry_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="Precipitation in a step below which SEEPS counts it as dry; default: 0.25 mm for "
+            "steps of a day or more, 0.1 mm for shorter ones.",
+            show_default=False,
         ),
     ] = None,
     spectra: Annotated[
@@ -115,6 +132,8 @@ def evaluate(
         "regions": region or (),
         "conventions": conventions,
         "thresholds": threshold or (),
+        "fractions": fractions or (),
+        "dry_threshold": dry_threshold,
     }
     keep_freed_memory()
     with (

@@ -11,14 +11,24 @@ from configs.layout import CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
 from forecast.inference.reader import ForecastFile
 from forecast.verification.conventions import DEFAULT
-from forecast.verification.events import Thresholds
+from forecast.verification.events import Fractions, Thresholds
 from forecast.verification.open_truth import open_truth
+from forecast.verification.precipitation import climatologies
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
 from forecast.verification.sampled.diagnostics import SampledDiagnostics
+from forecast.verification.score_table import SCORES, SEEPS
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring.comparing import BASELINES, MODEL, PERSISTENCE, Comparison
+from forecast.verification.scoring.comparing import (
+    BASELINES,
+    MODEL,
+    PERSISTENCE,
+    WITH_FRACTIONS,
+    Comparison,
+)
 from forecast.verification.scoring.ensemble_scores import EnsembleScorer
+from forecast.verification.scoring.fraction_scores import FractionScorer
+from forecast.verification.scoring.precipitation_scores import PrecipitationScorer
 from forecast.verification.scoring.reading import pieces, read_ahead
 from forecast.verification.scoring.scorer import Scorer
 from forecast.verification.scoring.totals import Totals
@@ -40,6 +50,8 @@ def evaluate(
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
     thresholds: Sequence[str] = (),
+    fractions: Sequence[str] = (),
+    dry_threshold: float | None = None,
     spectra: bool = True,
     intervals: Settings | None = None,
     progress: Progress = lambda done, total, note: None,
@@ -67,6 +79,10 @@ def evaluate(
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
         thresholds: Thresholds of events; see `events.Thresholds.parse`.
+        fractions: Events whose fractions are compared in neighbourhoods; see
+            `events.Fractions.parse`.
+        dry_threshold: Precipitation in a step below which SEEPS counts it as dry, mm; see
+            `precipitation.climatologies`.
         spectra: True for spectra, coherence and conserved quantities of some of the forecasts.
         intervals: Settings of the intervals of the scores; the default ones if None.
         progress: Function that is called with (done, total, note) after each forecast.
@@ -91,6 +107,8 @@ def evaluate(
         chosen,
         baselines=baselines,
         thresholds=thresholds,
+        fractions=fractions,
+        dry_threshold=dry_threshold,
         spectra=spectra,
         progress=progress,
     )
@@ -108,6 +126,8 @@ def score(
     *,
     baselines: Sequence[str] | None = None,
     thresholds: Sequence[str] = (),
+    fractions: Sequence[str] = (),
+    dry_threshold: float | None = None,
     spectra: bool = False,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
@@ -117,19 +137,37 @@ def score(
     scorer = Scorer(truth, truth.region_weights(regions), vectors)
     limits = Thresholds.parse(thresholds, file.channel_names, truth.store)
     members = EnsembleScorer(scorer.sums, file.n_members, limits)
+    events = Fractions.parse(fractions, file.channel_names, truth.store)
+    of_fractions = FractionScorer(scorer.sums, file.grid, events)
+    seasons, notes = climatologies(truth, dry_threshold)
     n = len(file.init_time)
     part = current().data
     own = range(n)[part.rank :: part.ranks]
     shape = n, len(regions), len(file.channel_names) + len(vectors.names), len(file.steps)
-    totals = Totals(len(names), shape, own, vectors, members.scores, members.sizes)
+    of_seeps = PrecipitationScorer(scorer.sums, seasons, shape[2])
+    with_fractions = [j for j, name in enumerate(names) if name in WITH_FRACTIONS]
+    totals = Totals(
+        len(names),
+        shape,
+        own,
+        vectors,
+        SCORES | of_seeps.scores,
+        members.scores | of_fractions.scores,
+        dict.fromkeys(members.scores, [0]) | dict.fromkeys(of_fractions.scores, with_fractions),
+        members.sizes | of_fractions.sizes,
+    )
     sampled = SampledDiagnostics(truth) if spectra else None
-    comparison = Comparison(names, scorer, members, totals, sampled)
+    comparison = Comparison(names, scorer, members, of_seeps, of_fractions, totals, sampled)
     for piece in read_ahead(pieces(truth, own)):
         comparison.add(piece)
         if piece.is_last:
             progress(piece.forecast_index + 1, n, "")
     totals.finish()
-    scores = make_dataset(truth, [region.name for region in regions], names, totals, limits)
+    scores = make_dataset(truth, [region.name for region in regions], names, totals, limits, events)
+    if seasons:
+        scores[SEEPS.name].attrs["comment"] = "; ".join(s.description for s in seasons.values())
+    for note in notes:
+        scores = with_note(scores, note)
     if sampled is None:
         return scores
     sampled.finish()

@@ -32,6 +32,7 @@ class References:
 
     Attributes:
         name: Store or package of the references, for messages.
+        store: Store of the references; None for those of a package.
         mean: Mean of each channel over area and time, (c,); None without a training split.
         climatology: Monthly climatology, NaN where a channel has no values; None if there is
             none.
@@ -64,7 +65,7 @@ class References:
                 f"{name} has no climatology of {', '.join(absent)}, which {file.path} forecasts; "
                 f"it has {', '.join(channel_names)}"
             )
-        self.name, self._statistics, self._store = name, statistics, store
+        self.name, self._statistics, self.store = name, statistics, store
         self._channels = [channel_names.index(c) for c in file.channel_names]
         self.mean = self._of_file(layout.MEAN)
         monthly = self._of_file(layout.CLIMATOLOGY)
@@ -98,6 +99,7 @@ class References:
         held = [path, path / layout.PACKAGE]
         if not any((folder / layout.PACKAGE_FILE).is_file() for folder in held):
             store = Store(path)
+            store.reader.in_memory = False  # a few states are needed, each of them once
             _check_grid(f"store {path}", store.grid, file)
             return cls.of_store(store, file)
         forecaster = load_package(path)
@@ -115,8 +117,8 @@ class References:
     def time_mean(self) -> Tensor | None:
         """Mean state (c, nlat, nlon), from the statistics, else from the fields of the store."""
         found = self._of_file(layout.TIME_MEAN)
-        if found is None and self._store is not None and "train" in self._store.split:
-            found = _mean_state(self._store)[self._channels]
+        if found is None and self.store is not None and "train" in self.store.split:
+            found = _mean_state(self.store)[self._channels]
         return found
 
     @property

@@ -11,7 +11,7 @@ from configs.timestep import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
-from forecast.verification.score_table import Score, known_scores
+from forecast.verification.score_table import SEEPS, Score, known_scores
 from forecast.verification.scores_file import NOTES, VECTORS
 
 _NICE = {False: (1, 2, 5, 10, 20, 50), True: (1, 2, 3, 6, 9, 12, 24, 36, 60, 120)}
@@ -111,7 +111,7 @@ def cells(scores: xr.Dataset) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             cells = [title, lead_label(time_step, int(steps[position]))]
             cells += [number(x) for x in at.rmse.values]
             cells += [_fraction(x) for x in (at.skill.values if "skill" in at else ())]
-            cells += [_cell(s, model, channel in vectors) for s in columns]
+            cells += [_cell(s, model, channel in vectors or s is SEEPS) for s in columns]
             cells.append(str(int(at.n_forecasts)))
             rows.append(tuple(cells))
             title = ""
@@ -132,11 +132,17 @@ def shown_positions(steps: Sequence[int] | np.ndarray, months: bool) -> list[int
     return [known.index(s) for s in chosen]
 
 
-def _cell(score: Score, model: xr.Dataset, is_vector: bool) -> str:
-    """Format a score of the model; a bias of the size of rounding errors is 0."""
+def _cell(score: Score, model: xr.Dataset, may_lack: bool) -> str:
+    """Format a score of the model; a bias of the size of rounding errors is 0.
+
+    Args:
+        score: Score.
+        model: Scores of one channel and lead time.
+        may_lack: True if the score is not one of all channels, or the channel is a vector.
+    """
     value, rmse = model[score.name].item(), model.rmse.item()
-    if is_vector and np.isnan(value) and not np.isnan(rmse):
-        return "-"  # a score that vectors do not have
+    if may_lack and np.isnan(value) and not np.isnan(rmse):
+        return "-"
     if score.perfect == 1:
         return _fraction(value)
     rounding = not score.dimensionless and abs(value) < _ROUNDING * rmse

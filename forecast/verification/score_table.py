@@ -71,6 +71,8 @@ class Score:
         column: Title of the column in the report, with a bar at a possible line break; None to
             leave the score out of the report.
         dims: Dims of the values of `per_field` after those of the fields.
+        parts: Scores that this one follows from: `per_field` takes their means over the forecasts,
+            before a root. Empty for a score that is a mean over the forecasts itself.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Score:
     signed: bool = False
     column: str | None = None
     dims: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def best(self) -> Literal["lowest", "highest"] | None:
@@ -159,7 +162,16 @@ SCORES = {
 """Scores by name. The report begins with the rmse of all forecasts, so it has no column here."""
 
 
-THRESHOLD, RANK, BIN = "threshold", "rank", "probability_bin"
+SEEPS = Score(
+    "seeps",
+    "Stable equitable error in probability space",
+    ensembles.seeps,
+    dimensionless=True,
+    column="seeps",
+)
+"""Score of precipitation; `per_field` takes (forecast, truth, climatology, area_weights)."""
+
+THRESHOLD, RANK, BIN, NEIGHBOURHOOD = "threshold", "rank", "probability_bin", "neighbourhood"
 
 ENSEMBLE_SCORES = {
     score.name: score
@@ -215,6 +227,38 @@ EVENT_SCORES = {
 }
 """Scores of events by name; `per_field` takes (members, truth, thresholds, area_weights)."""
 
+FRACTION_SCORES = {
+    score.name: score
+    for score in (
+        Score(
+            "fbs",
+            "Fractions Brier score, the mean squared difference of the fractions with an event",
+            ensembles.squared_fractions,
+            dimensionless=True,
+            dims=(NEIGHBOURHOOD,),
+        ),
+        Score(
+            "fbs_worst",
+            "Mean sum of the squares of the fractions with an event of forecast and truth",
+            ensembles.squared_fractions,
+            dimensionless=True,
+            perfect=None,
+            dims=(NEIGHBOURHOOD,),
+        ),
+    )
+}
+"""Scores of the fractions of neighbourhoods with an event; `per_field` returns both of them."""
+
+FSS = Score(
+    "fss",
+    "Fractions skill score",
+    ensembles.fractions_skill,
+    dimensionless=True,
+    perfect=1.0,
+    dims=(NEIGHBOURHOOD,),
+    parts=tuple(FRACTION_SCORES),
+)
+
 SPREAD_SKILL = Score(
     "spread_skill",
     "Spread of the members over rmse of their mean, times the root of (m + 1) / m",
@@ -229,7 +273,9 @@ SPREAD_SKILL = Score(
 
 def known_scores() -> dict[str, Score]:
     """Return all scores that a scores file may have, by name."""
-    return SCORES | ENSEMBLE_SCORES | {SPREAD_SKILL.name: SPREAD_SKILL} | EVENT_SCORES
+    of_members = ENSEMBLE_SCORES | {SPREAD_SKILL.name: SPREAD_SKILL}
+    of_events = EVENT_SCORES | FRACTION_SCORES | {FSS.name: FSS}
+    return SCORES | {SEEPS.name: SEEPS} | of_members | of_events
 
 
 def register(score: Score) -> None:

@@ -16,8 +16,10 @@ from data_prep.store.outputs import written_beside
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
 from forecast.verification import metrics
 from forecast.verification.ensembles.spread import spread_skill_ratio
-from forecast.verification.events import Thresholds
+from forecast.verification.events import Fractions, Thresholds
 from forecast.verification.score_table import (
+    FSS,
+    NEIGHBOURHOOD,
     OF_EACH,
     RMSE,
     SCORES,
@@ -46,6 +48,7 @@ def make_dataset(
     names: tuple[str, ...],
     totals: Totals,
     thresholds: Thresholds,
+    fractions: Fractions,
 ) -> xr.Dataset:
     """Return a dataset of scores with coordinates and attributes.
 
@@ -55,6 +58,7 @@ def make_dataset(
         names: Names of the model and the baselines.
         totals: Scores summed over the forecasts, and of each forecast.
         thresholds: Thresholds of events.
+        fractions: Events whose fractions are compared.
     """
     file, dims = truth.file, ("forecast", REGION, CHANNEL, LEAD_TIME)
     means = totals.means()
@@ -67,6 +71,9 @@ def make_dataset(
     if SPREAD in means:
         ratio = spread_skill_ratio(means[SPREAD] ** 2, means[RMSE] ** 2, file.n_members)
         scores[SPREAD_SKILL.name] = dims, ratio, _meaning(SPREAD_SKILL)
+    if fractions.names:
+        skill_score = FSS.per_field(*(means[name] for name in FSS.parts))
+        scores[FSS.name] = (*dims, *FSS.dims), skill_score, _meaning(FSS)
     if len(names) > 1:
         skill = [metrics.skill(means[RMSE][0], of_baseline) for of_baseline in means[RMSE][1:]]
         meaning = {"long_name": "1 - rmse of the model / rmse of the baseline", "units": "1"}
@@ -117,6 +124,14 @@ def make_dataset(
     if thresholds.names:
         scores = scores.assign_coords(
             threshold=_labels(THRESHOLD, thresholds.names, "Event, a value above the threshold")
+        )
+    if fractions.names:
+        radius = {"long_name": "Radius of the neighbourhoods", "units": "km"}
+        scores = scores.assign_coords(
+            neighbourhood=_labels(
+                NEIGHBOURHOOD, fractions.names, "Event, and radius of the neighbourhoods"
+            ),
+            neighbourhood_radius=(NEIGHBOURHOOD, np.array(fractions.radii), radius),
         )
     if file.trajectory is not None:
         scores = scores.assign_coords({TRAJECTORY_NUMBER: file.dataset[TRAJECTORY_NUMBER]})

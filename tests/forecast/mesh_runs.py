@@ -262,6 +262,7 @@ def whole_workflow(folder: Path, out: Path, mesh: tuple[int, int]) -> None:
             forecast if package.exists() else out / "forecast.nc",
             folder / "trajectories.zarr",
             out / "scores.nc",
+            fractions=[f"{CHANNELS[0]}>q60:2000km"],
         )
         forecast = folder / "alone/moving.nc"
         evaluate(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forecast.verification.ensembles.points import Array, mean_over_points
 from sphere_ops.grid import EARTH_RADIUS, Grid
 
+_KEPT_AREAS = 4  # masks that fields have in turn
 _NO_AREA = 1e-14  # above the rounding of running sums, below the area of any point
 
 
@@ -39,6 +43,8 @@ class Neighbourhoods:
         self._half = _half_widths(grid, 1e3 * radius / EARTH_RADIUS)
         rows, others = np.nonzero(self._half >= 0)
         self._offsets = range(int((others - rows).min()), int((others - rows).max()) + 1)
+        keep: Callable[..., Callable[[bytes, tuple[int, ...]], Array]] = lru_cache(_KEPT_AREAS)
+        self._area = keep(self._area_of)
 
     def mean(self, field: ArrayLike, valid: ArrayLike = True) -> Array:
         """Average a field over the neighbourhood of each point, weighted by area.
@@ -50,13 +56,17 @@ class Neighbourhoods:
         Returns:
             Means (..., nlat, nlon); NaN where a neighbourhood has no valid point.
         """
-        x = np.asarray(field, dtype=np.float64)
-        weights = np.where(
-            np.broadcast_to(valid, x.shape), self.grid.area_weights.double().numpy(), 0.0
-        )
-        total, area = self._sum(np.where(weights > 0, x * weights, 0.0)), self._sum(weights)
+        x, mask = np.asarray(field, dtype=np.float64), np.asarray(valid, dtype=bool)
+        weights = np.where(mask, self.grid.area_weights.double().numpy(), 0.0)
+        return self._sum(np.where(mask, x * weights, 0.0)) / self._area(mask.tobytes(), mask.shape)
+
+    def _area_of(self, mask: bytes, shape: tuple[int, ...]) -> Array:
+        """Return the valid area of each neighbourhood, NaN where there is none."""
+        valid = np.frombuffer(mask, dtype=bool).reshape(shape)
+        weights = np.where(valid, self.grid.area_weights.double().numpy(), 0.0)
+        area = self._sum(np.broadcast_to(weights, (*shape[:-2], *self.grid.shape)))
         area[area < _NO_AREA] = np.nan
-        return total / area
+        return area
 
     def _sum(self, x: Array) -> Array:
         """Sum over the neighbourhood of each point, with running sums along each row."""
@@ -120,13 +130,31 @@ def fractions_at_points(
     """
     f, y = np.asarray(forecast, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     members, valid = f if f.ndim > y.ndim else f[None], np.isfinite(y)
-    missing = np.isnan(members).any(0)
-    of_forecast, of_truth = [], []
-    for threshold in np.asarray(thresholds):
-        probability = np.where(missing, np.nan, (members > threshold).mean(0))
-        of_forecast.append(neighbourhoods.mean(probability, valid))
-        of_truth.append(neighbourhoods.mean(y > threshold, valid))
-    return np.stack(of_forecast), np.stack(of_truth)
+    limits = np.asarray(thresholds)
+    of_forecast, of_truth = (
+        np.stack([fraction(x, limit, neighbourhoods, valid) for limit in limits])
+        for x in (members, y[None])
+    )
+    return of_forecast, of_truth
+
+
+def fraction(
+    members: ArrayLike, threshold: ArrayLike, neighbourhoods: Neighbourhoods, valid: ArrayLike
+) -> Array:
+    """Share of the area about each point where a value is above a threshold.
+
+    Args:
+        members: Members (m, ..., nlat, nlon), whose mean share is returned.
+        threshold: Threshold, which broadcasts against a member.
+        neighbourhoods: Neighbourhoods on the grid of the fields.
+        valid: Mask of the points to include, which broadcasts against a member.
+
+    Returns:
+        Fractions (..., nlat, nlon), NaN near a valid point at which a member is missing.
+    """
+    x = np.asarray(members)
+    probability = np.where(np.isnan(x).any(0), np.nan, (x > threshold).mean(0))
+    return neighbourhoods.mean(probability, valid)
 
 
 def fractions_skill(squared_difference: ArrayLike, largest: ArrayLike) -> Array:

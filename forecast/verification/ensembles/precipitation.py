@@ -32,6 +32,12 @@ class PrecipitationClimatology:
     wet_threshold: Array
     dry_threshold: float = DRY_THRESHOLD
 
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Points with a dry fraction for which SEEPS is defined, and a wet threshold, (...)."""
+        p = self.dry_fraction
+        return np.isfinite(self.wet_threshold) & (p > MIN_DRY) & (p < MAX_DRY)
+
     @classmethod
     def of(
         cls, samples: ArrayLike, dry_threshold: float = DRY_THRESHOLD
@@ -74,24 +80,50 @@ def seeps_at_points(
     forecast: ArrayLike, truth: ArrayLike, climatology: PrecipitationClimatology
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Penalty at each point (...), NaN where the forecast is, and mask of the points that count."""
-    f, y = np.asarray(forecast, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    p, usable = climatology.dry_fraction, np.isfinite(climatology.wet_threshold)
-    usable = usable & (p > MIN_DRY) & (p < MAX_DRY)
-    p = np.where(usable, p, 0.5)
+    of_categories, known = penalties(truth, climatology)
+    return penalty_of(forecast, of_categories, climatology), known
+
+
+def penalties(
+    truth: ArrayLike, climatology: PrecipitationClimatology
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Penalties of a dry, a light and a heavy forecast at each point, and points that count.
+
+    Args:
+        truth: Truth (...).
+        climatology: Climatology at the valid times.
+
+    Returns:
+        Penalties (3, ...) by the category of the forecast, and a mask (...).
+    """
+    y = np.asarray(truth, dtype=np.float64)
+    usable = climatology.usable
+    p = np.where(usable, climatology.dry_fraction, 0.5)
     zero = np.zeros_like(p)
-    penalty = 0.5 * np.stack(  # [category of the forecast, category of the truth]
+    table = 0.5 * np.stack(  # [category of the forecast, category of the truth]
         [
             np.stack([zero, 1 / (1 - p), 4 / (1 - p)]),
             np.stack([1 / p, zero, 3 / (1 - p)]),
             np.stack([1 / p + 3 / (2 + p), 3 / (2 + p), zero]),
         ]
     )
-    of_forecast, of_truth = _category(f, climatology), _category(y, climatology)
-    values = np.zeros(np.broadcast_shapes(f.shape, y.shape, p.shape))
-    for i in range(3):
-        for j in range(3):
-            values = np.where((of_forecast == i) & (of_truth == j), penalty[i, j], values)
-    return np.where(np.isnan(f), np.nan, values), usable & np.isfinite(y)
+    of_truth = _category(y, climatology)
+    return np.stack([np.choose(of_truth, list(row)) for row in table]), usable & np.isfinite(y)
+
+
+def penalty_of(
+    forecast: ArrayLike, of_categories: Array, climatology: PrecipitationClimatology
+) -> Array:
+    """Penalty of a forecast at each point, (...); NaN where the forecast is not finite.
+
+    Args:
+        forecast: Forecast (...).
+        of_categories: Penalties of the three categories, (3, ...); see `penalties`.
+        climatology: Climatology at the valid times.
+    """
+    f = np.asarray(forecast, dtype=np.float64)
+    values = np.choose(_category(f, climatology), list(of_categories))
+    return np.where(np.isfinite(f), values, np.nan)
 
 
 def _category(x: Array, climatology: PrecipitationClimatology) -> NDArray[np.int8]:
@@ -102,7 +134,10 @@ def _category(x: Array, climatology: PrecipitationClimatology) -> NDArray[np.int
 
 def _quantile(x: Array, q: float) -> Array:
     """Return a quantile over the first dim without missing values; NaN where all are missing."""
-    found = np.full(x.shape[1:], np.nan)
-    some = np.isfinite(x).any(0)
-    found[some] = np.nanquantile(x[:, some], q, axis=0)
+    ordered, count = np.sort(x, axis=0), np.isfinite(x).sum(0)  # missing values come last
+    position = q * np.maximum(count - 1, 0)
+    below = position.astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(count - 1, 0))
+    low, high = (np.take_along_axis(ordered, i[None], 0)[0] for i in (below, above))
+    found: Array = low + (position - below) * (high - low)
     return found

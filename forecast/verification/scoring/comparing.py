@@ -12,6 +12,8 @@ from configs.layout import CLIMATOLOGY
 from forecast.verification.sampled.diagnostics import SampledDiagnostics
 from forecast.verification.score_table import RMSE
 from forecast.verification.scoring.ensemble_scores import EnsembleScorer
+from forecast.verification.scoring.fraction_scores import FractionScorer
+from forecast.verification.scoring.precipitation_scores import PrecipitationScorer
 from forecast.verification.scoring.reading import Piece
 from forecast.verification.scoring.scorer import Scorer, Values
 from forecast.verification.scoring.totals import Totals
@@ -19,6 +21,9 @@ from forecast.verification.scoring.true_states import TrueState
 
 MODEL, PERSISTENCE = "model", "persistence"
 BASELINES = (PERSISTENCE, CLIMATOLOGY)
+
+WITH_FRACTIONS = (MODEL, PERSISTENCE)
+"""Forecasts with fractions of events; a mean over years hardly has any."""
 
 Array = NDArray[np.floating[Any]]
 
@@ -31,6 +36,8 @@ class Comparison:
         names: tuple[str, ...],
         scorer: Scorer,
         members: EnsembleScorer,
+        precipitation: PrecipitationScorer,
+        fractions: FractionScorer,
         totals: Totals,
         sampled: SampledDiagnostics | None = None,
     ) -> None:
@@ -40,10 +47,13 @@ class Comparison:
             names: Names of the model and the baselines.
             scorer: Scorer of single states.
             members: Scorer of members.
+            precipitation: Scorer of the channels with precipitation.
+            fractions: Scorer of fractions with an event.
             totals: Totals to add to.
             sampled: Diagnostics to add to.
         """
         self._names, self._scorer, self._members, self._totals = names, scorer, members, totals
+        self._precipitation, self._fractions = precipitation, fractions
         self._truth, self._sampled = scorer.truth, sampled
         self._mean: Array = np.empty((0, 0, 0), dtype=np.float32)  # (k, c, p)
 
@@ -54,7 +64,7 @@ class Comparison:
             ValueError: If the forecast, or the truth, lacks values.
         """
         states = piece.fields[0]
-        if self._members.scores:
+        if self._members.scores or self._fractions.scores:
             self._add_members(piece)
         if self._sampled is not None:
             self._add_sampled(piece)
@@ -76,8 +86,11 @@ class Comparison:
             for position, state, true in zip(positions.tolist(), states, trues, strict=True):
                 if self._sampled.takes(i, position):
                     self._sampled.add_state(i, position, state, true.field)
+        prepared = [self._precipitation.prepared(true) for true in trues]
         for j, name in enumerate(self._names):
             values = self._values(name, states, starts, trues)
+            unchanged = self._states_of(name, states, starts, trues)
+            values |= self._precipitation(unchanged, prepared)
             self._totals.add(i, j, positions, values, trues)
             if name == MODEL:
                 of_channels = values[RMSE][:, : len(file.channel_names)]
@@ -92,10 +105,30 @@ class Comparison:
         for k, position in enumerate(piece.positions.tolist()):
             field = np.zeros((len(self._truth.valid), piece.fields.shape[-1]), dtype=np.float32)
             field[piece.channels] = piece.fields[0, k]
-            _, true = self._compared(piece.forecast_index, position, field)
+            start, true = self._compared(piece.forecast_index, position, field)
             for c, channel in enumerate(channels):
-                values = self._members(piece.fields[:, k, c], channel, true)
-                self._totals.add_channel(piece.forecast_index, position, channel, values, true)
+                members = piece.fields[:, k, c]
+                values = self._members(members, channel, true)
+                self._totals.add_channel(piece.forecast_index, 0, position, channel, values, true)
+                self._add_fractions(piece.forecast_index, position, channel, members, start, true)
+
+    def _add_fractions(
+        self,
+        i: int,
+        position: int,
+        channel: int,
+        members: Array,
+        start: TrueState,
+        true: TrueState,
+    ) -> None:
+        """Compare the fractions of neighbourhoods with an event, of members (m, p)."""
+        if not self._fractions.scores:
+            return
+        fields = {MODEL: members, PERSISTENCE: start.field[None, channel]}
+        chosen = [j for j, name in enumerate(self._names) if name in WITH_FRACTIONS]
+        found = self._fractions([fields[self._names[j]] for j in chosen], channel, true)
+        for j, values in zip(chosen, found, strict=True):
+            self._totals.add_channel(i, j, position, channel, values, true)
 
     def _add_sampled(self, piece: Piece) -> None:
         """Add the spectra of the channels of a piece."""
@@ -130,6 +163,20 @@ class Comparison:
             self._mean = np.empty((len(mean), n_channels, mean.shape[-1]), dtype=np.float32)
         self._mean[:, piece.channels] = mean
         return self._mean
+
+    def _states_of(
+        self, name: str, states: Array, starts: Sequence[TrueState], trues: Sequence[TrueState]
+    ) -> Sequence[Array]:
+        """Return the states (c, p) of the model, or of a baseline, for scores of categories.
+
+        Persistence keeps the state: an anomaly added to another climatology has no dry points.
+        """
+        if name == MODEL:
+            return list(states)
+        if name == PERSISTENCE:
+            return [start.field for start in starts]
+        means = [self._scorer.states.reference("anomaly", true.time) for true in trues]
+        return [mean for mean in means if mean is not None]
 
     def _values(
         self, name: str, states: Array, starts: Sequence[TrueState], trues: Sequence[TrueState]

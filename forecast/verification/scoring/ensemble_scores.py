@@ -60,13 +60,11 @@ class EnsembleScorer:
             channel: Index of the channel.
             true: Truth.
         """
-        truth = true.field[channel].astype(np.float64)
-        if true.outside is not None:
-            truth[true.outside[channel]] = np.nan
-        values = {}
+        truth, values = true.channel(channel), {}
         if ENSEMBLE_SCORES.keys() <= self.scores.keys():
-            values["crps"] = self._mean(crps_at_points(members, truth), truth)
-            values["spread"] = self._mean(variance_at_points(members), truth)
+            counted = np.isfinite(truth)
+            values["crps"] = self._sums.mean(crps_at_points(members, truth), counted)
+            values["spread"] = self._sums.mean(variance_at_points(members), counted)
             regions = self._sums.weights
             values["energy_score"] = np.stack([energy_score(members, truth, w) for w in regions])
             values["rank_histogram"] = np.stack(
@@ -89,18 +87,9 @@ class EnsembleScorer:
             threshold = np.broadcast_to(self._thresholds.fields[t], truth.shape)
             known = np.where(np.isfinite(threshold), truth, np.nan)
             brier = brier_at_points(members, truth, threshold[None], fair=self._fair)[0]
-            values["brier"][:, t] = self._mean(brier, known)
+            values["brier"][:, t] = self._sums.mean(brier, np.isfinite(known))
             for r, weights in enumerate(self._sums.weights):
                 sums = reliability(members, truth, threshold[None], weights, n_bins=N_BINS)
                 for name, of_bins in sums._asdict().items():
                     values[f"reliability_{name}"][r, t] = of_bins[0]
         return values
-
-    def _mean(self, at_points: Array, truth: Array) -> Array:
-        """Return the means (r,) over the points with a truth."""
-        counted = np.isfinite(truth)
-        both = np.stack([np.where(counted, at_points, 0.0), counted.astype(np.float64)])
-        total, weight = self._sums(both)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean: Array = total / weight
-        return mean

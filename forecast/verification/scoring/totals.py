@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecast.verification.score_table import SCORES, THRESHOLD, Score
+from forecast.verification.score_table import NEIGHBOURHOOD, SCORES, THRESHOLD, Score
 from forecast.verification.scoring.true_states import TrueState
 from forecast.verification.vectors import Vectors
 from sphere_ops.parallel.mesh import current
@@ -34,7 +34,9 @@ class Totals:
         shape: tuple[int, int, int, int],
         own: range,
         vectors: Vectors,
-        of_members: Mapping[str, Score],
+        of_states: Mapping[str, Score],
+        of_channels: Mapping[str, Score],
+        scored: Mapping[str, Sequence[int]],
         sizes: Mapping[str, int],
     ) -> None:
         """Start with zeros.
@@ -44,20 +46,23 @@ class Totals:
             shape: Numbers of forecasts, regions, channels with vectors, and lead times.
             own: Forecasts that this process scores.
             vectors: Vectors that are scored beside the channels.
-            of_members: Scores of ensembles and events, by name.
+            of_states: Scores of single states, by name; see `add`.
+            of_channels: Scores of members, or of single channels, by name; see `add_channel`.
+            scored: Indices, among the model and the baselines, that have each of the latter.
             sizes: Sizes of their extra dims.
         """
         n, *of_score = shape
         self._vectors, self._n_channels = vectors, of_score[1] - len(vectors.names)
-        self.scores: dict[str, Score] = {**SCORES, **of_members}
+        self.scores: dict[str, Score] = {**of_states, **of_channels}
         self._sums, self.of_each = {}, {}
         for name, score in self.scores.items():
             extra = [sizes[dim] for dim in score.dims]
             self._sums[name] = np.zeros((n_names, *of_score, *extra))
-            if name in of_members:  # the other values are set by `finish`, or stay missing
-                self._sums[name][1:] = np.nan
+            if name in of_channels:  # the other values are set by `finish`, or stay missing
+                others = [j for j in range(n_names) if j not in scored[name]]
+                self._sums[name][others] = np.nan
                 self._sums[name][:, :, self._n_channels :] = np.nan
-            if set(score.dims) <= {THRESHOLD}:
+            if set(score.dims) <= {THRESHOLD, NEIGHBOURHOOD}:
                 values = np.zeros((n, n_names, *of_score, *extra), dtype=np.float32)
                 values[own] = np.nan
                 self.of_each[name] = values
@@ -101,15 +106,17 @@ class Totals:
     def add_channel(
         self,
         forecast_index: int,
+        j: int,
         position: int,
         channel: int,
         values: Mapping[str, Array],
         true: TrueState,
     ) -> None:
-        """Add the scores of the model's members for one channel; see `add`.
+        """Add the scores of one channel; see `add`.
 
         Args:
             forecast_index: Index of the forecast.
+            j: Index among the model and the baselines.
             position: Position of the lead time.
             channel: Index of the channel.
             values: Values (r, ...) by the name of the score.
@@ -118,10 +125,10 @@ class Totals:
         has_points = true.count[channel] > 0
         for name, value in values.items():
             counted = has_points.reshape(-1, *(1,) * (value.ndim - 1))
-            self._sums[name][0, :, channel, position] += np.where(counted, value, 0.0)
+            self._sums[name][j, :, channel, position] += np.where(counted, value, 0.0)
             if name in self.of_each:
                 of_each = np.where(counted, value, np.nan)
-                self.of_each[name][forecast_index, 0, :, channel, position] = of_each
+                self.of_each[name][forecast_index, j, :, channel, position] = of_each
 
     def finish(self) -> None:
         """Add the sums of all processes, and set what follows from other scores."""

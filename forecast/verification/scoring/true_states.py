@@ -40,6 +40,13 @@ class RegionSums:
             return found[:, None]
         return x @ self._columns
 
+    def mean(self, x: Array, counted: NDArray[np.bool_]) -> Array:
+        """Average a field (p,) over the points of each region that count, (r,); NaN for none."""
+        total, weight = self(np.stack([np.where(counted, x, 0.0), counted.astype(np.float64)]))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean: Array = total / weight
+        return mean
+
 
 @dataclass(frozen=True)
 class TrueState:
@@ -68,6 +75,13 @@ class TrueState:
     absolute: Array
     variance: Array
     size: Array
+
+    def channel(self, channel: int) -> Array:
+        """Return the field of a channel in float64, NaN at points that do not count, (p,)."""
+        field = self.field[channel].astype(np.float64)
+        if self.outside is not None:
+            field[self.outside[channel]] = np.nan
+        return field
 
     @property
     def spread(self) -> Array:

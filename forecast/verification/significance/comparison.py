@@ -38,6 +38,8 @@ def compare(
     regions: Sequence[str] = (),
     conventions: str = DEFAULT.name,
     thresholds: Sequence[str] = (),
+    fractions: Sequence[str] = (),
+    dry_threshold: float | None = None,
     settings: Settings | None = None,
     false_discovery: bool = False,
     progress: Progress = lambda done, total, note: None,
@@ -57,6 +59,9 @@ def compare(
         regions: Regions to score beside the globe; see `regions.parse_regions`.
         conventions: Name of the conventions; see `conventions.CONVENTIONS`.
         thresholds: Thresholds of events; see `events.Thresholds.parse`.
+        fractions: Events whose fractions are compared in neighbourhoods; see
+            `events.Fractions.parse`.
+        dry_threshold: Precipitation in a step below which SEEPS counts it as dry, mm.
         settings: Settings of the intervals.
         false_discovery: True for significance by the false discovery rate.
         progress: Function that is called with (done, total, note) after each start.
@@ -74,7 +79,8 @@ def compare(
     names = str(a), str(b)
     kinds = [_is_scores_file(Path(name)) for name in names]
     if all(kinds):
-        if regions or thresholds or climatology is not None or truth is not None:
+        given = climatology, truth, dry_threshold
+        if regions or thresholds or fractions or any(x is not None for x in given):
             raise ValueError(
                 f"{names[0]} and {names[1]} are scores files, which have their truth, regions and "
                 "thresholds; leave these out, or give the forecasts"
@@ -94,6 +100,8 @@ def compare(
                 chosen,
                 baselines=(),
                 thresholds=thresholds,
+                fractions=fractions,
+                dry_threshold=dry_threshold,
                 progress=_after(progress, before, sum(lengths)),
             )
             for held, before in zip(truths, (0, lengths[0]), strict=True)

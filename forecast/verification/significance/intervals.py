@@ -96,9 +96,20 @@ class Settings:
         }
 
 
-def reduction(score: Score) -> tuple[Callable[[Array], Array], float]:
-    """Return the function from the mean over the starts to a score, and its smallest value."""
+def reduction(score: Score) -> tuple[Callable[..., Array], float]:
+    """Return the function from means over the starts to a score, and its smallest value.
+
+    The means are those of `parts_of`.
+    """
+    if score.parts:
+        return score.per_field, -np.inf
     return (lambda mean: score.reduce(mean, 1)), 0.0 if score.root else -np.inf
+
+
+def parts_of(score: Score, scores: xr.Dataset) -> list[xr.DataArray] | None:
+    """Return the values of each start whose means give a score; None if some are absent."""
+    names = [name + OF_EACH for name in score.parts or (score.name,)]
+    return [scores[name] for name in names] if set(names) <= set(scores.data_vars) else None
 
 
 def with_intervals(scores: xr.Dataset, settings: Settings) -> xr.Dataset:
@@ -174,18 +185,18 @@ def _statistics(
     scores: xr.Dataset,
 ) -> Iterator[tuple[str, list[xr.DataArray], Callable[..., Array], float]]:
     """Yield name, values of each start, statistic and smallest value of the scores."""
-    for name in scores.data_vars:
-        if str(name) + OF_EACH in scores and name in known_scores():
-            statistic, lowest = reduction(known_scores()[str(name)])
-            yield str(name), [scores[f"{name}{OF_EACH}"]], statistic, lowest
+    for score in known_scores().values():
+        parts = parts_of(score, scores)
+        if parts is not None and score.name in scores:
+            yield score.name, parts, *reduction(score)
     if SPREAD_SKILL.name in scores and RANK in scores.sizes:
         n_members = scores.sizes[RANK] - 1
 
         def spread_skill(variance: Array, squared_error: Array) -> Array:
             return spread_skill_ratio(variance, squared_error, n_members)
 
-        parts = [scores[name + OF_EACH] for name in (SPREAD, RMSE)]
-        yield SPREAD_SKILL.name, parts, spread_skill, 0.0
+        of_both = [scores[name + OF_EACH] for name in (SPREAD, RMSE)]
+        yield SPREAD_SKILL.name, of_both, spread_skill, 0.0
     if "skill" in scores:
         each = scores[RMSE + OF_EACH]
         model, *_ = each.forecast.values

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, CONVENTIONS, INIT_TIME, LEAD_TIME, TRAJECTORY
 from forecast.inference.coordinates import TIME_STEP, TRAJECTORY_NUMBER
-from forecast.verification.score_table import OF_EACH, RMSE, Score, known_scores
+from forecast.verification.score_table import RMSE, SCORES, Score, known_scores
 from forecast.verification.scores_file import REGION
 from forecast.verification.scoring.comparing import MODEL
 from forecast.verification.significance.discovery import discoveries
@@ -21,6 +21,7 @@ from forecast.verification.significance.intervals import (
     UPPER,
     Settings,
     few_starts,
+    parts_of,
     reduction,
     starts_dim,
     with_note,
@@ -70,13 +71,15 @@ def differences(
     found: dict[str, tuple[Any, ...]] = {}
     ended: set[str] = set()
     for score in known_scores().values():
-        pair = _of_each(score, a, b)
-        if pair is None:
+        pairs = _of_each(score, a, b)
+        if pairs is None:
             continue
-        of_a, of_b = (x.sel(forecast=MODEL).transpose(dim, *_DIMS, ...) for x in pair)
+        of_a, of_b = (
+            [x.sel(forecast=MODEL).transpose(dim, *_DIMS, ...) for x in parts] for parts in pairs
+        )
         if score.name == RMSE:
-            ended = _ended(of_a, of_b, names)
-            found["n_starts"] = _count(of_a, of_b)
+            ended = _ended(of_a[0], of_b[0], names)
+            found["n_starts"] = _count(of_a[0], of_b[0])
         found |= _of_score(score, of_a, of_b, names, settings, false_discovery)
     result = xr.Dataset(found, coords=_coordinates(a, found))
     result.attrs = _attributes(names, settings, n, false_discovery, a)
@@ -88,22 +91,29 @@ def differences(
 
 def _of_each(
     score: Score, a: xr.Dataset, b: xr.Dataset
-) -> tuple[xr.DataArray, xr.DataArray] | None:
+) -> tuple[list[xr.DataArray], list[xr.DataArray]] | None:
     """Return the values of each start of two forecasts; None if they cannot be compared.
 
-    The CRPS of a single forecast is its absolute error. Events must have the same thresholds.
+    The CRPS of a single forecast is its absolute error. Events must have the same thresholds, and
+    a score the same comment, which has what else it depends on.
     """
-    name, found = score.name + OF_EACH, []
-    if name not in a and name not in b:
+    of_a, of_b = parts_of(score, a), parts_of(score, b)
+    if of_a is None and of_b is None:
         return None
-    for scores in (a, b):
-        known = name if name in scores or score.name != "crps" else f"mae{OF_EACH}"
-        if known not in scores:
-            return None
-        found.append(scores[known])
-    first, second = found
-    same = all(first[dim].equals(second[dim]) for dim in score.dims)
-    return (first, second) if same else None
+    if score.name == "crps":
+        of_a, of_b = (
+            parts_of(SCORES["mae"], x) if parts is None else parts
+            for parts, x in ((of_a, a), (of_b, b))
+        )
+    if of_a is None or of_b is None:
+        return None
+    same = all(
+        first[dim].equals(second[dim])
+        for first, second in zip(of_a, of_b, strict=True)
+        for dim in score.dims
+    )
+    comments = {x[score.name].attrs.get("comment") for x in (a, b) if score.name in x}
+    return (of_a, of_b) if same and len(comments) < 2 else None
 
 
 def check_alike(a: xr.Dataset, b: xr.Dataset, names: tuple[str, str]) -> None:
@@ -203,21 +213,23 @@ def _time(value: Any) -> str:
 
 def _of_score(
     score: Score,
-    a: xr.DataArray,
-    b: xr.DataArray,
+    a: list[xr.DataArray],
+    b: list[xr.DataArray],
     names: tuple[str, str],
     settings: Settings,
     false_discovery: bool,
 ) -> dict[str, tuple[Any, ...]]:
-    """Return the variables of a score."""
-    known = [np.isfinite(x.values) for x in (a, b)]
+    """Return the variables of a score, from the values of each start of its parts."""
+    n, dims = len(a), a[0].dims
+    known = [np.isfinite(x[0].values) for x in (a, b)]
     unequal = (known[0] != known[1]).any(0)
-    together = [x.where(known[0] & known[1]) for x in (a, b)]
+    together = [x.where(known[0] & known[1]) for x in (*a, *b)]
     reduce, _ = reduction(score)
-    found = settings.intervals(together, lambda x, y: reduce(x) - reduce(y), -np.inf)
+    found = settings.intervals(together, lambda *x: reduce(*x[:n]) - reduce(*x[n:]), -np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):
         count = np.where(found.n_starts > 0, found.n_starts, np.nan)
-        of_each = [reduce(np.nansum(x.values, 0) / count) for x in together]
+        means = [np.nansum(x.values, 0) / count for x in together]
+    of_each = [reduce(*means[:n]), reduce(*means[n:])]
     values = {
         OF_A: of_each[0],
         OF_B: of_each[1],
@@ -236,7 +248,7 @@ def _of_score(
     what = score.long_name
     units = {"units": "1"} if score.dimensionless else {}
     better = {"lowest": "negative", "highest": "positive", None: "neither"}[score.best]
-    ends = settings.attributes(a.dims[0])
+    ends = settings.attributes(dims[0])
     meanings: dict[str, dict[str, Any]] = {
         OF_A: {"long_name": f"{what} of {names[0]}"},
         OF_B: {"long_name": f"{what} of {names[1]}"},
@@ -249,10 +261,10 @@ def _of_score(
         P_VALUE: {"long_name": f"p-value of the difference: {what}", "units": "1"},
     }
     result: dict[str, tuple[Any, ...]] = {
-        score.name + end: (a.dims[1:], x, units | meanings[end]) for end, x in values.items()
+        score.name + end: (dims[1:], x, units | meanings[end]) for end, x in values.items()
     }
     result[score.name + SIGNIFICANT] = (
-        a.dims[1:],
+        dims[1:],
         significant.astype(np.int8),
         {
             "long_name": f"1 where the difference is significant: {what}",

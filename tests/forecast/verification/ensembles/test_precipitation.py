@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
+from scores import categorical
 
 from forecast.verification.ensembles import PrecipitationClimatology, seeps
 from sphere_ops.grid import Grid
@@ -72,3 +74,33 @@ def test_points_that_are_too_dry_or_too_wet_or_unknown_are_left_out():
     assert np.isnan(seeps(forecast, truth, climatology, AREA))
     truth[4] = np.nan
     assert seeps(forecast, truth, climatology, AREA) == 0
+
+
+def test_package_scores_agrees():
+    truth, samples = rain(40, 4), rain(200, 5)
+    forecast = truth * np.random.default_rng(6).choice([0.0, 0.5, 3.0], truth.shape)
+    climatology = PrecipitationClimatology.of(samples)
+    assert climatology.dry_fraction.min() > 0.1 and climatology.dry_fraction.max() < 0.85
+    dims = ("time", "latitude", "longitude")
+    expected = categorical.seeps(
+        xr.DataArray(forecast, dims=dims),
+        xr.DataArray(truth, dims=dims),
+        xr.DataArray(climatology.dry_fraction, dims=dims[1:]),
+        xr.DataArray(climatology.wet_threshold, dims=dims[1:]),
+        dry_light_threshold=0.25 * MM,
+        preserve_dims=["time"],
+        weights=xr.DataArray(np.broadcast_to(AREA, GRID.shape), dims=dims[1:]),
+    )
+    np.testing.assert_allclose(seeps(forecast, truth, climatology, AREA), expected, rtol=1e-12)
+
+
+def test_wet_threshold_is_the_quantile_of_the_wet_days_that_are_known():
+    samples = rain(90, 7)
+    samples[::7, 1, 2] = np.nan
+    samples[:, 3, 4] = 0.0
+    wet = np.where(samples >= 0.25 * MM, samples, np.nan)
+    expected = np.full(GRID.shape, np.nan)
+    some = np.isfinite(wet).any(0)
+    expected[some] = np.nanquantile(wet[:, some], 2 / 3, axis=0)
+    found = PrecipitationClimatology.of(samples).wet_threshold
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
