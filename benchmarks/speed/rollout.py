@@ -39,6 +39,7 @@ _SUFFIXES = ("zarr", "nc")
 _STEPS, _QUICK_STEPS = 200, 3
 _FEW, _MANY, _QUICK_MANY = 100, 10_000, 200
 _FEW_MEMBERS, _MANY_MEMBERS, _QUICK_MEMBERS = 8, 64, 16
+_MEMBER_STEPS = 40  # ten blocks of lead times
 _MIB = 2**20
 _PACKAGES = ("numpy", "xarray", "zarr", "netCDF4", "torch", "safetensors")
 
@@ -183,7 +184,9 @@ def _memory_by_members(folder: Path, quick: bool) -> list[Row]:
     """Return peak memory of many members against that of few, in batches of the same size."""
     store, many = _store(folder, _CHANNELS[-1]), _QUICK_MEMBERS if quick else _MANY_MEMBERS
     file = folder / "memory.zarr"
-    few_peak, many_peak = (_peak(store, file, _FEW, n) / _MIB for n in (_FEW_MEMBERS, many))
+    few_peak, many_peak = (
+        _peak(store, file, _MEMBER_STEPS, n) / _MIB for n in (_FEW_MEMBERS, many)
+    )
     name = f"peak memory, zarr, {many} members"
     return [
         Row(name, _shape(_CHANNELS[-1]), many_peak, few_peak, f"{_FEW_MEMBERS} members",
