@@ -11,7 +11,7 @@ validation trajectories by the fair CRPS at day 5, and the chosen ensemble is sc
 test trajectories, which nothing else reads. Ensembles have 16 members.
 
 DIR holds the store (generated if it is not there), a run folder and a JSON file for each model and
-seed, and `summary.json`. What is there is not done again; an interrupted training goes on.
+seed, and all of these in `summary.json`. What is there is not done again; an interrupted training goes on.
 """
 
 from __future__ import annotations
@@ -281,9 +281,10 @@ def study(plan: Plan, out: Path, seeds: Sequence[int], names: Sequence[str]) -> 
                 _write(path, run(name, seed, plan, out))
     runs = [json.loads(path.read_text()) for path in sorted(out.glob("*-[0-9]*.json"))]
     result = {"machine": machine(), "data": {"sha256": digest(store), "settings": plan.data}}
-    result |= {"members": plan.members} | summary(runs, plan.days)
+    of_all = summary(runs, plan.days)
+    result |= {"members": plan.members} | of_all | {"runs": runs}
     _write(out / "summary.json", result)
-    print(json.dumps({k: v for k, v in result.items() if k not in ("machine", "data")}, indent=1))
+    print(json.dumps(of_all, indent=1))
     return result
 
 

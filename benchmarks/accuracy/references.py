@@ -21,7 +21,7 @@ from benchmarks.accuracy.experiments import CHANNELS, Experiment
 from data_prep.shallow_water import cases
 from data_prep.shallow_water.equations import ShallowWater
 from data_prep.shallow_water.sampling import Sampler
-from data_prep.shallow_water.trajectories import advance
+from data_prep.solvers.time_stepping import advance
 from data_prep.store.reader import Store
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import RealSHT

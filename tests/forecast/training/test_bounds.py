@@ -92,7 +92,7 @@ def test_a_model_that_does_not_fit_is_refused_in_one_line(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
     run = tmp_path / "run"
-    monkeypatch.setattr("forecast.model.forecaster.build_network", failing)
+    monkeypatch.setattr("forecast.model.build.LocalSFNO", failing)
     line = refused("train", "swe_smoke", "--data", workflow.store, "--out", run)
     assert "model.channels 8 and model.blocks 2 does not fit in the memory of cpu; make" in line
     assert not run.exists()
