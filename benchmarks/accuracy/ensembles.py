@@ -11,7 +11,8 @@ validation trajectories by the fair CRPS at day 5, and the chosen ensemble is sc
 test trajectories, which nothing else reads. Ensembles have 16 members.
 
 DIR holds the store (generated if it is not there), a run folder and a JSON file for each model and
-seed, and all of these in `summary.json`. What is there is not done again; an interrupted training goes on.
+seed, and all of these in `summary.json`. What is there is not done again; an interrupted training
+goes on.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_what_saves_memory_counts() -> None:
 def test_a_model_that_does_not_fit_is_refused_in_one_line(
     workflow: Workflow, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
     run = tmp_path / "run"
