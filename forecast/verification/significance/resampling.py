@@ -107,7 +107,7 @@ def bootstrap(
             lengths * blocks.MIN_STARTS <= len(x[0])
         )
         for length in np.unique(lengths[enough]):
-            for part in _chunks(np.flatnonzero(enough & (lengths == length)), n_resamples):
+            for part in _chunks(np.flatnonzero(enough & (lengths == length)), 4 * n_resamples):
                 estimated = np.inf if block_length == 1 else independent[part]
                 ends = _resampled(
                     [a[:, part] for a in x],
@@ -129,11 +129,12 @@ def _resampled(
     widening: Array,
     freedom: Array,
     confidence: float,
-    counts: Array,
+    counts: NDArray[np.int32],
 ) -> tuple[Array, Array, Array]:
     """Return lower end, upper end and p-value of series (n, s) with one block length."""
     estimate = statistic(*(a.mean(0) for a in x))
-    resampled = statistic(*(counts @ a / len(a) for a in x))
+    drawn = counts.astype(np.float64)
+    resampled = statistic(*(drawn @ a / len(a) for a in x))
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
     factor = widening * stdtrit(freedom, 1 - tail) / ndtri(1 - tail)
@@ -175,7 +176,7 @@ def _correlation(influence: Array, block_length: int | None) -> tuple[Array, NDA
 
 
 @lru_cache(maxsize=4)
-def _counts(n: int, length: int, n_resamples: int, seed: int) -> Array:
+def _counts(n: int, length: int, n_resamples: int, seed: int) -> NDArray[np.int32]:
     """Return the number of times that each start is in each resample, (n_resamples, n).
 
     A resample has blocks from random starts on, as many as needed; the last one is shortened, so
@@ -190,7 +191,7 @@ def _counts(n: int, length: int, n_resamples: int, seed: int) -> Array:
     size = (n + length + 1) * n_resamples
     steps = np.bincount((row + first).ravel(), minlength=size)
     steps -= np.bincount((row + last).ravel(), minlength=size)
-    counts = steps.reshape(n_resamples, -1).cumsum(1)[:, :-1].astype(np.float64)
+    counts = steps.reshape(n_resamples, -1).cumsum(1, dtype=np.int32)[:, :-1]
     counts[:, :length] += counts[:, n:]
     return np.ascontiguousarray(counts[:, :n])
 
