@@ -32,7 +32,7 @@ def open_store(path: str | Path) -> zarr.Group:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"no store at {path}; make one with `forecast data swe` or `forecast data ingest`"
+            f"no store at {path}; make one with `forecast data swe`, `data solve` or `data ingest`"
         )
     with damage_named(path):
         group = _opened(path)
