@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_TAYLOR_RADIUS = 0.1
-_TAYLOR_TERMS = 10  # accurate to rounding in float64 within the radius
-
 
 @dataclass(frozen=True)
 class DiagonalPropagator:
@@ -33,12 +30,8 @@ class DiagonalPropagator:
             dtype: Type of the operators.
         """
         z = rate.to(torch.complex128) * duration
-        series = torch.ones_like(z)
-        for k in range(_TAYLOR_TERMS, 1, -1):  # (e^z − 1)/z = 1 + z/2 (1 + z/3 (1 + ...))
-            series = 1 + z / k * series
-        small = z.abs() < _TAYLOR_RADIUS
-        integral = torch.where(small, series, (z.exp() - 1) / torch.where(small, 1.0, z)) * duration
         growth = z.exp()
+        integral = torch.where(z == 0, 1.0, z.expm1() / torch.where(z == 0, 1.0, z)) * duration
         if not dtype.is_complex:
             growth, integral = growth.real, integral.real
         return cls(growth.to(dtype), integral.to(dtype))

@@ -65,9 +65,10 @@ def best_estimates(
 
 def check_fit_lmax(fit_lmax: int) -> int:
     """Return the degrees of a fit, or raise a ValueError if they are too few."""
-    if whole_number("fit_lmax", fit_lmax) < 2:
-        raise ValueError(f"fit_lmax {fit_lmax}; expected 2 or more degrees")
-    return whole_number("fit_lmax", fit_lmax)
+    degrees = whole_number("fit_lmax", fit_lmax)
+    if degrees < 2:
+        raise ValueError(f"fit_lmax {degrees}; expected 2 or more degrees")
+    return degrees
 
 
 def orders(grid: Grid, lmax: int) -> int:

@@ -89,8 +89,9 @@ class Comparison:
         prepared = [self._precipitation.prepared(true) for true in trues]
         for j, name in enumerate(self._names):
             values = self._values(name, states, starts, trues)
-            unchanged = self._states_of(name, states, starts, trues)
-            values |= self._precipitation(unchanged, prepared)
+            if self._precipitation.scores:
+                unchanged = self._states_of(name, states, starts, trues)
+                values |= self._precipitation(unchanged, prepared)
             self._totals.add(i, j, positions, values, trues)
             if name == MODEL:
                 of_channels = values[RMSE][:, : len(file.channel_names)]

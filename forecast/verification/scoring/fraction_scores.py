@@ -36,10 +36,6 @@ class FractionScorer:
         self.scores: dict[str, Score] = dict(FRACTION_SCORES) if fractions.names else {}
         self.sizes = {NEIGHBOURHOOD: len(fractions.names)}
 
-    def takes(self, channel: int) -> bool:
-        """Return True if an event is of a channel."""
-        return any(limit.channels == (channel,) for limit in self._fractions.thresholds)
-
     def __call__(
         self, forecasts: Sequence[Array], channel: int, true: TrueState
     ) -> list[dict[str, Array]]:

@@ -55,8 +55,6 @@ class PrecipitationScorer:
 
     def __call__(self, states: Sequence[Array], trues: Sequence[Prepared]) -> dict[str, Array]:
         """Return the scores (k, c, r) of states (c, p), by name; NaN for other channels."""
-        if not self.scores:
-            return {}
         found = np.full((len(trues), self._n_values, len(self._sums.weights)), np.nan)
         for k, (state, true) in enumerate(zip(states, trues, strict=True)):
             for channel, of_categories, counted, climatology in true:
