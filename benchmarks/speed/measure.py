@@ -164,7 +164,12 @@ def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def report(
-    rows: list[Row], title: str, json_file: Path | None, about: Mapping[str, str] | None = None
+    rows: list[Row],
+    title: str,
+    json_file: Path | None,
+    about: Mapping[str, str] | None = None,
+    *,
+    keep: bool = False,
 ) -> None:
     """Print a table and save the rows as JSON, with a description of the machine.
 
@@ -173,7 +178,10 @@ def report(
         title: Title of the table.
         json_file: File to write; None for none.
         about: Further facts that are saved with the description of the machine.
+        keep: Keep the other rows of the file, and name the commits at which they were measured.
     """
+    kept, commits = _kept(json_file, rows) if keep else ([], {})
+    rows = [*kept, *rows]
     table = Table(title=title)
     for column in ("operation", "shape", "ours", "peer", "ratio", "medians", "difference", "peer"):
         table.add_column(column, justify="left" if column in ("operation", "shape") else "right")
@@ -191,9 +199,21 @@ def report(
     Console(width=150).print(table)
     if json_file is not None:
         partial = json_file.with_name(f".{json_file.name}.partial")
-        content = {"machine": machine() | dict(about or {}), "rows": [asdict(r) for r in rows]}
+        described = machine() | dict(about or {}) | commits
+        content = {"machine": described, "rows": [asdict(r) for r in rows]}
         partial.write_text(json.dumps(content, indent=1) + "\n")
         partial.replace(json_file)
+
+
+def _kept(json_file: Path | None, new: list[Row]) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows of a file that are not measured again, and the commit of each."""
+    if json_file is None or not json_file.exists():
+        return [], {}
+    held = json.loads(json_file.read_text())
+    machine, measured = held["machine"], {(row.name, row.shape) for row in new}
+    rows = [Row(**r) for r in held["rows"] if (r["name"], r["shape"]) not in measured]
+    keys = [f"commit of {row.name}, {row.shape}" for row in rows]
+    return rows, {key: machine.get(key, machine["commit"]) for key in keys}
 
 
 def machine() -> dict[str, str]:

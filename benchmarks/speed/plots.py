@@ -47,7 +47,9 @@ def main() -> None:
     """Time the commands and print the times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="save the rows here")
-    parser.add_argument("--only", default="", help="plots whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="plots whose name contains this; other rows of the file are kept"
+    )
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     names = selected(parser, arguments.only, _PLOTS)
@@ -55,7 +57,8 @@ def main() -> None:
         folder = Path(scratch)
         _prepare(folder)
         rows = [_row(name, folder, arguments.runs) for name in names]
-    report(rows, "plots", arguments.json, about=versions("matplotlib", "cartopy", "xarray"))
+    about = versions("matplotlib", "cartopy", "xarray")
+    report(rows, "plots", arguments.json, about=about, keep=bool(arguments.only))
 
 
 def _prepare(folder: Path) -> None:

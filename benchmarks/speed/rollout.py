@@ -49,7 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer steps and runs")
     parser.add_argument("--json", type=Path, help="save the rows here")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="cases whose name contains this; other rows of the file are kept"
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument(
         "--folder", type=Path, help="folder for the files; default: a temporary one"
@@ -79,7 +81,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for name in selected(parser, arguments.only, cases):
             rows += cases[name](Path(folder))
-    report(rows, "rollout into a file", arguments.json, about=versions(*_PACKAGES))
+    title, about = "rollout into a file", versions(*_PACKAGES)
+    report(rows, title, arguments.json, about=about, keep=bool(arguments.only))
 
 
 def _timed(folder: Path, channels: int, n_steps: int, runs: int) -> list[Row]:

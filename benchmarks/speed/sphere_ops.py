@@ -91,7 +91,8 @@ def main() -> None:
     if not arguments.no_memory and "memory" in names:
         for number, case in enumerate(_cases(device, False)[:most]):
             rows += [_memory(number, case, device, precision) for precision in precisions]
-    report(rows, f"sphere_ops on {device}, {torch.get_num_threads()} threads", arguments.json)
+    title = f"sphere_ops on {device}, {torch.get_num_threads()} threads"
+    report(rows, title, arguments.json, keep=bool(arguments.only))
 
 
 def _transforms(case: Case, runs: int, device: torch.device) -> list[Row]:

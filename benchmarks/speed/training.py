@@ -82,7 +82,7 @@ def main() -> None:
 
         rows += loader_rows("64 both")
     title = f"one training step on {device}, float32, {torch.get_num_threads()} threads"
-    report(rows, title, arguments.json)
+    report(rows, title, arguments.json, keep=bool(arguments.only))
 
 
 def _rows(names: list[str], runs: int, device: torch.device, *, memory: bool) -> list[Row]:

@@ -2,7 +2,6 @@
 
     python -m benchmarks.speed.verification [--quick] [--json FILE] [--only NAME] [--folder FOLDER]
 
-With --only, the other rows of FILE are kept, and the commits at which they were measured are named.
 With --folder, the forecasts stay there and are used again.
 
 A synthetic forecast of 1,000 starts, 41 lead times and 8 channels at 64 × 128 points, as zarr and
@@ -50,7 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer starts and runs")
     parser.add_argument("--json", type=Path, help="save the rows here")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="cases whose name contains this; other rows of the file are kept"
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
         "--folder", type=Path, help="folder in which files are kept; default: a temporary one"
@@ -79,22 +80,8 @@ def main() -> None:
                 if members
                 else _rows(case, file, store, n_starts, runs)
             )
-    kept, commits = (
-        _kept(arguments.json, {row.name for row in rows}) if arguments.only else ([], {})
-    )
-    about = versions(*_PACKAGES) | commits
-    report([*kept, *rows], "evaluation of a forecast", arguments.json, about=about)
-
-
-def _kept(file: Path | None, names: set[str]) -> tuple[list[Row], dict[str, str]]:
-    """Return the rows of a file with other names, and the commit of each."""
-    if file is None or not file.exists():
-        return [], {}
-    held = json.loads(file.read_text())
-    machine = held["machine"]
-    rows = [Row(**row) for row in held["rows"] if row["name"] not in names]
-    keys = {row.name: f"commit of {row.name}" for row in rows}
-    return rows, {key: machine.get(key, machine.get("commit", "")) for key in keys.values()}
+    title, about = "evaluation of a forecast", versions(*_PACKAGES)
+    report(rows, title, arguments.json, about=about, keep=bool(arguments.only))
 
 
 def _member_rows(case: str, file: Path, store: Path) -> list[Row]:

@@ -1,13 +1,15 @@
-"""Peak memory, and the choice of the parts of a benchmark."""
+"""Peak memory, the choice of the parts of a benchmark, and the rows that are saved."""
 
+import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.accuracy import shallow_water
 from benchmarks.speed import ingest, sphere_ops, training
-from benchmarks.speed.measure import peak_memory, peak_of_process
+from benchmarks.speed.measure import Row, peak_memory, peak_of_process, report
 
 MAIN = {
     "ingest": ingest.main,
@@ -51,3 +53,20 @@ def test_a_name_that_matches_nothing_is_refused_with_those_that_there_are(
     assert caught.value.code == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert "--only 'nothing of this name' is in none of the names; they are " in message
+
+
+def test_rows_that_are_not_measured_again_stay_with_their_commit(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    old = [Row("a", "1", 1.0, None, "", None, "s"), Row("a", "2", 1.0, None, "", None, "s")]
+    report(old, "before", file)
+    content = json.loads(file.read_text())
+    content["machine"]["commit"] = "before"
+    file.write_text(json.dumps(content))
+    new = Row("a", "2", 2.0, None, "", None, "s")
+    report([new], "after", file, keep=True)
+    saved = json.loads(file.read_text())
+    assert [(row["shape"], row["ours"]) for row in saved["rows"]] == [("1", 1.0), ("2", 2.0)]
+    assert saved["machine"]["commit of a, 1"] == "before" != saved["machine"]["commit"]
+    assert "commit of a, 2" not in saved["machine"]
+    report([new], "alone", file)
+    assert len(json.loads(file.read_text())["rows"]) == 1
