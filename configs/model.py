@@ -96,12 +96,9 @@ class ModelConfig(Section):
     )
     channels: int = Field(default=32, ge=1)
     blocks: int = Field(default=4, ge=1)
-    mlp: Literal["gelu", "products"] = Field(
-        default="gelu", description="pointwise layers after the branches of a block: GELU between "
-        "two linear maps, or products of two linear maps, which are more accurate if the branches "
-        "resolve the data and unbounded if they do not",
-    )  # fmt: skip
-    mlp_ratio: float = Field(default=2.0, gt=0, description="hidden channels of the mlp / channels")
+    mlp_ratio: float = Field(
+        default=1.5, gt=0, description="hidden channels of the pointwise layers / channels"
+    )
     history: int = Field(
         default=1, ge=1, description="number of input states, one time step apart, up to the "
         "present state"

@@ -59,8 +59,6 @@ MODEL: dict[str, Any] = {
     "branches": {"spectral": {"lmax": 22}, "differential": {"order": 1}},
     "channels": 32,
     "blocks": 3,
-    "mlp": "products",
-    "mlp_ratio": 1.5,
     "dealias_lmax": 22,
     "static": ["sin_latitude", "cos_latitude", "orography"],
     "forcing": ["insolation", "sin_year", "cos_year"],

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.model import BranchesConfig, ModelConfig
-from forecast.model.network import LocalSFNO
+from forecast.model.network import GatedMLP, LocalSFNO, MakeMLP
 from sphere_ops.grid import Grid
 
 BuildNetwork = Callable[[ModelConfig, int, int, Grid], LocalSFNO]
@@ -19,9 +19,13 @@ _UNRESOLVED_LMAX = 32
 
 
 def build_network(
-    config: ModelConfig, in_channels: int, out_channels: int, grid: Grid
+    config: ModelConfig,
+    in_channels: int,
+    out_channels: int,
+    grid: Grid,
+    mlp: MakeMLP = GatedMLP,
 ) -> LocalSFNO:
-    """Build the network of a configuration."""
+    """Build the network of a configuration, or one with other layers after the branches."""
     inner, noise = config.grid, config.noise
     return LocalSFNO(
         in_channels,
@@ -30,7 +34,7 @@ def build_network(
         branch_settings(config.branches),
         channels=config.channels,
         blocks=config.blocks,
-        mlp=config.mlp,
+        mlp=mlp,
         mlp_ratio=config.mlp_ratio,
         inner_grid=None if inner is None else Grid.of(inner.kind, inner.nlat, inner.nlon),
         noise_channels=noise.total_channels if noise is not None and noise.into == "blocks" else 0,

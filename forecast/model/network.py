@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import gelu
 from torch.utils.checkpoint import checkpoint
 
 from sphere_ops.branches.block import BRANCHES, LocalSphericalConv
@@ -14,10 +15,14 @@ from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 
 Branches = Mapping[str, Mapping[str, Any]]
-MLPName = Literal["gelu", "products"]
+MakeMLP = Callable[[int, int, Grid], nn.Module]
+"""Function of channels, hidden channels and grid that makes the pointwise layers of a block. The
+last of their children is the layer that writes their output."""
 
 _RESIDUAL_SCALE = 0.2
 """Initial scale of the residual branches."""
+_GATE_LIMIT = 3.0
+"""Bound of the gates, in units of the standard deviation of their first values."""
 
 
 class Pointwise(nn.Module):
@@ -35,19 +40,14 @@ class Pointwise(nn.Module):
         return y.unflatten(2, x.shape[-2:])  # (b, o, h, w)
 
 
-class MLP(nn.Sequential):
-    """Two pointwise layers with a GELU between them."""
+class GatedMLP(nn.Module):
+    """Two linear maps of the channels, the product of a function of each, and a linear map of it.
 
-    def __init__(self, channels: int, hidden: int, grid: Grid) -> None:
-        """Channels in and out, and between."""
-        super().__init__(Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
-
-
-class BilinearMLP(nn.Module):
-    """Products of two linear maps of the channels, and a linear map of these.
-
-    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude, on
-    which the bias of one factor depends: what takes a GELU many channels to approximate is exact.
+    The first function is a GELU. The second, the gate, is the identity for small values and bounded
+    by ± 3, so that fields of any size grow no faster than linearly. Its bias depends on latitude.
+    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude:
+    products represent these with few channels, a GELU alone needs many. The other way round, GELUs
+    represent reactions and thresholds. Gated linear units are those of Shazeer (arXiv 2002.05202).
     """
 
     latitude: Tensor
@@ -66,22 +66,28 @@ class BilinearMLP(nn.Module):
         """Map (b, c, h, w) to the same shape."""
         first, second = self.factors(x).chunk(2, dim=1)  # (b, hidden, h, w)
         bias = self.by_latitude @ self.latitude.to(self.by_latitude)  # (hidden, h)
-        return self.mix(first * (second + bias[:, :, None].to(second)))
+        return self.mix(self.product(first, second + bias[:, :, None].to(second)))
+
+    def product(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the product of the two functions."""
+        return gelu(first) * bounded(second, _GATE_LIMIT)
 
 
-_MLPS = {"gelu": MLP, "products": BilinearMLP}
+def bounded(x: Tensor, limit: float) -> Tensor:
+    """Return x / (1 + (x / limit)²)^½, which is x where it is small, and stays within ± limit."""
+    return x * torch.rsqrt(1 + (x / limit).square())
 
 
 class Block(nn.Module):
     """x ← x + conv(x), then x ← x + MLP(x): a skip around the branches, and one around the MLP."""
 
     def __init__(
-        self, channels: int, grid: Grid, branches: Branches, mlp: MLPName, mlp_ratio: float
+        self, channels: int, grid: Grid, branches: Branches, mlp: MakeMLP, mlp_ratio: float
     ) -> None:
         """Make the branches and the MLP; see `LocalSFNO`."""
         super().__init__()
         self.conv = LocalSphericalConv(channels, channels, grid, branches=branches)
-        self.mlp = _MLPS[mlp](channels, round(mlp_ratio * channels), grid)
+        self.mlp = mlp(channels, round(mlp_ratio * channels), grid)
         *_, last = self.mlp.children()
         with torch.no_grad():
             for parameter in [*self.conv.parameters(), *last.parameters()]:
@@ -135,8 +141,8 @@ class LocalSFNO(nn.Module):
         *,
         channels: int = 32,
         blocks: int = 4,
-        mlp: MLPName = "gelu",
-        mlp_ratio: float = 2.0,
+        mlp: MakeMLP = GatedMLP,
+        mlp_ratio: float = 1.5,
         inner_grid: Grid | None = None,
         noise_channels: int = 0,
         checkpoint_blocks: bool = False,
@@ -151,8 +157,7 @@ class LocalSFNO(nn.Module):
                 branches in every block; see `LocalSphericalConv`.
             channels: channels between encoder and decoder.
             blocks: number of blocks.
-            mlp: what follows the branches in a block: "gelu", two pointwise layers with a GELU
-                between them, or "products" of two linear maps of the channels.
+            mlp: function that makes the pointwise layers after the branches of a block.
             mlp_ratio: hidden channels of an MLP over `channels`.
             inner_grid: grid of the blocks, if it is another one: the encoder's and the decoder's
                 own spectral and integral branches lead there and back.

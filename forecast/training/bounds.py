@@ -72,15 +72,15 @@ def _check_cutoff(integral: IntegralBranch, grid: Grid) -> None:
 def weights(model: ModelConfig) -> int:
     """Number of weights of the blocks, but for biases."""
     spectral, integral = model.branches.spectral, model.branches.integral
-    per_pair = 0
+    per_pair = 0.0
     if spectral is not None:
         per_pair += spectral.lmax * (2 if spectral.complex else 1)
     if integral is not None:
         per_pair += basis_size(integral.kernel_shape, integral.basis_type)
     if model.branches.differential is not None:
         per_pair += _DERIVATIVES[model.branches.differential.order]
-    linear = 2 if model.mlp == "gelu" else 3
-    return model.blocks * int(model.channels**2 * (per_pair + linear * model.mlp_ratio))
+    per_pair += 3 * model.mlp_ratio
+    return model.blocks * int(model.channels**2 * per_pair)
 
 
 def _memory_of_weights(config: Config) -> int:

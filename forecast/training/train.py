@@ -84,7 +84,7 @@ def _train(
     build: BuildNetwork,
 ) -> RunResult:
     """Train in one process."""
-    store = _chosen(config, Store(data))
+    store = chosen_part(config, Store(data))
     check_bounds(config, store.grid, device)
     torch.manual_seed(config.training.seed)
     with model_that_fits(config.model, device):
@@ -111,7 +111,7 @@ def locked_run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]
         yield
 
 
-def _chosen(config: Config, store: Store) -> Store:
+def chosen_part(config: Config, store: Store) -> Store:
     """Return the part of a store that the configuration describes.
 
     Raises:

@@ -67,7 +67,6 @@ CASES = {
         {
             "baseline": "climatology",
             "forcing": ["insolation", "sin_year"],
-            "mlp": "products",
             "grid": {"kind": "equiangular", "nlat": 7, "nlon": 12},
             "branches": {"spectral": {"lmax": 5}, "integral": {"theta_cutoff": 0.7}},
         },
