@@ -5,7 +5,7 @@ from typing import Final
 FORMAT_VERSION: Final = "format_version"
 """Key of the format version in stores and packages."""
 STORE_VERSION: Final = 1
-PACKAGE_VERSION: Final = 8
+PACKAGE_VERSION: Final = 9
 CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")

@@ -22,7 +22,11 @@ _UNIONS = {
 }
 """Keys of unions, where pydantic adds a tag to a location, and the tags."""
 
-_MOVED_KEYS = {("mesh", "payload"): "wire_dtype", ("mesh", "chunks"): None}
+_MOVED_KEYS = {
+    ("mesh", "payload"): "wire_dtype",
+    ("mesh", "chunks"): None,
+    ("model", "mlp"): None,
+}
 """Keys of earlier versions, and their new names in the same section; None for removed keys."""
 
 _FOLDER = Path(__file__).parent

@@ -28,6 +28,12 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
+def half_gelu(x: Tensor) -> Tensor:
+    """Return the GELU of the second half of the channels, and the first half as it is."""
+    linear, bent = x.tensor_split(2, dim=1)
+    return torch.cat([linear, gelu(bent)], dim=1)
+
+
 class Gelu(nn.Sequential):
     """Two pointwise layers with a GELU between them."""
 
@@ -92,7 +98,8 @@ BLOCKS = {
     "normalized": BlockKind(
         cast(MakeMLP, partial(NormalizedGate, first=identity, second=identity)), 1.5
     ),
-    "geglu limit 3": BlockKind(GatedMLP, 1.5),
+    "geglu limit 3": BlockKind(_gate(gelu, _WIDE), 1.5),
+    "half gelu limit 3": BlockKind(_gate(half_gelu, _WIDE), 1.5),
 }
 
 

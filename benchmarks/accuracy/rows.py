@@ -36,15 +36,15 @@ and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distingu
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "complex": ("model.branches.spectral.complex=true",),
     "second order": ("model.branches.differential.order=2",),
-    "gelu": ("model.mlp=gelu", "model.mlp_ratio=2.0"),
     "bf16": ("training.precision=bf16",),
     "2×32": ("model.blocks=2", "model.channels=32"),
     "3×24": ("model.blocks=3", "model.channels=24"),
     "4×16": ("model.blocks=4", "model.channels=16"),
 }
-"""Options of our networks; with equal numbers of parameters, `gelu` for products."""
-FITTED = "fitted"
-"""Option of our networks: local branches that are fitted to the degrees of the data."""
+"""Options of our networks."""
+SAMPLED = "sampled"
+"""Option of our networks: derivatives of polynomials and kernels that are sampled at grid points,
+instead of local branches that are fitted to the degrees of the data."""
 EQUAL = ("equal parameters", "equal time")
 """Options of peers: numbers of channels that `benchmarks.accuracy.sizes` finds."""
 OTHER_GRIDS = "other grids"
@@ -105,9 +105,9 @@ class Row:
         words = experiment.overrides()
         words += [word for branch, word in given.items() if branch not in self.absent]
         words += [f"model.branches.{branch}=null" for branch in self.absent]
-        if FITTED in self.options:
-            local = [b for b in ("integral", "differential") if b not in self.absent]
-            words += [f"model.branches.{b}.fit_lmax={experiment.lmax}" for b in local]
+        fit = "null" if SAMPLED in self.options else experiment.lmax
+        local = [b for b in ("integral", "differential") if b not in self.absent]
+        words += [f"model.branches.{b}.fit_lmax={fit}" for b in local]
         words += [*self.overrides, f"training.seed={seed}", "tracking.enabled=false"]
         words += [f"training.learning_rate={rate}"] * (rate is not None)
         words += [f"model.channels={channels}"] * (channels is not None)
@@ -134,7 +134,7 @@ def row(name: str) -> Row:
             "'64 both'"
         )
     absent = (*LOCAL[local], *["spectral"] * (truncation == "0"))
-    known = {**COMMON_OPTIONS, **OWN_OPTIONS, OTHER_GRIDS: (), FITTED: ()}
+    known = {**COMMON_OPTIONS, **OWN_OPTIONS, OTHER_GRIDS: (), SAMPLED: ()}
     overrides = _overrides(name, options, known)
     for branch in absent:  # an option of it would add it again
         if any(word.startswith(f"model.branches.{branch}.") for word in overrides):

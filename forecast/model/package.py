@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from configs import layout
-from configs.calendar import GREGORIAN
 from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.timestep import TimeStep
@@ -21,7 +20,6 @@ from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forcing import ForcingChannels
 from forecast.model.forecaster import BY_ROWS, Forecaster
 from forecast.model.limiter import SpectralLimiter
-from forecast.model.migrate import MIGRATIONS, migrate
 from forecast.model.normalizer import Normalizer
 from forecast.model.tensor_folder import file_digest, read_json, read_tensors, write_folder
 from sphere_ops.grid import Grid
@@ -88,7 +86,6 @@ def load_package(
         path = path / layout.PACKAGE
     description, tensors = _read_package(path)
     try:
-        migrate(description, tensors)
         config = ModelConfig.model_validate(description["model"])
         channels, given = (
             tuple(Variable(**{**e, "aliases": tuple(e["aliases"])}) for e in description[key])
@@ -98,8 +95,7 @@ def load_package(
         for name in BY_ROWS:
             if name in tensors:
                 tensors[name] = tensors[name][..., own_rows(grid), :]
-        calendar = description.get("calendar", GREGORIAN.name)  # absent in older packages
-        time_step = TimeStep.parse(description["time_step"], calendar)
+        time_step = TimeStep.parse(description["time_step"], description["calendar"])
         normalizer = Normalizer(
             tensors["normalizer.mean"],
             tensors["normalizer.std"],
@@ -180,7 +176,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no package.
-        ValueError: if it is damaged, or of a later format version.
+        ValueError: if it is damaged, or of another format version.
     """
     file = Path(path) / layout.PACKAGE_FILE
     if not file.is_file():
@@ -190,8 +186,14 @@ def read_description(path: str | Path) -> dict[str, Any]:
         )
     description = read_json(file)
     version = description.get(layout.FORMAT_VERSION)
-    if not isinstance(version, int) or version < min(MIGRATIONS):
+    if not isinstance(version, int) or version < 1:
         raise ValueError(f"{file} is damaged (format version {version!r}); copy it again")
+    if version < layout.PACKAGE_VERSION:
+        raise ValueError(
+            f"package {path} has format version {version}, and the blocks of its network are no "
+            "longer known; load it with the version of sphere-forecast that wrote it, or train "
+            "again"
+        )
     if version > layout.PACKAGE_VERSION:
         raise ValueError(
             f"package {path} has format version {version}, this program reads up to "
@@ -201,13 +203,13 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 
 def rollout_defaults(path: str | Path) -> RolloutConfig:
-    """Read the defaults of a package's forecasts; before version 4 they are the built-in ones.
+    """Read the defaults of a package's forecasts.
 
     Raises:
         FileNotFoundError: if there is no package.
         ValueError: if it is damaged.
     """
-    values = read_description(path).get(layout.ROLLOUT, {})
+    values = read_description(path).get(layout.ROLLOUT)
     try:
         return RolloutConfig.model_validate(values)
     except ValidationError as error:

@@ -1,6 +1,5 @@
 """Forcings, packages and the climatology of a model in other calendars."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -54,17 +53,12 @@ def test_the_season_is_the_fraction_of_the_calendar_s_own_year(name):
     assert north[0] > 0.35 and south[0] == 0 and north[1] == 0 and south[1] > 0.35
 
 
-def test_a_package_keeps_its_calendar_and_an_older_one_is_gregorian(make_store, tmp_path):
+def test_a_package_keeps_its_calendar(make_store, tmp_path):
     store = Store(make_store(tmp_path / "s.zarr", "files", time_step="1d"))
     store.time_step = TimeStep.parse("1d", "noleap")
     forecaster = Forecaster.from_store(config().model, store)
     save_package(forecaster, tmp_path / "package", rollout=config().rollout)
     assert load_package(tmp_path / "package").time_step == store.time_step
-    file = tmp_path / "package" / "package.json"
-    description = json.loads(file.read_text())
-    del description["calendar"]
-    file.write_text(json.dumps(description))
-    assert load_package(tmp_path / "package").time_step == TimeStep.parse("1d")
 
 
 def test_a_step_advances_in_the_calendar_that_is_used(make_store, tmp_path):

@@ -85,6 +85,9 @@ def test_damaged_packages_are_refused_in_one_sentence(forecaster, tmp_path):
     expected = f"version {version + 1}, this program reads up to {version}; install a newer"
     with pytest.raises(ValueError, match=expected):
         load_package(tmp_path / "p")
+    description.write_text(text.replace(now, f'"format_version": {version - 1}'))
+    with pytest.raises(ValueError, match="blocks of its network are no longer known; load it with"):
+        load_package(tmp_path / "p")
     description.write_text(text.replace(now, '"format_version": null'))
     with pytest.raises(ValueError, match="is damaged .format version None"):
         load_package(tmp_path / "p")

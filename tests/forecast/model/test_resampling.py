@@ -100,7 +100,11 @@ def test_from_a_rotated_grid_it_is_the_forecast_of_the_own_grid_rotated(make_sto
     found = ResamplingForecaster(forecaster, rotated).step(there).fields
     expected = resample(own, store.grid, rotated)
     assert ((own - state.fields).std((-2, -1)) > 0.1 * state.fields.std((-2, -1))).all()
-    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-10)
+    # Not further apart than the rounding of resampling there and back makes two steps.
+    back = state.map(lambda x: resample(resample(x, store.grid, rotated), rotated, store.grid))
+    rounding = ((forecaster.step(back).fields - own) / scale).abs().max().item()
+    assert rounding < 1e-9
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=2 * rounding)
 
 
 def test_a_rollout_starts_from_a_rotated_store(make_store, tmp_path):
