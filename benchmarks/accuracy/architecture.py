@@ -218,14 +218,24 @@ def main() -> None:
         for seed in args.seeds:
             for row in args.rows:
                 for factor in args.factors:
-                    _run(args.out, args.data, name, row, factor, seed, test=args.test)
+                    rate = PROBLEMS[name].rate * factor
+                    run(args.out, args.data, name, row, rate, seed, test=args.test)
     collect(args.out)
 
 
-def _run(
-    out: Path, data: Path, name: str, row: str, factor: float, seed: int, *, test: bool
-) -> None:
-    rate, store = PROBLEMS[name].rate * factor, prepare(name, out, data)
+def run(out: Path, data: Path, name: str, row: str, rate: float, seed: int, *, test: bool) -> None:
+    """Do a run if it is not done, and print its errors.
+
+    Args:
+        out: Folder of stores, packages and results.
+        data: Folder with the files of observations.
+        name: Name of the problem.
+        row: Kind of block and options.
+        rate: Learning rate.
+        seed: Seed of the weights and of the order of the batches.
+        test: True to measure the test data, too.
+    """
+    store = prepare(name, out, data)
     config = config_of(PROBLEMS[name], row, rate, seed)
     slug = f"{name}-{row.replace(', ', '_').replace(' ', '-')}-{rate:g}-{seed}"
     package = out / "packages" / slug

@@ -58,6 +58,8 @@ class Gate(GatedMLP):
 class NormalizedGate(Gate):
     """A gate after a division by the root mean square of all channels over the sphere."""
 
+    area: Tensor
+
     def __init__(
         self, channels: int, hidden: int, grid: Grid, *, first: Function, second: Function
     ) -> None:
