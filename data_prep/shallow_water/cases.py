@@ -109,7 +109,8 @@ CASES: dict[str, Case] = {
     "galewsky": Case(
         "Galewsky: a barotropically unstable jet with a bump of height",
         physics.layer_defaults(mean_height=1e4, hyperdiffusion_hours=0.0),
-        {"wind": 80.0, "bump_height": 120.0, "bump_latitude": 45.0, "bump_longitude": 0.0,
+        {"wind": 80.0, "jet_latitude": 45.0, "bump_height": 120.0,
+         "bump_latitude": 45.0, "bump_longitude": 0.0,
          "bump_width_longitude": np.rad2deg(1 / 3), "bump_width_latitude": np.rad2deg(1 / 15)},
         physics.make_physics,
         initial_states.jet,

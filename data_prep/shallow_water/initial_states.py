@@ -100,16 +100,31 @@ def rossby_haurwitz(solver: ShallowWater, values: Values, generator: np.random.G
 
 
 def jet(solver: ShallowWater, values: Values, generator: np.random.Generator) -> Tensor:
-    """Return a balanced mid-latitude jet with a bump of height that triggers its instability."""
+    """Return a balanced mid-latitude jet with a bump of height that triggers its instability.
+
+    A jet in the south is the mirror image of the one in the north.
+
+    Raises:
+        ValueError: if the jet reaches a pole or the equator.
+    """
     latitude, longitude = _coordinates(solver)
-    south, north = math.pi / 7, math.pi / 2 - math.pi / 7
-    inside = (latitude > south) & (latitude < north)
-    product = torch.where(inside, (latitude - south) * (latitude - north), -1.0)
-    peak = math.exp(-4 / (north - south) ** 2)
+    centre = math.radians(values["jet_latitude"])
+    side = math.copysign(1.0, centre)
+    half = math.pi / 4 - math.pi / 7
+    if not half < abs(centre) < math.pi / 2 - half:
+        raise ValueError(
+            f"jet_latitude {values['jet_latitude']:g} puts the jet, {math.degrees(2 * half):.1f}° "
+            f"wide, on the equator or a pole; expected {math.degrees(half):.1f} to "
+            f"{90 - math.degrees(half):.1f} degrees in either hemisphere"
+        )
+    offset = side * latitude - abs(centre)  # distance towards the pole
+    inside = offset.abs() < half
+    product = torch.where(inside, offset**2 - half**2, -1.0)
+    peak = math.exp(-1 / half**2)
     wind = torch.where(inside, values["wind"] / peak * torch.exp(1 / product), 0.0)
     # ζ = −(1/(a cos φ)) ∂(u cos φ)/∂φ
-    slope = -(2 * latitude - south - north) / product**2
-    vorticity = wind * (torch.tan(latitude) - slope) / solver.physics.planet.radius
+    slope = -2 * offset / product**2
+    vorticity = side * wind * (torch.tan(side * latitude) - slope) / solver.physics.planet.radius
     zero = torch.zeros_like(vorticity)
     state = _balanced(solver, solver.coefficients(torch.stack((vorticity, zero, zero))))
 

@@ -116,6 +116,29 @@ def test_parameters_with_a_spread_differ_between_seeds_only() -> None:
     assert not Experiment("galewsky", {}, 22).varies
 
 
+def test_a_jet_in_the_south_is_the_mirror_image_of_one_in_the_north() -> None:
+    values = {"jet_latitude": 40.0, "bump_latitude": 38.0}
+    north = Experiment("galewsky", values, 43)
+    south = Experiment("galewsky", {key: -value for key, value in values.items()}, 43)
+    of_north, of_south = (e.solver.on_grid(e.initial_state(0)) for e in (north, south))
+    sign = torch.tensor([-1.0, 1.0, 1.0])[:, None, None]  # vorticity turns the other way
+    mirrored = sign * of_north.flip(-2)
+    largest = of_north.abs().amax((-2, -1), keepdim=True).clamp(min=1e-12)
+    assert ((of_south - mirrored) / largest).abs().max() < 1e-10
+    with pytest.raises(ValueError, match="jet_latitude 80 puts the jet, 38.6° wide, on the equ"):
+        Experiment("galewsky", {"jet_latitude": 80.0}, 22).initial_state(0)
+
+
+def test_a_jet_moves_with_its_latitude() -> None:
+    latitude = Experiment("galewsky", {}, 86).solver.grid.latitude
+    row = int((latitude - 35).abs().argmin())  # the maximum is on a row of the grid
+    values = {"jet_latitude": float(latitude[row]), "bump_height": 0.0}
+    there = Experiment("galewsky", values, 86)
+    wind = there.solver.wind(there.initial_state(0))[0, :, 0]
+    assert int(wind.argmax()) == row
+    assert float(wind[row]) == pytest.approx(80, rel=1e-3)
+
+
 def test_the_climate_keeps_mass_and_its_jets_follow_the_seasons() -> None:
     experiment = Experiment("forced", {}, 22)
     solver = experiment.solver
