@@ -57,6 +57,7 @@ SINGLE_IMPORTERS = {
     "mlflow": {"forecast/training/tracking/mlflow_tracker.py"},
     "cartopy": {"forecast/plotting/projections.py"},
     "apex": {"forecast/training/optimizer.py"},
+    "distributed": {"sphere_ops/parallel/cluster.py"},
     "torch.distributed": {
         f"sphere_ops/parallel/{name}.py" for name in ("mesh", "launch", "sharded_optimizer")
     },

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import psutil
@@ -20,6 +20,7 @@ from data_prep.ingest.sources import Sources
 from data_prep.store.block_writer import BlockWriter
 from data_prep.store.blocks import Block
 from sphere_ops.memory import available_memory
+from sphere_ops.parallel.cluster import on_workers
 
 _MOST_THREADS = 4
 _RUNS_PER_WORKER = 2
@@ -123,27 +124,8 @@ def in_cluster(
 
     Raises:
         ValueError: if dask.distributed is not installed, or the scheduler cannot be reached.
+        ConnectionError: if workers died.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise ValueError(
-            "a scheduler needs one more package; install it with: pip install distributed"
-        ) from None
-    try:
-        client: Any = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"no dask scheduler answers at {address!r} ({reason}); start one, or leave out "
-            "--scheduler"
-        ) from None
-    with client:
-        count = _RUNS_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
-        runs = [list(run) for run in np.array_split(np.arange(len(blocks)), count) if len(run)]
-        futures = [
-            client.submit(work.write_run, words, [blocks[i] for i in run], pure=False)
-            for run in runs
-        ]
-        for future in as_completed(futures):
-            yield from future.result()
+    work_on_run = partial(work.write_run, words)
+    for run in on_workers(address, work_on_run, blocks, runs_per_worker=_RUNS_PER_WORKER):
+        yield from run

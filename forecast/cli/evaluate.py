@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from forecast.cli.console import progress, say
+from forecast.cli.starts import is_store
 from forecast.cli.truths import truth_from
 
 
@@ -111,6 +112,14 @@ def evaluate(
             "discovery rate.",
         ),
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler whose workers score one forecast, as tcp://host:8786. They need "
+            "the forecast and the stores under the same paths.",
+        ),
+    ] = None,
 ) -> None:
     """Score a forecast against the truth and the baselines, or compare two forecasts.
 
@@ -126,6 +135,8 @@ def evaluate(
     from forecast.verification.significance.intervals import Settings
     from sphere_ops.memory import keep_freed_memory
 
+    if scheduler is not None:
+        _check_scheduler(other, truth)
     settings = Settings(confidence, seed, block_length)
     shared: dict[str, Any] = {
         "climatology": climatology,
@@ -152,6 +163,7 @@ def evaluate(
                     baselines=baseline,
                     intervals=settings,
                     spectra=spectra,
+                    scheduler=scheduler,
                     **shared,
                 )
             )
@@ -171,3 +183,14 @@ def evaluate(
             )
     say(text)
     say(f"{'scores' if other is None else 'comparison'}: {out}")
+
+
+def _check_scheduler(other: Path | None, truth: str | None) -> None:
+    """Raise an error for what the workers of a cluster cannot score."""
+    if other is not None:
+        raise ValueError("--scheduler is for the scores of one forecast; leave it out")
+    if truth is not None and not is_store(Path(truth)):
+        raise ValueError(
+            f"--truth {truth} is not a store, and the workers of --scheduler take the truth from a "
+            "store; make one with `forecast data ingest`, or leave out --scheduler"
+        )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import xarray as xr
 
-from configs.layout import CLIMATOLOGY
+from configs.layout import CHANNEL, CLIMATOLOGY
 from data_prep.store.outputs import check_output, written_beside
 from forecast.inference.reader import ForecastFile
 from forecast.verification.conventions import DEFAULT
@@ -16,22 +17,11 @@ from forecast.verification.open_truth import open_truth
 from forecast.verification.precipitation import climatologies
 from forecast.verification.regions import GLOBAL, NAMED, Region, parse_regions
 from forecast.verification.report import markdown
-from forecast.verification.sampled.diagnostics import SampledDiagnostics
-from forecast.verification.score_table import SCORES, SEEPS
+from forecast.verification.score_table import SEEPS
 from forecast.verification.scores_file import make_dataset, write
-from forecast.verification.scoring.comparing import (
-    BASELINES,
-    MODEL,
-    PERSISTENCE,
-    WITH_FRACTIONS,
-    Comparison,
-)
-from forecast.verification.scoring.ensemble_scores import EnsembleScorer
-from forecast.verification.scoring.fraction_scores import FractionScorer
-from forecast.verification.scoring.precipitation_scores import PrecipitationScorer
-from forecast.verification.scoring.reading import pieces, read_ahead
-from forecast.verification.scoring.scorer import Scorer
-from forecast.verification.scoring.totals import Totals
+from forecast.verification.scoring.accumulator import Accumulator, Choices
+from forecast.verification.scoring.cluster import Cluster
+from forecast.verification.scoring.comparing import BASELINES, MODEL, PERSISTENCE
 from forecast.verification.significance.intervals import Settings, with_intervals, with_note
 from forecast.verification.truth import Truth
 from sphere_ops.parallel.mesh import current
@@ -54,6 +44,7 @@ def evaluate(
     dry_threshold: float | None = None,
     spectra: bool = True,
     intervals: Settings | None = None,
+    scheduler: str | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
     """Score a forecast; write the scores as CF netCDF, and a summary in Markdown beside them.
@@ -85,7 +76,10 @@ def evaluate(
             `precipitation.climatologies`.
         spectra: True for spectra, coherence and conserved quantities of some of the forecasts.
         intervals: Settings of the intervals of the scores; the default ones if None.
-        progress: Function that is called with (done, total, note) after each forecast.
+        scheduler: Address of a dask scheduler, whose workers score the forecasts. They open all
+            inputs under the same absolute paths.
+        progress: Function that is called with (done, total, note) after each forecast, or
+            with a scheduler after each part of the forecasts.
 
     Returns:
         Scores of the table `SCORES` over (forecast, region, channel, lead_time), `skill` over
@@ -95,21 +89,26 @@ def evaluate(
         ValueError: If forecast and store do not fit, or one is damaged.
         FileNotFoundError: If an input does not exist.
         FileExistsError: If an output exists.
+        ConnectionError: If workers of the scheduler died.
     """
     path = check_output(out, (".nc",))
     summary = check_output(path.with_suffix(".md"), (".md",))
     chosen = parse_regions(regions)
-    compared = open_truth(
-        ForecastFile(forecast), data, truth, climatology=climatology, conventions=conventions
-    )
+    inputs = {"data": data, "truth": truth, "climatology": climatology}
+    cluster = None
+    if scheduler is not None:
+        there = {n: None if path is None else Path(path).absolute() for n, path in inputs.items()}
+        opened = partial(_opened, Path(forecast).absolute(), **there, conventions=conventions)
+        cluster = Cluster(scheduler, opened)
     scores = score(
-        compared,
+        _opened(forecast, **inputs, conventions=conventions),
         chosen,
         baselines=baselines,
         thresholds=thresholds,
         fractions=fractions,
         dry_threshold=dry_threshold,
         spectra=spectra,
+        cluster=cluster,
         progress=progress,
     )
     scores = with_intervals(scores, intervals or Settings())
@@ -118,6 +117,18 @@ def evaluate(
         with written_beside(summary) as scratch:
             scratch.write_text(markdown(scores), encoding="utf-8")
     return scores
+
+
+def _opened(
+    forecast: str | Path,
+    *,
+    data: str | Path | None,
+    truth: str | Path | None,
+    climatology: str | Path | None,
+    conventions: str,
+) -> Truth:
+    """Open a forecast file and its truth; see `open_truth`."""
+    return open_truth(ForecastFile(forecast), data, truth, climatology, conventions)
 
 
 def score(
@@ -129,40 +140,30 @@ def score(
     fractions: Sequence[str] = (),
     dry_threshold: float | None = None,
     spectra: bool = False,
+    cluster: Cluster | None = None,
     progress: Progress = lambda done, total, note: None,
 ) -> xr.Dataset:
-    """Score a forecast file against its truth; see `evaluate`."""
-    file, vectors = truth.file, truth.vectors
+    """Score a forecast file against its truth; see `evaluate`.
+
+    With a cluster, its workers score the forecasts, and their sums are added here.
+    """
+    file, n = truth.file, len(truth.file.init_time)
     names = (MODEL, *_allowed(baselines, truth))
-    scorer = Scorer(truth, truth.region_weights(regions), vectors)
     limits = Thresholds.parse(thresholds, file.channel_names, truth.store)
-    members = EnsembleScorer(scorer.sums, file.n_members, limits)
     events = Fractions.parse(fractions, file.channel_names, truth.store)
-    of_fractions = FractionScorer(scorer.sums, file.grid, events)
     seasons, notes = climatologies(truth, dry_threshold)
-    n = len(file.init_time)
-    part = current().data
-    own = range(n)[part.rank :: part.ranks]
-    shape = n, len(regions), len(file.channel_names) + len(vectors.names), len(file.steps)
-    of_seeps = PrecipitationScorer(scorer.sums, seasons, shape[2])
-    with_fractions = [j for j, name in enumerate(names) if name in WITH_FRACTIONS]
-    totals = Totals(
-        len(names),
-        shape,
-        own,
-        vectors,
-        SCORES | of_seeps.scores,
-        members.scores | of_fractions.scores,
-        dict.fromkeys(members.scores, [0]) | dict.fromkeys(of_fractions.scores, with_fractions),
-        members.sizes | of_fractions.sizes,
-    )
-    sampled = SampledDiagnostics(truth) if spectra else None
-    comparison = Comparison(names, scorer, members, of_seeps, of_fractions, totals, sampled)
-    for piece in read_ahead(pieces(truth, own)):
-        comparison.add(piece)
-        if piece.is_last:
-            progress(piece.forecast_index + 1, n, "")
-    totals.finish()
+    choices = Choices(names, tuple(regions), limits, events, seasons, spectra)
+    mesh = current().data
+    own = range(n)[mesh.rank :: mesh.ranks]
+    accumulator = Accumulator(truth, choices, own)
+    if cluster is None:
+        accumulator.accumulate(lambda forecast_index: progress(forecast_index + 1, n, ""))
+    else:
+        for found in cluster.partial_sums(choices, own):
+            accumulator.add(found)
+            progress(found.part[-1] + 1, n, "")
+    accumulator.finish()
+    totals, sampled = accumulator.totals, accumulator.sampled
     scores = make_dataset(truth, [region.name for region in regions], names, totals, limits, events)
     if seasons:
         scores[SEEPS.name].attrs["comment"] = "; ".join(s.description for s in seasons.values())
@@ -170,8 +171,8 @@ def score(
         scores = with_note(scores, note)
     if sampled is None:
         return scores
-    sampled.finish()
-    scores = scores.merge(sampled.dataset(shape[2]), combine_attrs="override")
+    diagnostics = sampled.dataset(scores.sizes[CHANNEL])
+    scores = scores.merge(diagnostics, combine_attrs="override")
     for name in sampled.without_spectrum:
         scores = with_note(scores, f"{name} has no spectrum, since it lacks points")
     return scores

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from configs.layout import RADIUS
 from forecast.verification.shallow_water import CHANNELS, ShallowWaterFlow
 from forecast.verification.truth import Truth
 from sphere_ops.grid import EARTH_RADIUS
-from sphere_ops.parallel.mesh import current
 
 Array = NDArray[np.floating[Any]]
 
@@ -82,10 +80,10 @@ class ConservedTotals:
         self._sums[..., position] += np.concatenate([values, change])
         self.count[position] += 1
 
-    def finish(self) -> None:
-        """Add the sums of all processes."""
-        for own in (self._sums, self.count):
-            current().sum_samples(torch.from_numpy(own))  # in place
+    @property
+    def sums(self) -> tuple[NDArray[Any], ...]:
+        """Arrays to which those of other forecasts are added."""
+        return self._sums, self.count
 
     def means(self) -> Array:
         """Return means over the forecasts, (4, q, k), NaN where there are none.

@@ -50,10 +50,10 @@ class SampledDiagnostics:
         """Add all channels of a forecast at a lead time; see `ConservedTotals.add`."""
         self._conserved.add(forecast_index, position, state, true)
 
-    def finish(self) -> None:
-        """Add the sums of all processes."""
-        self._spectral.finish()
-        self._conserved.finish()
+    @property
+    def sums(self) -> tuple[NDArray[Any], ...]:
+        """Arrays to which those of other forecasts are added."""
+        return *self._spectral.sums, *self._conserved.sums
 
     def dataset(self, n_channels: int) -> xr.Dataset:
         """Return the diagnostics.

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from forecast.verification.truth import Truth
 from sphere_ops.harmonics.transforms import RealSHT, sum_orders
-from sphere_ops.parallel.mesh import current
 
 MOST_MEMBERS = 4
 _NEGLIGIBLE = 1e-10  # power relative to the peak that may be rounding errors of float32
@@ -60,10 +59,10 @@ class SpectralTotals:
         found = sum_orders(torch.stack([*power, product]).double()) / (4 * np.pi)
         self._sums[:, here[whole], position] += found.numpy()
 
-    def finish(self) -> None:
-        """Add the sums of all processes."""
-        for own in (self._sums, self.count):
-            current().sum_samples(torch.from_numpy(own))  # in place
+    @property
+    def sums(self) -> tuple[NDArray[Any], ...]:
+        """Arrays to which those of other forecasts are added."""
+        return self._sums, self.count
 
     def spectra(self) -> tuple[Array, Array, Array, Array]:
         """Return the mean power of forecast and truth, their ratio, and the coherence.

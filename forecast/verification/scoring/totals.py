@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from forecast.verification.score_table import NEIGHBOURHOOD, SCORES, THRESHOLD, Score
 from forecast.verification.scoring.true_states import TrueState
 from forecast.verification.vectors import Vectors
-from sphere_ops.parallel.mesh import current
 
 Array = NDArray[np.floating[Any]]
 
@@ -130,13 +128,13 @@ class Totals:
                 of_each = np.where(counted, value, np.nan)
                 self.of_each[name][forecast_index, j, :, channel, position] = of_each
 
+    @property
+    def sums(self) -> tuple[Array, ...]:
+        """Arrays to which those of the other forecasts are added, beside `of_each`."""
+        return self.count, self._n_scored, self._n_points, self._spread, *self._sums.values()
+
     def finish(self) -> None:
-        """Add the sums of all processes, and set what follows from other scores."""
-        for own in (
-            self.count, self._n_scored, self._n_points, self._spread,
-            *self.of_each.values(), *self._sums.values(),
-        ):  # fmt: skip
-            current().sum_samples(torch.from_numpy(own))  # in place
+        """Set what follows from other scores, once the forecasts of all processes are added."""
         if "crps" in self.scores:  # a single forecast is an ensemble of one
             self._sums["crps"][1:] = self._sums["mae"][1:]
             self.of_each["crps"][:, 1:] = self.of_each["mae"][:, 1:]
