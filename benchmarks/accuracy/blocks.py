@@ -34,6 +34,11 @@ def half_gelu(x: Tensor) -> Tensor:
     return torch.cat([linear, gelu(bent)], dim=1)
 
 
+def leaky_gelu(x: Tensor) -> Tensor:
+    """Return the mean of x and its GELU, whose slope grows from one half to one."""
+    return (x + gelu(x)) / 2
+
+
 class Gelu(nn.Sequential):
     """Two pointwise layers with a GELU between them."""
 
@@ -101,6 +106,7 @@ BLOCKS = {
         cast(MakeMLP, partial(NormalizedGate, first=identity, second=identity)), 1.5
     ),
     "geglu limit 3": BlockKind(_gate(gelu, _WIDE), 1.5),
+    "leaky gelu limit 3": BlockKind(_gate(leaky_gelu, _WIDE), 1.5),
     "half gelu limit 3": BlockKind(_gate(half_gelu, _WIDE), 1.5),
 }
 
