@@ -43,11 +43,11 @@ class Pointwise(nn.Module):
 class GatedMLP(nn.Module):
     """Two linear maps of the channels, the product of a function of each, and a linear map of it.
 
-    The first function is a GELU. The second, the gate, is the identity for small values and bounded
-    by ± 3, so that fields of any size grow no faster than linearly. Its bias depends on latitude.
-    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude:
-    products represent these with few channels, a GELU alone needs many. The other way round, GELUs
-    represent reactions and thresholds. Gated linear units are those of Shazeer (arXiv 2002.05202).
+    The first function is a GELU for half of the products, and the identity for the others. The
+    second, the gate, is the identity for small values and bounded by ± 3, so that no field grows
+    faster than linearly. Its bias depends on latitude. Products are what advection makes of fields,
+    and, with the sine of latitude, the Coriolis force; GELUs represent reactions and thresholds.
+    Gated linear units are compared by Shazeer (arXiv 2002.05202).
     """
 
     latitude: Tensor
@@ -70,7 +70,8 @@ class GatedMLP(nn.Module):
 
     def product(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the product of the two functions."""
-        return gelu(first) * bounded(second, _GATE_LIMIT)
+        linear, bent = first.tensor_split(2, dim=1)
+        return torch.cat([linear, gelu(bent)], dim=1) * bounded(second, _GATE_LIMIT)
 
 
 def bounded(x: Tensor, limit: float) -> Tensor:

@@ -152,12 +152,12 @@ def test_small_gates_turn_a_field_into_its_square_and_its_coriolis_force():
     with torch.no_grad():
         for parameter in mlp.parameters():
             parameter.zero_()
-        # gelu(a) − gelu(−a) = a: u·u into channel 0, and u·(2 sin φ + 1) into channel 1.
-        mlp.factors.weight[:4, 0] = torch.tensor([1.0, -1, 1, -1])
-        mlp.factors.weight[4:6, 0] = 1.0
+        # u·u by the identity into channel 0; u·(2 sin φ + 1) by gelu(u) − gelu(−u) into channel 1
+        mlp.factors.weight[:4, 0] = torch.tensor([1.0, 0, 1, -1])
+        mlp.factors.weight[4, 0] = 1.0
         mlp.factors.bias[6:] = 1.0
         mlp.by_latitude[2:, 0] = 2.0
-        mlp.mix.weight[:] = torch.tensor([[1.0, -1, 0, 0], [0, 0, 1, -1]])
+        mlp.mix.weight[:] = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, -1]])
         for linear in (mlp.factors.weight[4:], mlp.factors.bias[4:], mlp.by_latitude):
             linear.mul_(1e-3)
     x = torch.randn(1, 2, *GRID.shape, dtype=torch.float64)
