@@ -28,6 +28,12 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
+def half_gelu(x: Tensor) -> Tensor:
+    """Return the GELU of the second half of the channels, and the first half as it is."""
+    linear, bent = x.tensor_split(2, dim=1)
+    return torch.cat([linear, gelu(bent)], dim=1)
+
+
 def leaky_gelu(x: Tensor) -> Tensor:
     """Return the mean of x and its GELU, whose slope grows from one half to one."""
     return (x + gelu(x)) / 2
@@ -95,13 +101,13 @@ BLOCKS = {
     "products": BlockKind(_gate(identity, identity), 1.5),
     "geglu": BlockKind(_gate(gelu, identity), 1.5),
     "limit 1": BlockKind(_gate(identity, _NARROW), 1.5),
-    "limit 3": BlockKind(_gate(identity, _WIDE), 1.5),
+    "limit 3": BlockKind(GatedMLP, 1.5),
     "normalized": BlockKind(
         cast(MakeMLP, partial(NormalizedGate, first=identity, second=identity)), 1.5
     ),
     "geglu limit 3": BlockKind(_gate(gelu, _WIDE), 1.5),
     "leaky gelu limit 3": BlockKind(_gate(leaky_gelu, _WIDE), 1.5),
-    "half gelu limit 3": BlockKind(GatedMLP, 1.5),
+    "half gelu limit 3": BlockKind(_gate(half_gelu, _WIDE), 1.5),
 }
 
 

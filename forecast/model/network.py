@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 from torch.utils.checkpoint import checkpoint
 
 from sphere_ops.branches.block import BRANCHES, LocalSphericalConv
@@ -41,13 +40,12 @@ class Pointwise(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """Two linear maps of the channels, the product of a function of each, and a linear map of it.
+    """Products of two linear maps of the channels, and a linear map of these.
 
-    The first function is a GELU for half of the products, and the identity for the others. The
-    second, the gate, is the identity for small values and bounded by ± 3, so that no field grows
-    faster than linearly. Its bias depends on latitude. Products are what advection makes of fields,
-    and, with the sine of latitude, the Coriolis force; GELUs represent reactions and thresholds.
-    Gated linear units are compared by Shazeer (arXiv 2002.05202).
+    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude, on
+    which the bias of the second factor depends: what takes a GELU many channels is exact in the
+    limit of small fields. The second factor, the gate, is bounded by ± 3, so that no field grows
+    faster than linearly. Gated linear units are compared by Shazeer (arXiv 2002.05202).
     """
 
     latitude: Tensor
@@ -69,9 +67,8 @@ class GatedMLP(nn.Module):
         return self.mix(self.product(first, second + bias[:, :, None].to(second)))
 
     def product(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the product of the two functions."""
-        linear, bent = first.tensor_split(2, dim=1)
-        return torch.cat([linear, gelu(bent)], dim=1) * bounded(second, _GATE_LIMIT)
+        """Return the product of the first factor and the gate."""
+        return first * bounded(second, _GATE_LIMIT)
 
 
 def bounded(x: Tensor, limit: float) -> Tensor:

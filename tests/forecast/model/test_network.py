@@ -148,20 +148,17 @@ def test_a_coarser_grid_keeps_the_degrees_that_it_resolves():
 
 
 def test_small_gates_turn_a_field_into_its_square_and_its_coriolis_force():
-    mlp = GatedMLP(2, 4, GRID).double()
+    mlp = GatedMLP(2, 2, GRID).double()
     with torch.no_grad():
         for parameter in mlp.parameters():
             parameter.zero_()
-        # u·u by the identity into channel 0; u·(2 sin φ + 1) by gelu(u) − gelu(−u) into channel 1
-        mlp.factors.weight[:4, 0] = torch.tensor([1.0, 0, 1, -1])
-        mlp.factors.weight[4, 0] = 1.0
-        mlp.factors.bias[6:] = 1.0
-        mlp.by_latitude[2:, 0] = 2.0
-        mlp.mix.weight[:] = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, -1]])
-        for linear in (mlp.factors.weight[4:], mlp.factors.bias[4:], mlp.by_latitude):
-            linear.mul_(1e-3)
+        # u·u into channel 0 and u·(2 sin φ + 1) into channel 1, with gates of a thousandth
+        mlp.factors.weight[:] = torch.tensor([[1.0, 0], [1, 0], [1e-3, 0], [0, 0]])
+        mlp.factors.bias[3] = 1e-3
+        mlp.by_latitude[1, 0] = 2e-3
+        mlp.mix.weight[:] = 1e3 * torch.eye(2)
     x = torch.randn(1, 2, *GRID.shape, dtype=torch.float64)
-    square, force = mlp(x)[0] * 1e3
+    square, force = mlp(x)[0]
     sine = torch.sin(torch.deg2rad(GRID.latitude))[:, None]
     torch.testing.assert_close(square, x[0, 0] ** 2, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(force, x[0, 0] * (2 * sine + 1), rtol=1e-5, atol=1e-5)
