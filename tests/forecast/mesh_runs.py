@@ -36,6 +36,11 @@ ALL = {
     "integral": {"theta_cutoff": 0.6},
     "differential": {"order": 2},
 }
+FITTED = {
+    "spectral": {"lmax": 6},
+    "integral": {"theta_cutoff": 0.6, "fit_lmax": 6},
+    "differential": {"order": 1, "fit_lmax": 6},
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ CASES = {
         "trajectories",
         2,
         {
-            "branches": ALL,
+            "branches": FITTED,
             "dealias_lmax": 4,
             "spectral_limit": 1.0,
             "static": ["sin_latitude", "orography"],

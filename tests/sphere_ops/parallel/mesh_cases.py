@@ -45,6 +45,11 @@ ALL = {
     "differential": {"order": 2, "length_scale": 0.1},
 }
 
+FITTED = {
+    "integral": {"theta_cutoff": 0.5, "fit_lmax": 9},
+    "differential": {"order": 1, "length_scale": 0.1, "fit_lmax": 9},
+}
+
 
 def random(*shape: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
@@ -158,6 +163,8 @@ def cases() -> Iterator[tuple[str, Callable[[torch.dtype], Results]]]:
     yield "fewer wavenumbers than ranks", lambda dtype: layer_case(few, GAUSS, GAUSS, dtype)
     integral = IntegralConv(2, 1, CELLS, theta_cutoff=0.7)
     yield "integral branch alone", lambda dtype: layer_case(integral, CELLS, CELLS, dtype)
+    fitted = LocalSphericalConv(2, 1, GAUSS, FITTED)
+    yield "fitted branches", lambda dtype: layer_case(fitted, GAUSS, GAUSS, dtype)
     yield "smooth fill", fill_case
     yield "winds", wind_case
     yield "everything else", other_case
