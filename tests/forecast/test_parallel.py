@@ -75,12 +75,19 @@ def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) 
     return float((a - b).norm() / b.norm())
 
 
+WITHOUT_EFFECT = "moving mask", torch.float32
+"""Case whose bias of sst the persistent mean removes: its gradient is zero or rounding, of which Adam
+makes steps in float32, and hardly any in float64."""
+
+
 def test_ten_steps_are_those_of_one_process(out, folder):
     alone, found = torch.load(folder / "alone/steps"), torch.load(out / "steps")
     assert found.keys() == alone.keys()
     for (case, dtype), expected in alone.items():
         assert found[case, dtype].keys() == expected.keys()
         for name in expected:
+            if (case, dtype) == WITHOUT_EFFECT and name.endswith("decoder.bias"):
+                continue
             # The loss is added up in float32.
             tolerance = 1e-6 if name.startswith(("loss", "valid")) else 0.0
             values = (of[case, dtype][name] for of in (found, alone))

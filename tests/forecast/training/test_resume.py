@@ -165,8 +165,9 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_weights(store,
 @pytest.mark.parallel
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork
 def test_a_full_disk_leaves_the_last_state_from_which_the_run_goes_on(store, tmp_path, monkeypatch):
-    settings = config({"channels": 16}, steps=12)  # weights larger than the limit below
+    settings = config({"channels": 16}, steps=12)
     train(settings, store, tmp_path / "whole")
+    weights = (tmp_path / "whole/package/model.safetensors").stat().st_size
     with monkeypatch.context() as patch:
         stop_after(5, patch)
         train(settings, store, tmp_path / "parts")
@@ -175,7 +176,7 @@ def test_a_full_disk_leaves_the_last_state_from_which_the_run_goes_on(store, tmp
 
     def with_no_room() -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 * weights, hard))  # the state has three
         with pytest.raises(OSError) as caught:
             train(settings, store, tmp_path / "parts", resume=True)
         send.send(str(caught.value))
