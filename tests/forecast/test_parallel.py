@@ -76,8 +76,8 @@ def distance(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) 
 
 
 WITHOUT_EFFECT = "moving mask", torch.float32
-"""Case whose bias of sst the persistent mean removes: its gradient is zero or rounding, of which Adam
-makes steps in float32, and hardly any in float64."""
+"""Case whose bias of sst the persistent mean removes: its gradient is zero or rounding, of which
+Adam makes steps in float32, and hardly any in float64."""
 
 
 def test_ten_steps_are_those_of_one_process(out, folder):
