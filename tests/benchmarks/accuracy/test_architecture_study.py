@@ -89,7 +89,7 @@ def test_every_block_starts_small_and_learns_from_all_its_weights(kind: str) -> 
 def test_rows_near_the_best_are_bold_and_ratios_have_intervals() -> None:
     def validation(row: str, error: float | None, rate: float = 1.0) -> dict[str, object]:
         found = {} if error is None else {"validation": {"validation/relative_l2": error}}
-        return {"problem": "p", "row": row, "rate": rate, **found}
+        return {"problem": "p", "row": row, "rate": rate, "seed": 0, **found}
 
     runs = [validation("a", 0.5), validation("a", 0.1, 2.0), validation("b", 0.109),
             validation("c", 0.2), validation("d", None)]  # fmt: skip
