@@ -1,12 +1,14 @@
-"""Choice of the architecture: blocks, branches and learning rates on small problems of all kinds.
+"""Comparison of architectures on small problems of all kinds: blocks, branches, learning rates.
 
     python -m benchmarks.accuracy.architecture --out DIR [--problems NAME ...] [--rows NAME ...]
-                                               [--rates R ...] [--seeds S ...] [--data FOLDER]
+                                               [--factors F ...] [--seeds S ...] [--data FOLDER]
+                                               [--test]
 
 A row is a kind of block, and options that change the branches or the shape, as in `limit 3, no
-integral`. Every run is one JSON file in DIR with the validation errors of the best package; what
-is there is not done again. Errors are relative L2 errors, the mean over the steps of a rollout.
-DIR/architecture.json collects all runs. Nothing here reads test data.
+integral`. Every run is a JSON file in DIR/validation with the validation errors of the best
+package; what is there is not done again. With --test the errors on trajectories whose seed is used
+for nothing else are in DIR/test. Errors are relative L2 errors, the mean over the steps of a
+rollout. DIR/architecture.json collects all runs.
 """
 
 from __future__ import annotations
@@ -42,8 +44,6 @@ _GRID = (
     "model.branches.integral.fit_lmax=22", "model.branches.differential.fit_lmax=22",
     "model.dealias_lmax=22", "training.steps=500",
 )  # fmt: skip
-
-
 TEST_SEED = 2402
 """Seed of the test trajectories, which is used for nothing else."""
 _TEST_COUNTS = "{train: 1, validation: 0, test: 16}"
