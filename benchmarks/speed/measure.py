@@ -213,7 +213,7 @@ def _kept(json_file: Path | None, new: list[Row]) -> tuple[list[Row], dict[str, 
     machine, measured = held["machine"], {(row.name, row.shape) for row in new}
     rows = [Row(**r) for r in held["rows"] if (r["name"], r["shape"]) not in measured]
     keys = [f"commit of {row.name}, {row.shape}" for row in rows]
-    return rows, {key: machine.get(key, machine["commit"]) for key in keys}
+    return rows, {key: machine.get(key, machine.get("commit", "unknown")) for key in keys}
 
 
 def machine() -> dict[str, str]:
