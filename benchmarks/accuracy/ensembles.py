@@ -184,11 +184,14 @@ def run(name: str, seed: int, plan: Plan, out: Path) -> dict[str, Any]:
     }
     chosen = min(tried, key=lambda text: tried[text])
     scores = ensemble_scores(folder / "best", data, "test", chosen, plan)
+    configuration = config.model_dump(mode="json", include={"model", "training"})
+    if variant.start_from is not None:
+        configuration["training"]["start_from"] = f"{variant.start_from}-{seed}/best"  # in `out`
     return {
         "variant": name,
         "seed": seed,
         "commit": git_commit(),
-        "configuration": config.model_dump(mode="json", include={"model", "training"}),
+        "configuration": configuration,
         "validation": result.validation,
         "validation_crps": {text: round(value, 5) for text, value in tried.items()},
         "perturbation": chosen,
