@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from configs.gcm import GcmConfig
 from configs.model import ModelConfig
 from configs.section import (
     GridConfig,
@@ -317,6 +318,9 @@ class Config(Section):
         default={}, description="short name: entry, added to the table of variables or changed in "
         "it",
     )  # fmt: skip
+    gcm: GcmConfig | None = Field(
+        default=None, description="run of a circulation model, which makes the files of the data"
+    )
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
@@ -328,6 +332,15 @@ class Config(Section):
     def table(self) -> VariableTable:
         """Table of variables: the built-in one, with the changes of this configuration."""
         return BUILT_IN.extended({name: entry.given for name, entry in self.variables.items()})
+
+    @model_validator(mode="after")
+    def _files_of_the_gcm(self) -> Config:
+        if self.gcm is not None and self.data.source != "files":
+            raise ValueError(
+                f"gcm is given, but data.source is {self.data.source}; a circulation model makes "
+                "files: set data.source=files, or leave gcm out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ensemble(self) -> Config:

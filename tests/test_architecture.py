@@ -37,6 +37,7 @@ ROOMS = {
         "solvers": {"store"},
         "equations": {"store", "solvers"},
         "shallow_water": {"store", "ingest", "solvers"},
+        "gcm": {"store", "ingest"},
     },
     "forecast": {
         "model": set(),

@@ -83,6 +83,37 @@ def solve(
     typer.echo(f"store: {out}")
 
 
+@app.command("gcm")
+def gcm(
+    preset: Preset,
+    out: Annotated[Path, typer.Option(metavar="STORE", help="Store to write.")],
+    overrides: Overrides = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Python interpreter that has the model; default: "
+            "$SPHERE_FORECAST_GCM_PYTHON, or this one.",
+        ),
+    ] = None,
+    keep_files: Annotated[
+        bool, typer.Option("--keep-files", help="Keep the netCDF files of each month.")
+    ] = False,
+) -> None:
+    """Run a circulation model of the atmosphere and write its states to a store.
+
+    The section gcm of the preset describes the run. A run that was
+    interrupted goes on with the same command.
+    """
+    from configs.load import load_config
+
+    config = load_config(preset, overrides or ())
+    from data_prep.gcm.run import generate
+
+    generate(config, out, python=python, keep_files=keep_files, progress=progress)
+    typer.echo(f"store: {out}")
+
+
 @app.command("inspect")
 def inspect(
     words: Words,

@@ -1,0 +1,165 @@
+"""Training store from a circulation model, which runs in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from configs.gcm import GcmConfig
+from configs.schema import Config, FilesData
+from configs.splits import assign_splits
+from configs.timestep import TimeStep
+from configs.variables import Variable
+from data_prep.gcm.process import run_worker
+from data_prep.gcm.worker.run import FILES, is_finished
+from data_prep.gcm.worker.segments import segments
+from data_prep.gcm.worker.settings import RunSettings
+from data_prep.ingest.run import ingest
+from data_prep.store.outputs import check_output, locked
+
+ON_LEVELS = ("u", "v", "t", "q", "z", "vo", "d")
+SINGLE = ("sp", "t2m", "u10", "v10", "skt", "sst", "tp", "rlut")
+STATIC = ("orography", "land_fraction")
+"""Variables of the files. Vorticity and divergence are computed from the winds."""
+
+Progress = Callable[[str], AbstractContextManager[Callable[..., None]]]
+"""Function of a label that shows the progress of a loop: of `update(done, total[, note])`."""
+
+
+@contextmanager
+def _silent(label: str) -> Iterator[Callable[..., None]]:
+    yield lambda done, total, note="": None
+
+
+def generate(
+    config: Config,
+    out: str | Path,
+    *,
+    python: str | Path | None = None,
+    keep_files: bool = False,
+    progress: Progress = _silent,
+) -> Path:
+    """Run a circulation model and write a training store from its files.
+
+    The folder `OUT.run` beside the store has the files of each month until the store is written,
+    and the state of the model before each month. A run that was killed goes on with the month that
+    it was in.
+
+    Args:
+        config: Run of the model, and variables, splits and climatology of the store.
+        out: Path of the store.
+        python: Python interpreter that has the model; by default that of `find_python`.
+        keep_files: True to keep the files.
+        progress: Function that shows the progress of the run and of the ingestion.
+
+    Returns:
+        Path of the store.
+
+    Raises:
+        ValueError: if a setting does not fit, or the model fails or is not installed.
+        FileExistsError: if `out` exists.
+    """
+    out = check_output(out)
+    settings = run_settings(config)
+    folder = out.with_name(f"{out.name}.run")
+    with locked(folder):
+        _same_settings(folder / "settings.json", settings)
+        if not is_finished(settings, folder):
+            with progress("days") as update:
+                run_worker(folder, python, update)
+        files = sorted((folder / FILES).glob("*.nc"))
+        with progress("states") as update:
+            ingest(files, _of_files(config), out, table=config.table, progress=update)
+        if not keep_files:
+            shutil.rmtree(folder / FILES)
+    return out
+
+
+def _of_files(config: Config) -> FilesData:
+    """Return the settings by which the files are read."""
+    data = config.data
+    assert isinstance(data, FilesData)
+    accumulation = {"total_precipitation": data.time_step, **data.accumulation}
+    return data.model_copy(update={"accumulation": accumulation})
+
+
+def run_settings(config: Config) -> RunSettings:
+    """Return the settings of a run, for the worker.
+
+    Raises:
+        ValueError: if there is no section gcm, if the model does not have a variable, or if steps
+            or splits do not fit.
+    """
+    gcm, data = config.gcm, config.data
+    if gcm is None or not isinstance(data, FilesData):
+        raise ValueError(
+            "the configuration has no section gcm, the run of a circulation model; take a preset "
+            "such as atmosphere"
+        )
+    step = TimeStep.parse(data.time_step)
+    solver = TimeStep.parse(gcm.solver_dt)
+    if not step.seconds or 86400 % step.seconds:
+        raise ValueError(f"data.time_step is {step}; a day has to be a multiple of it, such as 6h")
+    if step.multiple_of(solver) is None:
+        raise ValueError(
+            f"gcm.solver_dt is {solver}, of which data.time_step={step} is no multiple; take a "
+            "shorter one, such as 30min"
+        )
+    assert solver.seconds is not None
+    channels = [config.table.variable(name) for name in (*data.variables, *data.forcing)]
+    for v in channels:
+        _check_variable(v, gcm)
+    if wrong := [name for name in data.static if name not in STATIC]:
+        raise ValueError(f"data.static names {wrong[0]!r}; {gcm.model} gives {', '.join(STATIC)}")
+    settings = RunSettings(
+        model=gcm.model,
+        truncation=gcm.truncation,
+        levels=gcm.levels,
+        solver_seconds=solver.seconds,
+        step_seconds=step.seconds,
+        first=gcm.first,
+        last=gcm.last,
+        spin_up_days=TimeStep.parse(gcm.spin_up).count,
+        pressures=tuple(sorted({v.level for v in channels if v.level is not None})),
+        sst_modes=gcm.sea_surface.modes,
+        sst_amplitude=gcm.sea_surface.amplitude,
+        member=gcm.member,
+        perturbation=gcm.perturbation,
+        seed=gcm.seed,
+    )
+    kept = [part.times(step.seconds) for part in segments(settings) if part.kept]
+    assign_splits(np.concatenate(kept).astype("datetime64[ns]"), data.splits, step, "the run")
+    return settings
+
+
+def _check_variable(variable: Variable, gcm: GcmConfig) -> None:
+    name, level = variable.name, variable.level
+    base = name if level is None else name.removesuffix(str(level))
+    if base not in (SINGLE if level is None else ON_LEVELS):
+        raise ValueError(
+            f"the model {gcm.model} does not give {name!r}; it gives {', '.join(SINGLE)}, and on "
+            f"pressure levels {', '.join(ON_LEVELS)}"
+        )
+
+
+def _same_settings(path: Path, settings: RunSettings) -> None:
+    """Write the settings of a run, or compare them with those of the run that is there."""
+    text = settings.to_json()
+    if not path.exists():
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    elif (there := RunSettings.read(path)) != settings:
+        fields = [k for k, v in vars(settings).items() if getattr(there, k) != v]
+        changes = ", ".join(
+            f"{k} {getattr(there, k)} there, {getattr(settings, k)} now" for k in fields
+        )
+        raise ValueError(
+            f"{path.parent} is a run of other settings ({changes}); remove it or choose another "
+            "output"
+        )
