@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from configs.load import preset_names
+from tests.data_prep.gcm.fake_model import fake_python
 from tests.forecast.training.golden_runs import monthly_file
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own
@@ -71,6 +72,9 @@ def with_inputs(words: list[str], folder: Path) -> list[str]:
     """Return the command with a file for its placeholder, and with small data and training."""
     if "FILES..." in words:
         monthly_file(folder / "sst.nc", years=60, first="1950-01")
+    if words[1:3] == ["data", "gcm"]:
+        words = [word.replace("atmosphere", "atmosphere_smoke") for word in words]
+        words += ["--python", str(fake_python(folder))]
     words = [word.replace("FILES...", "sst.nc") for word in words]
     return [*words, *TINY] if "train" in words or words[1:3] == ["data", "swe"] else words
 

@@ -22,7 +22,8 @@ class FakeModel:
         "total_precipitation": "m", "rlut": "W m-2", "orography": "m", "land_fraction": "1",
     }  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 4) -> None:
+        self.steps = np.arange(1, steps + 1)[:, None, None]
         self.sigma = np.array([0.025, 0.2, 0.5, 0.95])
         self.latitude = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(NLAT)[0]))
         self.longitude = np.arange(NLON) * 360 / NLON
@@ -39,7 +40,7 @@ class FakeModel:
 
     def advance_day(self, state: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         phase, day = state
-        phases = phase + np.sin(day) * np.arange(1, 5)[:, None, None]
+        phases = phase + np.sin(day) * self.steps / len(self.steps) * 4
         single = 5 * np.sin(phases + self.wave)
         levels = single[:, None] + np.arange(4)[:, None, None]
         pressure = 1e5 + 100 * single
@@ -59,6 +60,17 @@ class FakeModel:
         return arrays[0]
 
 
+def fake_python(folder: Path) -> Path:
+    """Write an interpreter that says to have jcm, and runs this model in its place."""
+    script = folder / "python"
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && echo 3.0.7 && exit\nshift 2\nexec {sys.executable} '
+        f'{__file__} "$@" $FAILS_ON\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
 if __name__ == "__main__":
     # As the worker, but for the model: `SETTINGS FOLDER [DAY]`, which fails on that day.
     failing = sys.argv[3] if len(sys.argv) > 3 else ""
@@ -68,4 +80,5 @@ if __name__ == "__main__":
         if day == failing:
             raise FloatingPointError(f"t is not finite on {day}: the model became unstable")
 
-    run(FakeModel(), RunSettings.read(Path(sys.argv[1])), Path(sys.argv[2]), report)
+    settings = RunSettings.read(Path(sys.argv[1]))
+    run(FakeModel(86400 // settings.step_seconds), settings, Path(sys.argv[2]), report)

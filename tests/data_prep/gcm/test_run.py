@@ -16,8 +16,7 @@ from data_prep.gcm.run import generate, run_settings
 from data_prep.gcm.worker.run import is_finished, run
 from data_prep.gcm.worker.segments import segments
 from data_prep.store.reader import Store
-from tests.data_prep.gcm import fake_model
-from tests.data_prep.gcm.fake_model import FakeModel
+from tests.data_prep.gcm.fake_model import FakeModel, fake_python
 
 SETTINGS = run_settings(
     load_config(
@@ -40,14 +39,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def python(tmp_path) -> Path:
-    """Interpreter that says to have jcm, and runs the model of the tests in its place."""
-    script = tmp_path / "python"
-    script.write_text(
-        f'#!/bin/sh\n[ "$1" = -c ] && echo 3.0.7 && exit\nshift 2\nexec {sys.executable} '
-        f'{fake_model.__file__} "$@" $FAILS_ON\n'
-    )
-    script.chmod(0o755)
-    return script
+    return fake_python(tmp_path)
 
 
 def test_months_follow_each_other_and_the_spin_up_is_not_kept():
