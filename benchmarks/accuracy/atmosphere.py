@@ -1,7 +1,8 @@
 """Forecasts of the atmosphere of the circulation model: branches, peers, references.
 
     python -m benchmarks.accuracy.atmosphere --data STORE --out DIR [--preset NAME]
-        [--rows NAME ...] [--seeds S ...] [--split validation|test] [KEY=VALUE ...]
+        [--rows NAME ...] [--seeds S ...] [--split validation|test]
+        [--overrides KEY=VALUE ...]
 
 Rows are `global` (a complex kernel), `integral`, `differential` and `all`, and the peers `sfno` and
 `lsno` of torch-harmonics inside our forecaster, with about as many parameters as `all`. A run is
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(_ABSENT), choices=ROWS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     keep_freed_memory()

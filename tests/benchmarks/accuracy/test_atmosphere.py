@@ -56,7 +56,7 @@ def test_the_truth_itself_has_no_error_and_references_are_as_defined(data, small
 @pytest.mark.slow
 def test_runs_are_measured_once_and_collected(data, small, tmp_path, monkeypatch, capsys):
     words = ["atmosphere", "--data", str(data), "--out", str(tmp_path / "out"), "--preset",
-             "atmosphere_smoke", "--rows", "global", "sfno", *WORDS]  # fmt: skip
+             "atmosphere_smoke", "--rows", "global", "sfno", "--overrides", *WORDS]  # fmt: skip
     for _ in range(2):
         monkeypatch.setattr(sys, "argv", words)
         atmosphere.main()
