@@ -33,7 +33,7 @@ def forecast_scores(forecaster: Forecaster, store: Store, split: str) -> dict[st
         split: Split of the starts.
     """
     steps, starts = _steps(store), _starts(store, split)
-    sums = _Sums(store)
+    sums = Scores(store)
     for part in np.array_split(starts, -(-len(starts) // _BATCH)):
         for n, fields in _forecast(forecaster, store, part, steps[-1]):
             if n in steps:
@@ -46,7 +46,7 @@ def references(store: Store, split: str) -> dict[str, Any]:
     steps, starts = _steps(store), _starts(store, split)
     damping = _damping(store, steps)
     found: dict[str, Any] = {}
-    sums = {name: _Sums(store) for name in ("persistence", "climatology", "damped persistence")}
+    sums = {name: Scores(store) for name in ("persistence", "climatology", "damped persistence")}
     for i in starts:
         first = _predicted(store, [i])
         anomaly = first - _climatology(store, np.array([i]))
@@ -160,7 +160,7 @@ def _damping(store: Store, steps: list[int]) -> list[Tensor]:
     return [(x / square)[:, None, None] for x in cross]
 
 
-class _Sums:
+class Scores:
     """Sums of squared errors, errors and products of anomalies, by lead time and channel."""
 
     def __init__(self, store: Store) -> None:

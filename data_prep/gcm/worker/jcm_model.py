@@ -71,9 +71,9 @@ class JcmModel:
             str(base / "clim" / "forcing.nc"), coords=self._coords, align_mode="wrap_year"
         )
         horizontal = self._coords.horizontal
-        self.sigma = np.asarray(self._coords.vertical.centers, dtype=np.float64)
-        self.latitude = np.rad2deg(np.asarray(horizontal.latitudes, dtype=np.float64))
-        self.longitude = np.rad2deg(np.asarray(horizontal.longitudes, dtype=np.float64))
+        self.sigma: Array = np.asarray(self._coords.vertical.centers, dtype=np.float64)
+        self.latitude: Array = np.rad2deg(np.asarray(horizontal.latitudes, dtype=np.float64))
+        self.longitude: Array = np.rad2deg(np.asarray(horizontal.longitudes, dtype=np.float64))
         self.source = (
             f"jcm {version('jcm')} (SPEEDY) on dinosaur {version('dinosaur')}, "
             f"T{settings.truncation}L{settings.levels}"
@@ -82,7 +82,10 @@ class JcmModel:
         modal = truncated_modal_orography(terrain.orog, self._coords, wavenumbers_to_clip=2)
         surface = horizontal.to_nodal(modal)
         land = np.asarray(terrain.fmask)
-        self.static = {"orography": np.asarray(surface).T, "land_fraction": land.T}
+        self.static: dict[str, Array] = {
+            "orography": np.asarray(surface).T,
+            "land_fraction": land.T,
+        }
         self._land = land
         self._sst_climatology = np.asarray(self._forcing.sea_surface_temperature.values)
         self._ice_climatology = np.asarray(self._forcing.sice_am.values)
@@ -95,18 +98,49 @@ class JcmModel:
     def start(self, day: np.datetime64) -> Any:
         """Return the state of rest one step before midnight of a day; see the interface."""
         state = self._model.run_state
-        if self.settings.member:
-            dynamics = state.dynamics
-            temperature = dynamics.temperature_variation
-            rng = np.random.default_rng([self.settings.seed, 2**20 + self.settings.member])
-            noise = jnp.asarray(rng.standard_normal(temperature.shape), temperature.dtype)
-            degrees = jnp.arange(temperature.shape[-1]) < _PERTURBED_DEGREES
-            noise = jnp.where((temperature != 0).any(0) & degrees, noise, 0.0)
-            size = jnp.sqrt((self._coords.horizontal.to_nodal(noise) ** 2).mean())
-            changed = temperature + noise * (self.settings.perturbation / size)
-            dynamics = dataclasses.replace(dynamics, temperature_variation=changed)
-            state = dataclasses.replace(state, dynamics=dynamics)
-        return state
+        if not self.settings.member:
+            return state
+        return self.perturbed(state, self.settings.perturbation, self.settings.member)
+
+    def perturbed(self, state: Any, size: float, number: int) -> Any:
+        """Return a state with random temperatures of degree 1 to 10 added.
+
+        Args:
+            state: State.
+            size: Root mean square of the perturbation, K.
+            number: Number of the perturbation.
+        """
+        temperature = state.dynamics.temperature_variation
+        rng = np.random.default_rng([self.settings.seed, 2**20 + number])
+        noise = jnp.asarray(rng.standard_normal(temperature.shape), temperature.dtype)
+        degree = jnp.arange(temperature.shape[-1])
+        inside = self._coords.horizontal.mask & (degree > 0) & (degree < _PERTURBED_DEGREES)
+        noise = jnp.where(inside, noise, 0.0)
+        scale = size / jnp.sqrt((self._coords.horizontal.to_nodal(noise) ** 2).mean())
+        dynamics = dataclasses.replace(
+            state.dynamics, temperature_variation=temperature + scale * noise
+        )
+        return dataclasses.replace(state, dynamics=dynamics)
+
+    def truncated(self, arrays: list[NDArray[Any]]) -> Any:
+        """Return the state with the degrees of a finer model, and the physics of a start.
+
+        Args:
+            arrays: Arrays of a state of the same levels with at least as many degrees.
+        """
+        own = self.arrays(self._model.run_state)
+        spectral = {
+            x.shape[-2:] for x in own if x.ndim == 3 and x.shape[-1] == x.shape[-2] // 2 + 2
+        }
+        found = []
+        for ours, finer in zip(own, arrays, strict=True):
+            if ours.shape[-2:] in spectral and ours.ndim == 3:
+                m, degree = ours.shape[-2:]
+                mask = np.asarray(self._coords.horizontal.mask)
+                found.append(np.where(mask, finer[:, :m, :degree], 0).astype(ours.dtype))
+            else:
+                found.append(finer if ours.shape == finer.shape else ours)
+        return self.state(found)
 
     def begin(self, segment: Segment) -> None:
         """Take the sea surface temperature of the days of a segment."""

@@ -53,6 +53,12 @@ def run(model: CirculationModel, settings: RunSettings, folder: Path, report: Re
     before = [folder / RESTARTS / f"{part.name}.npz" for part in parts]
     after = [*before[1:], folder / RESTARTS / _END]
     total, done, state = sum(part.n_days for part in parts), 0, None
+
+    def day_done(day: np.datetime64) -> None:
+        nonlocal done
+        done += 1
+        report(done, total, str(day))
+
     for part, start, end in zip(parts, before, after, strict=True):
         path = folder / FILES / f"{part.name}.nc"
         if end.exists() and (path.exists() or not part.kept):
@@ -60,18 +66,31 @@ def run(model: CirculationModel, settings: RunSettings, folder: Path, report: Re
             continue
         if state is None:
             state = _read(model, start) if start.exists() else model.start(part.first)
-        model.begin(part)
-        days = []
-        for day in part.first + np.arange(part.n_days):
-            state, fields = model.advance_day(state)
-            _check(fields, day)
-            if part.kept:
-                days.append(_on_pressure_levels(fields, model, settings))
-            report(done := done + 1, total, str(day))
-        if part.kept:
-            together = {name: np.concatenate([d[name] for d in days]) for name in days[0]}
-            _write_month(model, settings, part, together, path)
+        state = write_segment(model, settings, part, state, path, day_done)
         _save(model, state, end)
+
+
+def write_segment(
+    model: CirculationModel,
+    settings: RunSettings,
+    part: Segment,
+    state: Any,
+    path: Path,
+    report: Callable[[np.datetime64], None] = lambda day: None,
+) -> Any:
+    """Advance a state through a segment, write its file if it is kept, and return the state."""
+    model.begin(part)
+    days = []
+    for day in part.first + np.arange(part.n_days):
+        state, fields = model.advance_day(state)
+        _check(fields, day)
+        if part.kept:
+            days.append(_on_pressure_levels(fields, model, settings))
+        report(day)
+    if part.kept:
+        together = {name: np.concatenate([d[name] for d in days]) for name in days[0]}
+        _write_month(model, settings, part, together, path)
+    return state
 
 
 def _read(model: CirculationModel, path: Path) -> Any:

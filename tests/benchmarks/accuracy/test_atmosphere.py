@@ -38,7 +38,7 @@ def small(monkeypatch):
 @pytest.mark.slow
 def test_the_truth_itself_has_no_error_and_references_are_as_defined(data, small):
     store = chosen_part(load_config("atmosphere_smoke", WORDS), Store(data))
-    sums = atmosphere_scores._Sums(store)
+    sums = atmosphere_scores.Scores(store)
     at = store.split_indices("test")[[3, 9]]
     for lead in range(2):
         sums.add(lead, atmosphere_scores._predicted(store, at), at)
