@@ -1,6 +1,8 @@
 """Speed and memory of the climate of a long forecast, and of three of its statistics by xarray.
 
-    python -m benchmarks.speed.climate [--quick] [--json FILE]
+    python -m benchmarks.speed.climate [--quick] [--json FILE] [--folder FOLDER]
+
+With --folder, the forecast and the store stay there and are used again.
 
 One forecast of 2,000 six-hourly states of 8 channels at 64 × 128 points, as zarr, is compared with
 as many states of a store, with all diagnostics. The peer computes time mean, variance and zonal
@@ -39,6 +41,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer states and runs")
     parser.add_argument("--json", type=Path, help="save the rows here")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--folder", type=Path, help="folder in which files are kept; default: a temporary one"
+    )
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -46,20 +51,27 @@ def main() -> None:
         print(json.dumps(_measured(kind, *map(Path, paths))))
         return
     n_states, runs = (_QUICK, 1) if arguments.quick else (_STATES, arguments.runs)
-    with TemporaryDirectory() as folder:
-        rows = _rows(Path(folder), n_states, runs)
+    with TemporaryDirectory() as temporary:
+        folder = (arguments.folder or Path(temporary)) / str(n_states)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = _rows(folder, n_states, runs)
     report(rows, "climate of a forecast", arguments.json, about=versions(*_PACKAGES))
 
 
 def _rows(folder: Path, n_states: int, runs: int) -> list[Row]:
     """Measure ours and the peer in turn."""
     store, file = folder / "store.zarr", folder / "f.zarr"
-    make_store(store, n_states + 1)
-    make_forecast(file, store, 1, n_states + 1)
+    if not store.exists():
+        make_store(store, n_states + 1)
+    if not file.exists():
+        make_forecast(file, store, 1, n_states + 1)
     found: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
     for run in range(runs):
         for kind, of_kind in found.items():
-            paths = [str(file), str(store), str(folder / f"{kind}{run}.nc")]
+            out = folder / f"{kind}{run}.nc"
+            out.unlink(missing_ok=True)
+            out.with_suffix(".md").unlink(missing_ok=True)
+            paths = [str(file), str(store), str(out)]
             command = [sys.executable, "-m", "benchmarks.speed.climate", "--measure", kind, *paths]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             of_kind.append(json.loads(done.stdout.splitlines()[-1]))
