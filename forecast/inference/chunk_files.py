@@ -94,7 +94,7 @@ class ChunkFiles:
         for part in self._parts(spans):
             exists = self._decode(self._file(part.key), buffer)
             found[part.outside] = buffer[part.inside] if exists else np.nan
-        return found[tuple(0 if isinstance(i, int) else slice(None) for i in index)]
+        return found[tuple(slice(None) if isinstance(i, slice) else 0 for i in index)]
 
     def write(self, index: Index, values: NDArray[Any]) -> None:
         """Write values at an index of the first dims; slices have a step of 1.

@@ -19,6 +19,7 @@ INDICES = [
     (1,),
     (slice(1, 3), slice(2, 7)),
     (2, 5),
+    (np.int64(-1), slice(-4, None)),
     (0, slice(3, 6), slice(2, 4)),
     (slice(None), slice(0, 0)),
 ]
