@@ -30,14 +30,14 @@ import numpy as np
 import xarray as xr
 
 from benchmarks.speed.measure import Row, report, selected, versions
+from benchmarks.speed.noise import CHANNELS, GRID, make_forecast, make_store
 
 _MEMBERS = (1, 8, 50)
 _ENSEMBLES = {f"{n} member{'s' * (n > 1)}": n for n in _MEMBERS}
 _CASES = ("zarr", "netCDF", "all regions", *_ENSEMBLES)
 _MEMBER_STARTS, _MEMBER_LEADS = 6, 21
 _STARTS, _QUICK = 1000, 60
-_LEADS, _GRID = 41, (64, 128)
-_CHANNELS = ("z500", "t850", "q700", "u850", "v850", "t2m", "msl", "u10")
+_LEADS = 41
 _PEER_STARTS = 20
 _LIMIT_MEMORY = 1024.0
 _FILES = {"zarr": "f.zarr", "netCDF": "f.nc", "all regions": "f.zarr"}
@@ -69,12 +69,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         store = folder / "store.zarr"
         if not store.exists():
-            _make_store(store, n_starts + _LEADS)
+            make_store(store, n_starts + _LEADS)
         for case in cases:
             file = folder / _FILES.get(case, f"{case}.zarr".replace(" ", "-"))
             members = _ENSEMBLES.get(case)
             if not file.exists():
-                _make_forecast(file, store, n_starts, members)
+                shape = (n_starts, _LEADS) if members is None else (_MEMBER_STARTS, _MEMBER_LEADS)
+                make_forecast(file, store, *shape, members)
             rows += (
                 _member_rows(case, file, store)
                 if members
@@ -87,7 +88,7 @@ def main() -> None:
 def _member_rows(case: str, file: Path, store: Path) -> list[Row]:
     """Measure the memory of one ensemble."""
     memory = _run("ours", file, store, 0)["memory"]
-    shape = f"{_MEMBER_STARTS} × {_MEMBER_LEADS} × {len(_CHANNELS)} × {_GRID[0]}×{_GRID[1]}"
+    shape = f"{_MEMBER_STARTS} × {_MEMBER_LEADS} × {len(CHANNELS)} × {GRID[0]}×{GRID[1]}"
     ratio = _LIMIT_MEMORY / memory
     return [Row(f"{case}, peak memory", shape, memory, _LIMIT_MEMORY, "the limit", ratio, "MiB")]
 
@@ -110,7 +111,7 @@ def _rows(case: str, file: Path, store: Path, n_starts: int, runs: int) -> list[
     for run in range(runs):
         for kind in kinds:
             found[kind].append(_run(kind, file, store, run))
-    shape = f"{n_starts} × {_LEADS} × {len(_CHANNELS)} × {_GRID[0]}×{_GRID[1]}"
+    shape = f"{n_starts} × {_LEADS} × {len(CHANNELS)} × {GRID[0]}×{GRID[1]}"
     ours = found[kinds[0]]
     rows = []
     for what, name in (("seconds", "elapsed"), ("processor", "processor time")):
@@ -159,7 +160,7 @@ def _difference(file: Path) -> float:
         xr.open_dataset(file.with_name(f"{file.name}-peer0.nc")) as peer,
     ):
         n = int(peer.attrs["n_starts"])
-        found = ours.rmse_each.isel(region=0).sel(forecast="model", channel=list(_CHANNELS))
+        found = ours.rmse_each.isel(region=0).sel(forecast="model", channel=list(CHANNELS))
         rmse = np.sqrt(found.isel(init_time=slice(n)).mean("init_time"))
         expected = peer.rmse.transpose("channel", "lead_time")
         later = {"lead_time": slice(1, None)}
@@ -194,7 +195,7 @@ def _by_xarray(file: Path, store: Path) -> xr.Dataset:
 
     from sphere_ops.grid import Grid
 
-    weights = xr.DataArray(Grid.legendre_gauss(*_GRID).area_weights.numpy()[:, 0], dims="latitude")
+    weights = xr.DataArray(Grid.legendre_gauss(*GRID).area_weights.numpy()[:, 0], dims="latitude")
     space = ["latitude", "longitude"]
     opened = (
         xr.open_dataset(file, chunks=None)
@@ -207,7 +208,7 @@ def _by_xarray(file: Path, store: Path) -> xr.Dataset:
         valid = of_starts.valid_time.load()
         times = np.unique(valid)
         truths = data.fields.sel(time=times).load()
-        forecasts = of_starts[list(_CHANNELS)].to_dataarray("channel").load()
+        forecasts = of_starts[list(CHANNELS)].to_dataarray("channel").load()
         climatology = data.time_mean.load()
         places = xr.DataArray(np.searchsorted(times, valid), dims=valid.dims)
         truth = truths.isel(time=places).drop_vars("time")
@@ -230,66 +231,6 @@ def _by_xarray(file: Path, store: Path) -> xr.Dataset:
                 "relative_l2": np.sqrt(error / size).mean("init_time"),
             }
         ).assign_attrs(n_starts=truth.sizes["init_time"])
-
-
-def _fields(seed: int, n: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return fields (n, c, nlat, nlon) with the digits of packed data, which compress."""
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_normal((n, len(_CHANNELS), *_GRID), dtype=np.float32)
-    return np.asarray(np.round(noise * 256) / 256, dtype=np.float32)
-
-
-def _make_store(path: Path, n_times: int) -> None:
-    """Write a store of six-hourly states with a mean training state."""
-    from configs.variables import variable
-    from data_prep.store.spec import StoreSpec
-    from data_prep.store.writer import StoreWriter
-    from sphere_ops.grid import Grid
-
-    spec = StoreSpec(
-        grid=Grid.legendre_gauss(*_GRID),
-        channels=tuple(variable(name) for name in _CHANNELS),
-        time=np.datetime64("2000-01-01", "h") + 6 * np.arange(n_times),
-        time_step="6h",
-        split=["train"] * n_times,
-        title="Noise",
-        source="benchmarks.speed.verification",
-        configuration="",
-    )
-    with StoreWriter(path, spec) as writer:
-        for times in writer.blocks():
-            writer.write_times(times, _fields(times.start, times.stop - times.start))
-        writer.finalise()
-
-
-def _make_forecast(path: Path, store_path: Path, n_starts: int, members: int | None) -> None:
-    """Write a forecast from each time of a store: the truth and an error that grows."""
-    from data_prep.store.reader import Store
-    from forecast.inference.coordinates import TIME_STEP, ForecastAxes
-    from forecast.inference.writer import ForecastWriter
-
-    store = Store(store_path)
-    store.reader.in_memory = False
-    n_leads = _LEADS
-    if members is not None:
-        n_starts, n_leads = _MEMBER_STARTS, _MEMBER_LEADS
-    axes = ForecastAxes(
-        grid=store.grid,
-        channels=store.channels,
-        time_step=store.time_step,
-        init_time=store.time[:n_starts],
-        steps=np.arange(n_leads),
-        member=None if members is None else np.arange(members),
-    )
-    errors = _fields(1, 16)
-    titles = {"title": "Noise", "source": "benchmarks.speed.verification", TIME_STEP: "6h"}
-    with ForecastWriter(path, axes, titles, batch_size=1) as writer:
-        for i in range(n_starts):
-            states = store.states(i, 0, n_leads).numpy()
-            for row in range(i * axes.n_members, (i + 1) * axes.n_members):
-                for k in range(n_leads):
-                    error = (0.02 * k) * errors[(row + k) % len(errors)]
-                    writer.write([row], k, (states[k] + error)[None])
 
 
 if __name__ == "__main__":

@@ -105,7 +105,10 @@ class ForecastAxes:
     @property
     def valid_time(self) -> NDArray[np.datetime64]:
         """`init_time` + `lead_time`, datetime64[ns] (n, k)."""
-        return np.stack([self.time_step.advance(self.init_time, int(k)) for k in self.steps], 1)
+        found = np.empty((len(self.init_time), len(self.steps)), dtype="datetime64[ns]")
+        for k, step in enumerate(self.steps.tolist()):  # a list of arrays needs much more memory
+            found[:, k] = self.time_step.advance(self.init_time, step)
+        return found
 
     def lead_time(self) -> tuple[NDArray[np.int32], str]:
         """Time since the start, and its unit: "hours" where they are whole, else "seconds"."""

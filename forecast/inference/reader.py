@@ -26,6 +26,7 @@ from configs.layout import (
 )
 from configs.timestep import TimeStep
 from data_prep.store.reader import Store
+from forecast.inference.chunk_files import ChunkFiles
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
 from forecast.inference.open_netcdf import open_netcdf
 from sphere_ops.grid import Grid
@@ -264,11 +265,21 @@ class ForecastFile:
         self, name: str, forecast_index: int, index: tuple[int | slice, ...]
     ) -> NDArray[np.floating[Any]]:
         try:
+            chunks = self._chunk_files.get(name)
+            if chunks is not None and not any(isinstance(i, slice) and i.step for i in index):
+                return chunks.read(index)
             return self.dataset.variables[name][index].values
         except Exception as error:  # the libraries raise many kinds for a damaged file
             label = self.forecast_label(forecast_index)
             reason = f"{name} of the forecast from {label} cannot be read"
             raise self.damaged(f"{reason} ({error or type(error).__name__})") from error
+
+    @cached_property
+    def _chunk_files(self) -> dict[str, ChunkFiles]:
+        """Variables that are read without the library, by name."""
+        names = (*self.channel_names, *self.derived_names) if self.path.is_dir() else ()
+        found = {name: ChunkFiles.of(self.path / name) for name in names}
+        return {name: chunks for name, chunks in found.items() if chunks is not None}
 
     def check_variable(self, name: str) -> str:
         """The name, if the file has such a variable.

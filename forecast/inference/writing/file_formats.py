@@ -15,6 +15,7 @@ from zarr.codecs import BloscCodec
 
 from configs.netcdf_lock import NETCDF_LOCK
 from data_prep.store.arrays import CHECKSUM
+from forecast.inference.chunk_files import ChunkFiles
 
 # Half the processor time of Zstandard, and smaller files of fields without exactly equal values.
 _COMPRESSION = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
@@ -139,7 +140,7 @@ class ZarrFormat:
             else zarr.open_group(path, mode="r+", use_consolidated=False)
         )
         self._dims: dict[str, int] = {}
-        self._arrays: dict[str, zarr.Array] = {}
+        self._fields: dict[str, ChunkFiles] = {}
 
     def read_attributes(self) -> dict[str, str]:
         """Return the attributes of the file."""
@@ -192,22 +193,18 @@ class ZarrFormat:
 
     def put(self, name: str, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
         """See `FileFormat`."""
-        array = self._array(name)
-        if not np.isnan(values[..., 0, 0]).any():
-            # The library's search for missing chunks takes a tenth of the time of writing.
-            array = array.with_config({"write_empty_chunks": True})
-        array[index] = values
+        self._chunks(name).write(index, values)
 
     def get(self, name: str, index: tuple[int | slice, ...]) -> NDArray[Any]:
         """Read a part of a field."""
-        return np.asarray(self._array(name)[index])
+        return self._chunks(name).read(index)
 
-    def _array(self, name: str) -> zarr.Array:
-        if name not in self._arrays:
-            array = self._group[name]
-            assert isinstance(array, zarr.Array)
-            self._arrays[name] = array
-        return self._arrays[name]
+    def _chunks(self, name: str) -> ChunkFiles:
+        if name not in self._fields:
+            chunks = ChunkFiles.of(self._path / name)
+            assert chunks is not None, f"{name} was defined by `field`"
+            self._fields[name] = chunks
+        return self._fields[name]
 
     def close(self) -> None:
         """See `FileFormat`."""

@@ -224,6 +224,21 @@ def test_the_reader_knows_what_the_writer_was_told(tmp_path, kind):
     np.testing.assert_array_equal(file.states(1, slice(1, 3)), values[1, 1:3])
 
 
+def test_a_zarr_forecast_of_any_chunks_is_read_as_the_library_reads_it(tmp_path):
+    _, values = write(tmp_path / "f.zarr", "series")
+    file = ForecastFile(tmp_path / "f.zarr")
+    other = file.dataset.load().drop_encoding()
+    encoding = {name: {"chunks": (2, 2, 3, 16)} for name in file.channel_names}
+    other.to_zarr(tmp_path / "other.zarr", encoding=encoding, consolidated=False)
+    for path in (tmp_path / "f.zarr", tmp_path / "other.zarr"):
+        file = ForecastFile(path)
+        for positions in (slice(None), slice(1, 4), slice(3, None), slice(None, None, 2)):
+            for i in (0, np.int64(2), -1):
+                found = file.states(i, positions)
+                np.testing.assert_array_equal(found, values[i, positions])
+        np.testing.assert_array_equal(file.field("t2m", 1, np.int64(3)), values[1, 3, 1])
+
+
 def test_lead_times_and_starts_are_found_by_what_a_person_types(tmp_path):
     write(tmp_path / "f.nc", "series")
     write(tmp_path / "m.nc", "months")
