@@ -142,11 +142,16 @@ def prepare(experiment: Experiment, part: str, folder: Path) -> Store:
     return store
 
 
+_DIGEST_BLOCK = 64  # states that are read at once
+
+
 def digest(store: Store) -> str:
-    """Return the SHA-256 of the times and of all trajectories of a store."""
+    """Return the SHA-256 of the times and of all fields of a store."""
     sha = hashlib.sha256(store.time.tobytes())
-    for i in range(len(store.split)):
-        sha.update(store.states(i, 0, len(store.time)).numpy().tobytes())
+    for i in range(len(store.split) if store.has_trajectories else 1):
+        for start in range(0, len(store.time), _DIGEST_BLOCK):
+            count = min(_DIGEST_BLOCK, len(store.time) - start)
+            sha.update(store.states(i, start, count).numpy().tobytes())
     return sha.hexdigest()
 
 

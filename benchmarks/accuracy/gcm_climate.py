@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from numpy.typing import NDArray
@@ -26,11 +25,14 @@ from configs.style import SIGNED, VALUES, MapStyle, new_figure, picture_style
 from data_prep.store.reader import Store
 from forecast.plotting.projections import coastline
 from forecast.training.tracking.git import git_commit
+from sphere_ops.memory import keep_freed_memory
+from sphere_ops.parallel.fields import area_mean
 
 Array = NDArray[np.float64]
 SEASONS = {"December to February": (12, 1, 2), "June to August": (6, 7, 8)}
 _GRAVITY = 9.80665
 _DAY = 4  # states of a day
+_BLOCK = 32  # states that are read at once
 _MM = 1000.0
 
 
@@ -94,30 +96,31 @@ def climate(store: Store) -> ModelClimate:
     """Compute the climate of all states of a store."""
     names = list(store.channel_names)
     pressures = sorted(int(n[1:]) for n in names if n[0] == "u" and n[1:].isdigit() and n != "u10")
-    u = [names.index(f"u{p}") for p in pressures]
-    z, t2m, tp, sp = (names.index(n) for n in ("z500", "t2m", "tp", "sp"))
+    taken = [names.index(n) for n in (*(f"u{p}" for p in pressures), "z500", "t2m", "tp", "sp")]
     month = store.time.astype("M8[M]").astype(int)
     of_year, position = month % 12 + 1, month - month[0]
-    area = store.grid.area_weights.double().numpy()
     shape = store.grid.shape
-    wind = {season: np.zeros((len(u), shape[0])) for season in SEASONS}
+    wind = {season: np.zeros((len(pressures), shape[0])) for season in SEASONS}
     tracks = {season: np.zeros(shape) for season in SEASONS}
-    count = dict.fromkeys(SEASONS, 0)
-    rain, months = np.zeros(shape), np.zeros((position[-1] + 1, 3))
-    days: list[Array] = []
-    for i in range(len(store.time)):
-        state = store.state(0, i).double().numpy()
-        means = (state[[t2m, tp, sp]] * area).sum((1, 2)) / area.sum()
-        months[position[i]] += (
-            means * (1, _MM * _DAY, 1) / np.count_nonzero(position == position[i])
-        )
-        rain += state[tp] * _MM * _DAY / len(store.time)
-        days = [*days[-_DAY:], state[z] / _GRAVITY]
+    count: dict[str, int] = dict.fromkeys(SEASONS, 0)
+    rain, months = np.zeros(shape), np.zeros((int(position[-1]) + 1, 3))
+    last_day = np.empty((0, *shape))
+    for start in range(0, len(store.time), _BLOCK):
+        block = store.states(0, start, min(_BLOCK, len(store.time) - start))
+        states = block[:, taken].double().numpy()
+        at = np.arange(start, start + len(states))
+        means = area_mean(block[:, taken[-3:]].double(), store.grid).numpy()
+        np.add.at(months, position[at], means * (1, _MM * _DAY, 1))
+        rain += states[:, -2].sum(0) * _MM * _DAY / len(store.time)
+        height = np.concatenate([last_day, states[:, -4] / _GRAVITY])
+        changes, zonal = height[_DAY:] - height[:-_DAY], states[-len(height) + _DAY :, :-4].mean(-1)
+        last_day = height[-_DAY:]
         for season, chosen in SEASONS.items():
-            if of_year[i] in chosen and len(days) > _DAY:
-                wind[season] += state[u].mean(-1)
-                tracks[season] += (days[-1] - days[0]) ** 2 / 2
-                count[season] += 1
+            inside = np.isin(of_year[at[-len(changes) :]], chosen)
+            wind[season] += zonal[inside].sum(0)
+            tracks[season] += (changes[inside] ** 2).sum(0) / 2
+            count[season] += int(np.count_nonzero(inside))
+    months /= np.bincount(position)[:, None]
     return ModelClimate(
         pressures,
         store.grid.latitude.double().numpy(),
@@ -163,9 +166,16 @@ def draw(found: ModelClimate, path: Path) -> None:
 def _map(ax: Axes, found: ModelClimate, field: Array, style: MapStyle, top: float) -> QuadMesh:
     lines = [piece for line in coastline() for piece in (line, np.full((1, 2), np.nan))]
     x, y = np.concatenate(lines).T
-    shifted = np.roll(field, field.shape[1] // 2, axis=1)
-    longitude = (np.roll(found.longitude, field.shape[1] // 2) + 180) % 360 - 180
-    image = ax.pcolormesh(longitude, found.latitude, shifted, cmap=style.colours, vmin=0, vmax=top)
+    half = field.shape[1] // 2
+    shifted = np.roll(field, half, axis=1)
+    image = ax.pcolormesh(
+        found.longitude - found.longitude[half],
+        found.latitude,
+        shifted,
+        cmap=style.colours,
+        vmin=0,
+        vmax=top,
+    )
     ax.plot(x, y, color=style.graticule, linewidth=0.5)
     ax.set(xlim=(-180, 180), ylim=(-90, 90), xticks=range(-180, 181, 90), yticks=range(-90, 91, 45))
     return image
@@ -178,7 +188,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    keep_freed_memory()
     store = Store(args.store)
     found = climate(store)
     content = found.numbers() | {

@@ -13,7 +13,6 @@ for a forecast of 15 days, without compilation.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -28,7 +27,7 @@ from benchmarks.accuracy.atmosphere_scores import LEADS, Scores
 from benchmarks.accuracy.experiments import digest
 from benchmarks.accuracy.study import write
 from benchmarks.speed.measure import machine
-from data_prep.gcm.process import find_python
+from data_prep.gcm.process import find_python, worker_environment
 from data_prep.store.reader import Store
 from forecast.training.tracking.git import git_commit
 from sphere_ops.grid import Grid
@@ -48,7 +47,7 @@ def forecast(
     run = data.with_name(f"{data.name}.run").absolute()
     command = [python, "-m", "data_prep.gcm.worker.forecasts", str(run), str(out.absolute())]
     command += [str(own or truncation), str(_DAYS), str(perturbation), *months]
-    environment = {**os.environ, "PYTHONPATH": str(run / "code"), "OMP_NUM_THREADS": "1"}
+    environment = worker_environment(run)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])

@@ -63,14 +63,11 @@ def run_worker(folder: Path, python: str | Path | None, progress: Callable[..., 
     command = [find_python(python), "-m", "data_prep.gcm.worker"]
     command += [str(folder.absolute() / "settings.json"), str(folder.absolute())]
     path = folder / _LOG
-    # Nothing else of this environment is visible in the other one.
-    environment = {**os.environ, "PYTHONPATH": str(_copy_of_the_code(folder))}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with (
         path.open("w", encoding="utf-8") as stderr,
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
-            env=environment, cwd=folder,
+            env=worker_environment(folder), cwd=folder,
         ) as process,
     ):  # fmt: skip
         _follow(process, progress)
@@ -98,6 +95,12 @@ def _follow(process: subprocess.Popen[str], progress: Callable[..., None]) -> No
         raise
     finally:
         process.stdin.close()
+
+
+def worker_environment(folder: Path) -> dict[str, str]:
+    """Return the environment variables of the worker, which sees its own modules alone."""
+    code = {"PYTHONPATH": str(_copy_of_the_code(folder))}
+    return {**os.environ, **code, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _copy_of_the_code(folder: Path) -> Path:
