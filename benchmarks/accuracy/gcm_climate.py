@@ -124,7 +124,7 @@ def climate(store: Store) -> ModelClimate:
     return ModelClimate(
         pressures,
         store.grid.latitude.double().numpy(),
-        np.rad2deg(store.grid.longitude.double().numpy()),
+        store.grid.longitude.double().numpy(),
         {s: x / count[s] for s, x in wind.items()},
         {s: np.sqrt(x / count[s]) for s, x in tracks.items()},
         rain,
