@@ -66,6 +66,12 @@ CASES = {
         },
         {"ema_decay": 0.9, "gradient_clip": 0.1},
     ),
+    "damped persistence": Case(
+        "trajectories",
+        2,
+        {"branches": ALL, "persistence": "damped", "dealias_lmax": 5},
+        {"spectral_loss": 0.1},
+    ),
     "masked, climatology": Case(
         "series",
         1,

@@ -1,0 +1,152 @@
+"""Update of a state degree by degree: damped persistence, and what the network adds to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data_prep.store.reader import Store
+from data_prep.store.spectra import transforms
+from forecast.model.normalizer import Normalizer
+from forecast.model.static_inputs import transferred
+from sphere_ops.grid import Grid
+from sphere_ops.harmonics.transforms import power_spectrum
+from sphere_ops.parallel.fields import own_shape
+
+_PAIRS = 500
+"""Largest number of pairs of consecutive states that the statistics are computed from."""
+_NETWORK_ERROR = 0.15
+"""Error of a network relative to the size of its output, about that of a trained one."""
+_ROUNDING = 1e-12
+"""Share of the power of all degrees below which a degree has no variability but rounding."""
+
+
+class DampedUpdate(nn.Module):
+    """Persistence of the anomaly, damped in degrees of little change, plus a weighted output.
+
+    x ← m + ρ_l (x − m) + w_l y, with the state x, its time mean m, and the output y of the network.
+
+    An update that adds to x keeps every error for good. The network corrects those that it sees;
+    in degrees of little power, which neither its inputs nor the loss show, they add up. Let v_l be
+    the variance of a coefficient of degree l in one step, v its mean over all coefficients, and ε
+    the relative error of a network. The share s_l = v_l / (v_l + ε² v) is near 1 where the degree
+    changes by more than the network errs, if its error is white noise, and near 0 where it changes
+    by less. With the correlation r_l of the anomaly with that of the next step,
+
+    - ρ_l = s_l + (1 − s_l) r_l: errors decay where the network cannot see them;
+    - w_l² ∝ i_l / (i_l + ε² i), where i_l is the variance of a coefficient of what is left to be
+      predicted, x(t + 1) − m − ρ_l (x(t) − m), and i its mean: there the noise of the network is
+      no larger than about i_l.
+
+    Degrees beyond those of the data, and those without variability, become those of the mean.
+
+    Attributes:
+        grid: grid of the fields.
+        mean: time mean m in normalised units, (c, nlat, nlon), in a mesh own rows.
+        persistence: ρ_l of each channel and degree, (c, lmax).
+        innovation: power of what is left to be predicted, likewise.
+    """
+
+    mean: Tensor
+    persistence: Tensor
+    innovation: Tensor
+    _weight: Tensor
+
+    def __init__(self, grid: Grid, mean: Tensor, persistence: Tensor, innovation: Tensor) -> None:
+        """See the attributes."""
+        super().__init__()
+        self.grid = grid
+        self.register_buffer("mean", mean)
+        self.register_buffer("persistence", persistence)
+        self.register_buffer("innovation", innovation)
+        self.register_buffer("_weight", _weights(innovation), persistent=False)
+        lmax = min(persistence.shape[1], grid.exact_lmax)
+        self._to_degrees, self._to_field = transforms(grid, lmax)
+
+    @classmethod
+    def from_store(cls, store: Store, normalizer: Normalizer, lmax: int) -> DampedUpdate:
+        """Compute mean, persistence and weights from pairs of consecutive training states.
+
+        The persistence of a diagnostic channel is 0.
+
+        Args:
+            store: training data.
+            normalizer: scaling of the fields.
+            lmax: truncation in degree, exclusive.
+        """
+        mean, anomaly, change = _statistics(store, normalizer, lmax)
+        living = anomaly > _ROUNDING * anomaly.sum(1, keepdim=True)
+        correlation = (1 - change / (2 * anomaly.where(living, 1.0))).clamp(-1, 1)
+        share = _above_noise(change)
+        prognostic = torch.tensor([v.role == "prognostic" for v in store.channels])[:, None]
+        persistence = share + (1 - share) * correlation
+        persistence = persistence.where(living & prognostic, 0.0)
+        innovation = anomaly * (1 + persistence.square() - 2 * persistence * correlation)
+        innovation = innovation.where(living, 0.0)
+        return cls(store.grid, mean.float(), persistence.float(), innovation.float())
+
+    def forward(self, present: Tensor, output: Tensor) -> Tensor:
+        """Return the next state in normalised units, (b, c, nlat, nlon).
+
+        Args:
+            present: present state in normalised units, (b, c, nlat, nlon).
+            output: output of the network, likewise.
+        """
+        anomaly = self._to_degrees(present - self.mean)
+        lmax = anomaly.shape[-2]  # a coarser grid resolves fewer degrees
+        coeffs = self.persistence[:, :lmax, None] * anomaly
+        coeffs = coeffs + self._weight[:, :lmax, None] * self._to_degrees(output)
+        return self.mean + self._to_field(coeffs)
+
+    def on_grid(self, grid: Grid) -> DampedUpdate:
+        """Return the same update on another grid, for the degrees that both resolve."""
+        mean = transferred(self.mean, None, self.grid, grid)
+        return DampedUpdate(grid, mean, self.persistence, self.innovation)
+
+
+def _statistics(store: Store, normalizer: Normalizer, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return statistics of pairs of consecutive training states, float64.
+
+    Returns:
+        Time mean (c, nlat, nlon), in a mesh own rows; power of the anomaly of each degree, and that
+        of its change in one step, both (c, lmax).
+    """
+    to_degrees, _ = transforms(store.grid, lmax)
+    starts = store.windows("train", 1)
+    chosen = np.linspace(0, len(starts) - 1, min(_PAIRS, len(starts))).round().astype(int)
+    mean = torch.zeros(len(store.channels), *own_shape(store.grid), dtype=torch.float64)
+    power = change = torch.zeros(())
+    for index, step in starts[chosen]:
+        time = np.array([store.valid_time(index, step), store.valid_time(index, step + 1)])
+        pair = normalizer.normalise(store.states(index, step, 2).double(), time)
+        before, after = to_degrees(pair)  # (c, lmax, mmax)
+        mean += pair.mean(0) / len(chosen)
+        both = power_spectrum(before) + power_spectrum(after)
+        power = power + both / 2 / len(chosen)
+        change = change + power_spectrum(after - before) / len(chosen)
+    return mean, (power - power_spectrum(to_degrees(mean))).clamp(min=0), change
+
+
+def _above_noise(power: Tensor) -> Tensor:
+    """Return the share s_l of each degree, 1 far above the noise of a network, (c, lmax).
+
+    Args:
+        power: power of each degree, (c, lmax).
+    """
+    values = 2 * torch.arange(power.shape[1], dtype=power.dtype) + 1
+    variance = power / values
+    return variance / (variance + _NETWORK_ERROR**2 * power.sum(1, keepdim=True) / values.sum())
+
+
+def _weights(innovation: Tensor) -> Tensor:
+    """Return the weight of the output in each degree, (c, lmax).
+
+    White output of variance 1 gives the variance of the innovations.
+
+    Args:
+        innovation: power of what is left to be predicted, of each degree, (c, lmax).
+    """
+    values = 2 * torch.arange(innovation.shape[1], dtype=innovation.dtype) + 1
+    total, share = innovation.sum(1, keepdim=True), _above_noise(innovation)
+    return (share * total * values.sum() / (share * values).sum(1, keepdim=True)).sqrt()
