@@ -123,8 +123,8 @@ class ModelConfig(Section):
     )
     persistence: Literal["full", "damped"] = Field(
         default="full", description="what the output of the network is added to: the present "
-        "state, or persistence of the anomaly, damped in degrees of little change; the "
-        "latter is for data without a mask",
+        "state, or in each degree the time mean and the anomaly times its autocorrelation, so that "
+        "errors decay; the latter is for climates with friction, and data without a mask",
     )  # fmt: skip
     spectral_limit: float | None = Field(
         default=1.5, ge=1, description="limit of the power of each degree of a channel in a "

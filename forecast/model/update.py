@@ -23,21 +23,18 @@ _ROUNDING = 1e-12
 
 
 class DampedUpdate(nn.Module):
-    """Persistence of the anomaly, damped in degrees of little change, plus a weighted output.
+    """Damped persistence of each degree of the anomaly, plus a weighted output of the network.
 
     x ← m + ρ_l (x − m) + w_l y, with the state x, its time mean m, and the output y of the network.
+    ρ_l is the correlation of the anomaly with that of the next step, so that m + ρ_l (x − m) is the
+    best forecast that is linear in the same coefficient. An update that adds to x keeps every error
+    for good. The network corrects those that it sees; in degrees of little power, which neither its
+    inputs nor the loss show, they add up. Here they decay, since |ρ_l| ≤ 1.
 
-    An update that adds to x keeps every error for good. The network corrects those that it sees;
-    in degrees of little power, which neither its inputs nor the loss show, they add up. Let v_l be
-    the variance of a coefficient of degree l in one step, v its mean over all coefficients, and ε
-    the relative error of a network. The share s_l = v_l / (v_l + ε² v) is near 1 where the degree
-    changes by more than the network errs, if its error is white noise, and near 0 where it changes
-    by less. With the correlation r_l of the anomaly with that of the next step,
-
-    - ρ_l = s_l + (1 − s_l) r_l: errors decay where the network cannot see them;
-    - w_l² ∝ i_l / (i_l + ε² i), where i_l is the variance of a coefficient of what is left to be
-      predicted, x(t + 1) − m − ρ_l (x(t) − m), and i its mean: there the noise of the network is
-      no larger than about i_l.
+    Let v_l be the variance of a coefficient of degree l of what is left to be predicted,
+    x(t + 1) − m − ρ_l (x(t) − m), v its mean over all coefficients, and ε the relative error of a
+    network. The weight w_l² ∝ v_l / (v_l + ε² v) is nearly the same for all degrees of which the
+    network can predict a part; in others, if its error is white noise, the noise is about v_l.
 
     Degrees beyond those of the data, and those without variability, become those of the mean.
 
@@ -78,12 +75,9 @@ class DampedUpdate(nn.Module):
         mean, anomaly, change = _statistics(store, normalizer, lmax)
         living = anomaly > _ROUNDING * anomaly.sum(1, keepdim=True)
         correlation = (1 - change / (2 * anomaly.where(living, 1.0))).clamp(-1, 1)
-        share = _above_noise(change)
         prognostic = torch.tensor([v.role == "prognostic" for v in store.channels])[:, None]
-        persistence = share + (1 - share) * correlation
-        persistence = persistence.where(living & prognostic, 0.0)
-        innovation = anomaly * (1 + persistence.square() - 2 * persistence * correlation)
-        innovation = innovation.where(living, 0.0)
+        persistence = correlation.where(living & prognostic, 0.0)
+        innovation = (anomaly * (1 - persistence.square())).where(living, 0.0)
         return cls(store.grid, mean.float(), persistence.float(), innovation.float())
 
     def forward(self, present: Tensor, output: Tensor) -> Tensor:
@@ -128,17 +122,6 @@ def _statistics(store: Store, normalizer: Normalizer, lmax: int) -> tuple[Tensor
     return mean, (power - power_spectrum(to_degrees(mean))).clamp(min=0), change
 
 
-def _above_noise(power: Tensor) -> Tensor:
-    """Return the share s_l of each degree, 1 far above the noise of a network, (c, lmax).
-
-    Args:
-        power: power of each degree, (c, lmax).
-    """
-    values = 2 * torch.arange(power.shape[1], dtype=power.dtype) + 1
-    variance = power / values
-    return variance / (variance + _NETWORK_ERROR**2 * power.sum(1, keepdim=True) / values.sum())
-
-
 def _weights(innovation: Tensor) -> Tensor:
     """Return the weight of the output in each degree, (c, lmax).
 
@@ -148,5 +131,6 @@ def _weights(innovation: Tensor) -> Tensor:
         innovation: power of what is left to be predicted, of each degree, (c, lmax).
     """
     values = 2 * torch.arange(innovation.shape[1], dtype=innovation.dtype) + 1
-    total, share = innovation.sum(1, keepdim=True), _above_noise(innovation)
+    total, variance = innovation.sum(1, keepdim=True), innovation / values
+    share = variance / (variance + _NETWORK_ERROR**2 * total / values.sum())
     return (share * total * values.sum() / (share * values).sum(1, keepdim=True)).sqrt()

@@ -70,7 +70,7 @@ def test_an_untrained_model_is_damped_persistence_of_each_coefficient(store):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-def test_persistence_lies_between_one_and_the_correlation_as_the_change_is_above_noise(store):
+def test_persistence_is_the_correlation_of_the_anomaly_with_that_of_the_next_step(store):
     update = DampedUpdate.from_store(store, Normalizer.from_store(store, "mean"), LMAX)
     before, after = pairs(store)
     mean = (before.mean(0) + after.mean(0)) / 2
@@ -82,37 +82,12 @@ def test_persistence_lies_between_one_and_the_correlation_as_the_change_is_above
     def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return ((x * y.conj()).real * twice).sum((0, -1))  # (c, lmax)
 
-    correlation = 2 * product(a, b) / (product(a, a) + product(b, b))
-    variance = product(b - a, b - a) / (2 * torch.arange(LMAX) + 1)
-    mean_variance = product(b - a, b - a).sum(1, keepdim=True) / LMAX**2
-    share = variance / (variance + 0.15**2 * mean_variance)
-    expected = share + (1 - share) * correlation
+    expected = 2 * product(a, b) / (product(a, a) + product(b, b))
     found = update.persistence.double()
-    torch.testing.assert_close(found[:, 1:4], expected[:, 1:4], rtol=1e-5, atol=0)
-    assert (correlation[:, 1:4] < found[:, 1:4]).all() and (found[:, 1:4] < 1).all()
+    torch.testing.assert_close(found[:, 1:4], expected[:, 1:4], rtol=1e-4, atol=0)
+    assert expected[:, 1:4].min() > 0.5 and expected[:, 1:4].max() < 0.99
     left = power_spectrum(b - expected[:, :, None] * a).mean(0)
     torch.testing.assert_close(update.innovation[:, 1:4].double(), left[:, 1:4], rtol=0.3, atol=0)
-
-
-def test_a_degree_of_little_change_is_damped_as_its_correlation(make_store, tmp_path):
-    """A thousandth of the amplitude is below the noise: the degree decays by its correlation."""
-    store = Store(make_store(tmp_path / "store.zarr", n_trajectories=30))
-    normalizer = Normalizer.from_store(store, "mean")
-    truncated = RealSHT(store.grid, lmax=4, mmax=4)
-    back = InverseRealSHT(store.grid, lmax=4, mmax=4)
-    small = torch.where(torch.arange(4) == 3, 1e-3, 1.0)[:, None]
-    original = normalizer.normalise
-
-    class Weak:
-        def normalise(self, state: torch.Tensor, time: np.ndarray) -> torch.Tensor:
-            return back(truncated(original(state, time)) * small)
-
-    update = DampedUpdate.from_store(store, Weak(), LMAX)
-    plain = DampedUpdate.from_store(store, normalizer, LMAX)
-    # Rotation by 0.25 radians in a step: orders up to 3 have correlations from 0.73.
-    assert (plain.persistence[:, 3] > 0.99).all()
-    assert ((update.persistence[:, 3] > 0.7) & (update.persistence[:, 3] < 0.98)).all()
-    assert (update.persistence[:, 2] > 0.99).all()
 
 
 def test_degrees_without_variability_are_those_of_the_mean(store):
@@ -134,8 +109,7 @@ def test_an_error_that_the_network_does_not_see_decays_in_every_degree(store):
     output = torch.randn(3, *store.grid.shape, dtype=torch.float64)
     before = power_spectrum(analysis(x - y))
     after = power_spectrum(analysis(update(x, output) - update(y, output)))
-    assert (after <= before * (1 + 1e-12)).all()
-    assert (after[:, 1:4] < before[:, 1:4]).all()
+    assert (after < before).all()
 
 
 def test_white_output_has_the_variance_of_the_innovations():
