@@ -42,7 +42,11 @@ ROWS: dict[str, tuple[str, ...]] = {
     "full": (),
     "damped": ("model.persistence=damped",),
     "damped, spectral": ("model.persistence=damped", "training.spectral_loss=0.05"),
-}
+    "damped, spectral, two steps": (
+        "model.persistence=damped", "training.spectral_loss=0.05", "training.rollout_steps=2",
+        "training.rollout_from=0.8",
+    ),
+}  # fmt: skip
 YEAR = (
     *PROBLEMS["forced"].overrides, "data.n_steps=1460",
     "data.trajectories={train: 4, validation: 1, test: 0}",

@@ -27,7 +27,14 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.parallel.mesh import current
 
-BY_ROWS = ("static", "mask", "normalizer.climatology", "forcing.mask", "update.mean")
+BY_ROWS = (
+    "static",
+    "mask",
+    "normalizer.climatology",
+    "forcing.mask",
+    "update.mean",
+    "update.bounds",
+)
 """Tensors of a package of which each rank holds its own rows."""
 
 
@@ -257,6 +264,8 @@ class Forecaster(nn.Module):
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
+        if self.update is not None:
+            seen = [self.update.visible(x) for x in seen]
         inputs, noise = self._inputs(seen, target_time, forcing), None
         if self.noise is not None:
             noise = self.noise.of(state)

@@ -114,7 +114,7 @@ def load_package(
             limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
         update = None
         if config.persistence == "damped":
-            names = ("mean", "persistence", "innovation")
+            names = ("mean", "persistence", "innovation", "bounds")
             update = DampedUpdate(grid, *(tensors[f"update.{name}"] for name in names))
         forecaster = Forecaster(
             config,

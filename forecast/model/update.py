@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from data_prep.store.reader import Store
 from data_prep.store.spectra import transforms
 from forecast.model.normalizer import Normalizer
-from forecast.model.static_inputs import transferred
+from forecast.model.static_inputs import nearest, transferred
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import power_spectrum
 from sphere_ops.parallel.fields import own_shape
@@ -18,6 +20,8 @@ _PAIRS = 500
 """Largest number of pairs of consecutive states that the statistics are computed from."""
 _NETWORK_ERROR = 0.15
 """Error of a network relative to the size of its output, about that of a trained one."""
+_ROOM = 0.25
+"""Share of the width of the range of the training data that is added on both sides."""
 _ROUNDING = 1e-12
 """Share of the power of all degrees below which a degree has no variability but rounding."""
 
@@ -38,25 +42,35 @@ class DampedUpdate(nn.Module):
 
     Degrees beyond those of the data, and those without variability, become those of the mean.
 
+    The network sees fields inside the range that training states have at each point, widened by a
+    quarter of its width on both sides: what is outside enters as the bound. Its response to states
+    unlike those of the training then stays one to the nearest known values, and the state returns.
+
     Attributes:
         grid: grid of the fields.
         mean: time mean m in normalised units, (c, nlat, nlon), in a mesh own rows.
         persistence: ρ_l of each channel and degree, (c, lmax).
         innovation: power of what is left to be predicted, likewise.
+        bounds: smallest and largest values that the network sees, (2, c, nlat, nlon), in a mesh own
+            rows.
     """
 
     mean: Tensor
     persistence: Tensor
     innovation: Tensor
+    bounds: Tensor
     _weight: Tensor
 
-    def __init__(self, grid: Grid, mean: Tensor, persistence: Tensor, innovation: Tensor) -> None:
+    def __init__(
+        self, grid: Grid, mean: Tensor, persistence: Tensor, innovation: Tensor, bounds: Tensor
+    ) -> None:
         """See the attributes."""
         super().__init__()
         self.grid = grid
         self.register_buffer("mean", mean)
         self.register_buffer("persistence", persistence)
         self.register_buffer("innovation", innovation)
+        self.register_buffer("bounds", bounds)
         self.register_buffer("_weight", _weights(innovation), persistent=False)
         lmax = min(persistence.shape[1], grid.exact_lmax)
         self._to_degrees, self._to_field = transforms(grid, lmax)
@@ -72,13 +86,20 @@ class DampedUpdate(nn.Module):
             normalizer: scaling of the fields.
             lmax: truncation in degree, exclusive.
         """
-        mean, anomaly, change = _statistics(store, normalizer, lmax)
+        mean, anomaly, change, range_ = _statistics(store, normalizer, lmax)
         living = anomaly > _ROUNDING * anomaly.sum(1, keepdim=True)
         correlation = (1 - change / (2 * anomaly.where(living, 1.0))).clamp(-1, 1)
         prognostic = torch.tensor([v.role == "prognostic" for v in store.channels])[:, None]
         persistence = correlation.where(living & prognostic, 0.0)
         innovation = (anomaly * (1 - persistence.square())).where(living, 0.0)
-        return cls(store.grid, mean.float(), persistence.float(), innovation.float())
+        low, high = range_
+        bounds = torch.stack([low - _ROOM * (high - low), high + _ROOM * (high - low)])
+        tensors = mean, persistence, innovation, bounds
+        return cls(store.grid, *(x.float() for x in tensors))
+
+    def visible(self, x: Tensor) -> Tensor:
+        """Return fields (..., c, nlat, nlon) in normalised units as the network sees them."""
+        return torch.clamp(x, self.bounds[0], self.bounds[1])
 
     def forward(self, present: Tensor, output: Tensor) -> Tensor:
         """Return the next state in normalised units, (b, c, nlat, nlon).
@@ -96,30 +117,36 @@ class DampedUpdate(nn.Module):
     def on_grid(self, grid: Grid) -> DampedUpdate:
         """Return the same update on another grid, for the degrees that both resolve."""
         mean = transferred(self.mean, None, self.grid, grid)
-        return DampedUpdate(grid, mean, self.persistence, self.innovation)
+        bounds = nearest(self.bounds, self.grid, grid)
+        return DampedUpdate(grid, mean, self.persistence, self.innovation, bounds)
 
 
-def _statistics(store: Store, normalizer: Normalizer, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
+def _statistics(
+    store: Store, normalizer: Normalizer, lmax: int
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Return statistics of pairs of consecutive training states, float64.
 
     Returns:
         Time mean (c, nlat, nlon), in a mesh own rows; power of the anomaly of each degree, and that
-        of its change in one step, both (c, lmax).
+        of its change in one step, both (c, lmax); smallest and largest value at each point.
     """
     to_degrees, _ = transforms(store.grid, lmax)
     starts = store.windows("train", 1)
     chosen = np.linspace(0, len(starts) - 1, min(_PAIRS, len(starts))).round().astype(int)
     mean = torch.zeros(len(store.channels), *own_shape(store.grid), dtype=torch.float64)
     power = change = torch.zeros(())
+    low, high = torch.full_like(mean, math.inf), torch.full_like(mean, -math.inf)
     for index, step in starts[chosen]:
         time = np.array([store.valid_time(index, step), store.valid_time(index, step + 1)])
         pair = normalizer.normalise(store.states(index, step, 2).double(), time)
         before, after = to_degrees(pair)  # (c, lmax, mmax)
         mean += pair.mean(0) / len(chosen)
+        low, high = torch.minimum(low, pair.amin(0)), torch.maximum(high, pair.amax(0))
         both = power_spectrum(before) + power_spectrum(after)
         power = power + both / 2 / len(chosen)
         change = change + power_spectrum(after - before) / len(chosen)
-    return mean, (power - power_spectrum(to_degrees(mean))).clamp(min=0), change
+    anomaly = (power - power_spectrum(to_degrees(mean))).clamp(min=0)
+    return mean, anomaly, change, (low, high)
 
 
 def _weights(innovation: Tensor) -> Tensor:

@@ -117,7 +117,8 @@ def test_white_output_has_the_variance_of_the_innovations():
     degree = torch.arange(lmax, dtype=torch.float64)
     innovation = torch.stack([1 / (1 + degree) ** 2, 10.0 ** (-degree / 3)])
     mean = torch.zeros(2, *grid.shape, dtype=torch.float64)
-    update = DampedUpdate(grid, mean, torch.zeros(2, lmax, dtype=torch.float64), innovation)
+    correlation = torch.zeros(2, lmax, dtype=torch.float64)
+    update = DampedUpdate(grid, mean, correlation, innovation, mean.expand(2, -1, -1, -1))
     torch.manual_seed(0)
     coeffs = torch.randn(300, 2, lmax, lmax, dtype=torch.complex128).tril()
     coeffs[..., 0] = coeffs[..., 0].real.to(coeffs) * 2**0.5
@@ -132,6 +133,25 @@ def test_white_output_has_the_variance_of_the_innovations():
     uniform = power_spectrum(coeffs).mean(0) * 0.15**2 * innovation.sum(1, keepdim=True)
     uniform = uniform / power_spectrum(coeffs).mean(0).sum(1, keepdim=True)
     assert (uniform > 1000 * innovation).any()  # which equal weights do not
+
+
+def test_the_network_sees_states_of_the_training_as_they_are_and_others_within_bounds(store):
+    forecaster, state = build(store), state_of(store)
+    before, after = pairs(store)
+    for x in (before, after):
+        assert torch.equal(forecaster.update.visible(x), x)
+    seen = []
+    forecaster.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    forecaster.step(state)
+    forecaster.step(state.map(lambda x: 1e6 * x))
+    low, high = forecaster.update.bounds
+    present = forecaster.normalise(state.fields, state.time)
+    torch.testing.assert_close(seen[0][:, :3], present, rtol=1e-12, atol=0)
+    assert (seen[1][:, :3] >= low).all() and (seen[1][:, :3] <= high).all()
+    width = torch.maximum(before.amax(0), after.amax(0)) - torch.minimum(
+        before.amin(0), after.amin(0)
+    )
+    torch.testing.assert_close((high - low).double(), 1.5 * width, rtol=1e-4, atol=1e-5)
 
 
 def test_a_diagnostic_channel_is_the_mean_and_the_output_alone(make_store, tmp_path):
