@@ -1,7 +1,8 @@
 """Long rollouts of the forced climate, with and without the limiter, and the errors of the rows.
 
     python -m benchmarks.accuracy.stability --out DIR [--stores FOLDER] [--rows NAME ...]
-        [--seeds S ...] [--parts climate accuracy] [--limiter off on] [--steps N] [--training N]
+        [--seeds S ...] [--parts climate accuracy] [--problems forced strong] [--limiter off on]
+        [--steps N] [--training N]
 
 `climate`: models are trained on four years of the `forced` climate at T21 on 32×64, every 6 hours,
 all seasons, and rolled out from a state of a fifth year. A rollout holds if no value leaves the
@@ -99,6 +100,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--parts", nargs="+", default=["climate", "accuracy"],
                         choices=["climate", "accuracy"])  # fmt: skip
+    parser.add_argument("--problems", nargs="+", default=["forced", "strong"], choices=PROBLEMS,
+                        help="problems of the accuracy")  # fmt: skip
     parser.add_argument("--limiter", nargs="+", default=["off", "on"], choices=["off", "on"])
     parser.add_argument("--steps", type=int, default=10_000, help="steps of the rollouts")
     parser.add_argument("--training", type=int, default=1000,
@@ -113,7 +116,8 @@ def main() -> None:
                 if part == "climate":
                     _climate(args, stores, row, seed)
                 else:
-                    _accuracy(args.out, stores, row, seed)
+                    for problem in args.problems:
+                        _accuracy(args.out, stores, problem, row, seed)
     collect(args.out)
 
 
@@ -153,18 +157,16 @@ def _climate(args: argparse.Namespace, stores: Path, row: str, seed: int) -> Non
               f"{factor}, share of steps {share}", flush=True)  # fmt: skip
 
 
-def _accuracy(out: Path, stores: Path, row: str, seed: int) -> None:
-    """Train a row on the problems of the comparison of architectures."""
-    for problem in ("forced", "strong"):
-        path = prepare(problem, stores, stores)
-        slug = f"{problem}-{row.replace(', ', '_')}-{seed}"
-        config, package = config_of(problem, row, seed, 500), out / "packages" / slug
-        head = {"problem": problem, "row": row, "seed": seed}
-        make = partial(_validated, head, path, config, package)
-        record = saved(out / "accuracy" / f"{slug}.json", make)
-        of = record["validation"]
-        errors = [of[f"validation/relative_l2{end}"] for end in ("", "_step_1", "_step_10")]
-        print(f"{slug:36}", *(f"{error:.4f}" for error in errors), flush=True)
+def _accuracy(out: Path, stores: Path, problem: str, row: str, seed: int) -> None:
+    """Train a row on a problem of the comparison of architectures."""
+    path = prepare(problem, stores, stores)
+    slug = f"{problem}-{row.replace(', ', '_')}-{seed}"
+    config, package = config_of(problem, row, seed, 500), out / "packages" / slug
+    head = {"problem": problem, "row": row, "seed": seed}
+    make = partial(_validated, head, path, config, package)
+    of = saved(out / "accuracy" / f"{slug}.json", make)["validation"]
+    errors = [of[f"validation/relative_l2{end}"] for end in ("", "_step_1", "_step_10")]
+    print(f"{slug:36}", *(f"{error:.4f}" for error in errors), flush=True)
 
 
 def collect(out: Path) -> None:
