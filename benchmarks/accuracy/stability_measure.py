@@ -44,6 +44,7 @@ class CountingLimiter(nn.Module):
         super().__init__()
         self.limiter, self.steps, self.acted = limiter, 0, 0
         self.where = torch.zeros(limiter.power.shape, dtype=torch.int64)
+        self._to_degrees, self._to_field = transforms(limiter.grid, limiter.power.shape[1] - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Limit fields; see `SpectralLimiter`."""
@@ -52,10 +53,11 @@ class CountingLimiter(nn.Module):
         self.steps += 1
         if change.any():
             self.acted += 1
-            to_degrees, to_field = transforms(self.limiter.grid, self.where.shape[1] - 1)
-            coeffs = to_degrees(change)
+            coeffs = self._to_degrees(change)
             power = power_spectrum(coeffs)
-            rest = area_mean((change - to_field(coeffs)).square(), self.limiter.grid)[..., None]
+            rest = area_mean((change - self._to_field(coeffs)).square(), self.limiter.grid)[
+                ..., None
+            ]
             # What rounding spreads to other degrees is a small part of the change.
             found = torch.cat([power, rest], -1) > 1e-6 * power.sum((-2, -1), keepdim=True)
             self.where += found.any(0)
