@@ -121,6 +121,11 @@ class ModelConfig(Section):
     dealias_lmax: int | None = Field(
         default=None, ge=1, description="truncation of the tendency in degree, exclusive"
     )
+    persistence: Literal["full", "damped"] = Field(
+        default="full", description="what the output of the network is added to: the present "
+        "state, or in each degree the time mean and the anomaly times its autocorrelation, so that "
+        "errors decay; the latter is for climates with friction, and data without a mask",
+    )  # fmt: skip
     spectral_limit: float | None = Field(
         default=1.5, ge=1, description="limit of the power of each degree of a channel in a "
         "rollout, as a multiple of its maximum in the training data; null for no limit",

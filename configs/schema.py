@@ -224,6 +224,11 @@ class TrainingConfig(Section):
         default=0.0, ge=0, description="weight of the CRPS of spherical-harmonic coefficients, "
         "in which all degrees count alike, relative to that of the values at points",
     )  # fmt: skip
+    spectral_loss: float = Field(
+        default=0.0, ge=0, description="weight of the error in degrees, in which all degrees count "
+        "alike, relative to that of the values at points; for model.persistence=damped without a "
+        "CRPS",
+    )  # fmt: skip
     start_from: str | None = Field(
         default=None, description="package whose weights the training starts from; it may lack "
         "those of the noise"
@@ -356,6 +361,18 @@ class Config(Section):
                 f"{there} without {absent}: a model with noise is trained by the CRPS of its "
                 "members; set all three of model.noise, training.members and training.loss=crps, "
                 "or none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spectral_loss(self) -> Config:
+        damped = self.model.persistence == "damped"
+        if self.training.spectral_loss and (not damped or self.training.loss == "crps"):
+            raise ValueError(
+                f"training.spectral_loss is {self.training.spectral_loss:g}, with "
+                f"model.persistence={self.model.persistence} and training.loss="
+                f"{self.training.loss}: it compares errors with what damped persistence leaves; "
+                "set model.persistence=damped, or with crps take training.spectral_crps"
             )
         return self
 

@@ -22,11 +22,19 @@ from forecast.model.noise import Noise
 from forecast.model.normalizer import Normalizer
 from forecast.model.state import State, Times
 from forecast.model.static_inputs import nearest, static_inputs, static_on_grid, transferred
+from forecast.model.update import DampedUpdate
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.parallel.mesh import current
 
-BY_ROWS = ("static", "mask", "normalizer.climatology", "forcing.mask")
+BY_ROWS = (
+    "static",
+    "mask",
+    "normalizer.climatology",
+    "forcing.mask",
+    "update.mean",
+    "update.bounds",
+)
 """Tensors of a package of which each rank holds its own rows."""
 
 
@@ -35,8 +43,9 @@ class Forecaster(nn.Module):
 
     normalise → fill missing points → append the steps that led here (`history`), forcings at the
     target time, the climatology if that is the baseline, and static fields → network → add to the
-    state (scaled by the size of a one-step difference) → limit the spectrum, but in training →
-    denormalise → keep the area means of conserved and persistent channels → mask.
+    state (scaled by the size of a one-step difference), or to damped persistence (`update`) → limit
+    the spectrum, but in training → denormalise → keep the area means of conserved and persistent
+    channels → mask.
 
     Attributes:
         config: the model's settings.
@@ -54,6 +63,8 @@ class Forecaster(nn.Module):
         moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
+        update: adds the output of the network to damped persistence; None if the output is added to
+            the present state.
         noise: Gaussian fields that the network gets in every step; None for a deterministic model.
         smooth_fill: extends fields over the points outside the mask; None if the baseline does, or
             if there are no such points.
@@ -82,6 +93,7 @@ class Forecaster(nn.Module):
         limiter: SpectralLimiter | None = None,
         moving_mask: tuple[str, ...] = (),
         forcing: ForcingChannels | None = None,
+        update: DampedUpdate | None = None,
         build: BuildNetwork = build_network,
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
@@ -136,7 +148,7 @@ class Forecaster(nn.Module):
         if config.noise is not None:
             noise_grid = grid if config.noise.into == "first" else self.network.inner_grid
             self.noise = Noise(config.noise, noise_grid, time_step, drawn_on=grid)
-        self.limiter = limiter
+        self.limiter, self.update = limiter, update
         self.smooth_fill: SmoothFill | None = None
         if config.fill == "smooth" and mask is not None:
             self.smooth_fill = SmoothFill(mask, grid)
@@ -148,7 +160,8 @@ class Forecaster(nn.Module):
                     f"{grid.exact_lmax} degrees; take at most that"
                 )
             # A model taken to a coarser grid drops what that one cannot resolve.
-            self.filter = Truncation(grid, min(config.dealias_lmax, grid.exact_lmax))
+            if update is None:
+                self.filter = Truncation(grid, min(config.dealias_lmax, grid.exact_lmax))
 
     @classmethod
     def from_store(
@@ -178,6 +191,9 @@ class Forecaster(nn.Module):
             if fed_back:
                 factor = config.spectral_limit
                 limiter = SpectralLimiter.from_store(store, normalizer, fed_back, factor)
+        update = None
+        if config.persistence == "damped":
+            update = _damped_update(config, store, normalizer)
         forecaster = cls(
             config,
             store.grid,
@@ -189,9 +205,10 @@ class Forecaster(nn.Module):
             limiter=limiter,
             moving_mask=store.moving_mask,
             forcing=forcing,
+            update=update,
             build=build,
         )
-        if config.baseline == "climatology":
+        if config.baseline == "climatology" and update is None:
             forecaster.network.start_from(forecaster._damping())
         return forecaster
 
@@ -247,6 +264,8 @@ class Forecaster(nn.Module):
             for n, fields in enumerate(state.series)
         ]
         present = seen[-1]
+        if self.update is not None:
+            seen = [self.update.visible(x) for x in seen]
         inputs, noise = self._inputs(seen, target_time, forcing), None
         if self.noise is not None:
             noise = self.noise.of(state)
@@ -254,9 +273,12 @@ class Forecaster(nn.Module):
         else:
             change = self.network(inputs)
         change = change.to(state.fields.dtype)
-        if self.filter is not None:
-            change = self.filter(change)
-        predicted = present * self._residual + change * self.change_scale
+        if self.update is not None:
+            predicted = self.update(present, change)
+        else:
+            if self.filter is not None:
+                change = self.filter(change)
+            predicted = present * self._residual + change * self.change_scale
         if self.limiter is not None and not self.training:
             fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
             predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
@@ -335,6 +357,7 @@ class Forecaster(nn.Module):
             None if self.limiter is None else self.limiter.on_grid(grid),
             self.moving_mask,
             forcing,
+            None if self.update is None else self.update.on_grid(grid),
         )
         if self.noise is not None and other.noise is not None:
             other.noise = self.noise.on_grid(other.noise.grid)
@@ -411,3 +434,19 @@ class Forecaster(nn.Module):
 
     def _inside_mask(self, x: Tensor, outside: float) -> Tensor:
         return x if self.mask is None else x.where(self.mask, outside)
+
+
+def _damped_update(config: ModelConfig, store: Store, normalizer: Normalizer) -> DampedUpdate:
+    """Return the update of damped persistence.
+
+    Raises:
+        ValueError: if the store has a mask, or degrees are asked for that its grid lacks.
+    """
+    if store.mask is not None or store.moving_mask:
+        raise ValueError(
+            f"model.persistence is damped, but {store.path} has a mask, and no degrees of its "
+            "fields; set model.persistence=full"
+        )
+    return DampedUpdate.from_store(
+        store, normalizer, min(config.dealias_lmax or store.grid.exact_lmax, store.grid.exact_lmax)
+    )

@@ -22,6 +22,7 @@ from forecast.model.forecaster import BY_ROWS, Forecaster
 from forecast.model.limiter import SpectralLimiter
 from forecast.model.normalizer import Normalizer
 from forecast.model.tensor_folder import file_digest, read_json, read_tensors, write_folder
+from forecast.model.update import DampedUpdate
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
@@ -111,6 +112,10 @@ def load_package(
         fed_back = any(v.role == "prognostic" for v in channels)
         if config.spectral_limit is not None and fed_back:
             limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
+        update = None
+        if config.persistence == "damped":
+            names = ("mean", "persistence", "innovation", "bounds")
+            update = DampedUpdate(grid, *(tensors[f"update.{name}"] for name in names))
         forecaster = Forecaster(
             config,
             grid,
@@ -122,6 +127,7 @@ def load_package(
             limiter=limiter,
             moving_mask=tuple(description[layout.MOVING_MASK]),
             forcing=forcing,
+            update=update,
             build=build,
         )
         forecaster.load_state_dict(tensors)

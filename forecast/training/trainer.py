@@ -25,7 +25,7 @@ from forecast.training.checkpoint import (
     optimizer_tensors,
     strip_prefix,
 )
-from forecast.training.losses import EnsembleLoss, Loss, channel_weights
+from forecast.training.losses import EnsembleLoss, Loss, SpectralError, channel_weights
 from forecast.training.memory import explain_out_of_memory
 from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.training.precision import autocast, grad_scaler
@@ -80,6 +80,11 @@ class Trainer:
         else:
             self.loss = Loss(config.loss, grid, weights, *points)
         self.loss.to(self.device)
+        self.spectral: SpectralError | None = None
+        if config.spectral_loss:
+            update = forecaster.update
+            assert update is not None
+            self.spectral = SpectralError(grid, weights, update.innovation).to(self.device)
         self.validation = Validation(config, self.error, crps)
         self.optimizer, self.choice = make_optimizer(
             config.optimizer,
@@ -157,7 +162,10 @@ class Trainer:
         predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
         for predicted, target in zip(predictions, targets[pushed:], strict=True):
             truth = normalise(target, predicted.time[:: self.members])
-            total = total + self.loss(normalise(predicted.fields, predicted.time), truth)
+            found = normalise(predicted.fields, predicted.time)
+            total = total + self.loss(found, truth)
+            if self.spectral is not None:
+                total = total + self.config.spectral_loss * self.spectral(found, truth)
         return total / n_steps
 
     def _initial(self, batch: Batch) -> State:

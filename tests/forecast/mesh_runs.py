@@ -66,6 +66,12 @@ CASES = {
         },
         {"ema_decay": 0.9, "gradient_clip": 0.1},
     ),
+    "damped persistence": Case(
+        "trajectories",
+        2,
+        {"branches": ALL, "persistence": "damped", "dealias_lmax": 5},
+        {"spectral_loss": 0.1},
+    ),
     "masked, climatology": Case(
         "series",
         1,
@@ -172,7 +178,7 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
                 for modulation in forecaster.network.modulations:
                     modulation.weight.normal_()
         trainer = Trainer(forecaster, run.training)
-        for loss in (trainer.loss, trainer.error, trainer.validation.crps):
+        for loss in (trainer.loss, trainer.error, trainer.validation.crps, trainer.spectral):
             if loss is not None:
                 loss.to(dtype)
         part, t, n_history = current().data, run.training, forecaster.n_history

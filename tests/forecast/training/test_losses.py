@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from forecast.training.losses import Loss, channel_weights
+from forecast.training.losses import Loss, SpectralError, channel_weights
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.transforms import InverseRealSHT
+from tests.forecast.small_run import config
 
 GRID = Grid.legendre_gauss(12, 24)
 ONES = torch.ones(2)
@@ -80,3 +81,45 @@ def test_gradient_at_a_perfect_prediction_is_finite():
         prediction = target.clone().requires_grad_()
         Loss(name, GRID, ONES)(prediction, target).backward()
         assert torch.isfinite(prediction.grad).all()
+
+
+def test_spectral_error_weighs_all_degrees_alike():
+    reference = torch.zeros(2, 9)
+    reference[:, 1:] = torch.tensor([1.0, 1e-6])[:, None]  # of a large and of a small channel
+    error = SpectralError(GRID, ONES, reference)
+    target = torch.randn(1, 2, 12, 24, generator=torch.manual_seed(4))
+    for l in (2, 7):
+        wrong = 0.3 * harmonic(l, 0) * torch.tensor([1.0, 1e-3])[:, None, None]
+        # The power of one degree, as a mean over the sphere, over that of the eight that count.
+        expected = math.sqrt(0.3**2 / (4 * math.pi) / 8)
+        assert error(target + wrong, target).item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_spectral_error_leaves_out_degrees_without_reference():
+    error = SpectralError(GRID, ONES, torch.tensor([[0.0, 1.0, 0.0, 1.0]]).expand(2, -1))
+    target = torch.randn(1, 2, 12, 24, generator=torch.manual_seed(5))
+    for l in (0, 2, 6):
+        assert error(target + harmonic(l, 0), target).item() < 1e-4
+    assert error(target + harmonic(3, 0), target).item() > 0.1
+
+
+def test_gradient_of_the_spectral_error_at_a_perfect_prediction_is_finite():
+    target = torch.randn(1, 2, 12, 24, generator=torch.manual_seed(6))
+    prediction = target.clone().requires_grad_()
+    SpectralError(GRID, ONES, torch.ones(2, 9))(prediction, target).backward()
+    assert torch.isfinite(prediction.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ({}, {}),
+        (
+            {"persistence": "damped", "noise": {"length_scales": ["3000km"]}},
+            {"loss": "crps", "members": 2},
+        ),
+    ],
+)
+def test_a_spectral_loss_is_refused_without_damped_persistence_or_with_the_crps(model, training):
+    with pytest.raises(ValueError, match="training.spectral_loss is 0.1, with"):
+        config(model, spectral_loss=0.1, **training)
