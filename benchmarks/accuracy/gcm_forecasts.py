@@ -76,8 +76,7 @@ def _fields(path: Path, store: Store) -> Tensor:
         for v in store.channels:
             if v.role == "forcing":
                 continue
-            name = _NAMES.get(v.name, v.name)
-            array = file[name] if v.level is None else _level(file, v.name, v.level)
+            array = _variable(file, _NAMES.get(v.name, v.name))
             parts.append(array.sortby("latitude", ascending=False).values)
         nlat, nlon = parts[0].shape[-2:]
     fields = torch.from_numpy(np.stack(parts, 1)).float()
@@ -85,8 +84,11 @@ def _fields(path: Path, store: Store) -> Tensor:
     return fields if grid == store.grid else resample(fields, grid, store.grid)
 
 
-def _level(file: xr.Dataset, name: str, level: int) -> xr.DataArray:
-    return file[name.removesuffix(str(level))].sel(level=level)
+def _variable(file: xr.Dataset, name: str) -> xr.DataArray:
+    if name in file:
+        return file[name]
+    base = name.rstrip("0123456789")
+    return file[base].sel(level=int(name.removeprefix(base)))
 
 
 def main() -> None:
