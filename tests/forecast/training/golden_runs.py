@@ -15,10 +15,12 @@ from configs import layout
 from configs.load import load_config
 from configs.schema import Config, FilesData, ShallowWaterData
 from data_prep.equations.generate import generate
+from data_prep.gcm.run import generate as run_circulation_model
 from data_prep.ingest.run import ingest
 from data_prep.shallow_water.generate import generate_shallow_water
 from forecast.training.tracking.recorder import read_metrics
 from forecast.training.train import train
+from tests.data_prep.gcm.fake_model import fake_python
 
 Losses = dict[str, list[float]]
 """Values of a run by name: one of each step, or of the last validation."""
@@ -83,6 +85,17 @@ SMALL = {
         "model.branches.integral.theta_cutoff=1.0",
         "model.grid={nlat: 9, nlon: 18}",
     ),
+    "atmosphere": (
+        "gcm.last=2001-01-06",
+        "gcm.spin_up=1d",
+        "data.variables=[z500, t850, u850, q700, sp, tp]",
+        "data.grid={kind: legendre-gauss, nlat: 32, nlon: 64}",
+        "data.splits={train: 0.6, validation: 0.2, test: 0.2}",
+        "model.branches.spectral.lmax=8",
+        "model.branches.integral={theta_cutoff: 0.4, fit_lmax: 22}",
+        "model.branches.differential.fit_lmax=22",
+        "model.dealias_lmax=22",
+    ),
     "reanalysis": (
         "data.variables=[z500, t850, u10, v10]",
         "data.grid={kind: equiangular, nlat: 13, nlon: 24}",
@@ -131,6 +144,8 @@ def make_store(config: Config, folder: Path) -> Path:
         return generate_shallow_water(config.data, out)
     if not isinstance(config.data, FilesData):
         return generate(config.data, out)
+    if config.gcm is not None:
+        return run_circulation_model(config, out, python=fake_python(folder))
     make_file = monthly_file if config.data.mask else six_hourly_file
     make_file(folder / "file.nc")
     return ingest([folder / "file.nc"], config.data, out)
