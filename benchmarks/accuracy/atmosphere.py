@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def line(record: dict[str, Any]) -> str:
-    """Return a line of the RMSE of z500 over its spread, and of the anomaly correlation."""
+    """Return a line with the RMSE of z500 over its spread at each lead time."""
     of = record["scores"]["z500"]
     numbers = " ".join(f"{x:.3f}" for x in np.array(of["rmse"]) / of["spread"])
     return f"{record['row']:14} {record['seed']} {record['parameters']:>9,} {numbers}"

@@ -66,8 +66,8 @@ def year_of(forecaster: Forecaster, store: Store, split: str, *, limiter: bool) 
 
     Returns:
         For each channel the bias of the time mean, its pattern correlation with the truth's, the
-        ratio of the standard deviations about the time mean, and the largest and smallest ratio of
-        the power of a degree; the step at which a value leaves the range of the truth, widened by
+        ratio of the standard deviations about the time mean, and the ratio of the power of each
+        degree; the step at which a value leaves the range of the truth, widened by
         half its width, or is not finite, or None.
     """
     kept, forecaster.limiter = forecaster.limiter, forecaster.limiter if limiter else None
