@@ -245,6 +245,16 @@ class TrainingConfig(Section):
         default=0, ge=0, description="maximum number of steps without gradient before those of the "
         "loss, drawn for each batch",
     )  # fmt: skip
+    replay_steps: int = Field(
+        default=0, ge=0, description="steps of the rollouts in the replay buffer: a part of each "
+        "batch goes on from states that were predicted in earlier batches; 0: no buffer",
+    )  # fmt: skip
+    replay_share: float = Field(
+        default=0.5, gt=0, le=1, description="share of a batch that belongs to the replay buffer"
+    )
+    replay_from: float = Field(
+        default=0.5, ge=0, lt=1, description="fraction of the training without the replay buffer"
+    )
     ema_decay: float | None = Field(
         default=None,
         gt=0,
@@ -373,6 +383,17 @@ class Config(Section):
                 f"model.persistence={self.model.persistence} and training.loss="
                 f"{self.training.loss}: it compares errors with what damped persistence leaves; "
                 "set model.persistence=damped, or with crps take training.spectral_crps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replay(self) -> Config:
+        t = self.training
+        if t.replay_steps and (t.push_forward or t.loss == "crps"):
+            raise ValueError(
+                f"training.replay_steps is {t.replay_steps}, with training.push_forward="
+                f"{t.push_forward} and training.loss={t.loss}: the replay buffer holds single "
+                "forecasts of one step; leave out training.replay_steps, or the other two"
             )
         return self
 

@@ -33,7 +33,7 @@ from configs.load import load_config
 from configs.schema import Config
 from data_prep.store.reader import Store
 from forecast.model.package import load_package, read_description
-from forecast.training.batches import Windows
+from forecast.training.samples.batches import Windows
 from forecast.training.train import chosen_part, train
 from forecast.training.trainer import Trainer
 from sphere_ops.memory import keep_freed_memory

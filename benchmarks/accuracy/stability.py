@@ -47,6 +47,11 @@ ROWS: dict[str, tuple[str, ...]] = {
         "model.persistence=damped", "training.spectral_loss=0.05", "training.rollout_steps=2",
         "training.rollout_from=0.8",
     ),
+    "replay": ("training.replay_steps=40", "training.replay_from=0.2"),
+    "damped, spectral, replay": (
+        "model.persistence=damped", "training.spectral_loss=0.05", "training.replay_steps=40",
+        "training.replay_from=0.2",
+    ),
 }  # fmt: skip
 YEAR = (
     *PROBLEMS["forced"].overrides, "data.n_steps=1460",

@@ -27,7 +27,7 @@ from configs.variables import variable
 from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
-from forecast.training.batches import Windows, batches
+from forecast.training.samples.batches import Windows, batches
 from sphere_ops.grid import Grid
 from sphere_ops.memory import peak_memory
 

@@ -36,7 +36,7 @@ from forecast.model.build import BuildNetwork
 from forecast.model.forcing import positional_field
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
-from forecast.training.batches import Batch
+from forecast.training.samples.batches import Batch
 from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid
 from sphere_ops.memory import keep_freed_memory

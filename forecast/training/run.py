@@ -17,12 +17,12 @@ from configs import layout
 from configs.schema import Config
 from data_prep.store.reader import Store
 from forecast.model.package import save_package
-from forecast.training.batches import Batch, Windows, batches
 from forecast.training.checkpoint import load_checkpoint, save_checkpoint
 from forecast.training.display import Display, display
 from forecast.training.memory import explain_out_of_memory
 from forecast.training.processes import interrupts
 from forecast.training.run_folder import NON_FINITE_FILE, record_skipped
+from forecast.training.samples.batches import Batch, Windows, batches
 from forecast.training.schedule import Phase, phases, push_forward_steps
 from forecast.training.tracking.git import git_commit
 from forecast.training.tracking.mlflow_tracker import MLflowTracker
@@ -151,6 +151,8 @@ class Run:
             return
         windows = Windows(self.store, "train", phase.n_steps + t.push_forward, self.n_history)
         first, last = (n - phase.first for n in (begin, phase.last))
+        replay = self.trainer.replay_plan(windows, phase.n_steps)
+        replay_from = max(round(t.replay_from * t.steps) - phase.first, 0)
         stream = batches(
             windows,
             t.batch_size,
@@ -161,6 +163,8 @@ class Run:
             pin_memory=self.trainer.device.type == "cuda",
             part=self.mesh.data.rank,
             parts=self.mesh.data.ranks,
+            replay=replay,
+            replay_from=replay_from * accumulate,
         )
         for step in range(begin, phase.last):
             self.mesh.note(f"reading the batch of step {step + 1}")

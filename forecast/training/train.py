@@ -18,7 +18,6 @@ from data_prep.store.reader import Store
 from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import start_from
-from forecast.training.batches import Windows, batches
 from forecast.training.bounds import check_bounds
 from forecast.training.checkpoint import load_checkpoint
 from forecast.training.display import dry_run_report, duration
@@ -26,6 +25,7 @@ from forecast.training.memory import explain_out_of_memory, model_that_fits
 from forecast.training.processes import training_mesh
 from forecast.training.run import Run, RunResult
 from forecast.training.run_folder import log_file, run_folder
+from forecast.training.samples.batches import Windows, batches
 from forecast.training.tracking.tracker import Tracker
 from forecast.training.trainer import Trainer
 from sphere_ops.parallel.launch import restarted

@@ -18,7 +18,6 @@ from configs.timestep import TimeStep
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.state import State
-from forecast.training.batches import Batch, Windows
 from forecast.training.checkpoint import (
     TrainingCheckpoint,
     load_optimizer,
@@ -29,6 +28,8 @@ from forecast.training.losses import EnsembleLoss, Loss, SpectralError, channel_
 from forecast.training.memory import explain_out_of_memory
 from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
 from forecast.training.precision import autocast, grad_scaler
+from forecast.training.samples.batches import Batch, Windows
+from forecast.training.samples.replay import ReplayBuffer, ReplayPlan
 from forecast.training.validation import Validation
 from sphere_ops.parallel.mesh import current
 
@@ -95,6 +96,7 @@ class Trainer:
         )
         self.scaler = grad_scaler(config.precision, self.device)
         self.mesh = current()
+        self.replay = ReplayBuffer(self._replayed)
         self.gradients = self.mesh.gradient_mean(forecaster.parameters())
         self.average = (
             WeightAverage(forecaster, config.ema_decay) if config.ema_decay is not None else None
@@ -139,6 +141,8 @@ class Trainer:
         # An fp16 scaler that is too large overflows the gradient: it skips that by itself.
         overflow = self.scaler.is_enabled() and np.isfinite(value)
         taken = bool(value < _EXPLODED and np.isfinite(norm_value))
+        if not taken:
+            self.replay.drop(batch.replayed for batch in batches)
         if taken or overflow:
             self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -160,7 +164,9 @@ class Trainer:
         model = _Recomputed(self.forecaster) if checkpointed else self.forecaster
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
         predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
-        for predicted, target in zip(predictions, targets[pushed:], strict=True):
+        for step, (predicted, target) in enumerate(zip(predictions, targets[pushed:], strict=True)):
+            if step == 0:
+                self.replay.keep(predicted, batch.replayed)
             truth = normalise(target, predicted.time[:: self.members])
             found = normalise(predicted.fields, predicted.time)
             total = total + self.loss(found, truth)
@@ -171,9 +177,31 @@ class Trainer:
     def _initial(self, batch: Batch) -> State:
         """Initial states of a batch; those of an ensemble with their members, one after another."""
         if self.config.loss != "crps":
-            return batch.initial
+            return self.replay.start(batch.initial, batch.replayed)
         seeds = batch.member_seeds(self.members, self.config.seed, self.step_count)
         return self.forecaster.with_noise(batch.initial.repeat(self.members), seeds)
+
+    def replay_plan(self, windows: Windows, n_steps: int) -> ReplayPlan | None:
+        """Return the choice of samples for the replay buffer in a phase; None without a buffer.
+
+        Args:
+            windows: training windows of the phase.
+            n_steps: rollout steps of the loss.
+        """
+        if not self.config.replay_steps:
+            return None
+        seed = [self.config.seed, n_steps, self.mesh.data.rank, 2]
+        return ReplayPlan(windows.followed, self._replayed, self.config.replay_steps, seed)
+
+    @property
+    def _replayed(self) -> int:
+        """Samples of a batch of this process that belong to the replay buffer."""
+        own = self.config.batch_size // self.mesh.data.ranks
+        return max(round(self.config.replay_share * own), 1)
+
+    @property
+    def _is_alone(self) -> bool:
+        return self.mesh.data.ranks * self.mesh.latitude.ranks == 1
 
     def validate(self, windows: Windows, indices: Sequence[int]) -> dict[str, float]:
         """Compute errors of rollouts of the averaged weights; see `Validation`."""
@@ -198,6 +226,8 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.average.items()}
             values["average_updates"] = self.average.updates
+        if self._is_alone:  # else each process has its own buffer, and the first one saves
+            tensors |= {f"replay.{k}": v for k, v in self.replay.tensors().items()}
         return TrainingCheckpoint(self.step_count, tensors, values)
 
     def restore(self, checkpoint: TrainingCheckpoint) -> None:
@@ -226,6 +256,8 @@ class Trainer:
             averages = strip_prefix("average.", checkpoint.tensors)
             self.average.average = {k: v.to(self.device) for k, v in averages.items()}
             self.average.updates = checkpoint.values["average_updates"]
+        held = strip_prefix("replay.", checkpoint.tensors)
+        self.replay.restore(held if self._is_alone else {}, self.device)
         torch.set_rng_state(checkpoint.tensors["random"])
         self.step_count = checkpoint.step
 

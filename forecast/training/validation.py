@@ -11,9 +11,9 @@ from torch import Tensor
 from configs.schema import TrainingConfig
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
-from forecast.training.batches import Batch, Windows
 from forecast.training.losses import EnsembleLoss, Loss
 from forecast.training.precision import autocast
+from forecast.training.samples.batches import Batch, Windows
 from sphere_ops.parallel.mesh import current
 
 

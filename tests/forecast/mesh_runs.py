@@ -17,10 +17,10 @@ from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.output.options import OutputOptions
 from forecast.model.forecaster import Forecaster
-from forecast.training.batches import Windows, batches
 from forecast.training.checkpoint import load_checkpoint, save_checkpoint
 from forecast.training.optimizer import WeightAverage
 from forecast.training.processes import all_processes, training_mesh
+from forecast.training.samples.batches import Windows, batches
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
 from forecast.verification.evaluate import evaluate

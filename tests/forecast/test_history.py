@@ -15,7 +15,7 @@ from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, save_package
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
-from forecast.training.batches import Windows
+from forecast.training.samples.batches import Windows
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid

@@ -12,7 +12,7 @@ from zarr.codecs import BloscCodec
 from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
-from forecast.training.batches import Batch, Windows, batch_indices, batches
+from forecast.training.samples.batches import Batch, Windows, batch_indices, batches
 from sphere_ops.memory import available_memory
 from sphere_ops.parallel.mesh import Mesh, use
 from sphere_ops.parallel.partition import Shard

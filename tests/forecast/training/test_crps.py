@@ -15,9 +15,9 @@ from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
-from forecast.training.batches import Windows, batches
 from forecast.training.losses import EnsembleLoss, almost_fair_crps
 from forecast.training.run import Run
+from forecast.training.samples.batches import Windows, batches
 from forecast.training.tracking.recorder import read_metrics
 from forecast.training.train import train
 from forecast.training.trainer import Trainer

@@ -18,7 +18,7 @@ from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
 from forecast.model.state import State
-from forecast.training.batches import Windows
+from forecast.training.samples.batches import Windows
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
 from tests.forecast.forced_world import forced_world, settings

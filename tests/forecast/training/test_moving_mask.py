@@ -10,8 +10,8 @@ from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
 from forecast.model.package import load_package, save_package
-from forecast.training.batches import Batch, Windows
 from forecast.training.losses import Loss
+from forecast.training.samples.batches import Batch, Windows
 from forecast.training.trainer import Trainer
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import smooth_fill

@@ -34,8 +34,9 @@ def store(make_store, tmp_path_factory):
             "rollout_steps": 3, "rollout_from": 0.4, "push_forward": 1, "accumulate": 2,
             "ema_decay": 0.9, "checkpoint_steps": True, "checkpoint_blocks": True,
         },
+        {"replay_steps": 3, "replay_from": 0.2, "rollout_steps": 2, "rollout_from": 0.75},
     ],
-    ids=["plain", "everything"],
+    ids=["plain", "everything", "replay"],
 )  # fmt: skip
 def test_resumed_run_equals_the_uninterrupted_run(store, tmp_path, monkeypatch, settings):
     whole = train(config(**settings), store, tmp_path / "whole")

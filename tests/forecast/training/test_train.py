@@ -5,8 +5,8 @@ import torch
 
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
-from forecast.training.batches import Windows
 from forecast.training.checkpoint import load_checkpoint
+from forecast.training.samples.batches import Windows
 from forecast.training.schedule import Phase, phases
 from forecast.training.tracking.recorder import read_metrics
 from forecast.training.train import train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_prep.store.reader import Store
 from forecast.model.state import State, Times
+from forecast.training.samples.replay import Replayed, ReplayPlan
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Batch:
         n_history: length of the history of the initial states.
         forcing: fields of the forcing channels at the times of the targets, likewise
             (b, n_steps, f, nlat, nlon); None if no channel is given.
+        replayed: rollouts of the replay buffer that samples belong to; None without a buffer.
     """
 
     fields: Tensor
@@ -34,6 +37,7 @@ class Batch:
     starts: NDArray[np.int64]
     n_history: int = 0
     forcing: Tensor | None = None
+    replayed: Replayed | None = None
 
     @property
     def initial(self) -> State:
@@ -99,6 +103,12 @@ class Windows(Dataset[Batch]):
         """Number of windows."""
         return len(self.starts)
 
+    @property
+    def followed(self) -> NDArray[np.bool_]:
+        """True for windows that the next one follows by one time step, (n,)."""
+        one_step = (0, 1) if self.store.has_trajectories else (1, 0)
+        return np.append((np.diff(self.starts, axis=0) == one_step).all(1), False)
+
     def __getitem__(self, i: int) -> Batch:
         """Window i."""
         return self.batch([i])
@@ -159,6 +169,8 @@ def batches(
     pin_memory: bool = False,
     part: int = 0,
     parts: int = 1,
+    replay: ReplayPlan | None = None,
+    replay_from: int = 0,
 ) -> Iterator[Batch]:
     """Training batches `first` to `last` (exclusive) in shuffled order.
 
@@ -175,6 +187,8 @@ def batches(
         pin_memory: whether batches go to a GPU.
         part: this process's share of every batch.
         parts: number of shares.
+        replay: choice of the samples that go on from the replay buffer, the last of each share.
+        replay_from: first batch with such samples.
 
     Raises:
         ValueError: if there are fewer windows than a batch holds, the shares are not equal, or a
@@ -190,14 +204,20 @@ def batches(
             f"training.batch_size is {batch_size}, but the store has only {len(windows)} windows "
             f"of {windows.n_steps + 1} states to train on; make the batch smaller"
         )
-    indices = batch_indices(len(windows), batch_size, seed, first, last, part=part, parts=parts)
+    indices = batch_indices(
+        len(windows), batch_size, seed, 0 if replay else first, last, part=part, parts=parts
+    )
+    chosen: Iterator[_Choice] = ((windows, None) for windows in indices)
+    if replay is not None:
+        planned = _planned(indices, replay, replay_from)
+        chosen = itertools.islice(planned, first, None)  # the plan depends on all before
     if windows.store.in_memory:
-        for chosen in indices:
-            batch = windows.batch(chosen)
+        for choice in chosen:
+            batch = _read(windows, choice)
             yield batch.pin_memory() if pin_memory else batch
         return
     loader = DataLoader(
-        _Batches(windows, list(indices)),
+        _Batches(windows, list(chosen)),
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
@@ -209,14 +229,38 @@ def batches(
         raise ValueError(str(error).splitlines()[-1].removeprefix("ValueError: ")) from error
 
 
+_Choice = tuple[NDArray[np.int64], Replayed | None]
+"""Windows of a batch, and the rollouts that they belong to."""
+
+
+def _planned(
+    indices: Iterator[NDArray[np.int64]], replay: ReplayPlan, replay_from: int
+) -> Iterator[_Choice]:
+    """Yield the windows of each batch, the last of which go on from the buffer."""
+    for i, chosen in enumerate(indices):
+        if i < replay_from:
+            yield chosen, None
+            continue
+        plain, new = np.split(chosen, [len(chosen) - replay.samples])
+        windows, of_last = replay.choose(new)
+        rollouts = np.concatenate([np.full(len(plain), -1), of_last.rollouts])
+        goes_on = np.concatenate([np.full(len(plain), False), of_last.goes_on])
+        yield np.concatenate([plain, windows]), Replayed(rollouts, goes_on)
+
+
+def _read(windows: Windows, choice: _Choice) -> Batch:
+    chosen, replayed = choice
+    return replace(windows.batch(chosen), replayed=replayed)
+
+
 class _Batches(Dataset[Batch]):
     """Batches by number, for worker processes that each read whole batches."""
 
-    def __init__(self, windows: Windows, indices: list[NDArray[np.int64]]) -> None:
-        self.windows, self.indices = windows, indices
+    def __init__(self, windows: Windows, choices: list[_Choice]) -> None:
+        self.windows, self.choices = windows, choices
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.choices)
 
     def __getitem__(self, i: int) -> Batch:
-        return self.windows.batch(self.indices[i])
+        return _read(self.windows, self.choices[i])

@@ -1,0 +1,1 @@
+"""Samples of a training step: windows of a store in shuffled batches, and predicted states."""

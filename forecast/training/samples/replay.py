@@ -1,0 +1,140 @@
+"""Replay buffer: samples of a batch that go on from states that the model has predicted before.
+
+A model that is trained on true states alone sees in a rollout what it has never seen: its own
+errors. Longer rollouts in the loss show them at the cost of their steps. Here some samples of a
+batch start from a predicted state, with the truth of the next time as the target, and what is
+predicted becomes the start of a later batch. A step of the training costs as much as one from true
+states. After Bodnar et al. (2024), arXiv 2405.13063, whose buffer serves the fine-tuning of Aurora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecast.model.state import State
+
+_ROLLOUTS_PER_SAMPLE = 8
+"""Rollouts in the buffer for each sample of a batch that goes on from one."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Rollouts of the buffer that the samples of a batch belong to.
+
+    Attributes:
+        rollouts: number of the rollout of each sample, (b,); -1 for none.
+        goes_on: whether a sample starts from the state of its rollout, (b,), rather than from the
+            truth.
+    """
+
+    rollouts: NDArray[np.int64]
+    goes_on: NDArray[np.bool_]
+
+
+class ReplayPlan:
+    """Windows of the samples that go on, a function of the seed and the number of batches alone.
+
+    A batch takes rollouts at random. A rollout that is complete, or at the end of its data, begins
+    anew from the truth.
+
+    Args:
+        followed: whether the next window starts one time step after each, (n,).
+        samples: number of samples of each batch.
+        longest: steps of a complete rollout.
+        seed: whole numbers that the choice depends on.
+    """
+
+    def __init__(
+        self, followed: NDArray[np.bool_], samples: int, longest: int, seed: list[int]
+    ) -> None:
+        self.samples, self._followed, self._longest = samples, followed, longest
+        self._random = np.random.default_rng(seed)
+        n = rollouts(samples)
+        self._window, self._done = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+
+    def choose(self, new: NDArray[np.int64]) -> tuple[NDArray[np.int64], Replayed]:
+        """Return the windows of the samples of the next batch, and their rollouts.
+
+        Args:
+            new: windows for the rollouts that begin, (samples,).
+        """
+        n = len(self._window)
+        chosen = self._random.choice(n, self.samples, replace=False)
+        done, window = self._done[chosen], self._window[chosen]
+        goes_on = (done > 0) & (done < self._longest) & self._followed[window]
+        window = np.where(goes_on, window + 1, new)
+        self._window[chosen] = window
+        self._done[chosen] = np.where(goes_on, done, 0) + 1
+        return window, Replayed(chosen, goes_on)
+
+
+def rollouts(samples: int) -> int:
+    """Return the number of rollouts in the buffer, for so many samples of a batch."""
+    return samples * _ROLLOUTS_PER_SAMPLE
+
+
+class ReplayBuffer:
+    """Last predicted states of some rollouts, with the history that the model sees.
+
+    Args:
+        samples: number of samples of a batch that go on.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self._is_there = np.zeros(rollouts(samples), dtype=bool)
+        self._states: Tensor | None = None
+
+    def start(self, truth: State, replayed: Replayed | None) -> State:
+        """Return the states that the samples of a batch start from.
+
+        Args:
+            truth: initial states of the windows. They take the place of states that are not in the
+                buffer, and of values that are not finite.
+            replayed: rollouts of the samples; None if they belong to none.
+        """
+        if replayed is None:
+            return truth
+        goes_on = replayed.goes_on & self._is_there[replayed.rollouts]
+        if self._states is None or not goes_on.any():
+            return truth
+        held = self._states[replayed.rollouts[goes_on]]
+        series = torch.stack(truth.series, 1)
+        series[goes_on] = torch.where(held.isfinite(), held, series[goes_on])
+        return State.from_series(series, truth.time)
+
+    def keep(self, predicted: State, replayed: Replayed | None) -> None:
+        """Keep the states after the first step of the samples, without their gradient."""
+        if replayed is None:
+            return
+        series = torch.stack(predicted.series, 1).detach().float()
+        if self._states is None:
+            self._states = series.new_zeros((len(self._is_there), *series.shape[1:]))
+        held = replayed.rollouts >= 0
+        numbers = replayed.rollouts[held]
+        self._states[numbers] = series[held]
+        self._is_there[numbers] = True
+
+    def drop(self, batches: Iterable[Replayed | None]) -> None:
+        """Drop the rollouts of batches whose loss was not finite."""
+        for replayed in batches:
+            if replayed is not None:
+                self._is_there[replayed.rollouts[replayed.rollouts >= 0]] = False
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a training that goes on needs, by name."""
+        if self._states is None:
+            return {}
+        return {"states": self._states, "is_there": torch.from_numpy(self._is_there)}
+
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Go back to `tensors`; without any the rollouts begin anew."""
+        self._states, self._is_there[:] = None, False
+        if tensors:
+            self._states = tensors["states"].to(device)
+            self._is_there[:] = tensors["is_there"].numpy()

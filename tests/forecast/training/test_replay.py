@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+
+from data_prep.store.reader import Store
+from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
+from forecast.model.state import State
+from forecast.training.samples.batches import Windows, batches
+from forecast.training.samples.replay import ReplayBuffer, Replayed, ReplayPlan
+from forecast.training.trainer import Trainer
+from tests.forecast.small_run import config
+
+TIME = np.array(["2001-01-01", "2001-01-02"], dtype="M8[ns]")
+
+
+def plan(followed, samples=2, longest=3, seed=0) -> ReplayPlan:
+    return ReplayPlan(np.asarray(followed), samples, longest, [seed])
+
+
+def rollouts_of(chosen: ReplayPlan, n: int, count: int) -> dict[int, list[list[int]]]:
+    """Windows of each rollout in its order, apart where it begins anew."""
+    random, found = np.random.default_rng(1), {}
+    for _ in range(count):
+        new = random.integers(0, n, chosen.samples)
+        windows, replayed = chosen.choose(new)
+        assert len(set(replayed.rollouts.tolist())) == chosen.samples
+        for window, rollout_, goes_on, fresh in zip(
+            windows.tolist(), replayed.rollouts.tolist(), replayed.goes_on, new, strict=True
+        ):
+            if goes_on:
+                found[rollout_][-1].append(window)
+            else:
+                assert window == fresh
+                found.setdefault(rollout_, []).append([window])
+    return found
+
+
+def test_a_rollout_of_the_buffer_steps_from_window_to_window_and_ends():
+    followed = np.ones(40, dtype=bool)
+    followed[[19, 39]] = False  # two trajectories
+    found = rollouts_of(plan(followed), 40, 400)
+    assert len(found) == 16
+    parts = [part for of_one in found.values() for part in of_one]
+    for part in parts:
+        assert np.array_equal(np.diff(part), np.ones(len(part) - 1))
+        assert part[0] // 20 == part[-1] // 20
+    ended_by_the_data = [p for p in parts if len(p) < 3 and p[-1] in (19, 39)]
+    assert ended_by_the_data
+    complete = [p for of_one in found.values() for p in of_one[:-1]]
+    assert all(len(p) == 3 or p[-1] in (19, 39) for p in complete)
+
+
+def test_windows_are_followed_inside_a_series_without_a_gap(stores):
+    files = Windows(Store(stores["files"]), "train", 2)
+    starts = files.starts[:, 0]
+    np.testing.assert_array_equal(files.followed[:-1], np.diff(starts) == 1)
+    trajectories = Windows(Store(stores["trajectory"]), "train", 2)
+    assert len(trajectories) > 2
+    for i in np.flatnonzero(trajectories.followed):
+        first, second = trajectories.starts[i : i + 2].tolist()
+        assert second == [first[0], first[1] + 1]
+    of_each = len(trajectories) // len(np.unique(trajectories.starts[:, 0]))
+    assert trajectories.followed.sum() == len(trajectories) * (of_each - 1) // of_each
+
+
+def test_a_buffer_gives_back_what_it_kept_and_the_truth_where_it_cannot():
+    truth = State(torch.zeros(2, 1, 2, 4), TIME, (torch.ones(2, 1, 2, 4),))
+    buffer = ReplayBuffer(2)
+    both = Replayed(np.array([3, 5]), np.array([True, True]))
+    assert buffer.start(truth, both) is truth  # nothing is there yet
+    assert buffer.start(truth, None) is truth
+    fields = torch.arange(16.0).reshape(2, 1, 2, 4).requires_grad_()
+    buffer.keep(State(fields, TIME, (fields + 100,)), both)
+    swapped = Replayed(np.array([5, 3]), np.array([True, False]))
+    state = buffer.start(truth, swapped)
+    assert torch.equal(state.fields[0], fields[1]) and torch.equal(state.fields[1], truth.fields[1])
+    assert torch.equal(state.history[0][0], fields[1] + 100)
+    assert not state.fields.requires_grad and (truth.fields == 0).all()
+    wrong = fields.detach().clone()
+    wrong[0, 0, 0, 0] = torch.nan
+    buffer.keep(State(wrong, TIME, (wrong,)), both)
+    assert buffer.start(truth, both).fields[0, 0, 0, 0] == 0  # the truth's
+    buffer.drop([None, Replayed(np.array([3, -1]), np.array([True, False]))])
+    state = buffer.start(truth, both)
+    assert torch.equal(state.fields[0], truth.fields[0])
+    assert torch.equal(state.fields[1], fields[1])
+
+
+@pytest.mark.parametrize("history", [1, 2])
+def test_kept_states_are_those_of_rollouts_of_the_model(make_store, tmp_path, history):
+    """With weights that stay, the buffer has what a rollout from the truth has."""
+    settings = config(
+        {"history": history}, learning_rate=1e-30, replay_steps=4, replay_from=0, batch_size=4
+    )
+    store = Store(make_store(tmp_path / "s.zarr"))
+    torch.manual_seed(0)
+    forecaster = Forecaster.from_store(settings.model, store)
+    torch.nn.init.normal_(forecaster.network.decoder.weight, std=0.1)
+    trainer = Trainer(forecaster, settings.training)
+    windows = Windows(store, "train", 1, history - 1)
+    replay = trainer.replay_plan(windows, 1)
+    assert replay is not None and replay.samples == 2
+    depths, begun = [], {}
+    for batch in batches(windows, 4, 0, 0, 60, replay=replay):
+        of = batch.replayed
+        assert (of.rollouts[:2] == -1).all()
+        trainer.step([batch], 1)
+        for k in (2, 3):
+            number = int(of.rollouts[k])
+            if not of.goes_on[k]:
+                series = torch.stack([x[k : k + 1] for x in batch.initial.series], 1)
+                begun[number] = State.from_series(series, batch.time[[k]]), 0
+            start, done = begun[number]
+            begun[number] = start, done + 1
+            *_, last = rollout(forecaster.train(), start, done + 1)  # without the limiter
+            held = trainer.replay.tensors()["states"][number]
+            torch.testing.assert_close(held, torch.stack([x[0] for x in last.series]))
+            depths.append(done + 1)
+    assert set(depths) == {1, 2, 3, 4}
+
+
+def test_worker_processes_give_the_rollouts_of_memory(stores, monkeypatch):
+    def read():
+        windows = Windows(Store(stores["files"]), "train", 2)
+        return list(batches(windows, 3, 0, 6, 9, replay=plan(windows.followed), replay_from=1))
+
+    whole = read()
+    monkeypatch.setattr("data_prep.store.selection.field_reader._IN_MEMORY_BYTES", 0)
+    for a, b in zip(whole, read(), strict=True):
+        np.testing.assert_array_equal(a.starts, b.starts)
+        np.testing.assert_array_equal(a.replayed.rollouts, b.replayed.rollouts)
+        np.testing.assert_array_equal(a.replayed.goes_on, b.replayed.goes_on)
+    assert any(batch.replayed.goes_on.any() for batch in whole)
+
+
+def test_the_buffer_waits_for_its_part_of_the_training(stores):
+    windows = Windows(Store(stores["files"]), "train", 1)
+    plain = list(batches(windows, 4, 0, 0, 5))
+    replayed = list(batches(windows, 4, 0, 0, 5, replay=plan(windows.followed), replay_from=3))
+    for a, b in zip(plain[:3], replayed[:3], strict=True):
+        assert b.replayed is None
+        np.testing.assert_array_equal(a.starts, b.starts)
+    assert all(b.replayed is not None for b in replayed[3:])
+
+
+@pytest.mark.parametrize("other", [{"push_forward": 1}, {"loss": "crps", "members": 2}])
+def test_a_buffer_with_what_does_not_go_with_it_is_refused(other):
+    model = {"noise": {"length_scales": ["1000km"], "channels": 1}} if "loss" in other else {}
+    with pytest.raises(ValueError, match=r"training\.replay_steps is 3, with"):
+        config(model, replay_steps=3, **other)
