@@ -116,6 +116,13 @@ def rollout(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers of members.")] = 0,
+    limiter: Annotated[
+        bool,
+        typer.Option(
+            "--limiter/--no-limiter",
+            help="Scale back what outgrows the training data, as model.spectral_limit says.",
+        ),
+    ] = True,
     restart: Annotated[
         bool,
         typer.Option(
@@ -182,6 +189,7 @@ def rollout(
             members=members,
             perturbations=perturb or (),
             seed=seed,
+            limiter=limiter,
             restart=restart,
             progress=update,
         )

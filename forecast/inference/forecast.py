@@ -41,6 +41,7 @@ def run_rollout(
     members: int | None = None,
     perturbations: Sequence[str] = (),
     seed: int = 0,
+    limiter: bool = True,
     device: str | None = None,
     restart: bool = False,
     progress: Progress = lambda done, total, note: None,
@@ -80,6 +81,7 @@ def run_rollout(
             docs/ensembles.md.
         seed: seed of all random numbers. Member k is the same for any number of members, batch and
             mesh.
+        limiter: False to leave out the limiter of the models (`model.spectral_limit`).
         device: where to compute; the GPU if there is one.
         restart: go on with an unfinished forecast of the same inputs and options; begin if there is
             none.
@@ -117,6 +119,7 @@ def run_rollout(
         members=members,
         perturbations=perturbations,
         seed=seed,
+        limiter=limiter,
         device=device,
     )
     with ForecastWriter(

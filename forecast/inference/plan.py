@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -88,6 +89,7 @@ def make_plan(
     members: int | None = None,
     perturbations: Sequence[str] = (),
     seed: int = 0,
+    limiter: bool = True,
     device: str | None = None,
 ) -> RolloutPlan:
     """Load the model, find the initial states and check that they fit; see `run_rollout`."""
@@ -98,7 +100,7 @@ def make_plan(
         raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
     store = Store(data)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = [_load(package, device) for package in packages]
+    loaded = [_load(package, device, limiter) for package in packages]
     digests = [_digest(*pair) for pair in zip(packages, loaded, strict=True)]
     models = [_fitted(model, store, transfer) for model in loaded]
     forecaster = models[0]
@@ -149,7 +151,8 @@ def make_plan(
     if states.moving_mask:
         attributes[layout.MOVING_MASK] = " ".join(states.moving_mask)
     forced = source_of_forcing.comment if source_of_forcing else ""
-    comments = [states.comment, forced, contents.fields.comment]
+    unlimited = "" if limiter else "without the limiter of the model"
+    comments = [states.comment, forced, contents.fields.comment, unlimited]
     if any(comments):
         attributes["comment"] = "; ".join(comment for comment in comments if comment)
     identity = {
@@ -166,6 +169,7 @@ def make_plan(
         "the number of members": members,
         "the perturbations": list(perturbations),
         "the seed": seed,
+        "the limiter": limiter,
         "the forcing": str(forcing)
         if forcing in (None, CLIMATOLOGY)
         else _store_digest(Store(forcing)),
@@ -223,11 +227,15 @@ def _covered(
     return states.only(kept)
 
 
-def _load(package: Package, device: str) -> Forecaster:
-    """Load the forecaster of a package."""
+def _load(package: Package, device: str, limiter: bool) -> Forecaster:
+    """Load the forecaster of a package, with or without its limiter."""
     if isinstance(package, str | Path):
-        return load_package(package, device)
-    return package.eval().to(device)
+        forecaster = load_package(package, device)
+    else:
+        forecaster = (package if limiter else deepcopy(package)).eval().to(device)
+    if not limiter:
+        forecaster.limiter = None
+    return forecaster
 
 
 def _source(packages: Sequence[Package], digests: Sequence[str]) -> str:

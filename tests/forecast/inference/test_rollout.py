@@ -12,7 +12,9 @@ from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.initial_times import find_initial_times
 from forecast.inference.rollout import rollout
+from forecast.model.forecaster import Forecaster
 from forecast.model.state import State
+from tests.forecast.small_run import config
 from tests.forecast.stand_in import Turning
 
 
@@ -108,6 +110,27 @@ def test_a_forecast_that_blows_up_ends_and_is_marked(store, tmp_path, suffix, ca
         finite = np.isfinite(file.vorticity).all(["latitude", "longitude"]).values
         np.testing.assert_array_equal(finite[1], [True] * 3 + [False] * 3)
         assert finite[[0, 2, 3]].all()
+
+
+def test_a_rollout_without_the_limiter_is_that_of_the_model_alone(store, tmp_path):
+    forecaster = Forecaster.from_store(config({"spectral_limit": 1.0}).model, Store(store)).eval()
+    torch.nn.init.constant_(forecaster.network.decoder.weight, 0.1)
+    limiter, found = forecaster.limiter, {}
+    start = State(Store(store).state(0)[None], Store(store).time[:1].astype("M8[ns]"))
+    for limited in (True, False):
+        file = tmp_path / f"{limited}.nc"
+        run_rollout(
+            forecaster, store, file, split="train", n_steps=4, limiter=limited, device="cpu"
+        )
+        assert forecaster.limiter is limiter is not None
+        forecaster.limiter = limiter if limited else None
+        *_, last = rollout(forecaster, start, 4)
+        forecaster.limiter = limiter
+        with xr.open_dataset(file) as ds:
+            assert ("without the limiter" in ds.attrs.get("comment", "")) is not limited
+            found[limited] = ds[forecaster.channel_names[0]].values[0, -1]
+        np.testing.assert_allclose(found[limited], last.fields[0, 0], rtol=1e-4)
+    assert not np.allclose(found[True], found[False], rtol=1e-3)
 
 
 def test_a_rollout_stops_when_all_forecasts_have_ended(store, tmp_path):
