@@ -25,13 +25,17 @@ class SeaSurfaceConfig(Section):
 class GcmConfig(Section):
     """Run of a circulation model."""
 
-    model: Literal["jcm"] = Field(
-        default="jcm", description="jcm: SPEEDY's physics on the spectral core dinosaur"
-    )
+    model: Literal["jcm", "held_suarez"] = Field(
+        default="jcm", description="jcm: SPEEDY's physics on the spectral core dinosaur; "
+        "held_suarez: the same core, dry, without mountains or seasons",
+    )  # fmt: skip
     truncation: Literal[21, 31, 42] = Field(
         default=31, description="triangular truncation; 31 has a grid of 48×96"
     )
-    levels: Literal[7, 8] = Field(default=8, description="model levels")
+    levels: int = Field(
+        default=8, ge=5, le=40, description="model levels; jcm has 7 or 8, held_suarez any number "
+        "of evenly spaced ones",
+    )  # fmt: skip
     solver_dt: TimeStepText = Field(default="40min", description="time step of the model")
     first: str = Field(default="2001-01-01", description="first day of the states")
     last: str = Field(description="last day")
@@ -52,6 +56,14 @@ class GcmConfig(Section):
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
             raise ValueError(f"{text!r} is not a day; write it as 2001-01-31")
         return text
+
+    @model_validator(mode="after")
+    def _of_the_model(self) -> GcmConfig:
+        if self.model == "jcm" and self.levels not in (7, 8):
+            raise ValueError(f"levels is {self.levels}; jcm has 7 or 8")
+        if self.model != "jcm" and self.sea_surface != SeaSurfaceConfig():
+            raise ValueError(f"{self.model} has no sea surface; leave out sea_surface")
+        return self
 
     @model_validator(mode="after")
     def _in_order(self) -> GcmConfig:

@@ -18,6 +18,7 @@ PYTHON = "SPHERE_FORECAST_GCM_PYTHON"
 """Environment variable with the Python interpreter of the environment of the model."""
 REQUIRED = "jcm==3.0.*"
 _ASK = "from importlib.metadata import version; print(version('jcm'))"
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 _LOG, _CODE = "worker.log", "code"
 
 
@@ -99,8 +100,9 @@ def _follow(process: subprocess.Popen[str], progress: Callable[..., None]) -> No
 
 def worker_environment(folder: Path) -> dict[str, str]:
     """Return the environment variables of the worker, which sees its own modules alone."""
-    code = {"PYTHONPATH": str(_copy_of_the_code(folder))}
-    return {**os.environ, **code, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    code = {"PYTHONPATH": str(_copy_of_the_code(folder)), "PYTHONUNBUFFERED": "1"}
+    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _ONE_THREAD, **os.environ, **code,
+            "OMP_NUM_THREADS": "1"}  # fmt: skip
 
 
 def _copy_of_the_code(folder: Path) -> Path:

@@ -22,10 +22,19 @@ from data_prep.gcm.worker.settings import RunSettings
 from data_prep.ingest.run import ingest
 from data_prep.store.outputs import check_output, locked
 
-ON_LEVELS = ("u", "v", "t", "q", "z", "vo", "d")
-SINGLE = ("sp", "t2m", "u10", "v10", "skt", "sst", "tp", "rlut")
-STATIC = ("orography", "land_fraction")
-"""Variables of the files. Vorticity and divergence are computed from the winds."""
+_ON_LEVELS = {
+    "jcm": ("u", "v", "t", "q", "z", "vo", "d"),
+    "held_suarez": ("u", "v", "t", "z", "vo", "d"),
+}
+"""Variables on levels that a model gives. Vorticity and divergence are computed from the winds."""
+_SINGLE = {
+    "jcm": ("sp", "t2m", "u10", "v10", "skt", "sst", "tp", "rlut"),
+    "held_suarez": ("sp",),
+}
+_STATIC: dict[str, tuple[str, ...]] = {
+    "jcm": ("orography", "land_fraction"),
+    "held_suarez": (),
+}
 
 Progress = Callable[[str], AbstractContextManager[Callable[..., None]]]
 """Function of a label that shows the progress of a loop: of `update(done, total[, note])`."""
@@ -114,8 +123,10 @@ def run_settings(config: Config) -> RunSettings:
     channels = [config.table.variable(name) for name in (*data.variables, *data.forcing)]
     for v in channels:
         _check_variable(v, gcm)
-    if wrong := [name for name in data.static if name not in STATIC]:
-        raise ValueError(f"data.static names {wrong[0]!r}; {gcm.model} gives {', '.join(STATIC)}")
+    static = _STATIC[gcm.model]
+    if wrong := [name for name in data.static if name not in static]:
+        given = ", ".join(static) or "no static field"
+        raise ValueError(f"data.static names {wrong[0]!r}; {gcm.model} gives {given}")
     settings = RunSettings(
         model=gcm.model,
         truncation=gcm.truncation,
@@ -126,7 +137,7 @@ def run_settings(config: Config) -> RunSettings:
         last=gcm.last,
         spin_up_days=TimeStep.parse(gcm.spin_up).count,
         pressures=tuple(sorted({v.level for v in channels if v.level is not None})),
-        sst_modes=gcm.sea_surface.modes,
+        sst_modes=gcm.sea_surface.modes if gcm.model == "jcm" else 0,
         sst_amplitude=gcm.sea_surface.amplitude,
         member=gcm.member,
         perturbation=gcm.perturbation,
@@ -140,10 +151,11 @@ def run_settings(config: Config) -> RunSettings:
 def _check_variable(variable: Variable, gcm: GcmConfig) -> None:
     name, level = variable.name, variable.level
     base = name if level is None else name.removesuffix(str(level))
-    if base not in (SINGLE if level is None else ON_LEVELS):
+    single, on_levels = _SINGLE[gcm.model], _ON_LEVELS[gcm.model]
+    if base not in (single if level is None else on_levels):
         raise ValueError(
-            f"the model {gcm.model} does not give {name!r}; it gives {', '.join(SINGLE)}, and on "
-            f"pressure levels {', '.join(ON_LEVELS)}"
+            f"the model {gcm.model} does not give {name!r}; it gives {', '.join(single)}, and on "
+            f"pressure levels {', '.join(on_levels)}"
         )
 
 

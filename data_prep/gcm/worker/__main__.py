@@ -28,7 +28,13 @@ def _model(settings):  # type: ignore[no-untyped-def]
         from data_prep.gcm.worker.jcm_model import JcmModel
 
         return JcmModel(settings)
-    raise ValueError(f"there is no circulation model {settings.model!r}; expected jcm")
+    if settings.model == "held_suarez":
+        from data_prep.gcm.worker.held_suarez_model import HeldSuarezModel
+
+        return HeldSuarezModel(settings)
+    raise ValueError(
+        f"there is no circulation model {settings.model!r}; expected jcm or held_suarez"
+    )
 
 
 def _end_with_parent() -> None:

@@ -6,16 +6,9 @@ Its interface is young: the names that are used here are those of version 3.0.
 from __future__ import annotations
 
 import dataclasses
-import os
 from importlib import resources
 from importlib.metadata import version
 from typing import Any
-
-# Before jax is imported: one thread, and no search for accelerators.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-)
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import jax.numpy as jnp
@@ -32,10 +25,10 @@ from data_prep.gcm.worker.interface import Array
 from data_prep.gcm.worker.sea_surface import SeaSurfaceModes
 from data_prep.gcm.worker.segments import Segment, segments
 from data_prep.gcm.worker.settings import RunSettings
+from data_prep.gcm.worker.temperature_noise import temperature_noise
 
 _DAY_SECONDS = 86400
 _SST_DAYS = 33  # of the table of a segment: those of a month, and a day on either side
-_PERTURBED_DEGREES = 11
 _FREEZING = 273.2 - 1.8
 _SEA = 0.5  # largest fraction of land of a point whose sea surface temperature is written
 _OPEN = 0.1  # largest sea ice, at any time of the year, of a point that anomalies are taken from
@@ -111,15 +104,10 @@ class JcmModel:
             number: Number of the perturbation.
         """
         temperature = state.dynamics.temperature_variation
-        rng = np.random.default_rng([self.settings.seed, 2**20 + number])
-        noise = jnp.asarray(rng.standard_normal(temperature.shape), temperature.dtype)
-        degree = jnp.arange(temperature.shape[-1])
-        inside = self._coords.horizontal.mask & (degree > 0) & (degree < _PERTURBED_DEGREES)
-        noise = jnp.where(inside, noise, 0.0)
-        scale = size / jnp.sqrt((self._coords.horizontal.to_nodal(noise) ** 2).mean())
-        dynamics = dataclasses.replace(
-            state.dynamics, temperature_variation=temperature + scale * noise
+        noise = temperature_noise(
+            self._coords.horizontal, temperature, size, (self.settings.seed, number)
         )
+        dynamics = dataclasses.replace(state.dynamics, temperature_variation=temperature + noise)
         return dataclasses.replace(state, dynamics=dynamics)
 
     def truncated(self, arrays: list[NDArray[Any]]) -> Any:

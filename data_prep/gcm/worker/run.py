@@ -29,7 +29,7 @@ _LONG = {
 def is_finished(settings: RunSettings, folder: Path) -> bool:
     """Return True if all files of a run are there."""
     names = [f"{part.name}.nc" for part in segments(settings) if part.kept]
-    there = all((folder / FILES / name).exists() for name in [*names, "static.nc"])
+    there = all((folder / FILES / name).exists() for name in names)
     return there and (folder / RESTARTS / _END).exists()
 
 
@@ -144,7 +144,7 @@ def _write_month(
 
 
 def _write_static(model: CirculationModel, settings: RunSettings, path: Path) -> None:
-    if path.exists():
+    if path.exists() or not model.static:
         return
     dims = ("latitude", "longitude")
     fields = {
@@ -154,10 +154,11 @@ def _write_static(model: CirculationModel, settings: RunSettings, path: Path) ->
 
 
 def _title(model: CirculationModel, settings: RunSettings) -> dict[str, str]:
+    sea = f"{settings.sst_modes} modes of the sea surface × {settings.sst_amplitude:g}, "
     title = (
         f"Circulation model {model.source}, step {settings.solver_seconds} s, spin-up "
-        f"{settings.spin_up_days} d, {settings.sst_modes} modes of the sea surface × "
-        f"{settings.sst_amplitude:g}, member {settings.member}, seed {settings.seed}"
+        f"{settings.spin_up_days} d, {sea * (settings.model == 'jcm')}member {settings.member}, "
+        f"seed {settings.seed}"
     )
     return {"title": title, "source": model.source}
 

@@ -199,3 +199,26 @@ def test_the_command_makes_a_store_that_trains(tmp_path, python, run_forecast, m
     assert run_forecast("rollout", "run", "--data", "a.zarr", "--out", "f.nc", "--steps", "2") == 0
     ds = xr.load_dataset("f.nc", decode_timedelta=False)
     assert np.isfinite(ds.z500.values).all()
+
+
+def test_the_dry_model_gives_no_water_and_no_land(tmp_path, python):
+    config = load_config("held_suarez", [
+        "gcm.last=2001-01-04", "gcm.spin_up=1d",
+        "data.grid={kind: legendre-gauss, nlat: 32, nlon: 64}",
+        "data.splits={train: 0.5, validation: 0.25, test: 0.25}",
+    ])  # fmt: skip
+    settings = run_settings(config)
+    assert (settings.model, settings.levels, settings.sst_modes) == ("held_suarez", 10, 0)
+    store = Store(generate(config, tmp_path / "a.zarr", python=python))
+    assert store.channel_names == config.data.variables and len(store.time) == 16
+    for words, message in {
+        "data.variables=[z500, q850]": r"held_suarez does not give 'q850'; it gives sp, and on",
+        "data.variables=[z500, t2m]": r"held_suarez does not give 't2m'",
+        "data.static=[orography]": r"'orography'; held_suarez gives no static field",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            run_settings(load_config("held_suarez", [words]))
+    with pytest.raises(ValueError, match="held_suarez has no sea surface"):
+        load_config("held_suarez", ["gcm.sea_surface.modes=2"])
+    with pytest.raises(ValueError, match=r"levels is 10; jcm has 7 or 8"):
+        load_config("atmosphere", ["gcm.levels=10"])

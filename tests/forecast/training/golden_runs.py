@@ -96,6 +96,17 @@ SMALL = {
         "model.branches.differential.fit_lmax=22",
         "model.dealias_lmax=22",
     ),
+    "held_suarez": (
+        "gcm.last=2001-01-06",
+        "gcm.spin_up=1d",
+        "data.variables=[z500, t850, u850, v850, sp]",
+        "data.grid={kind: legendre-gauss, nlat: 32, nlon: 64}",
+        "data.splits={train: 0.6, validation: 0.2, test: 0.2}",
+        "model.branches.spectral.lmax=8",
+        "model.branches.integral={theta_cutoff: 0.4, fit_lmax: 22}",
+        "model.branches.differential.fit_lmax=22",
+        "model.dealias_lmax=22",
+    ),
     "reanalysis": (
         "data.variables=[z500, t850, u10, v10]",
         "data.grid={kind: equiangular, nlat: 13, nlon: 24}",
