@@ -96,7 +96,7 @@ class Trainer:
         )
         self.scaler = grad_scaler(config.precision, self.device)
         self.mesh = current()
-        self.replay = ReplayBuffer(self._replayed)
+        self.replay = ReplayBuffer(len(self._replayed))
         self.gradients = self.mesh.gradient_mean(forecaster.parameters())
         self.average = (
             WeightAverage(forecaster, config.ema_decay) if config.ema_decay is not None else None
@@ -190,14 +190,15 @@ class Trainer:
         """
         if not self.config.replay_steps:
             return None
-        seed = [self.config.seed, n_steps, self.mesh.data.rank, 2]
+        seed = [self.config.seed, n_steps, 2]
         return ReplayPlan(windows.followed, self._replayed, self.config.replay_steps, seed)
 
     @property
-    def _replayed(self) -> int:
-        """Samples of a batch of this process that belong to the replay buffer."""
-        own = self.config.batch_size // self.mesh.data.ranks
-        return max(round(self.config.replay_share * own), 1)
+    def _replayed(self) -> range:
+        """Places of the last samples of a batch, of this process, that belong to the buffer."""
+        size, data = self.config.batch_size, self.mesh.data
+        first = size - max(round(self.config.replay_share * size), 1)
+        return range(first + (data.rank - first) % data.ranks, size, data.ranks)
 
     @property
     def _is_alone(self) -> bool:

@@ -72,6 +72,12 @@ CASES = {
         {"branches": ALL, "persistence": "damped", "dealias_lmax": 5},
         {"spectral_loss": 0.1},
     ),
+    "replay buffer": Case(
+        "trajectories",
+        1,
+        {"branches": ALL},
+        {"replay_steps": 3, "replay_from": 0.0, "replay_share": 0.8},
+    ),
     "masked, climatology": Case(
         "series",
         1,
@@ -182,9 +188,10 @@ def steps(case: Case, folder: Path, mesh: tuple[int, int], dtype: torch.dtype) -
             if loss is not None:
                 loss.to(dtype)
         part, t, n_history = current().data, run.training, forecaster.n_history
+        training = Windows(store, "train", case.n_steps, n_history)
         stream = batches(
-            Windows(store, "train", case.n_steps, n_history), t.batch_size, 0, 0, 10 * t.accumulate,
-            part=part.rank, parts=part.ranks,
+            training, t.batch_size, 0, 0, 10 * t.accumulate, part=part.rank, parts=part.ranks,
+            replay=trainer.replay_plan(training, case.n_steps),
         )  # fmt: skip
         found: list[Tensor] = []
         for _ in range(10):

@@ -9,7 +9,7 @@ states. After Bodnar et al. (2024), arXiv 2405.13063, whose buffer serves the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from forecast.model.state import State
 
-_ROLLOUTS_PER_SAMPLE = 8
+_ROLLOUTS = 8
 """Rollouts in the buffer for each sample of a batch that goes on from one."""
 
 
@@ -38,24 +38,25 @@ class Replayed:
 
 
 class ReplayPlan:
-    """Windows of the samples that go on, a function of the seed and the number of batches alone.
+    """Windows of the samples that go on.
 
-    A batch takes rollouts at random. A rollout that is complete, or at the end of its data, begins
-    anew from the truth.
+    Each of these samples has some rollouts, of which a batch takes one at random. One that is
+    complete, or at the end of its data, begins anew from the truth. The choice is a function of the
+    seed, the place of the sample in the batch and the number of batches: the same on every mesh.
 
     Args:
         followed: whether the next window starts one time step after each, (n,).
-        samples: number of samples of each batch.
+        places: places in the whole batch of the samples of this process.
         longest: steps of a complete rollout.
         seed: whole numbers that the choice depends on.
     """
 
     def __init__(
-        self, followed: NDArray[np.bool_], samples: int, longest: int, seed: list[int]
+        self, followed: NDArray[np.bool_], places: Sequence[int], longest: int, seed: list[int]
     ) -> None:
-        self.samples, self._followed, self._longest = samples, followed, longest
-        self._random = np.random.default_rng(seed)
-        n = rollouts(samples)
+        self.samples, self._followed, self._longest = len(places), followed, longest
+        self._random = [np.random.default_rng([*seed, place]) for place in places]
+        n = rollouts(self.samples)
         self._window, self._done = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
 
     def choose(self, new: NDArray[np.int64]) -> tuple[NDArray[np.int64], Replayed]:
@@ -64,8 +65,8 @@ class ReplayPlan:
         Args:
             new: windows for the rollouts that begin, (samples,).
         """
-        n = len(self._window)
-        chosen = self._random.choice(n, self.samples, replace=False)
+        drawn = [random.integers(_ROLLOUTS) for random in self._random]
+        chosen = _ROLLOUTS * np.arange(self.samples) + np.array(drawn, dtype=np.int64)
         done, window = self._done[chosen], self._window[chosen]
         goes_on = (done > 0) & (done < self._longest) & self._followed[window]
         window = np.where(goes_on, window + 1, new)
@@ -76,7 +77,7 @@ class ReplayPlan:
 
 def rollouts(samples: int) -> int:
     """Return the number of rollouts in the buffer, for so many samples of a batch."""
-    return samples * _ROLLOUTS_PER_SAMPLE
+    return samples * _ROLLOUTS
 
 
 class ReplayBuffer:
@@ -112,7 +113,7 @@ class ReplayBuffer:
         """Keep the states after the first step of the samples, without their gradient."""
         if replayed is None:
             return
-        series = torch.stack(predicted.series, 1).detach().float()
+        series = torch.stack(predicted.series, 1).detach()
         if self._states is None:
             self._states = series.new_zeros((len(self._is_there), *series.shape[1:]))
         held = replayed.rollouts >= 0

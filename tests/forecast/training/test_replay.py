@@ -15,7 +15,7 @@ TIME = np.array(["2001-01-01", "2001-01-02"], dtype="M8[ns]")
 
 
 def plan(followed, samples=2, longest=3, seed=0) -> ReplayPlan:
-    return ReplayPlan(np.asarray(followed), samples, longest, [seed])
+    return ReplayPlan(np.asarray(followed), range(samples), longest, [seed])
 
 
 def rollouts_of(chosen: ReplayPlan, n: int, count: int) -> dict[int, list[list[int]]]:
@@ -49,6 +49,16 @@ def test_a_rollout_of_the_buffer_steps_from_window_to_window_and_ends():
     assert ended_by_the_data
     complete = [p for of_one in found.values() for p in of_one[:-1]]
     assert all(len(p) == 3 or p[-1] in (19, 39) for p in complete)
+
+
+def test_the_choice_of_a_sample_does_not_depend_on_the_others():
+    followed = np.arange(30) < 29
+    both, second = (ReplayPlan(followed, places, 5, [7]) for places in ([2, 3], [3]))
+    for new in np.random.default_rng(0).integers(0, 30, (50, 2)):
+        windows, replayed = both.choose(new)
+        window, of_second = second.choose(new[1:])
+        assert window[0] == windows[1] and of_second.goes_on[0] == replayed.goes_on[1]
+        assert of_second.rollouts[0] + 8 == replayed.rollouts[1]
 
 
 def test_windows_are_followed_inside_a_series_without_a_gap(stores):
