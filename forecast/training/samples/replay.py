@@ -101,7 +101,8 @@ class ReplayBuffer:
         """
         if replayed is None:
             return truth
-        goes_on = replayed.goes_on & self._is_there[replayed.rollouts]
+        goes_on = replayed.goes_on.copy()
+        goes_on[goes_on] = self._is_there[replayed.rollouts[goes_on]]
         if self._states is None or not goes_on.any():
             return truth
         held = self._states[replayed.rollouts[goes_on]]

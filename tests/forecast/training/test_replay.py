@@ -97,6 +97,17 @@ def test_a_buffer_gives_back_what_it_kept_and_the_truth_where_it_cannot():
     assert torch.equal(state.fields[1], fields[1])
 
 
+def test_a_process_may_have_no_sample_of_the_buffer():
+    windows, replayed = ReplayPlan(np.arange(9) < 8, [], 3, [0]).choose(np.empty(0, dtype=int))
+    assert len(windows) == len(replayed.rollouts) == 0
+    truth, buffer = State(torch.ones(2, 1, 2, 4), TIME), ReplayBuffer(0)
+    outside = Replayed(np.array([-1, -1]), np.array([False, False]))
+    buffer.keep(truth, outside)
+    assert buffer.start(truth, outside) is truth
+    buffer.drop([outside])
+    assert not buffer.tensors()["is_there"].numel()
+
+
 @pytest.mark.parametrize("history", [1, 2])
 def test_kept_states_are_those_of_rollouts_of_the_model(make_store, tmp_path, history):
     """With weights that stay, the buffer has what a rollout from the truth has."""
