@@ -59,6 +59,7 @@ class ChunkFiles:
         self._chunk_shape: tuple[int, ...] = tuple(grid["chunk_shape"])
         compression = [c["configuration"] for c in metadata["codecs"] if c["name"] == "blosc"]
         self._blosc = _blosc(compression[0]) if compression else None
+        self._separator: str = metadata["chunk_key_encoding"]["configuration"]["separator"]
 
     @classmethod
     def of(cls, path: Path) -> Self | None:
@@ -68,13 +69,15 @@ class ChunkFiles:
         except (OSError, ValueError):
             return None
         codecs = [codec["name"] for codec in metadata.get("codecs", [])]
-        encoding = {"name": "default", "configuration": {"separator": "/"}}
+        encodings = [
+            {"name": "default", "configuration": {"separator": separator}} for separator in "/."
+        ]
         is_known = (
             metadata.get("zarr_format") == 3
             and metadata.get("data_type") == "float32"
             and metadata.get("fill_value") == "NaN"
             and metadata["chunk_grid"]["name"] == "regular"
-            and metadata["chunk_key_encoding"] == encoding
+            and metadata["chunk_key_encoding"] in encodings
             and not metadata.get("storage_transformers")
             and codecs in (["bytes", "crc32c"], ["bytes", "blosc", "crc32c"])
             and metadata["codecs"][0].get("configuration") == {"endian": "little"}
@@ -143,7 +146,7 @@ class ChunkFiles:
             yield _Part(key, inside, outside, all(whole))
 
     def _file(self, key: tuple[int, ...]) -> Path:
-        return self._path.joinpath("c", *map(str, key))
+        return self._path / self._separator.join(("c", *map(str, key)))
 
     def _decode(self, file: Path, chunk: NDArray[np.float32]) -> bool:
         """Read a chunk; return False if there is none."""

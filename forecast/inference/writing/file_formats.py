@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import netCDF4
 import numpy as np
@@ -130,10 +130,12 @@ class ZarrFormat:
         Args:
             path: of the group.
             new: True to create it.
-            compressed: False to create fields without compression, for a file that is read once.
+            compressed: False to create fields without compression, the chunks of each in one
+                folder, for a file that is read once. To remove folders takes longer than files.
         """
         self._path = path
         self._codecs = (_COMPRESSION, CHECKSUM) if compressed else (CHECKSUM,)
+        self._separator: Literal["/", "."] = "/" if compressed else "."
         self._group = (
             zarr.create_group(path, zarr_format=3)
             if new
@@ -186,6 +188,7 @@ class ZarrFormat:
             # One file for each flush, in one piece: reading costs by the number of pieces.
             chunks=(*(1,) * len(shape[:-3]), held, rows, shape[-1]),
             compressors=self._codecs,
+            chunk_key_encoding={"name": "default", "separator": self._separator},
             fill_value=float("nan"),
             dimension_names=dims,
             attributes={**attributes},

@@ -14,6 +14,14 @@ from forecast.inference.chunk_files import ChunkFiles
 SHAPE, CHUNKS = (3, 7, 6, 4), (1, 3, 2, 4)
 BLOSC = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
 CODECS = {"plain": (Crc32cCodec(),), "compressed": (BLOSC, Crc32cCodec())}
+KINDS = {
+    "plain": {"compressors": CODECS["plain"]},
+    "compressed": {"compressors": CODECS["compressed"]},
+    "one folder": {
+        "compressors": CODECS["plain"],
+        "chunk_key_encoding": {"name": "default", "separator": "."},
+    },
+}
 INDICES = [
     (),
     (1,),
@@ -46,9 +54,9 @@ def opened(path: Path) -> ChunkFiles:
 
 
 @pytest.mark.parametrize("index", INDICES)
-@pytest.mark.parametrize("kind", CODECS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_the_library_writes_is_read_as_the_library_reads_it(tmp_path, kind, index):
-    array = library_array(tmp_path / "a", CODECS[kind])
+    array = library_array(tmp_path / "a", **KINDS[kind])
     array[:2, :5] = values()[:2, :5]  # some chunks are missing, others in part
     found = opened(tmp_path / "a").read(index)
     expected = np.asarray(array[index or ...])
@@ -57,10 +65,10 @@ def test_what_the_library_writes_is_read_as_the_library_reads_it(tmp_path, kind,
 
 
 @pytest.mark.parametrize("index", INDICES)
-@pytest.mark.parametrize("kind", CODECS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_files_are_those_that_the_library_writes(tmp_path, kind, index):
-    array = library_array(tmp_path / "a", CODECS[kind])
-    library_array(tmp_path / "b", CODECS[kind])
+    array = library_array(tmp_path / "a", **KINDS[kind])
+    library_array(tmp_path / "b", **KINDS[kind])
     chunks, first = opened(tmp_path / "b"), values()
     for part, new in (((slice(0, 2),), first[:2]), (index, (first + 1)[index or ...])):
         array[part or ...] = new
