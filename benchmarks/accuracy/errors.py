@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.accuracy.experiments import CHANNELS, Experiment
@@ -21,8 +23,6 @@ from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 
 DAY = 86400.0
-Error = Callable[[Tensor, Tensor], Tensor]
-"""Function of prediction and target, (b, c, h, w), that returns the errors (b,)."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,47 @@ class RelativeL2:
         return (x.double() - mean[:, None, None]) / std[:, None, None]
 
 
-def truth_of(store: Store, split: str) -> Tensor:
-    """Return the trajectories of a split, (trajectory, time, c, h, w)."""
-    count = len(store.time)
-    return torch.stack([store.states(int(i), 0, count) for i in store.split_indices(split)])
+@dataclass(frozen=True)
+class Truth:
+    """True states from the initial states of forecasts on.
+
+    Attributes:
+        fields: (start, time, c, h, w).
+        channels: Names of the channels.
+        init_time: Times of the initial states, (start,).
+    """
+
+    fields: Tensor
+    channels: tuple[str, ...]
+    init_time: NDArray[np.datetime64]
+
+    @property
+    def scored(self) -> Tensor:
+        """Channels that are scored, (start, time, c, h, w)."""
+        return scored(self.fields, self.channels)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of times after the initial one."""
+        return self.fields.shape[1] - 1
+
+
+def truth_of(
+    store: Store, split: str, n_steps: int | None = None, every: int | None = None
+) -> Truth:
+    """Return the truth of forecasts from states of a split.
+
+    Args:
+        store: Its trajectories, all with the same times.
+        split: Split.
+        n_steps: Steps of a forecast; None for those of the trajectories.
+        every: Steps between initial states of a trajectory; None for its first state alone.
+    """
+    count = len(store.time) if n_steps is None else n_steps + 1
+    first = range(0, 1 if every is None else len(store.time) - count + 1, every or 1)
+    trajectories = [int(i) for i in store.split_indices(split)]
+    fields = torch.stack([store.states(i, k, count) for i in trajectories for k in first])
+    return Truth(fields, store.channel_names, np.tile(store.time[list(first)], len(trajectories)))
 
 
 def scored(fields: Tensor, names: tuple[str, ...]) -> Tensor:
@@ -74,43 +111,58 @@ def scored(fields: Tensor, names: tuple[str, ...]) -> Tensor:
     return fields[..., [names.index(name) for name in CHANNELS], :, :]
 
 
+def vorticity_correlation(prediction: Tensor, target: Tensor, grid: Grid) -> Tensor:
+    """Return the correlation over area of the vorticity of fields (b, c, h, w), shape (b,)."""
+    channel, weights = CHANNELS.index("vorticity"), grid.area_weights
+    p, t = (x[:, channel].double() for x in (prediction, target))
+    p, t = (x - (x * weights).sum((-2, -1), keepdim=True) for x in (p, t))
+    variances = [(x.square() * weights).sum((-2, -1)) for x in (p, t)]
+    return (p * t * weights).sum((-2, -1)) / (variances[0] * variances[1]).sqrt()
+
+
 def forecast_errors(
-    steps: Iterable[Tensor], truth: Tensor, error: Error, experiment: Experiment
+    steps: Iterable[Tensor], truth: Tensor, error: RelativeL2, experiment: Experiment
 ) -> dict[str, Any]:
-    """Return errors of a forecast and its cost.
+    """Return errors of forecasts and their cost.
 
     Args:
-        steps: Predictions after each step, (trajectory, c, h, w), computed as they are taken.
-        truth: (trajectory, time, c, h, w), from the initial state on.
+        steps: Predictions of `CHANNELS` after each step, (start, c, h, w), computed as they are
+            taken.
+        truth: Scored channels, (start, time, c, h, w), from the initial state on.
         error: Error.
         experiment: Its time step is that of the truth.
 
     Returns:
-        `errors` after each step of each trajectory, and `seconds_per_day`, the time to compute a
-        day of one trajectory.
+        `errors` and `vorticity_correlation` after each step of each forecast, and
+        `seconds_per_day`, the time to compute a day of one forecast.
     """
-    errors, seconds, predictions = [], 0.0, iter(steps)
+    errors, correlations, seconds, predictions = [], [], 0.0, iter(steps)
     for n in range(1, truth.shape[1]):
         started = time.perf_counter()
         predicted = next(predictions)
         seconds += time.perf_counter() - started
         errors.append([_rounded(e) for e in error(predicted, truth[:, n]).tolist()])
+        of_vorticity = vorticity_correlation(predicted, truth[:, n], error.grid)
+        correlations.append([_rounded(c) for c in of_vorticity.tolist()])
     days = len(truth) * (truth.shape[1] - 1) * experiment.seconds / DAY
-    return {"errors": errors, "seconds_per_day": _rounded(seconds / days)}
+    return {
+        "errors": errors,
+        "vorticity_correlation": correlations,
+        "seconds_per_day": _rounded(seconds / days),
+    }
 
 
-def model_steps(forecaster: Forecaster, initial: Tensor, store: Store, n: int) -> Iterator[Tensor]:
+def model_steps(forecaster: Forecaster, truth: Truth, n: int) -> Iterator[Tensor]:
     """Yield the scored channels of a rollout after each step.
 
     Args:
         forecaster: Model.
-        initial: Initial states with all channels of the store, (b, c, h, w).
-        store: Store of the initial states, which are at its first time.
+        truth: Its initial states are those of the rollout.
         n: Number of steps.
     """
     names = forecaster.channel_names
-    fields = initial[:, [store.channel_names.index(name) for name in names]]
-    state = State(fields, store.time[:1].repeat(len(fields))).to(forecaster.static.device)
+    fields = truth.fields[:, 0, [truth.channels.index(name) for name in names]]
+    state = State(fields, truth.init_time).to(forecaster.static.device)
     for after in rollout(forecaster, state, n):
         yield scored(after.fields.cpu(), names)
 
@@ -134,11 +186,11 @@ def long_rollout(
         rollout ends when a value is not finite.
     """
     whole = truth_of(store, split)
-    truth = scored(whole, store.channel_names)
+    truth = whole.scored
     low, high = truth.amin((0, 1, 3, 4)), truth.amax((0, 1, 3, 4))
     low, high = low - (high - low) / 2, high + (high - low) / 2
     leaves, sizes = None, []
-    steps = model_steps(forecaster, whole[:, 0], store, experiment.long)
+    steps = model_steps(forecaster, whole, experiment.long)
     for n, fields in enumerate(steps, start=1):
         inside = (fields.amin((0, 2, 3)) > low) & (fields.amax((0, 2, 3)) < high)  # False for NaN
         if leaves is None and not inside.all():
@@ -160,8 +212,8 @@ def transfer(forecaster: Forecaster, store: Store, split: str) -> dict[str, floa
     operators discretised on the other grid.
     """
     own, names = store.grid, list(forecaster.channel_names)
-    pair = truth_of(store.select(channels=names), split)[:, :2]
-    start = store.time[:1].repeat(len(pair))
+    truth = truth_of(store.select(channels=names), split, n_steps=1)
+    pair, start = truth.fields, truth.init_time
     errors = {}
     for nlat in (own.nlat, 2 * own.nlat, own.nlat // 2):
         grid = Grid.of(own.kind, nlat, own.nlon * nlat // own.nlat)

@@ -35,7 +35,7 @@ class Experiment:
 
     Attributes:
         name: Name of the experiment.
-        case: Case of the solver, as in `data.cases`.
+        cases: Cases of the solver with the same constants, as in `data.cases`.
         spin_up: Time that is solved before the first state.
         nlat: Rows of the grid, which has twice as many columns.
         lmax: Truncation of the data, exclusive.
@@ -50,12 +50,16 @@ class Experiment:
         long: Steps of the long rollouts.
         long_every: Steps between the states of their truth.
         long_states: Number of trajectories that they start from.
+        starts_every: Steps between the initial states of forecasts in a trajectory, which is then
+            as long as one of the training; None for one forecast from its first state. Flows with
+            it are climates: persistence has a climatology beside it.
+        static: Static inputs of all networks.
         matched: Row whose size and time the peers are given.
         extra: Further overrides of the preset.
     """
 
     name: str
-    case: dict[str, Any]
+    cases: tuple[dict[str, Any], ...]
     test_seed: int
     spin_up: str = "0h"
     nlat: int = 64
@@ -70,6 +74,8 @@ class Experiment:
     long: int = 1000
     long_every: int = 10
     long_states: int = 4
+    starts_every: int | None = None
+    static: tuple[str, ...] = ("sin_latitude", "cos_latitude")
     matched: str = "64 differential"
     extra: tuple[str, ...] = ()
 
@@ -85,13 +91,14 @@ class Experiment:
         return [
             f"data.grid={{kind: legendre-gauss, nlat: {self.nlat}, nlon: {2 * self.nlat}}}",
             f"data.lmax={self.lmax}",
-            f"data.cases=[{json.dumps(self.case)}]",
+            f"data.cases={json.dumps(self.cases)}",
             f"data.spin_up={self.spin_up}",
             f"data.time_step={self.time_step}",
             f"data.trajectories={{train: {self.train}, validation: {self.validation}, test: 0}}",
             f"data.n_steps={self.n_steps}",
             f"data.seed={self.seed}",
             f"model.dealias_lmax={self.lmax}",
+            f"model.static=[{', '.join(self.static)}]",
             *self.extra,
         ]
 
@@ -109,7 +116,7 @@ class Experiment:
         if split != "train":
             count = getattr(self, split)
             changed["seed"] = self.test_seed if split == "test" else self.seed
-            changed["n_steps"] = self.leads[-1]
+            changed["n_steps"] = self.leads[-1] if self.starts_every is None else self.n_steps
             if is_long:
                 count = min(count, self.long_states)
                 changed["n_steps"] = self.long // self.long_every
@@ -160,19 +167,41 @@ def _random(mach: float) -> dict[str, Any]:
     return {"name": "random", "parameters": {"mach": mach, "height_amplitude": 600 * mach}}
 
 
-WEAK = Experiment("weak", _random(0.2), test_seed=1701)
+def _jet(hemisphere: int) -> dict[str, Any]:
+    """Return the case of unstable jets in a hemisphere, 1 or -1; jet and bump vary."""
+    varied = {"wind": (80, 10), "jet_latitude": (45 * hemisphere, 5), "bump_height": (120, 60),
+              "bump_latitude": (45 * hemisphere, 10), "bump_longitude": (0, 180)}  # fmt: skip
+    parameters = {"hyperdiffusion_hours": 2}
+    for name, (mean, spread) in varied.items():
+        parameters |= {name: mean, f"{name}_spread": spread}
+    return {"name": "galewsky", "parameters": parameters}
+
+
+WEAK = Experiment("weak", (_random(0.2),), test_seed=1701)
 STRONG = replace(
-    WEAK, name="strong", case=_random(2.0), test_seed=1702, spin_up="1d", leads=(1, 5, 20, 48),
+    WEAK, name="strong", cases=(_random(2.0),), test_seed=1702, spin_up="1d", leads=(1, 5, 20, 48),
     matched="64 both",
+)  # fmt: skip
+JETS = replace(
+    WEAK, name="jets", cases=(_jet(1), _jet(-1)), test_seed=1703, time_step="3h", n_steps=48,
+    train=40, leads=(1, 8, 24, 48), long=400, long_every=8, matched="64 both",
+)  # fmt: skip
+FORCED = Experiment(
+    "forced", ({"name": "forced"},), test_seed=1704, spin_up="90d", nlat=32, lmax=22,
+    time_step="6h", n_steps=1460, train=4, validation=1, test=1, leads=(1, 4, 20, 40),
+    long_states=1, starts_every=59, static=("sin_latitude", "cos_latitude", "orography"),
+    matched="64 both", extra=(
+        "model.forcing=[insolation, sin_year, cos_year]", "training.validation_states=16"),
 )  # fmt: skip
 ABLATION = replace(WEAK, name="ablation", test_seed=0, validation=0)
 HALF = replace(
     ABLATION, name="half", nlat=32, lmax=22, time_step="2h", test=8, long=200,
     extra=("training.steps=500",),
 )  # fmt: skip
-EXPERIMENTS = {e.name: e for e in (WEAK, STRONG, ABLATION, HALF)}
-"""`weak` is the flow of Bonev et al. (2023). `ablation` has the same training pairs and no
-validation, `half` is the same at half the resolution: these two are the published ones."""
+EXPERIMENTS = {e.name: e for e in (WEAK, STRONG, JETS, FORCED, ABLATION, HALF)}
+"""`weak` is the flow of Bonev et al. (2023). `forced` has forecasts from 25 states of a year.
+`ablation` has the same training pairs as `weak` and no validation, `half` is the same at half the
+resolution: these two are the published ones."""
 
 
 def quick(experiment: Experiment) -> Experiment:
@@ -191,7 +220,9 @@ def quick(experiment: Experiment) -> Experiment:
         long=4,
         long_every=2,
         long_states=1,
+        starts_every=experiment.starts_every and 2,
         extra=(
+            *experiment.extra,
             "model.channels=4",
             "model.blocks=2",
             "training.steps=3",

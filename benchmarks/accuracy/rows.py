@@ -23,8 +23,9 @@ LOCAL = {
     "both": (),
 }
 """Branches that are absent, by the name of the local ones."""
+_LONGITUDE = ("sin_longitude", "cos_longitude")
 COMMON_OPTIONS: dict[str, tuple[str, ...]] = {
-    "longitude": ("model.static=[sin_latitude, cos_latitude, sin_longitude, cos_longitude]",),
+    "longitude": (),  # in addition to the static inputs of the experiment
     "winds": (f"data.variables=[{', '.join((*CHANNELS, *WINDS))}]",),
     "multi-step": ("training.rollout_steps=4", "training.rollout_from=0.6"),
     "aliased": ("model.dealias_lmax=null",),
@@ -103,6 +104,8 @@ class Row:
             "integral": f"model.branches.integral.theta_cutoff={0.15 * 64 / experiment.nlat:g}",
         }
         words = experiment.overrides()
+        if "longitude" in self.options:
+            words.append(f"model.static=[{', '.join((*experiment.static, *_LONGITUDE))}]")
         words += [word for branch, word in given.items() if branch not in self.absent]
         words += [f"model.branches.{branch}=null" for branch in self.absent]
         fit = "null" if SAMPLED in self.options else experiment.lmax

@@ -40,7 +40,7 @@ def parameters(of: Row, experiment: Experiment, channels: int | None = None) -> 
         Grid.legendre_gauss(experiment.nlat, 2 * experiment.nlat),
         config.data.variables,
     )
-    inputs = len(predicted) + len(config.model.static)
+    inputs = len(predicted) + len(config.model.static) + len(config.model.forcing)
     network = of.build(config.model, inputs, len(predicted), grid)
     return sum(network.parameter_counts().values())
 

@@ -1,8 +1,8 @@
 """Study of an experiment: trains its rows, measures them and the references.
 
-    python -m benchmarks.accuracy.study weak|strong|ablation|half --out DIR [--rows NAME ...]
-                                        [--seeds 0 1 2] [--split validation|test] [--rates R ...]
-                                        [--quick]
+    python -m benchmarks.accuracy.study weak|strong|jets|forced|ablation|half --out DIR
+                                        [--rows NAME ...] [--seeds 0 1 2]
+                                        [--split validation|test] [--rates R ...] [--quick]
 
 Learning rates of rows with several are chosen by the validation error of the first seed. Errors are
 measured on `validation` unless `--split test` asks for the test set, which is for final results:
@@ -28,10 +28,10 @@ import torch
 
 from benchmarks.accuracy.errors import (
     RelativeL2,
+    Truth,
     forecast_errors,
     long_rollout,
     model_steps,
-    scored,
     transfer,
     truth_of,
 )
@@ -192,16 +192,15 @@ class Study:
         folder = self._trained(of, config)
         forecaster = load_package(folder / "best", self.device, of.build)
         store, error = self.store(self.split), RelativeL2.from_store(self.store("train"))
-        whole = truth_of(store, self.split)
-        truth = scored(whole, store.channel_names)
-        steps = model_steps(forecaster, whole[:, 0], store, truth.shape[1] - 1)
+        truth = self._truth()
+        steps = model_steps(forecaster, truth, truth.n_steps)
         record = {
             "name": of.name,
             "seed": config.training.seed,
             "configuration": _configuration(config),
             "parameters": parameters(of, self.experiment, config.model.channels),
             "validation": read_description(folder / "best")["training"]["validation"],
-            **forecast_errors(steps, truth, error, self.experiment),
+            **forecast_errors(steps, truth.scored, error, self.experiment),
             **long_rollout(
                 forecaster, self.store(f"{self.split}-long"), self.split, error, self.experiment
             ),
@@ -212,8 +211,14 @@ class Study:
 
     def _references(self) -> dict[str, Any]:
         error = RelativeL2.from_store(self.store("train"))
-        rows = reference_rows(self.experiment, self.store(self.split), self.split, error)
+        rows = reference_rows(self.experiment, self._truth(), self.store("train"), error)
         return {"rows": rows} | self._about("train", self.split)
+
+    def _truth(self) -> Truth:
+        experiment = self.experiment
+        return truth_of(
+            self.store(self.split), self.split, experiment.leads[-1], experiment.starts_every
+        )
 
     def _about(self, *parts: str) -> dict[str, Any]:
         """Return the machine with versions and commit, and the digests of some stores."""

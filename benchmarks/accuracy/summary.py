@@ -6,7 +6,8 @@ The first table has a line for each reference and each row: errors are means ove
 seeds, with an interval of 95 % by a bootstrap over the trajectories; then, for each seed, the step
 at which its long rollout leaves the range of the truth, and the size of the states at its end
 relative to the truth, for the channel where it is largest; `s per day` is the time to compute a day
-of one trajectory in a batch of all. The second table has the ratio of the
+of one trajectory in a batch of all; `correlation` is that of vorticity over the area, at the last
+lead time. The second table has the ratio of the
 errors to those of the best row with the global branch alone, with intervals by the same bootstrap.
 Time and peak memory of a training step are added for rows of `benchmarks.speed.training`.
 """
@@ -50,6 +51,12 @@ class Line:
         seeds = [np.atleast_1d(np.array(r["errors"][lead - 1], dtype=float)) for r in self.runs]
         return np.mean(seeds, axis=0)
 
+    def correlation(self, lead: int) -> str:
+        """Return the mean correlation of vorticity after some steps; "" if it is not known."""
+        name = "vorticity_correlation"
+        known = [np.array(r[name][lead - 1], dtype=float) for r in self.runs if name in r]
+        return f"{np.mean(known):.3f}" if known else ""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -77,6 +84,11 @@ class Results:
         return cls(tuple(saved["leads"]), references, rows)
 
     @property
+    def has_correlations(self) -> bool:
+        """True if the file has correlations of vorticity."""
+        return any(line.correlation(self.leads[-1]) for line in (*self.references, *self.rows))
+
+    @property
     def best_global(self) -> Line | None:
         """Row with the global branch alone that has the least error after one step, if any."""
         alone = [row for row in self.rows if row.name.split(",")[0].endswith(" none")]
@@ -92,16 +104,21 @@ def table(results: Results, costs: Costs) -> str:
         costs: `time` in ms and `memory` in MiB of a training step of each row.
     """
     head = ["network", "seeds", "parameters", "time", "memory", "s per day"]
-    head += [*map(_steps, results.leads), "leaves at step", "size"]
-    lines = [_joined(head), "|---|---" + "|---:" * (len(head) - 4) + "|---|---|"]
+    head += [*map(_steps, results.leads)]
+    last = [results.leads[-1]] if results.has_correlations else []
+    head += [f"correlation, {_steps(lead)}" for lead in last]
+    lines = [_joined([*head, "leaves at step", "size"])]
+    lines += ["|---|---" + "|---:" * (len(head) - 2) + "|---|---|"]
     for reference in results.references:
-        errors = [_cell(reference.errors(lead)) for lead in results.leads]
-        lines.append(_joined([reference.name, *[""] * 4, _cost(reference), *errors, "", ""]))
+        cells = [reference.name, *[""] * 4, _cost(reference)]
+        cells += [_cell(reference.errors(lead)) for lead in results.leads]
+        lines.append(_joined([*cells, *map(reference.correlation, last), "", ""]))
     for row in results.rows:
         of = costs.get(row.name, {})
         cells = [row.name, str(len(row.runs)), f"{row.runs[0]['parameters']:,}"]
         cells += [f"{of[kind]:.0f}" if kind in of else "" for kind in ("time", "memory")]
         cells += [_cost(row), *(_cell(row.errors(lead)) for lead in results.leads)]
+        cells += map(row.correlation, last)
         cells += [_leaves([r["leaves"] for r in row.runs]), _size([r["rms"] for r in row.runs])]
         lines.append(_joined(cells))
     return "\n".join(lines)

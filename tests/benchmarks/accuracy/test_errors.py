@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +11,9 @@ from benchmarks.accuracy.errors import (
     forecast_errors,
     long_rollout,
     model_steps,
-    scored,
     transfer,
     truth_of,
+    vorticity_correlation,
 )
 from benchmarks.accuracy.experiments import CHANNELS, Experiment
 from benchmarks.accuracy.rows import row
@@ -36,22 +37,47 @@ def test_the_error_of_an_untrained_model_is_that_of_persistence_by_definition(
 ) -> None:
     store, train = stores["validation"], stores["train"]
     whole = truth_of(store, "validation")
-    states = scored(whole, store.channel_names).double()
+    states = whole.scored.double()
     mean, std = (train.statistics[k][:3, None, None] for k in ("mean", "std"))
     scaled, area = (states - mean) / std, store.grid.area_weights
     difference = ((scaled[:, 0] - scaled[:, 2]) ** 2 * area).sum((-2, -1)).sqrt()
     expected = (difference / (scaled[:, 2] ** 2 * area).sum((-2, -1)).sqrt()).mean(-1)
     found = forecast_errors(
-        model_steps(untrained, whole[:, 0], store, 2), states, RelativeL2.from_store(train), tiny
+        model_steps(untrained, whole, 2), states, RelativeL2.from_store(train), tiny
     )
     assert found["errors"][1] == pytest.approx(expected.tolist(), rel=1e-4)  # float32 states
     assert len(found["errors"]) == 2 and found["seconds_per_day"] > 0
 
 
 def test_the_truth_has_no_error(stores: dict[str, Store]) -> None:
-    truth = scored(truth_of(stores["validation"], "validation"), stores["train"].channel_names)
+    truth = truth_of(stores["validation"], "validation").scored
     error = RelativeL2.from_store(stores["train"])
     assert error(truth[:, 0], truth[:, 0]).tolist() == [0]
+
+
+def test_a_correlation_of_vorticity_sees_only_the_pattern_of_vorticity(
+    stores: dict[str, Store],
+) -> None:
+    truth, grid = truth_of(stores["validation"], "validation").scored, stores["train"].grid
+    start, after = truth[:, 0], truth[:, 2]
+    changed = torch.randn_like(start)
+    changed[:, 1] = 3 * start[:, 1] + 7e-6
+    assert vorticity_correlation(changed, start, grid).item() == pytest.approx(1)
+    assert vorticity_correlation(-changed, start, grid).item() == pytest.approx(-1)
+    values = [x[0, 1].double().numpy().ravel() for x in (start, after)]
+    weights = grid.area_weights.expand(grid.shape).numpy().ravel()
+    expected = np.cov(*values, aweights=weights)
+    found = vorticity_correlation(start, after, grid).item()
+    assert found == pytest.approx(expected[0, 1] / np.sqrt(expected[0, 0] * expected[1, 1]))
+
+
+def test_forecasts_start_at_every_nth_state(stores: dict[str, Store]) -> None:
+    store = stores["train"]
+    (index,) = store.split_indices("validation")
+    truth = truth_of(store, "validation", n_steps=1, every=3)
+    assert truth.fields.shape[:2] == (2, 2) and truth.n_steps == 1
+    np.testing.assert_array_equal(truth.init_time, store.time[[0, 3]])
+    torch.testing.assert_close(truth.fields[1], store.states(int(index), 3, 2))
 
 
 def test_a_forecast_that_grows_leaves_the_range_of_the_truth(

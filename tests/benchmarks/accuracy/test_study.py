@@ -40,7 +40,9 @@ def test_a_run_says_how_it_was_made_and_on_which_data(
     assert {"commit", "processor", "torch", "torch-harmonics"} <= set(run["machine"])
     channels = json.loads((folder / "choices" / "sfno_equal-parameters-channels.json").read_text())
     assert run["configuration"]["model"]["channels"] == channels["channels"]
-    assert run["configuration"]["data"]["cases"] == [{**tiny.case, "weight": 1, "orography": None}]
+    assert run["configuration"]["data"]["cases"] == [
+        {**case, "weight": 1, "orography": None} for case in tiny.cases
+    ]
     rate = json.loads((folder / "choices" / "sfno_equal-parameters-rate.json").read_text())
     assert rate["rate"] == run["configuration"]["training"]["learning_rate"]
     assert rate["errors"][str(rate["rate"])] == min(rate["errors"].values()) and rate["at_edge"]
