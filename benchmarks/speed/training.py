@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.accuracy.experiments import WEAK
-from benchmarks.accuracy.rows import LOCAL, row
+from benchmarks.accuracy.study.experiments import WEAK
+from benchmarks.accuracy.study.rows import LOCAL, row
 from benchmarks.speed.measure import (
     Row,
     Timing,
@@ -48,7 +48,7 @@ NAMES = (
     *(f"16 both, second order, {size}" for size in ("2×32", "3×24", "4×16")),
     "64 differential, 4×16",
 )
-"""Rows that are timed; see `benchmarks.accuracy.rows`."""
+"""Rows that are timed; see `benchmarks.accuracy.study.rows`."""
 _PEERS = {"SFNO": "sfno, aliased", "LSNO": "lsno, aliased"}
 _LOADER = "loader"
 

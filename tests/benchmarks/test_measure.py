@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.accuracy import shallow_water
-from benchmarks.speed import ingest, sphere_ops, training
+from benchmarks.accuracy.shallow_water import __main__ as shallow_water
+from benchmarks.speed import training
+from benchmarks.speed.ingest import __main__ as ingest
 from benchmarks.speed.measure import Row, peak_memory, peak_of_process, report
+from benchmarks.speed.sphere_ops import __main__ as sphere_ops
 
 MAIN = {
     "ingest": ingest.main,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy.experiments import STRONG, Experiment, prepare, quick
+from benchmarks.accuracy.study.experiments import STRONG, Experiment, prepare, quick
 from data_prep.store.reader import Store
 
 

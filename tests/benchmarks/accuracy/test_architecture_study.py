@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.accuracy import architecture
-from benchmarks.accuracy.architecture import OPTIONS, PROBLEMS, collect, config_of, run
-from benchmarks.accuracy.architecture_table import table_of_test, table_of_validation
-from benchmarks.accuracy.blocks import BLOCKS, builder
+from benchmarks.accuracy.architecture import runs
+from benchmarks.accuracy.architecture.blocks import BLOCKS, builder
+from benchmarks.accuracy.architecture.runs import OPTIONS, PROBLEMS, collect, config_of, run
+from benchmarks.accuracy.architecture.table import table_of_test, table_of_validation
 from sphere_ops.grid import Grid
 
 SMALL = (
@@ -40,7 +40,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         problem = PROBLEMS[name]
         changed = replace(problem, overrides=(*problem.overrides, *more))
         monkeypatch.setitem(PROBLEMS, name, changed)
-    monkeypatch.setattr(architecture, "_TEST_COUNTS", "{train: 1, validation: 0, test: 2}")
+    monkeypatch.setattr(runs, "_TEST_COUNTS", "{train: 1, validation: 0, test: 2}")
 
 
 @pytest.mark.usefixtures("small")

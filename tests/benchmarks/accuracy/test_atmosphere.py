@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy import atmosphere, atmosphere_scores
+from benchmarks.accuracy.atmosphere import __main__ as command
+from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from configs.load import load_config
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
@@ -59,8 +60,8 @@ def test_runs_are_measured_once_and_collected(data, small, tmp_path, monkeypatch
              "atmosphere_smoke", "--rows", "global", "sfno", "--overrides", *WORDS]  # fmt: skip
     for _ in range(2):
         monkeypatch.setattr(sys, "argv", words)
-        atmosphere.main()
-        monkeypatch.setattr(atmosphere, "run", lambda *a: pytest.fail("a run was done again"))
+        command.main()
+        monkeypatch.setattr(command, "run", lambda *a: pytest.fail("a run was done again"))
     found = json.loads((tmp_path / "out" / "atmosphere.json").read_text())
     assert [r["row"] for r in found["runs"]] == ["global", "sfno"]
     ours, peer = found["runs"]

@@ -11,8 +11,8 @@ import pytest
 import scoringrules
 import torch
 
-from benchmarks.accuracy import ensembles
-from benchmarks.accuracy.ensembles_measure import measure
+from benchmarks.accuracy.ensembles import runs as ensembles
+from benchmarks.accuracy.ensembles.measure import measure
 from configs.calendar import GREGORIAN
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy.errors import (
+from benchmarks.accuracy.study.errors import (
     RelativeL2,
     forecast_errors,
     long_rollout,
@@ -15,8 +15,8 @@ from benchmarks.accuracy.errors import (
     truth_of,
     vorticity_correlation,
 )
-from benchmarks.accuracy.experiments import CHANNELS, Experiment
-from benchmarks.accuracy.rows import row
+from benchmarks.accuracy.study.experiments import CHANNELS, Experiment
+from benchmarks.accuracy.study.rows import row
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
 from forecast.model.state import State

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.accuracy.experiments import EXPERIMENTS, STRONG, WEAK, Experiment, digest, prepare
-from benchmarks.accuracy.rows import CLAIM, LOCAL, row
-from benchmarks.accuracy.study import QUICK_ROWS
+from benchmarks.accuracy.records import digest
+from benchmarks.accuracy.study.__main__ import QUICK_ROWS
+from benchmarks.accuracy.study.experiments import (
+    EXPERIMENTS,
+    STRONG,
+    WEAK,
+    Experiment,
+    prepare,
+)
+from benchmarks.accuracy.study.rows import CLAIM, LOCAL, row
 from benchmarks.speed.training import NAMES
 from data_prep.store.reader import Store
 from forecast.model.build import build_network

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy.errors import RelativeL2, truth_of
-from benchmarks.accuracy.experiments import FORCED, Experiment, prepare, quick
-from benchmarks.accuracy.references import Flow, climatology, reference_rows
+from benchmarks.accuracy.study.errors import RelativeL2, truth_of
+from benchmarks.accuracy.study.experiments import FORCED, Experiment, prepare, quick
+from benchmarks.accuracy.study.references import Flow, climatology, reference_rows
 from data_prep.shallow_water import cases
 from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, VORTICITY
 from data_prep.store.reader import Store

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy import shallow_water_climate
-from benchmarks.accuracy.shallow_water_climate import _followed
-from benchmarks.accuracy.shallow_water_run import Run
+from benchmarks.accuracy.shallow_water import climate as shallow_water_climate
+from benchmarks.accuracy.shallow_water.climate import _followed
+from benchmarks.accuracy.shallow_water.run import Run
 
 
 class Killed(Exception):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.accuracy.shallow_water_theory import divergent_wave, haurwitz_speed
+from benchmarks.accuracy.shallow_water.theory import divergent_wave, haurwitz_speed
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.equations import VORTICITY
 from data_prep.shallow_water.planet import Planet

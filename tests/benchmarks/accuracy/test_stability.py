@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.accuracy.stability_measure import CountingLimiter, climate, integrals, measured
+from benchmarks.accuracy.stability.measure import CountingLimiter, climate, integrals, measured
 from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.accuracy import study, summary
-from benchmarks.accuracy.experiments import Experiment, digest
-from benchmarks.accuracy.rows import row
-from benchmarks.accuracy.sizes import nearest, parameters
+from benchmarks.accuracy.records import digest
+from benchmarks.accuracy.study import __main__ as command
+from benchmarks.accuracy.study import runs as study
+from benchmarks.accuracy.study import summary
+from benchmarks.accuracy.study.experiments import Experiment
+from benchmarks.accuracy.study.rows import row
+from benchmarks.accuracy.study.sizes import nearest, parameters
 from data_prep.store.reader import Store
 
 ROWS = ["64 both, other grids", "64 none, complex, winds, longitude", "sfno, equal parameters"]
@@ -110,7 +113,7 @@ def test_a_row_that_is_none_is_an_error_of_the_user(
     words = ["study", "weak", "--quick", "--out", str(tmp_path / "s"), "--rows", "65 both"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as caught:
-        study.main()
+        command.main()
     assert caught.value.code == 2
     assert "there is no row '65 both'" in capsys.readouterr().err
 

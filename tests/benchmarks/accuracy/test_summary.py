@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.figure import draw
-from benchmarks.accuracy.summary import Results, claim, interval, step_costs, table
+from benchmarks.accuracy.study.figure import draw
+from benchmarks.accuracy.study.summary import Results, claim, interval, step_costs, table
 
 
 def run(name: str, last: list | float | None, leaves: int | None, *rms: float | None) -> dict:

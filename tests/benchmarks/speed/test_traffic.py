@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from benchmarks.speed.traffic import counted
+from benchmarks.speed.parallel.traffic import counted
 from sphere_ops.parallel import launch
 from tests.ranks import run
 

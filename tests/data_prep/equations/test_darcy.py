@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.accuracy.darcy_finite_volume import solve_finite_volume
+from benchmarks.accuracy.equations.darcy_finite_volume import solve_finite_volume
 from configs.solvers import DarcyParameters
 from data_prep.equations.conjugate_gradients import inner_product, solve
 from data_prep.equations.darcy import Darcy, RandomPermeability

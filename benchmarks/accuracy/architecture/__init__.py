@@ -1,0 +1,1 @@
+"""Comparison of blocks, branches and learning rates on small problems."""

@@ -1,0 +1,50 @@
+"""Comparison of architectures on small problems of all kinds: blocks, branches, learning rates.
+
+    python -m benchmarks.accuracy.architecture --out DIR [--problems NAME ...] [--rows NAME ...]
+                                               [--factors F ...] [--seeds S ...] [--data FOLDER]
+                                               [--test]
+
+A row is a kind of block, and options that change the branches or the shape, as in `limit 3, no
+integral`. Every run is a JSON file in DIR/validation with the validation errors of the best
+package; what is there is not done again. With --test the errors on trajectories whose seed is used
+for nothing else are in DIR/test. Errors are relative L2 errors, the mean over the steps of a
+rollout. DIR/architecture.json collects all runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from benchmarks.accuracy.architecture.blocks import BLOCKS
+from benchmarks.accuracy.architecture.runs import PROBLEMS, collect, run
+from sphere_ops.memory import keep_freed_memory
+
+
+def main() -> None:
+    """Run what is not done yet and collect the results."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=PROBLEMS)
+    parser.add_argument("--rows", nargs="+", default=list(BLOCKS))
+    parser.add_argument("--factors", type=float, nargs="+", default=[1.0],
+                        help="learning rates over the first one of the problem")  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"),
+                        help="folder with the files of observations, at any depth")  # fmt: skip
+    parser.add_argument("--test", action="store_true", help="measure test data, too")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    keep_freed_memory()
+    for name in args.problems:
+        for seed in args.seeds:
+            for row in args.rows:
+                for factor in args.factors:
+                    rate = PROBLEMS[name].rate * factor
+                    run(args.out, args.data, name, row, rate, seed, test=args.test)
+    collect(args.out)
+
+
+if __name__ == "__main__":
+    main()

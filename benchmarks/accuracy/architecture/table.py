@@ -1,0 +1,107 @@
+"""Tables in Markdown of the comparison of architectures, from its file.
+
+    python -m benchmarks.accuracy.architecture.table FILE
+
+The first table has the validation errors of all rows with seed 0, at the learning rate that is best
+for the row; a value within 10 % of the best of its problem is bold. The second has the test errors
+of rows that were measured on it, means over their seeds, over those of the best row with the global
+branch alone, with an interval of 95 % by a bootstrap over trajectories, or over years of
+observations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Runs = Sequence[Mapping[str, Any]]
+_ERROR = "relative_l2"
+_NEAR = 1.1
+_SAMPLES = 4000
+
+
+def table_of_validation(runs: Runs) -> str:
+    """Return the table of validation errors: rows against problems."""
+    best: dict[tuple[str, str], float] = {}
+    for run in runs:
+        if run["seed"] == 0:
+            key = run["row"], run["problem"]
+            value = run.get("validation", {}).get(f"validation/{_ERROR}", np.inf)
+            best[key] = min(best.get(key, np.inf), value)
+    problems = list(dict.fromkeys(problem for _, problem in best))
+    least = {p: min(v for (_, problem), v in best.items() if problem == p) for p in problems}
+
+    def cell(row: str, problem: str) -> str:
+        value = best.get((row, problem))
+        if value is None:
+            return ""
+        text = f"{value:.4f}" if np.isfinite(value) else "diverges"
+        return f"**{text}**" if value <= _NEAR * least[problem] else text
+
+    rows = dict.fromkeys(row for row, _ in best)
+    return _markdown(
+        ["row", *problems], [[row, *(cell(row, problem) for problem in problems)] for row in rows]
+    )
+
+
+def table_of_test(runs: Runs) -> str:
+    """Return the table of test errors relative to the best row without local branches."""
+    found: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        found[run["problem"]][run["row"]].append(run["test"][_ERROR])
+    lines = []
+    for problem, rows in found.items():
+        means = {row: np.mean(of, axis=0) for row, of in rows.items()}  # (trajectory,)
+        base = min(
+            (row for row in means if ", global" in row),
+            key=lambda row: float(means[row].mean()),
+            default=None,
+        )
+        for row, values in means.items():
+            seeds = [float(np.mean(of)) for of in rows[row]]
+            cells = [problem, row, str(len(seeds)), f"{values.mean():.4f}",
+                     f"{min(seeds):.4f} to {max(seeds):.4f}"]  # fmt: skip
+            if base is None or row == base:
+                cells.append("")
+            else:
+                low, high = _interval(values, means[base])
+                ratio = values.mean() / means[base].mean()
+                cells.append(f"{ratio:.2f} ({low:.2f} to {high:.2f})")
+            lines.append(cells)
+    head = ["problem", "row", "seeds", "error", "of the seeds", "over the best global row"]
+    return _markdown(head, lines)
+
+
+def _interval(values: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[float, float]:
+    """Return an interval of 95 % of the ratio of two means over the same trajectories."""
+    n = len(values)
+    chosen = np.random.default_rng(0).integers(n, size=(_SAMPLES, n))
+    ratios = values[chosen].mean(1) / base[chosen].mean(1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path)
+    content = json.loads(parser.parse_args().file.read_text())
+    print(table_of_validation(content["validation"]))
+    if content["test"]:
+        print(f"\n{table_of_test(content['test'])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Forecasts of the atmosphere of the circulation model, and its climate."""

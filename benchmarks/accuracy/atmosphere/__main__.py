@@ -1,0 +1,68 @@
+"""Forecasts of the atmosphere of the circulation model: branches, peers, references.
+
+    python -m benchmarks.accuracy.atmosphere --data STORE --out DIR [--preset NAME]
+        [--rows NAME ...] [--seeds S ...] [--split validation|test]
+        [--overrides KEY=VALUE ...]
+
+Rows are `global` (a complex kernel), `integral`, `differential` and `all`, and the peers `sfno` and
+`lsno` of torch-harmonics inside our forecaster, with about as many parameters as `all`. A run is
+trained by the preset with the overrides, and forecasts evenly spaced states of the split for 15
+days; then one state is followed to the end of the split. DIR has a run folder and a JSON file for
+each row and seed; what is there is not done again, and an interrupted training goes on.
+DIR/atmosphere.json collects all.
+
+References are persistence, the monthly climatology of the training years, and damped persistence:
+departures from that climatology times the regression at each lead time, one number for each
+channel, fitted to the training years.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from benchmarks.accuracy.atmosphere.runs import ABSENT, ROWS, config_of, line, run, sized
+from benchmarks.accuracy.atmosphere.scores import LEADS, references
+from benchmarks.accuracy.records import saved, write
+from data_prep.store.reader import Store
+from forecast.training.train import chosen_part
+from sphere_ops.memory import keep_freed_memory
+
+
+def main() -> None:
+    """Run what is not done yet and collect the results."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="store of `forecast data gcm`")
+    parser.add_argument("--out", type=Path, required=True, help="folder, made if absent")
+    parser.add_argument("--preset", default="atmosphere")
+    parser.add_argument("--rows", nargs="+", default=list(ABSENT), choices=ROWS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--split", default="validation", choices=("validation", "test"))
+    parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    keep_freed_memory()
+    (args.out / args.split).mkdir(parents=True, exist_ok=True)
+    plain = config_of(args.preset, "all", 0, args.overrides)
+    store = chosen_part(plain, Store(args.data))
+    found = saved(args.out / args.split / "references.json", lambda: references(store, args.split))
+    for seed in args.seeds:
+        for row in args.rows:
+            path = args.out / args.split / f"{row}-{seed}.json"
+            if not path.exists():
+                words = sized(row, args.preset, args.overrides, store)
+                config = config_of(args.preset, row, seed, words)
+                write(path, run(config, row, args.data, args.out / f"{row}-{seed}", args.split))
+            print(line(json.loads(path.read_text())), flush=True)
+    runs = [
+        json.loads(path.read_text())
+        for path in sorted((args.out / args.split).glob("*-[0-9]*.json"))
+    ]
+    about = {"preset": args.preset, "overrides": args.overrides, "leads_hours": list(LEADS)}
+    write(args.out / "atmosphere.json", about | {"references": found, "runs": runs})
+
+
+if __name__ == "__main__":
+    main()

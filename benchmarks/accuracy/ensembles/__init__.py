@@ -1,0 +1,1 @@
+"""Models with noise against perturbed starts."""

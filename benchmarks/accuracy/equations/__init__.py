@@ -1,0 +1,1 @@
+"""Other equation sets of the solver."""

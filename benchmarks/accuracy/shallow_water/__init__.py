@@ -1,0 +1,1 @@
+"""The shallow-water solver on standard tests."""

@@ -1,0 +1,1 @@
+"""Long rollouts and what makes them hold."""

@@ -1,0 +1,1 @@
+"""Experiments of the shallow-water solver with references, controls and trained peers."""

@@ -1,0 +1,1 @@
+"""Scaling over processes, and what they exchange."""
