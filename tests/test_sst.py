@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from benchmarks.accuracy.sst import measure_bands
+from benchmarks.accuracy.sst.bands import measure_bands
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 

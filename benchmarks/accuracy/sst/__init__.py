@@ -1,0 +1,1 @@
+"""Observed sea surface temperature: the preset `sst` against linear forecasts."""

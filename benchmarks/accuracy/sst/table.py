@@ -1,0 +1,78 @@
+"""Table in Markdown of the errors of the preset `sst` and of the linear forecasts.
+
+    python -m benchmarks.accuracy.sst.table FILE
+
+Ratios are of root mean square errors of the models, over all seeds of the preset without overrides,
+to those of each linear forecast, on the same starts. The intervals of 95 % are by a bootstrap of
+blocks of twelve months, paired.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.verification.significance import bootstrap
+
+_YEAR = 12
+
+Squares = list[NDArray[np.float64]]
+"""Mean square errors of each start with a truth, by lead time."""
+
+
+def table(content: dict[str, Any]) -> str:
+    """Return the lines of the table of a file of results."""
+    plain = [r for r in content["runs"] if not r["overrides"]]
+    model = mean_squares([r["squares"] for r in plain])
+    head = ["months", *map(str, content["leads"])]
+    lines = [_joined(head), "|---" + "|---:" * (len(head) - 1) + "|"]
+    seeds = ", ".join(str(r["seed"]) for r in plain)
+    lines.append(_joined([f"the preset, seeds {seeds}", *map(_rmse, model)]))
+    for run in content["runs"]:
+        if run["overrides"]:
+            name = f"{' '.join(run['overrides'])}, seed {run['seed']}"
+            lines.append(_joined([name, *(f"{x:.3f}" for x in run["rmse"])]))
+    for name, linear in content["linear"].items():
+        of = mean_squares([linear["squares"]])
+        cells = [f"{_rmse(y)}; {ratio(x, y)}" for x, y in zip(model, of, strict=True)]
+        lines.append(_joined([name, *cells]))
+    return "\n".join(lines)
+
+
+def mean_squares(runs: Sequence[Sequence[Sequence[float | None]]]) -> Squares:
+    """Return the means over runs of square errors (lead, start), without the missing starts."""
+    array = np.array(runs, dtype=float).mean(0)
+    return [row[np.isfinite(row)] for row in array]
+
+
+def ratio(model: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Return the ratio of two root mean square errors, with an interval if there is one."""
+    found = bootstrap([model, other], lambda a, b: np.sqrt(a / b), block_length=_YEAR)
+    text, ends = f"{np.sqrt(model.mean() / other.mean()):.3f}", (found.lower, found.upper)
+    known = np.isfinite(ends).all()
+    return text + (f" ({float(ends[0]):.3f} to {float(ends[1]):.3f})" if known else "")
+
+
+def _rmse(squares: NDArray[np.float64]) -> str:
+    return f"{np.sqrt(squares.mean()):.3f}"
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("file", type=Path, help="results of benchmarks.accuracy.sst")
+    print(table(json.loads(parser.parse_args().file.read_text())))
+
+
+if __name__ == "__main__":
+    main()
