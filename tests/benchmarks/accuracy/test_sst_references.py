@@ -48,16 +48,19 @@ def rmse(of: Series, name: str, lead: int = 1) -> float:
     return float(np.sqrt(of.squares(REFERENCES[name](of, lead)(starts), starts, lead).mean()))
 
 
-def pattern_series(first: float, second: float = 0.0) -> Series:
-    """Return a series without an area mean: each point has an opposite one."""
-    of = series(first, second)
-    half = of.anomaly[:, POINTS // 2 :]
-    return Series(np.hstack([half, -half]), of.weights, SPLITS)
+def without_mean(of: Series, points: slice = slice(None)) -> Series:
+    """Return a series of some points without an area mean: each has an opposite one."""
+    both = np.hstack([of.anomaly[:, points], -of.anomaly[:, points]])
+    return Series(both, np.full(both.shape[1], 1 / both.shape[1]), SPLITS)
+
+
+INDEPENDENT = slice(POINTS // 2, POINTS)
+"""Points whose noise is independent of that of others."""
 
 
 @pytest.mark.parametrize("lead", [1, 3])
 def test_a_damped_forecast_has_the_error_of_the_law(lead: int) -> None:
-    of = pattern_series(0.8)
+    of = without_mean(series(0.8), INDEPENDENT)
     starts = of.splits["test"][:-lead]
     forecast = damped(of, lead)(starts)
     slope = (forecast * of.anomaly[starts]).sum() / (of.anomaly[starts] ** 2).sum()
@@ -67,23 +70,24 @@ def test_a_damped_forecast_has_the_error_of_the_law(lead: int) -> None:
 
 
 def test_the_month_before_helps_where_the_law_has_it() -> None:
-    of = pattern_series(1.2, -0.5)
+    of = without_mean(series(1.2, -0.5), INDEPENDENT)
     assert rmse(of, "month before") == pytest.approx(1, rel=0.05)
     assert rmse(of, "damped") > 1.1
-    first_order = pattern_series(0.8)
+    first_order = without_mean(series(0.8), INDEPENDENT)
     found = [rmse(first_order, name) for name in ("month before", "damped")]
     assert found[0] == pytest.approx(found[1], rel=0.01)
 
 
 def test_components_help_where_points_depend_on_others() -> None:
-    of = series(0.5, remote=1.0)
-    starts, driven = of.splits["test"][:-1], slice(POINTS // 2, None)
+    of = without_mean(series(0.5, remote=1.0))
+    starts, driven = of.splits["test"][:-1], INDEPENDENT
     true = of.anomaly[starts + 1, driven]
     without, with_them = (
         np.sqrt(np.mean((fit(of, 1)(starts)[:, driven] - true) ** 2))
         for fit in (month_before, eofs)
     )
-    assert with_them < 0.6 and without > 1.5 * with_them
+    assert with_them == pytest.approx(0.3, rel=0.1)  # the noise there
+    assert without > 2 * with_them
 
 
 def test_the_area_mean_is_kept() -> None:
