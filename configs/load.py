@@ -13,8 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from configs.files import Loader, read_tree, shown, yaml_problem
 from configs.schema import DATA_SOURCES, Config
-from configs.variables import TABLE
 
 _UNIONS = {
     ("data",): tuple([name] for name in DATA_SOURCES),
@@ -29,38 +29,7 @@ _MOVED_KEYS = {
 }
 """Keys of earlier versions, and their new names in the same section; None for removed keys."""
 
-_FOLDER = Path(__file__).parent
 _log = logging.getLogger(__name__)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML loader: dates stay text, `1e-3` is a number, and duplicate keys are errors."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping; raise an error for a duplicate key."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", node.value[i][0].start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if not tag.endswith(":timestamp")]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def preset_names() -> list[str]:
-    """Return the names of the presets, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml") if path != TABLE)
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -76,7 +45,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
         ValueError: if a key or value is wrong. The message names the first one, the allowed values
             and the nearest valid name.
     """
-    return config_from_tree(_read(name_or_path), overrides, str(name_or_path))
+    return config_from_tree(read_tree(name_or_path), overrides, str(name_or_path))
 
 
 def config_from_tree(tree: dict[str, Any], overrides: Sequence[str], source: str) -> Config:
@@ -112,37 +81,6 @@ def dump_config(config: BaseModel) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read(name_or_path: str | Path) -> dict[str, Any]:
-    """Read the tree of a preset or file, without validation."""
-    name = str(name_or_path)
-    path = Path(name)
-    if name in preset_names() and isinstance(name_or_path, str):
-        path = _FOLDER / f"{name}.yaml"
-    elif path.is_dir():
-        raise ValueError(f"{name} is a folder; give a preset or a YAML file, as RUN/config.yaml")
-    elif not path.is_file():
-        if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-            raise FileNotFoundError(f"there is no configuration file {name}; check the path")
-        near = get_close_matches(name, preset_names(), n=1)
-        hint = f" (nearest: {near[0]})" if near else ""
-        raise FileNotFoundError(
-            f"there is no preset {name!r}{hint}; presets: {', '.join(preset_names())}; "
-            "or give the path of a YAML file"
-        )
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file; give a configuration in YAML") from None
-    if not isinstance(tree, dict):
-        raise ValueError(
-            f"{path} is {'empty' if tree is None else _shown(tree)}; expected sections such as "
-            "`data:`"
-        )
-    return tree
-
-
 def _migrate(tree: dict[str, Any]) -> None:
     """Rename or drop keys of earlier versions, in place."""
     for (section, old), new in _MOVED_KEYS.items():
@@ -164,16 +102,16 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals or not key or "" in key.split("."):
         raise ValueError(f"override {override!r} is not key=value, as in training.steps=100")
     try:
-        value = yaml.load(text, _Loader)
+        value = yaml.load(text, Loader)
     except yaml.YAMLError as error:
-        raise ValueError(f"override {override!r}: {_yaml_problem(error)}") from None
+        raise ValueError(f"override {override!r}: {yaml_problem(error)}") from None
     *parents, last = key.split(".")
     node: Any = tree
     for i, part in enumerate(parents):
         node = _child(node, part, key)
         if not isinstance(node, dict | list):
             holder = ".".join(parents[: i + 1])
-            raise ValueError(f"override {key}: {holder} is {_shown(node)} and has no keys")
+            raise ValueError(f"override {key}: {holder} is {shown(node)} and has no keys")
     if isinstance(node, list):
         node[_index(node, last, key)] = value
     else:
@@ -235,14 +173,14 @@ def _explain(error: ValidationError, source: str) -> str:
         allowed = re.findall(r"'([^']*)'", context["expected"])
         near = get_close_matches(str(received), allowed, n=1)
         nearest = f" (nearest: {near[0]})" if near else ""
-        text = f"{key} is {_shown(received)}; allowed: {context['expected']}{nearest}"
+        text = f"{key} is {shown(received)}; allowed: {context['expected']}{nearest}"
     elif kind in ("model_type", "model_attributes_type"):
         keys = ", ".join(_keys_at(location))
-        text = f"{key} is {_shown(problem['input'])}; it should be a section with the keys {keys}"
+        text = f"{key} is {shown(problem['input'])}; it should be a section with the keys {keys}"
     else:
         message = problem["msg"].replace("Input should be", "it should be")
         message = message.replace("valid tuple", "list [...]").replace("dictionary", "mapping")
-        text = f"{key} is {_shown(problem['input'])}; {message[0].lower()}{message[1:]}"
+        text = f"{key} is {shown(problem['input'])}; {message[0].lower()}{message[1:]}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return " ".join(f"configuration {source}: {text}{more}".split())
 
@@ -286,16 +224,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if get_origin(annotation) in (Annotated, Union, UnionType, tuple, list, dict):
         return [found for argument in get_args(annotation) for found in _models_in(argument)]
     return []
-
-
-def _shown(value: Any) -> str:
-    """Return the text of a value, shortened to fit on a line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    """Return the problem and its position in one line."""
-    mark = getattr(error, "problem_mark", None)
-    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-    return f"{getattr(error, 'problem', None) or 'cannot be read'}{where}"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import forecast
-from configs.load import load_config, preset_names
+from configs.files import preset_names
+from configs.load import load_config
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sphere_ops", "configs", "data_prep", "forecast")

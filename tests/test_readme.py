@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs.load import preset_names
+from configs.files import preset_names
 from tests.data_prep.gcm.fake_model import fake_python
 from tests.forecast.training.golden_runs import monthly_file
 

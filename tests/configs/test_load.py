@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.load import dump_config, load_config, preset_names
+from configs.files import preset_names
+from configs.load import dump_config, load_config
 from configs.schema import FilesData
 
 

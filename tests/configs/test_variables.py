@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from configs.load import dump_config, load_config, preset_names
+from configs.files import preset_names
+from configs.load import dump_config, load_config
 from configs.variables import BUILT_IN, TABLE, VARIABLES, Role, VariableTable, variable
 
 ARCHIVES = {

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from configs.load import preset_names
+from configs.files import preset_names
 from forecast.model.network import Block
 from tests.forecast.training.golden_runs import GOLDEN, SMALL, Losses, losses
 
