@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section, TimeStepText
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 
 
 class SeaSurfaceConfig(Section):

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from configs.length import parse_length
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Role
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import layout
-from configs.calendar import Times
 from configs.schema import SplitFractions, SplitRanges
-from configs.timestep import TimeStep
+from configs.time.calendar import Times
+from configs.time.step import TimeStep
 
 _WAY_OUT = "give more times, or leave out the splits with data.splits=null"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import DAY, SECOND, Times
 from configs.schema import TimesConfig
-from configs.timestep import TimeStep
+from configs.time.calendar import DAY, SECOND, Times
+from configs.time.step import TimeStep
 
 _HOUR = DAY // 24
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}

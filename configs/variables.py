@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 
 Role = Literal["prognostic", "diagnostic", "forcing", "static"]
 

@@ -31,7 +31,7 @@ ROOMS = {
         "harmonics": {"engine", "kernels", "parallel"},
         "branches": {"engine", "kernels", "parallel"},
     },
-    "configs": {"": set()},
+    "configs": {"": {"time"}, "time": set()},
     "data_prep": {
         "store": set(),
         "ingest": {"store"},

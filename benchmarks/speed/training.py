@@ -30,7 +30,7 @@ from benchmarks.speed.measure import (
     selected,
 )
 from configs.schema import Config
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from forecast.model.build import BuildNetwork
 from forecast.model.forcing import positional_field

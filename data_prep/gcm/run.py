@@ -13,7 +13,7 @@ import numpy as np
 from configs.gcm import GcmConfig
 from configs.schema import Config, FilesData
 from configs.splits import assign_splits
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.gcm.process import run_worker
 from data_prep.gcm.worker.run import FILES, is_finished

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from configs.calendar import DAY, GREGORIAN, Calendar
 from configs.schema import FilesData
-from configs.timestep import TimeStep
+from configs.time.calendar import DAY, GREGORIAN, Calendar
+from configs.time.step import TimeStep
 from configs.variables import VariableTable
 from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim
 from data_prep.ingest.catalogue.matching import Candidate, candidates_of

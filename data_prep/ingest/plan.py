@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import Times
 from configs.schema import FilesData
 from configs.splits import assign_splits, split_later_times, split_trajectories
-from configs.timestep import TimeStep
+from configs.time.calendar import Times
+from configs.time.step import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue.fields import SourceField
 from data_prep.ingest.catalogue.search import Search

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import SECOND, Calendar, Times
-from configs.timestep import TimeStep
+from configs.time.calendar import SECOND, Calendar, Times
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.catalogue.fields import SourceField
 

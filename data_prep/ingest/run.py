@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import Times
 from configs.load import dump_config
 from configs.schema import FilesData
+from configs.time.calendar import Times
 from configs.variables import BUILT_IN, Variable, VariableTable
 from data_prep.ingest.catalogue.fields import read_fields
 from data_prep.ingest.missing import ValidPoints, first_mask

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from configs.calendar import Times
 from configs.schema import FilesData
+from configs.time.calendar import Times
+from configs.time.step import TimeStep
 from configs.time_axis import select_times
-from configs.timestep import TimeStep
 from configs.variables import Variable
 from data_prep.ingest.catalogue.fields import SourceField
 from data_prep.ingest.catalogue.search import Catalogue

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from configs.layout import SPLITS
 from configs.solvers import SplitCounts
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 
 BATCH_BYTES = 2**29  # limit of the fields being solved; as many may wait to be written
 _FEWEST_PER_THREAD = 4

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from configs import layout
-from configs.calendar import EPOCH, GREGORIAN, SECOND
-from configs.timestep import TimeStep
+from configs.time.calendar import EPOCH, GREGORIAN, SECOND
+from configs.time.step import TimeStep
 from data_prep.store.damage import damage_named, refuse_missing_chunks
 
 TIME_UNITS = f"seconds since {EPOCH}"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
-from configs.calendar import SECOND
-from configs.timestep import TimeStep
+from configs.time.calendar import SECOND
+from configs.time.step import TimeStep
 from data_prep.store.arrays import array, open_store, strings, time_step
 from data_prep.store.damage import damage_named
 

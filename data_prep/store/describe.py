@@ -10,8 +10,8 @@ import numpy as np
 import zarr
 
 from configs import layout
-from configs.calendar import GREGORIAN, Times
-from configs.timestep import TimeStep
+from configs.time.calendar import GREGORIAN, Times
+from configs.time.step import TimeStep
 from data_prep.store.arrays import array, channel_attributes, open_store, strings, time_step, times
 from data_prep.store.damage import damage_named
 

@@ -12,8 +12,8 @@ import numpy as np
 import zarr
 
 from configs import layout
-from configs.calendar import EPOCH, SECOND
 from configs.netcdf_lock import NETCDF_LOCK
+from configs.time.calendar import EPOCH, SECOND
 from data_prep.store.arrays import array, channel_attributes, open_store, strings, time_step, times
 from data_prep.store.damage import damage_named
 from data_prep.store.outputs import check_output, written_beside

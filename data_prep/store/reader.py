@@ -19,7 +19,7 @@ from torch import Tensor
 from configs import layout
 from configs.schema import SplitRanges, TimesConfig
 from configs.splits import assign_splits
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Role, Variable
 from data_prep.store.arrays import open_store, time_step, times
 from data_prep.store.damage import damage_named
@@ -44,8 +44,8 @@ class Store:
         rows: Rows that this rank reads; all rows without a mesh.
         reader: Reader of the fields.
         channels: Variables of the channels, in the order of the fields.
-        time: Valid times, datetime64[ns], shape (n,); see `configs.calendar`. All trajectories have
-            the same times.
+        time: Valid times, datetime64[ns], shape (n,); see `configs.time.calendar`. All trajectories
+            have the same times.
         time_step: Interval of the times, in their calendar. There may be gaps between them.
         split: Split of each trajectory, or of each time of a series, str, shape (n,).
         has_trajectories: True for a store of trajectories, False for one time series.

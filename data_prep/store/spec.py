@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from configs import layout
-from configs.calendar import GREGORIAN, SECOND, Calendar
-from configs.timestep import TimeStep
+from configs.time.calendar import GREGORIAN, SECOND, Calendar
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.store.arrays import CHECKSUM, TIME_UNITS, put
 from sphere_ops.grid import Grid

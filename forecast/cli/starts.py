@@ -13,8 +13,8 @@ from configs.layout import CONFIGURATION, FORMAT_VERSION
 from forecast.cli.console import progress
 
 if TYPE_CHECKING:
-    from configs.calendar import Times
-    from configs.timestep import TimeStep
+    from configs.time.calendar import Times
+    from configs.time.step import TimeStep
 
 
 @contextmanager

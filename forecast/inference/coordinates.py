@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import DAY, SECOND, Times
 from configs.layout import (
     CONVENTIONS,
     INIT_TIME,
@@ -19,7 +18,8 @@ from configs.layout import (
     TRAJECTORY,
     VALID_TIME,
 )
-from configs.timestep import TimeStep
+from configs.time.calendar import DAY, SECOND, Times
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from forecast.inference.output.options import FileLayout
 from forecast.inference.output.periods import Periods

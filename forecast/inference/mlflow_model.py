@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from configs.calendar import SECOND
+from configs.time.calendar import SECOND
 from forecast.inference.ensemble.members import Ensemble
 from forecast.inference.ensemble.seeded import with_noise
 from forecast.inference.rollout import rollout

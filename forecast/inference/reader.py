@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from configs.calendar import GREGORIAN
 from configs.layout import (
     INIT_TIME,
     LATITUDE,
@@ -24,7 +23,8 @@ from configs.layout import (
     TRAJECTORY,
     VALID_TIME,
 )
-from configs.timestep import TimeStep
+from configs.time.calendar import GREGORIAN
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.chunk_files import ChunkFiles
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER

@@ -12,7 +12,7 @@ from torch import Tensor
 from forecast.model.state import State, Times
 
 if TYPE_CHECKING:
-    from configs.timestep import TimeStep
+    from configs.time.step import TimeStep
 
 
 class Model(Protocol):

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from configs.calendar import GREGORIAN
+from configs.time.calendar import GREGORIAN
 from forecast.model.forecaster import Forecaster
 from forecast.model.noise import NoiseState
 from forecast.model.package import load_package

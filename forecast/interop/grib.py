@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import GREGORIAN
+from configs.time.calendar import GREGORIAN
 from configs.variables import BUILT_IN, Variable
 from data_prep.store.outputs import written_beside
 from forecast.inference.reader import ForecastFile

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
-from configs.calendar import GREGORIAN, Calendar, Times
+from configs.time.calendar import GREGORIAN, Calendar, Times
 from configs.variables import Variable
 from data_prep.store.reader import Store
 from sphere_ops.grid import Grid

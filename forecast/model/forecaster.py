@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from configs.calendar import Calendar
 from configs.model import ModelConfig
-from configs.timestep import TimeStep
+from configs.time.calendar import Calendar
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.store.reader import Store
 from forecast.model.build import BuildNetwork, build_network

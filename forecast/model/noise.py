@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from configs.length import parse_length
 from configs.model import NoiseConfig
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.model.network import LocalSFNO
 from forecast.model.state import NoiseState, State, Times
 from sphere_ops.grid import Grid

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.reader import Store
 from sphere_ops.harmonics.fill import SmoothFill

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from configs import layout
 from configs.model import ModelConfig
 from configs.schema import RolloutConfig
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forcing import ForcingChannels

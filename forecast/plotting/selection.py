@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile, time_label
 from forecast.verification.truth import Truth

@@ -12,7 +12,7 @@ import torch
 from configs import layout
 from configs.schema import Config, FilesData, SplitRanges
 from configs.solvers import DarcyData
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Role
 from data_prep.store.reader import Store
 from forecast.model.build import BuildNetwork, build_network

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from configs.schema import TrainingConfig
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.state import State

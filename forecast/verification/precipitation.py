@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.store.climatology import Climatology, month_number
 from data_prep.store.reader import Store

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.calendar import DAY
 from configs.schema import SplitFractions, SplitRanges, TimesConfig
 from configs.splits import assign_splits
+from configs.time.calendar import DAY
+from configs.time.step import TimeStep
 from configs.time_axis import select_times
-from configs.timestep import TimeStep
 
 NAMES = ("standard", "noleap", "360_day")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs.layout import SPLITS
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.store.spec import StoreSpec, Trajectories
 from data_prep.store.writer import StoreWriter

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from configs.schema import Config
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.output.options import OutputOptions

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from configs.calendar import Calendar
-from configs.timestep import TimeStep
+from configs.time.calendar import Calendar
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter

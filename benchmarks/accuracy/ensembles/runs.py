@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.accuracy.ensembles.measure import Scores, measure
 from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.speed.measure import machine
-from configs.calendar import GREGORIAN
 from configs.schema import Config
+from configs.time.calendar import GREGORIAN
 from data_prep.shallow_water.generate import generate_shallow_water
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout

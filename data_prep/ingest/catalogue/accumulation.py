@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from configs.calendar import SECOND, Calendar, Times
 from configs.schema import FilesData
-from configs.timestep import TimeStep
+from configs.time.calendar import SECOND, Calendar, Times
+from configs.time.step import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue.fields import AmbiguousField, Amount
 from data_prep.ingest.catalogue.units import Conversion, amount_rate_conversion, conversion

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from configs.calendar import Times
+from configs.time.calendar import Times
 from data_prep.ingest.catalogue.units import Conversion
 from data_prep.ingest.regridding.regrid import FileGrid
 from data_prep.ingest.sources import Sources, read_errors, unreadable

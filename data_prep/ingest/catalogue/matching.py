@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.schema import FilesData
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue.coordinates import pressure_levels
 from data_prep.ingest.catalogue.fields import AmbiguousField

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from configs.calendar import GREGORIAN, Calendar, Times
 from configs.schema import FilesData
-from configs.timestep import TimeStep
+from configs.time.calendar import GREGORIAN, Calendar, Times
+from configs.time.step import TimeStep
 from configs.variables import Variable, VariableTable
 from data_prep.ingest.catalogue.accumulation import amount_of, converted
 from data_prep.ingest.catalogue.coordinates import file_grid, horizontal_dim

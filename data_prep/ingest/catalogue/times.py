@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from configs.calendar import DAYS_360, EPOCH, GREGORIAN, SECOND, Calendar, Integers, Times
 from configs.schema import FilesData
-from configs.timestep import TimeStep
+from configs.time.calendar import DAYS_360, EPOCH, GREGORIAN, SECOND, Calendar, Integers, Times
+from configs.time.step import TimeStep
 
 _FIRST, _LAST = "1680", "2260"  # years of datetime64[ns], with a margin for a step beyond the ends
 
@@ -71,8 +71,8 @@ def valid_times(
         config: Configuration, whose `time_units` and `calendar` replace those of the file.
 
     Returns:
-        Valid times, datetime64[ns], of the shape of the coordinate; see `configs.calendar`. Their
-        calendar.
+        Valid times, datetime64[ns], of the shape of the coordinate; see `configs.time.calendar`.
+        Their calendar.
 
     Raises:
         ValueError: if the units, the calendar or the dates cannot be used.
@@ -98,7 +98,7 @@ def decode(raw: NDArray[Any], units: str, calendar: str, step: TimeStep) -> Time
         step: Interval of the data. A monthly stamp becomes the first day of its month.
 
     Returns:
-        Valid times, datetime64[ns], of the shape of `raw`; see `configs.calendar`.
+        Valid times, datetime64[ns], of the shape of `raw`; see `configs.time.calendar`.
 
     Raises:
         ValueError: if the units, the calendar or the dates cannot be used.

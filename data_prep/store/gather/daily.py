@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from configs import layout
-from configs.calendar import SECOND
-from configs.timestep import TimeStep
+from configs.time.calendar import SECOND
+from configs.time.step import TimeStep
 from data_prep.store.arrays import CHECKSUM, put, time_step, times
 from data_prep.store.blocks import Block, Blocks
 from data_prep.store.gather.merge import Sums

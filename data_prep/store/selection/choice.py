@@ -9,10 +9,10 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import Times
 from configs.schema import TimesConfig
+from configs.time.calendar import Times
+from configs.time.step import TimeStep
 from configs.time_axis import select_times
-from configs.timestep import TimeStep
 from configs.variables import Role, Variable
 
 

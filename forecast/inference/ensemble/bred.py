@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.ensemble.amplitude import AMPLITUDE, SCALE, amplitudes
 from forecast.inference.ensemble.constraints import Constraints
 from forecast.inference.ensemble.earlier import EarlierStates, join, take

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.ensemble.balanced import BalancedPerturbation
 from forecast.inference.ensemble.bred import BredVectors
 from forecast.inference.ensemble.field import FieldPerturbation

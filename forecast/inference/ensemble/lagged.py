@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.ensemble.options import Option, Values, interval, n_steps
 from forecast.inference.ensemble.perturbation import Perturbation, Setup
 

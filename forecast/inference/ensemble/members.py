@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs import layout
-from configs.calendar import SECOND
-from configs.timestep import TimeStep
+from configs.time.calendar import SECOND
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.ensemble.earlier import EarlierStates
 from forecast.inference.ensemble.kinds import PerturbationSpec

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from configs.length import parse_length
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 
 Values = Mapping[str, Any]
 """Values of options by name. Those of one channel have the name OPTION.CHANNEL."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from forecast.inference.ensemble.options import Option, Values
 from forecast.inference.ensemble.sample import Sample

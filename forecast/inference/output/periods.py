@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import DAY, SECOND, Integers, Times
-from configs.timestep import TimeStep
+from configs.time.calendar import DAY, SECOND, Integers, Times
+from configs.time.step import TimeStep
 
 WHOLE = "all"
 """Period of a whole forecast."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.layout import LATITUDE, LONGITUDE
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import BUILT_IN, Variable
 from forecast.inference.coordinates import ForecastAxes, encode_times
 from forecast.inference.writing.file_formats import FileFormat, NetCDFFormat, ZarrFormat

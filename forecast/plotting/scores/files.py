@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import CHANNEL, LEAD_TIME
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import in_steps, lead_label, open_output, steps_of
 from forecast.plotting.selection import choose, lead_axis

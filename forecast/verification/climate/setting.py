@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import Variable
 from sphere_ops.grid import EARTH_RADIUS, Grid
 

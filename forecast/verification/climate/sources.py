@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
 from forecast.verification.climate.groups import assign_groups

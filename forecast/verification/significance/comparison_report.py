@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.coordinates import TIME_STEP
 from forecast.inference.reader import lead_label, steps_of
 from forecast.verification.regions import GLOBAL

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.accuracy.ensembles import runs as ensembles
 from benchmarks.accuracy.ensembles.measure import measure
-from configs.calendar import GREGORIAN
+from configs.time.calendar import GREGORIAN
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.reader import ForecastFile

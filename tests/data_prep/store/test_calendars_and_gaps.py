@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import layout
-from configs.calendar import Calendar
-from configs.timestep import TimeStep
+from configs.time.calendar import Calendar
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.store import reader
 from data_prep.store.climatology import Climatology

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.climatology import Climatology
 
 MONTHLY = torch.arange(12.0).reshape(12, 1, 1, 1)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from configs.calendar import Calendar
+from configs.time.calendar import Calendar
 from configs.variables import variable
 from data_prep.store.climatology import DailyClimatology
 from data_prep.store.gather import daily

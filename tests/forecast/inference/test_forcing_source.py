@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from configs.model import ModelConfig
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.forecast import run_rollout

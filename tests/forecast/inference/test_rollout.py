@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.initial_times import find_initial_times

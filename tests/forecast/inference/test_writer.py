@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from forecast.inference.coordinates import ForecastAxes, define
 from forecast.inference.reader import ForecastFile

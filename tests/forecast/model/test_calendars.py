@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from configs.calendar import Calendar
-from configs.timestep import TimeStep
+from configs.time.calendar import Calendar
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.model.forcing import forcing_fields
 from forecast.model.forecaster import Forecaster

@@ -180,7 +180,7 @@ def test_on_another_grid_smooth_fields_are_stepped_alike(make_store, tmp_path, n
 
 
 def test_sub_monthly_climatology_has_no_jump_at_the_turn_of_the_month(make_store, tmp_path):
-    from configs.timestep import TimeStep
+    from configs.time.step import TimeStep
     from forecast.model.normalizer import Normalizer
 
     climatology = torch.randn(12, 1, 4, 8, generator=torch.manual_seed(0))

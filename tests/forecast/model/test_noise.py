@@ -9,7 +9,7 @@ import torch
 
 from configs.length import parse_length
 from configs.model import ModelConfig, NoiseConfig
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster

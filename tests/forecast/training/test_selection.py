@@ -11,7 +11,7 @@ import torch
 
 from configs import layout
 from configs.schema import Config, SplitRanges, TimesConfig
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from data_prep.store.selection import field_reader
 from data_prep.store.spec import StoreSpec

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 import zarr
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from configs.calendar import DAY
+from configs.time.calendar import DAY
 from forecast.verification import metrics
 from forecast.verification.climate.accumulators import GroupMoments, Groups
 from forecast.verification.climate.diagnostic import (

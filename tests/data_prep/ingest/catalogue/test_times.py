@@ -5,9 +5,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.calendar import Calendar
 from configs.schema import FilesData
-from configs.timestep import TimeStep
+from configs.time.calendar import Calendar
+from configs.time.step import TimeStep
 from data_prep.ingest.catalogue.times import common_calendar, decode, find_time, valid_times
 
 MONTH, HOURS = TimeStep.parse("1mo"), TimeStep.parse("6h")

@@ -68,7 +68,7 @@ def test_a_time_dimension_without_a_coordinate_is_dated(fields: xr.Dataset, tmp_
 
 
 def test_dates_follow_from_the_given_units(fields: xr.Dataset, tmp_path: Path) -> None:
-    from configs.timestep import TimeStep
+    from configs.time.step import TimeStep
 
     fields.drop_vars("time").to_netcdf(tmp_path / "a.nc")
     found = opened(tmp_path / "a.nc", time_units="days since 1979-03-01")

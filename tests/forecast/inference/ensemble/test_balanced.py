@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.equations import DIVERGENCE, GEOPOTENTIAL, ShallowWater

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.store.reader import Store
 from forecast.inference.ensemble.amplitude import amplitudes

@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from forecast.inference.output.periods import Periods
 from forecast.inference.output.statistics import RunningStatistics
 

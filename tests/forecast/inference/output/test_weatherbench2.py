@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from forecast.inference.forecast import run_rollout
 from forecast.inference.output.options import OutputOptions

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from configs.layout import SPLITS
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 from configs.variables import variable
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.calendar import DAY, GREGORIAN, SECOND, Calendar, Integers, Times
+from configs.time.calendar import DAY, GREGORIAN, SECOND, Calendar, Integers, Times
 
 _SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.calendar import DAY, SECOND, Calendar
-from configs.timestep import TimeStep
+from configs.time.calendar import DAY, SECOND, Calendar
+from configs.time.step import TimeStep
 
 NAMES = ("proleptic_gregorian", "noleap", "360_day")
 HALF = 80 * 360 * 86400  # a time span that all calendars hold on both sides of 1970, s

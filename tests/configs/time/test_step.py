@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs.timestep import TimeStep
+from configs.time.step import TimeStep
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Time steps and calendars. It imports nothing outside itself."""
