@@ -14,7 +14,7 @@ from forecast.inference.failures import EarlyStop, first_failures
 from forecast.inference.output.period_means import PeriodMeans
 from forecast.inference.output.plausible import Found, Implausible, StateCheck
 from forecast.inference.plan import RolloutPlan
-from forecast.inference.reader import lead_label
+from forecast.inference.reading.lead_times import lead_label
 from forecast.inference.writer import ForecastWriter
 from forecast.inference.writing.work_folder import SavedState
 from forecast.model.state import State

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from configs.layout import (
@@ -28,7 +26,9 @@ from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.chunk_files import ChunkFiles
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
-from forecast.inference.open_netcdf import open_netcdf
+from forecast.inference.reading.fit import check_fits
+from forecast.inference.reading.lead_times import in_steps, lead_label, steps_of, time_label
+from forecast.inference.reading.open_file import open_output
 from sphere_ops.grid import Grid
 
 
@@ -369,121 +369,4 @@ class ForecastFile:
         Raises:
             ValueError: naming what differs.
         """
-        advice = "give the store that the forecast started from"
-        if not started_there:
-            advice = "give a truth of the same kind, on the grid of the forecast"
-        if not self.channel_names:
-            raise ValueError(
-                f"{self.path} holds no channel of the model, only {', '.join(self.derived_names)}; "
-                "make a forecast with channels, named in --variables too"
-            )
-        step = self.time_step.multiple_of(store.time_step)
-        same_kind_of_step = self.time_step.is_calendar == store.time_step.is_calendar
-        facts: tuple[tuple[str, Callable[[Any], object], bool], ...] = (
-            ("the grid", lambda x: str(x.grid), str(self.grid) == str(store.grid)),
-            (
-                "a time step of",
-                lambda x: x.time_step.label,
-                step is not None if started_there else same_kind_of_step,
-            ),
-            (
-                "the calendar",
-                lambda x: x.time_step.calendar.name,
-                self.time_step.calendar == store.time_step.calendar,
-            ),
-        )
-        for what, fact, fits in facts:
-            if not fits:
-                raise ValueError(
-                    f"forecast {self.path} and store {store.path} do not fit: {what} {fact(self)} "
-                    f"against {fact(store)}; {advice}"
-                )
-        absent = [name for name in self.channel_names if name not in store.channel_names]
-        if absent:
-            raise ValueError(
-                f"store {store.path} has no {', '.join(absent)}, which {self.path} forecasts; it "
-                f"has {', '.join(store.channel_names)}"
-            )
-        if store.has_trajectories != (self.trajectory is not None):
-            kinds = ("one series", "trajectories")
-            raise ValueError(
-                f"forecast {self.path} is of {kinds[self.trajectory is not None]}, store "
-                f"{store.path} of {kinds[store.has_trajectories]}; {advice}"
-            )
-        if self.trajectory is not None and self.trajectory.max() >= len(store.split):
-            raise ValueError(
-                f"forecast {self.path} is of trajectory {self.trajectory.max()}, store "
-                f"{store.path} has {len(store.split)}; {advice}"
-            )
-
-
-def open_output(path: Path, what: str, command: str) -> xr.Dataset:
-    """Open a netCDF file or zarr group that one of our commands wrote.
-
-    Args:
-        path: `.nc`, or a folder.
-        what: what it should be, for the error message.
-        command: the command that makes it.
-
-    Raises:
-        FileNotFoundError: if there is nothing.
-        ValueError: if it is neither netCDF nor zarr.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"no {what} at {path}; make one with `{command}`")
-    try:
-        if path.is_dir():
-            return xr.open_zarr(path, consolidated=False, chunks=None)
-        return open_netcdf(path)
-    except Exception as error:  # the libraries raise many kinds for files that are not theirs
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{path} is neither netCDF nor zarr ({reason}); expected a {what} made with `{command}`"
-        ) from error
-
-
-def lead_label(time_step: TimeStep, steps: int) -> str:
-    """A number of steps in words: "6 h", "3 d", "12 months"."""
-    if time_step.months is not None:
-        n = steps * time_step.months
-        return f"{n} month{'s' * (n != 1)}"
-    assert time_step.seconds is not None
-    seconds = steps * time_step.seconds
-    if time_step.seconds % 86400 == 0 or seconds >= 10 * 86400:
-        return f"{seconds / 86400:g} d"
-    if seconds % 3600 == 0:
-        return f"{seconds // 3600} h"
-    return f"{seconds / 60:g} min"
-
-
-def time_label(time: np.datetime64, time_step: TimeStep) -> str:
-    """A valid time in words: "2001-03" for monthly data, else to the minute."""
-    label = time_step.calendar.label(time, "M" if time_step.is_calendar else "m")
-    return label.replace("T", " ")
-
-
-def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
-    """Model steps of the lead times of a file, int (k,)."""
-    values: NDArray[Any] = lead_time.values
-    if time_step.months is not None:
-        return (values // time_step.months).astype(np.int64)
-    assert time_step.seconds is not None
-    return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
-
-
-def in_steps(text: str, time_step: TimeStep) -> int | None:
-    """A lead time in model steps; None where it is not a whole number of them."""
-    number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
-    if number.strip() == "0":
-        return 0
-    aliases = {"month": "mo", "months": "mo", "hours": "h", "hour": "h", "days": "d", "day": "d"}
-    try:
-        lead = TimeStep.parse(number.strip() + aliases.get(unit, unit))
-    except ValueError:
-        return None
-    whole, step = (
-        (lead.months, time_step.months)
-        if time_step.is_calendar
-        else (lead.seconds, time_step.seconds)
-    )
-    return whole // step if whole and step and whole % step == 0 else None
+        check_fits(self, store, started_there=started_there)

@@ -32,7 +32,7 @@ from configs.style import (
     with_units,
 )
 from data_prep.store.outputs import check_output
-from forecast.inference.reader import open_output
+from forecast.inference.reading.open_file import open_output
 from forecast.plotting.figure import SUFFIXES, colour_range, save
 from forecast.plotting.maps import draw_panels
 from forecast.plotting.panels import Panel

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from configs.time.step import TimeStep
 from data_prep.store.reader import Store
-from forecast.inference.reader import ForecastFile, time_label
+from forecast.inference.reader import ForecastFile
+from forecast.inference.reading.lead_times import time_label
 from forecast.verification.truth import Truth
 
 Array = NDArray[np.floating[Any]]

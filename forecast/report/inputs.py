@@ -11,7 +11,7 @@ import xarray as xr
 from configs import layout
 from configs.layout import LEAD_TIME
 from forecast.inference.coordinates import CHANNELS
-from forecast.inference.reader import open_output
+from forecast.inference.reading.open_file import open_output
 from forecast.verification.climate.climate_file import COMPARISON
 
 KINDS = "a run folder, a forecast, scores, a comparison or a climate"

@@ -9,7 +9,7 @@ import xarray as xr
 
 from configs.time.step import TimeStep
 from forecast.inference.coordinates import TIME_STEP
-from forecast.inference.reader import lead_label, steps_of
+from forecast.inference.reading.lead_times import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
 from forecast.verification.score_table import SEEPS, Score, known_scores
 from forecast.verification.scores_file import NOTES, VECTORS

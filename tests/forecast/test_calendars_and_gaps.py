@@ -15,7 +15,8 @@ from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
 from forecast.inference.forecast import run_rollout
 from forecast.inference.initial_times import find_initial_times
-from forecast.inference.reader import ForecastFile, time_label
+from forecast.inference.reader import ForecastFile
+from forecast.inference.reading.lead_times import time_label
 from forecast.verification.evaluate import evaluate
 from forecast.verification.truth import Truth
 from sphere_ops.grid import Grid

@@ -154,12 +154,12 @@ def _write_static(model: CirculationModel, settings: RunSettings, path: Path) ->
 
 
 def _title(model: CirculationModel, settings: RunSettings) -> dict[str, str]:
-    sea = f"{settings.sst_modes} modes of the sea surface × {settings.sst_amplitude:g}, "
-    title = (
-        f"Circulation model {model.source}, step {settings.solver_seconds} s, spin-up "
-        f"{settings.spin_up_days} d, {sea * (settings.model == 'jcm')}member {settings.member}, "
-        f"seed {settings.seed}"
-    )
+    parts = [f"step {settings.solver_seconds} s", f"spin-up {settings.spin_up_days} d"]
+    if settings.model == "jcm":
+        amplitude = f"{settings.sst_amplitude:g}"
+        parts.append(f"{settings.sst_modes} modes of the sea surface × {amplitude}")
+    parts += [f"member {settings.member}", f"seed {settings.seed}"]
+    title = f"Circulation model {model.source}, {', '.join(parts)}"
     return {"title": title, "source": model.source}
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from configs.layout import CHANNEL, LEAD_TIME
 from configs.time.step import TimeStep
 from forecast.inference.coordinates import TIME_STEP
-from forecast.inference.reader import in_steps, lead_label, open_output, steps_of
+from forecast.inference.reading.lead_times import in_steps, lead_label, steps_of
+from forecast.inference.reading.open_file import open_output
 from forecast.plotting.selection import choose, lead_axis
 from forecast.verification.regions import GLOBAL
 from forecast.verification.score_table import OF_EACH, RMSE, SPREAD_SKILL, known_scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forecast.inference.reader import open_output
+from forecast.inference.reading.open_file import open_output
 from forecast.plotting.climate import plot_climate
 from forecast.report.inputs import Inputs
 from forecast.report.page import Section

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forecast.inference.reader import open_output
+from forecast.inference.reading.open_file import open_output
 from forecast.plotting.curves import plot_scores
 from forecast.plotting.scores.card import plot_scorecard
 from forecast.plotting.scores.ranks import HISTOGRAM, plot_ranks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from forecast.inference.reader import open_output
+from forecast.inference.reading.open_file import open_output
 from forecast.report.inputs import Inputs
 from forecast.report.page import Section
 from forecast.report.sections.climate import climate_section

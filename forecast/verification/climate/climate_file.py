@@ -16,7 +16,8 @@ from configs.layout import CHANNEL, CONVENTIONS, LATITUDE, LONGITUDE
 from data_prep.store.outputs import written_beside
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import TIME_STEP
-from forecast.inference.reader import ForecastFile, time_label
+from forecast.inference.reader import ForecastFile
+from forecast.inference.reading.lead_times import time_label
 from forecast.verification.climate.comparison import Comparison, Row
 from forecast.verification.climate.diagnostic import OF_CHANNEL, Diagnostic, Statistic
 from forecast.verification.climate.setting import Setting

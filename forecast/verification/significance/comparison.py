@@ -11,7 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.store.outputs import check_output, written_beside
-from forecast.inference.reader import ForecastFile, open_output
+from forecast.inference.reader import ForecastFile
+from forecast.inference.reading.open_file import open_output
 from forecast.verification.conventions import DEFAULT
 from forecast.verification.evaluate import Progress, score
 from forecast.verification.open_truth import open_truth

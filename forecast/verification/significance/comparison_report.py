@@ -7,7 +7,7 @@ import xarray as xr
 
 from configs.time.step import TimeStep
 from forecast.inference.coordinates import TIME_STEP
-from forecast.inference.reader import lead_label, steps_of
+from forecast.inference.reading.lead_times import lead_label, steps_of
 from forecast.verification.regions import GLOBAL
 from forecast.verification.report import aligned, number, shown_positions
 from forecast.verification.score_table import RMSE, Score, known_scores

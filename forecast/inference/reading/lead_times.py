@@ -1,0 +1,58 @@
+"""Lead times and valid times of a file, as steps and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from configs.time.step import TimeStep
+
+
+def lead_label(time_step: TimeStep, steps: int) -> str:
+    """A number of steps in words: "6 h", "3 d", "12 months"."""
+    if time_step.months is not None:
+        n = steps * time_step.months
+        return f"{n} month{'s' * (n != 1)}"
+    assert time_step.seconds is not None
+    seconds = steps * time_step.seconds
+    if time_step.seconds % 86400 == 0 or seconds >= 10 * 86400:
+        return f"{seconds / 86400:g} d"
+    if seconds % 3600 == 0:
+        return f"{seconds // 3600} h"
+    return f"{seconds / 60:g} min"
+
+
+def time_label(time: np.datetime64, time_step: TimeStep) -> str:
+    """A valid time in words: "2001-03" for monthly data, else to the minute."""
+    label = time_step.calendar.label(time, "M" if time_step.is_calendar else "m")
+    return label.replace("T", " ")
+
+
+def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
+    """Model steps of the lead times of a file, int (k,)."""
+    values: NDArray[Any] = lead_time.values
+    if time_step.months is not None:
+        return (values // time_step.months).astype(np.int64)
+    assert time_step.seconds is not None
+    return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
+
+
+def in_steps(text: str, time_step: TimeStep) -> int | None:
+    """A lead time in model steps; None where it is not a whole number of them."""
+    number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
+    if number.strip() == "0":
+        return 0
+    aliases = {"month": "mo", "months": "mo", "hours": "h", "hour": "h", "days": "d", "day": "d"}
+    try:
+        lead = TimeStep.parse(number.strip() + aliases.get(unit, unit))
+    except ValueError:
+        return None
+    whole, step = (
+        (lead.months, time_step.months)
+        if time_step.is_calendar
+        else (lead.seconds, time_step.seconds)
+    )
+    return whole // step if whole and step and whole % step == 0 else None
