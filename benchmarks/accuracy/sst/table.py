@@ -3,8 +3,9 @@
     python -m benchmarks.accuracy.sst.table FILE
 
 Ratios are of root mean square errors of the models, over all seeds of the preset without overrides,
-to those of each linear forecast, on the same starts. The intervals of 95 % are by a bootstrap of
-blocks of twelve months, paired.
+to those of each linear forecast, on the same starts. The intervals of 95 % are by a paired bootstrap
+of blocks of starts, whose length follows from the autocorrelation
+(`forecast.verification.significance`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.verification.significance import bootstrap
-
-_YEAR = 12
 
 Squares = list[NDArray[np.float64]]
 """Mean square errors of each start with a truth, by lead time."""
@@ -53,7 +52,7 @@ def mean_squares(runs: Sequence[Sequence[Sequence[float | None]]]) -> Squares:
 
 def ratio(model: NDArray[np.float64], other: NDArray[np.float64]) -> str:
     """Return the ratio of two root mean square errors, with an interval if there is one."""
-    found = bootstrap([model, other], lambda a, b: np.sqrt(a / b), block_length=_YEAR)
+    found = bootstrap([model, other], lambda a, b: np.sqrt(a / b))
     text, ends = f"{np.sqrt(model.mean() / other.mean()):.3f}", (found.lower, found.upper)
     known = np.isfinite(ends).all()
     return text + (f" ({float(ends[0]):.3f} to {float(ends[1]):.3f})" if known else "")
