@@ -3,8 +3,8 @@
     python -m benchmarks.accuracy.sst.table FILE
 
 Ratios are of root mean square errors of the models, over all seeds of the preset without overrides,
-to those of each linear forecast, on the same starts. The intervals of 95 % are by a paired bootstrap
-of blocks of starts, whose length follows from the autocorrelation
+to those of each linear forecast, on the same starts. The intervals of 95 % are by a paired
+bootstrap of blocks of starts, whose length follows from the autocorrelation
 (`forecast.verification.significance`).
 """
 

@@ -89,21 +89,27 @@ class Truth:
 
 
 def truth_of(
-    store: Store, split: str, n_steps: int | None = None, every: int | None = None
+    store: Store,
+    split: str,
+    n_steps: int | None = None,
+    *,
+    first: int = 0,
+    every: int | None = None,
 ) -> Truth:
     """Return the truth of forecasts from states of a split.
 
     Args:
         store: Its trajectories, all with the same times.
         split: Split.
-        n_steps: Steps of a forecast; None for those of the trajectories.
-        every: Steps between initial states of a trajectory; None for its first state alone.
+        n_steps: Steps of a forecast; None for all to the end of the trajectories.
+        first: Steps of a trajectory before its first initial state.
+        every: Steps between initial states of a trajectory; None for the first one alone.
     """
-    count = len(store.time) if n_steps is None else n_steps + 1
-    first = range(0, 1 if every is None else len(store.time) - count + 1, every or 1)
+    count = len(store.time) - first if n_steps is None else n_steps + 1
+    starts = range(first, first + 1 if every is None else len(store.time) - count + 1, every or 1)
     trajectories = [int(i) for i in store.split_indices(split)]
-    fields = torch.stack([store.states(i, k, count) for i in trajectories for k in first])
-    return Truth(fields, store.channel_names, np.tile(store.time[list(first)], len(trajectories)))
+    fields = torch.stack([store.states(i, k, count) for i in trajectories for k in starts])
+    return Truth(fields, store.channel_names, np.tile(store.time[list(starts)], len(trajectories)))
 
 
 def scored(fields: Tensor, names: tuple[str, ...]) -> Tensor:
@@ -185,12 +191,12 @@ def long_rollout(
         over that of the truth at each of its times, by channel; `rms`, the last of these. The
         rollout ends when a value is not finite.
     """
-    whole = truth_of(store, split)
+    whole = truth_of(store, split, first=experiment.first // experiment.long_every)
     truth = whole.scored
     low, high = truth.amin((0, 1, 3, 4)), truth.amax((0, 1, 3, 4))
     low, high = low - (high - low) / 2, high + (high - low) / 2
     leaves, sizes = None, []
-    steps = model_steps(forecaster, whole, experiment.long)
+    steps = model_steps(forecaster, whole, whole.n_steps * experiment.long_every)
     for n, fields in enumerate(steps, start=1):
         inside = (fields.amin((0, 2, 3)) > low) & (fields.amax((0, 2, 3)) < high)  # False for NaN
         if leaves is None and not inside.all():

@@ -49,9 +49,10 @@ class Experiment:
         long: Steps of the long rollouts.
         long_every: Steps between the states of their truth.
         long_states: Number of trajectories that they start from.
+        first: Steps of a trajectory before the first initial state of forecasts.
         starts_every: Steps between the initial states of forecasts in a trajectory, which is then
-            as long as one of the training; None for one forecast from its first state. Flows with
-            it are climates: persistence has a climatology beside it.
+            as long as one of the training; None for one forecast of each trajectory. Flows with it
+            are climates: persistence has a climatology beside it.
         static: Static inputs of all networks.
         matched: Row whose size and time the peers are given.
         extra: Further overrides of the preset.
@@ -73,6 +74,7 @@ class Experiment:
     long: int = 1000
     long_every: int = 10
     long_states: int = 4
+    first: int = 0
     starts_every: int | None = None
     static: tuple[str, ...] = ("sin_latitude", "cos_latitude")
     matched: str = "64 differential"
@@ -115,7 +117,8 @@ class Experiment:
         if split != "train":
             count = getattr(self, split)
             changed["seed"] = self.test_seed if split == "test" else self.seed
-            changed["n_steps"] = self.leads[-1] if self.starts_every is None else self.n_steps
+            to_last = self.first + self.leads[-1]
+            changed["n_steps"] = to_last if self.starts_every is None else self.n_steps
             if is_long:
                 count = min(count, self.long_states)
                 changed["n_steps"] = self.long // self.long_every
@@ -168,9 +171,11 @@ STRONG = replace(
     WEAK, name="strong", cases=(_random(2.0),), test_seed=1702, spin_up="1d", leads=(1, 5, 20, 48),
     matched="64 both",
 )  # fmt: skip
+# In a step, geopotential and vorticity change by 1 and 5 % of their size, divergence by all of it.
 JETS = replace(
-    WEAK, name="jets", cases=(_jet(1), _jet(-1)), test_seed=1703, time_step="3h", n_steps=48,
-    train=40, leads=(1, 8, 24, 48), long=400, long_every=8, matched="64 both",
+    WEAK, name="jets", cases=(_jet(1), _jet(-1)), test_seed=1705, time_step="3h", n_steps=48,
+    train=40, first=8, leads=(1, 8, 24, 40), long=200, long_every=8, matched="64 both",
+    extra=("training.channel_weights={geopotential: 100, vorticity: 20}",),
 )  # fmt: skip
 FORCED = Experiment(
     "forced", ({"name": "forced"},), test_seed=1704, spin_up="90d", nlat=32, lmax=22,
@@ -206,6 +211,7 @@ def quick(experiment: Experiment) -> Experiment:
         long=4,
         long_every=2,
         long_states=1,
+        first=min(experiment.first, 2),
         starts_every=experiment.starts_every and 2,
         extra=(
             *experiment.extra,

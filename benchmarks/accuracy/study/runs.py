@@ -199,7 +199,11 @@ class Study:
     def _truth(self) -> Truth:
         experiment = self.experiment
         return truth_of(
-            self.store(self.split), self.split, experiment.leads[-1], experiment.starts_every
+            self.store(self.split),
+            self.split,
+            experiment.leads[-1],
+            first=experiment.first,
+            every=experiment.starts_every,
         )
 
     def _about(self, *parts: str) -> dict[str, Any]:

@@ -74,10 +74,12 @@ def test_a_correlation_of_vorticity_sees_only_the_pattern_of_vorticity(
 def test_forecasts_start_at_every_nth_state(stores: dict[str, Store]) -> None:
     store = stores["train"]
     (index,) = store.split_indices("validation")
-    truth = truth_of(store, "validation", n_steps=1, every=3)
-    assert truth.fields.shape[:2] == (2, 2) and truth.n_steps == 1
-    np.testing.assert_array_equal(truth.init_time, store.time[[0, 3]])
-    torch.testing.assert_close(truth.fields[1], store.states(int(index), 3, 2))
+    for first, every, starts in ((0, 3, [0, 3]), (1, 2, [1, 3]), (2, None, [2])):
+        truth = truth_of(store, "validation", n_steps=1, first=first, every=every)
+        assert truth.fields.shape[:2] == (len(starts), 2) and truth.n_steps == 1
+        np.testing.assert_array_equal(truth.init_time, store.time[starts])
+        torch.testing.assert_close(truth.fields[-1], store.states(int(index), starts[-1], 2))
+    assert truth_of(store, "validation", first=1).n_steps == len(store.time) - 2
 
 
 def test_a_forecast_that_grows_leaves_the_range_of_the_truth(

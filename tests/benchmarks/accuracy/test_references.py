@@ -100,7 +100,7 @@ def test_references_of_an_experiment(tiny: Experiment, stores: dict[str, Store])
 def test_references_of_a_climate_begin_at_the_times_of_their_states(tmp_path: Path) -> None:
     year = replace(quick(FORCED), spin_up="1d", nlat=16, n_steps=48)
     train, store = (prepare(year, part, tmp_path) for part in ("train", "validation"))
-    truth = truth_of(store, "validation", year.leads[-1], year.starts_every)
+    truth = truth_of(store, "validation", year.leads[-1], every=year.starts_every)
     assert truth.fields.shape[:2] == (24, 3) and len(set(truth.init_time)) == 24
     error = RelativeL2.from_store(train)
     rows = reference_rows(year, truth, train, error)
