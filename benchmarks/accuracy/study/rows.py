@@ -31,9 +31,16 @@ COMMON_OPTIONS: dict[str, tuple[str, ...]] = {
     "aliased": ("model.dealias_lmax=null",),
     "weight decay": ("training.weight_decay=0.1",),
     "averaged": ("training.ema_decay=0.99",),
+    "replay": (
+        "model.persistence=damped",
+        "training.spectral_loss=0.05",
+        "training.replay_steps=40",
+        "training.replay_from=0.2",
+    ),
 }
 """Options of all networks. `longitude` has inputs x = cos φ cos λ and y = cos φ sin λ: products
-and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west."""
+and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west. `replay`
+is what makes long rollouts hold (docs/stability.md)."""
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "complex": ("model.branches.spectral.complex=true",),
     "second order": ("model.branches.differential.order=2",),
