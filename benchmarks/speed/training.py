@@ -33,7 +33,7 @@ from configs.schema import Config
 from configs.time.step import TimeStep
 from configs.variables import variable
 from forecast.model.build import BuildNetwork
-from forecast.model.forcing import positional_field
+from forecast.model.forcing import is_positional, positional_field
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import Normalizer
 from forecast.training.samples.batches import Batch
@@ -121,7 +121,10 @@ def _forecaster(build: BuildNetwork, config: Config) -> Forecaster:
     grid, model = _grid(config), config.model
     channels = tuple(variable(v) for v in config.data.variables)
     ones, step = torch.ones(len(channels)), TimeStep.parse(config.data.time_step)
-    static = torch.stack([positional_field(n, grid).float() for n in model.static])
+    static = torch.stack([
+        positional_field(n, grid).float() if is_positional(n) else torch.randn(grid.shape)
+        for n in model.static
+    ])  # fmt: skip
     scaling = Normalizer(0 * ones, ones, ones, step)
     return Forecaster(model, grid, channels, step, scaling, static, build=build)
 

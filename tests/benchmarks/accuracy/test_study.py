@@ -15,9 +15,10 @@ from benchmarks.accuracy.records import digest
 from benchmarks.accuracy.study import __main__ as command
 from benchmarks.accuracy.study import runs as study
 from benchmarks.accuracy.study import summary
-from benchmarks.accuracy.study.experiments import Experiment
+from benchmarks.accuracy.study.experiments import FORCED, Experiment, quick
 from benchmarks.accuracy.study.rows import row
 from benchmarks.accuracy.study.sizes import nearest, parameters
+from benchmarks.speed.training import random_batch, training_step
 from data_prep.store.reader import Store
 
 ROWS = ["64 both, other grids", "64 none, complex, winds, longitude", "sfno, equal parameters"]
@@ -179,3 +180,10 @@ def test_equal_parameters_are_as_near_as_a_channel_allows(peer: str, tiny: Exper
     off = {n: abs(math.log(parameters(of, tiny, n) / ours)) for n in (channels - 1, channels)}
     off[channels + 1] = abs(math.log(parameters(of, tiny, channels + 1) / ours))
     assert min(off, key=lambda n: off[n]) == channels
+
+
+def test_a_step_of_a_row_with_mountains_and_forcing_can_be_timed() -> None:
+    of, climate = row("sfno"), quick(FORCED)
+    config, cpu = of.config(climate, channels=2), study.torch.device("cpu")
+    result = training_step(of.build, config, cpu)(random_batch(config, cpu))
+    assert result is not None
