@@ -96,6 +96,7 @@ class Study:
             "leads": self.experiment.leads,
             "data": {part: self.digest(part) for part in _parts(self.split)},
             "machine": machine(),
+            "choices": {p.stem: read(p) for p in sorted((self.out / "choices").glob("*.json"))},
             "references": references["rows"],
             "runs": runs,
         }

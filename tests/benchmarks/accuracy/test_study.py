@@ -49,6 +49,7 @@ def test_a_run_says_how_it_was_made_and_on_which_data(
     ]
     rate = json.loads((folder / "choices" / "sfno_equal-parameters-rate.json").read_text())
     assert rate["rate"] == run["configuration"]["training"]["learning_rate"]
+    assert found["choices"]["sfno_equal-parameters-rate"] == rate
     assert rate["errors"][str(rate["rate"])] == min(rate["errors"].values()) and rate["at_edge"]
     assert len(run["errors"]) == tiny.leads[-1] and len(run["errors"][0]) == tiny.validation
     first = next(r for r in found["runs"] if r["name"] == ROWS[0])
