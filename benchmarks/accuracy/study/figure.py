@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from benchmarks.accuracy.peers import PEERS
 from benchmarks.accuracy.study.rows import LOCAL
@@ -49,6 +50,9 @@ def draw(path: Path, results: Results, costs: Costs) -> list[str]:
         ax.margins(x=0.12)
         if not timed:
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+            ax.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("relative L2 error")
     handles = _legend(results, shown)
     figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // 3),
