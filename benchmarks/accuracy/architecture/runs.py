@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.architecture.blocks import BLOCKS, builder
-from benchmarks.accuracy.records import digest, saved, write
+from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.speed.measure import machine
 from configs.load import load_config
 from configs.schema import Config
@@ -223,5 +222,5 @@ def collect(out: Path) -> None:
     }
     for split in ("validation", "test"):
         paths = sorted((out / split).glob("*.json"))
-        content[split] = [json.loads(path.read_text()) for path in paths]
+        content[split] = [read(path) for path in paths]
     write(out / "architecture.json", content)

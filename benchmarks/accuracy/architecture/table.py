@@ -12,7 +12,6 @@ observations.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.accuracy.records import read
 
 Runs = Sequence[Mapping[str, Any]]
 _ERROR = "relative_l2"
@@ -97,7 +98,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path)
-    content = json.loads(parser.parse_args().file.read_text())
+    content = read(parser.parse_args().file)
     print(table_of_validation(content["validation"]))
     if content["test"]:
         print(f"\n{table_of_test(content['test'])}")

@@ -19,13 +19,12 @@ channel, fitted to the training years.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
 from benchmarks.accuracy.atmosphere.runs import ABSENT, ROWS, config_of, line, run, sized
 from benchmarks.accuracy.atmosphere.scores import LEADS, references
-from benchmarks.accuracy.records import saved, write
+from benchmarks.accuracy.records import read, saved, write
 from data_prep.store.reader import Store
 from forecast.training.train import chosen_part
 from sphere_ops.memory import keep_freed_memory
@@ -55,11 +54,8 @@ def main() -> None:
                 words = sized(row, args.preset, args.overrides, store)
                 config = config_of(args.preset, row, seed, words)
                 write(path, run(config, row, args.data, args.out / f"{row}-{seed}", args.split))
-            print(line(json.loads(path.read_text())), flush=True)
-    runs = [
-        json.loads(path.read_text())
-        for path in sorted((args.out / args.split).glob("*-[0-9]*.json"))
-    ]
+            print(line(read(path)), flush=True)
+    runs = [read(path) for path in sorted((args.out / args.split).glob("*-[0-9]*.json"))]
     about = {"preset": args.preset, "overrides": args.overrides, "leads_hours": list(LEADS)}
     write(args.out / "atmosphere.json", about | {"references": found, "runs": runs})
 

@@ -14,10 +14,10 @@ repeated.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.accuracy.records import read
 from benchmarks.accuracy.sst.runs import linear_forecasts, run, save
 from configs.load import load_config
 from data_prep.store.reader import Store
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 training steps of one seed")
     parser.add_argument("--json", type=Path, help="results, written after every run")
     args = parser.parse_intermixed_args()
-    results = json.loads(args.json.read_text())["runs"] if args.json and args.json.exists() else []
+    results = read(args.json)["runs"] if args.json and args.json.exists() else []
     overrides = args.overrides + ["training.steps=20"] * args.quick
     store = Store(args.data)
     linear = linear_forecasts(store, args.split)

@@ -38,7 +38,7 @@ class Result:
         validation: Errors of the measured package on the validation split.
         rmse: Root mean square error of the forecast, °C.
         rmse_of: Root mean square error of the baselines, by name, °C.
-        squares: Mean square error over the ocean of each forecast, °C²; None without a truth.
+        squares: Mean square error over the ocean of each forecast, °C²; NaN without a truth.
         bands: Spectral measurements by band of degrees; see `measure_bands`.
     """
 
@@ -49,7 +49,7 @@ class Result:
     validation: dict[str, float]
     rmse: list[float]
     rmse_of: dict[str, list[float]]
-    squares: list[list[float | None]]
+    squares: list[list[float]]
     bands: dict[str, dict[str, list[float]]]
 
 
@@ -77,7 +77,7 @@ def run(config: Config, overrides: Sequence[str], split: str, data: Path) -> Res
             for name in rmse.forecast.values
             if name != MODEL
         },
-        squares=_listed(squares),
+        squares=squares.round(5).tolist(),
         bands=bands,
     )
 
@@ -111,7 +111,7 @@ def linear_forecasts(store: Store, split: str) -> dict[str, Any]:
             known = starts[starts + lead <= starts[-1]]
             squares[k, : len(known)] = series.squares(fit(series, lead)(known), known, lead)
         rmse = rounded(np.sqrt(np.nanmean(squares, axis=1)))
-        found[name] = {"rmse": rmse, "squares": _listed(squares)}
+        found[name] = {"rmse": rmse, "squares": squares.round(5).tolist()}
     return found
 
 
@@ -122,8 +122,3 @@ def save(
     data = {"sha256": digest(store), "provenance": json.loads(store.provenance)}
     about = {"machine": machine(), "data": data, "leads": LEADS}
     write(path, about | {"linear": linear, "runs": list(results)})
-
-
-def _listed(squares: NDArray[np.float64]) -> list[list[float | None]]:
-    """Return values with five decimals; None for NaN."""
-    return [[None if np.isnan(x) else round(float(x), 5) for x in row] for row in squares]

@@ -11,7 +11,6 @@ bootstrap of blocks of starts, whose length follows from the autocorrelation
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy.records import read
 from forecast.verification.significance import bootstrap
 
 Squares = list[NDArray[np.float64]]
@@ -70,7 +70,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, help="results of benchmarks.accuracy.sst")
-    print(table(json.loads(parser.parse_args().file.read_text())))
+    print(table(read(parser.parse_args().file)))
 
 
 if __name__ == "__main__":

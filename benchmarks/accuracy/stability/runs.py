@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.architecture.runs import PROBLEMS, prepare, validated
-from benchmarks.accuracy.records import digest, saved, write
+from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.accuracy.stability.measure import Climate, climate, measured
 from benchmarks.speed.measure import machine
 from configs.load import load_config
@@ -144,9 +143,7 @@ def collect(out: Path) -> None:
     """Write all results into one file."""
     content: dict[str, Any] = {"rows": ROWS, "year": YEAR}
     for kind in ("trainings", "accuracy", "rollouts"):
-        content[kind] = [
-            json.loads(path.read_text()) for path in sorted((out / kind).glob("*.json"))
-        ]
+        content[kind] = [read(path) for path in sorted((out / kind).glob("*.json"))]
     if (out / "truth.json").exists():
-        content["truth"] = json.loads((out / "truth.json").read_text())
+        content["truth"] = read(out / "truth.json")
     write(out / "stability.json", content)
