@@ -288,6 +288,7 @@ class ForecastWriter:
                 for c, variable in enumerate(self.axes.variables):
                     at = (*index, leads, self._rows)
                     self._file.put(variable.name, at, block.values[part, :, c])
+        self._buffer.reuse(block)
 
     def _put_period(self, rows: Sequence[int], period: int, values: NDArray[Any]) -> None:
         at = slice(period, period + 1)

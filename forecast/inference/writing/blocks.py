@@ -45,7 +45,11 @@ def block_steps(n_steps: int, n_variables: int, n_rows: int, field_points: int) 
 
 
 class BlockBuffer:
-    """Buffer of the block that is being filled."""
+    """Buffer of the block that is being filled.
+
+    Arrays of blocks that are written are used again: the page faults of a new array take longer
+    than writing it.
+    """
 
     def __init__(self, n_positions: int, held: int) -> None:
         """Create an empty buffer.
@@ -56,6 +60,7 @@ class BlockBuffer:
         """
         self._n_positions, self._held = n_positions, held
         self._block: Block | None = None
+        self._spare: list[NDArray[np.float32]] = []
 
     def add(self, rows: Sequence[int], position: int, fields: NDArray[Any]) -> Iterator[Block]:
         """Add the fields of some rows at one lead time, and yield the blocks that are complete.
@@ -101,4 +106,16 @@ class BlockBuffer:
         first = position // self._held * self._held
         count = min(self._held, self._n_positions - first)
         whole = (rows.stop - rows.start, count, *shape)
-        return Block(rows, first, np.full(whole, np.nan, dtype=np.float32))
+        try:
+            values = self._spare.pop()
+        except IndexError:
+            values = np.empty(whole, dtype=np.float32)
+        if values.shape != whole:
+            self._spare.clear()
+            values = np.empty(whole, dtype=np.float32)
+        values.fill(np.nan)
+        return Block(rows, first, values)
+
+    def reuse(self, block: Block) -> None:
+        """Take back the array of a block that is written; another thread may call it."""
+        self._spare.append(block.values)
