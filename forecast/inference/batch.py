@@ -16,6 +16,7 @@ from forecast.inference.output.plausible import Found, Implausible, StateCheck
 from forecast.inference.plan import RolloutPlan
 from forecast.inference.reading.lead_times import lead_label
 from forecast.inference.writer import ForecastWriter
+from forecast.inference.writing.outcome import log_reports
 from forecast.inference.writing.work_folder import SavedState
 from forecast.model.state import State
 from sphere_ops.parallel.mesh import current
@@ -118,11 +119,11 @@ class Batch:
             row = self.rows[i]
             if row in outcome.last_step:
                 continue
-            if i in broken:
-                outcome.reports.append((row, self._ended(i, step, found)))
-            else:
-                outcome.reports.append((row, self._implausible(i, step, found, stop)))
-            if i in broken or stop:
+            ended = i in broken
+            of = self._ended(i, step, found) if ended else self._implausible(i, step, found, stop)
+            outcome.reports.append((row, of))
+            log_reports([of])
+            if ended or stop:
                 self.writer.end(row, step - 1)
 
     def _ended(self, i: int, step: int, found: Found) -> EarlyStop:

@@ -12,10 +12,9 @@ from forecast.inference.batch import Batch
 from forecast.inference.output.options import OutputOptions
 from forecast.inference.plan import Package, Transfer, make_plan
 from forecast.inference.writer import SUFFIXES, ForecastWriter
-from forecast.inference.writing.outcome import Report
+from forecast.inference.writing.outcome import Report, log_reports
 from forecast.inference.writing.work_folder import WorkFolder
 from forecast.model.fill import FillMethod
-from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,9 @@ def run_rollout(
 
     Memory does not grow with the number of steps. A forecast whose state stops being finite ends
     there, is marked in the file (`last_step`) and reported; the others go on. A forecast with
-    implausible values is reported too. In a mesh every process calls this; along its data axis
-    they share the forecasts, along latitude their rows.
+    implausible values is reported too. Reports are logged as warnings when they are found.
+    In a mesh every process calls this; along its data axis they share the forecasts, along
+    latitude their rows.
     After an exception or a kill, the forecast can go on from the last saved state.
 
     Args:
@@ -133,6 +133,7 @@ def run_rollout(
         saved = writer.saved
         if saved is not None:
             log.info("going on from step %d of %d", saved.step, plan.n_steps)
+            log_reports(report for _, report in writer.outcome.reports)
         for rows in plan.batches():
             if saved is not None and (rows[0], plan.n_steps) <= (saved.first, saved.step):
                 continue  # complete
@@ -140,10 +141,7 @@ def run_rollout(
             tick = partial(_tick, progress, rows, plan.n_steps, total)
             begun = saved is not None and rows[0] == saved.first
             Batch(plan, writer, rows).forecast(tick, saved if begun else None)
-    reports = [report for _, report in writer.outcome.reports]
-    for report in reports if current().is_first else ():
-        log.warning("%s", report)
-    return tuple(reports)
+    return tuple(report for _, report in writer.outcome.reports)
 
 
 def _tick(progress: Progress, rows: range, n_steps: int, total: int, step: int) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from forecast.inference.failures import EarlyStop
 from forecast.inference.output.plausible import Implausible
+from sphere_ops.parallel.mesh import current
+
+log = logging.getLogger(__name__)
 
 Report = EarlyStop | Implausible
 
@@ -38,3 +43,10 @@ class Outcome:
         values = json.loads(text)
         last_step = {int(row): step for row, step in values["last_step"].items()}
         return cls(last_step, [(row, _KINDS[k](**v)) for row, k, v in values["reports"]])
+
+
+def log_reports(reports: Iterable[Report]) -> None:
+    """Log reports as warnings, on the first process of a mesh."""
+    if current().is_first:
+        for report in reports:
+            log.warning("%s", report)
