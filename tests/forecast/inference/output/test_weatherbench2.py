@@ -65,6 +65,27 @@ def test_a_forecast_has_the_names_and_dims_of_weatherbench2(store, tmp_path, suf
         np.testing.assert_allclose(kelvin, expected.sst + 273.15, rtol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["zarr", "nc"])
+def test_weatherbench_x_selects_forecasts_of_both_layouts(store, tmp_path, suffix):
+    # What PredictionsFromXarray does: open, rename unless rename_dimensions is None, select.
+    opened_so = {"weatherbench2": {"time": "init_time", "prediction_timedelta": "lead_time"}}
+    init_times, lead_times = (
+        np.array(AT[1:], "M8[ns]"),
+        np.array([12, 24], "m8[h]").astype("m8[ns]"),
+    )
+    selected = []
+    for name, output in (("weatherbench2", LAYOUT), ("ours", OutputOptions())):
+        path = tmp_path / f"{name}.{suffix}"
+        run_rollout(Turning(store), store, path, init_times=AT, n_steps=4, output=output)
+        with opened(path) as file:
+            renamed = file.rename(opened_so.get(name, {}))
+            chunk = renamed.sel(init_time=init_times, lead_time=lead_times)
+            selected.append(chunk.sortby("latitude").load())
+    theirs, ours = selected
+    assert ours.t2m.dims == ("init_time", "lead_time", "latitude", "longitude")
+    np.testing.assert_array_equal(theirs["2m_temperature"], ours.t2m)
+
+
 def test_amounts_are_named_by_their_period():
     names = {step: long_name(variable("tp"), TimeStep.parse(step)) for step in ("6h", "1d", "5h")}
     assert names == {
