@@ -17,6 +17,7 @@ from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.speed.measure import machine
 from configs.schema import Config
 from configs.time.calendar import GREGORIAN
+from data_prep.equations.generate import generate
 from data_prep.shallow_water.generate import generate_shallow_water
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
@@ -28,25 +29,65 @@ _SMALL_SHARE = 1e-4
 """Share of the power of the truth: of geopotential, degrees from 15 on have less."""
 DAY = 4
 """Model steps of a day."""
+LMAX = 22
+"""Truncation of data and models, exclusive."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Flow whose forecasts are compared.
+
+    Attributes:
+        data: Settings of the store that differ from `DATA`.
+        model: Settings of the model that differ from `MODEL`.
+        perturbations: Perturbations of the starts of deterministic models, one of which is chosen.
+    """
+
+    data: dict[str, Any]
+    model: dict[str, Any]
+    perturbations: list[str]
+
+
+def _fields(*amplitudes: float) -> list[str]:
+    return [f"field:amplitude={a},length={n}km" for n in (1500, 3000) for a in amplitudes]
+
+
 DATA: dict[str, Any] = {
-    "source": "shallow_water",
     "grid": {"kind": "legendre-gauss", "nlat": 32, "nlon": 64},
-    "lmax": 22,
-    "cases": [{"name": "forced"}],
+    "lmax": LMAX,
     "trajectories": {"train": 24, "validation": 4, "test": 8},
     "n_steps": 160,
     "time_step": "6h",
-    "spin_up": "90d",
     "seed": 17,
 }
+FLOWS = {
+    "forced": Flow(
+        {"source": "shallow_water", "cases": [{"name": "forced"}], "spin_up": "90d"},
+        {
+            "static": ["sin_latitude", "cos_latitude", "orography"],
+            "forcing": ["insolation", "sin_year", "cos_year"],
+        },
+        [
+            *_fields(0.1, 0.15, 0.2, 0.25, 0.3),
+            *(f"balanced:amplitude={a},length=1500km" for a in (0.2, 0.3)),
+            *(f"bred:amplitude={a},interval=1d,cycles=5" for a in (0.2, 0.3)),
+        ],
+    ),
+    "barotropic": Flow(
+        {"source": "barotropic", "variables": ["vorticity"], "spin_up": "20d"},
+        {"static": ["sin_latitude", "cos_latitude"]},
+        [
+            *_fields(0.02, 0.05, 0.1, 0.15, 0.2),
+            *(f"bred:amplitude={a},interval=1d,cycles=5" for a in (0.05, 0.1)),
+        ],
+    ),
+}
 MODEL: dict[str, Any] = {
-    "branches": {"spectral": {"lmax": 22}, "differential": {"order": 1}},
+    "branches": {"spectral": {"lmax": LMAX}, "differential": {"order": 1}},
     "channels": 32,
     "blocks": 3,
-    "dealias_lmax": 22,
+    "dealias_lmax": LMAX,
     "persistence": "damped",
-    "static": ["sin_latitude", "cos_latitude", "orography"],
-    "forcing": ["insolation", "sin_year", "cos_year"],
 }
 TRAINING: dict[str, Any] = {
     "steps": 2000,
@@ -60,12 +101,6 @@ TRAINING: dict[str, Any] = {
     "validation_states": 16,
     "spectral_loss": 0.05,
 }
-PERTURBATIONS = [
-    *(f"field:amplitude={a},length=1500km" for a in (0.1, 0.15, 0.2, 0.25, 0.3)),
-    *(f"field:amplitude={a},length=3000km" for a in (0.15, 0.2, 0.25, 0.3)),
-    *(f"balanced:amplitude={a},length=1500km" for a in (0.2, 0.3)),
-    *(f"bred:amplitude={a},interval=1d,cycles=5" for a in (0.2, 0.3)),
-]
 
 
 @dataclass(frozen=True)
@@ -75,14 +110,16 @@ class Variant:
     Attributes:
         model: Settings of the model that differ from `MODEL`.
         training: Settings of the training that differ from `TRAINING`.
-        perturbations: Perturbations of its starts among which one is chosen; "" for none.
         start_from: Variant from whose weights the training starts; None for random ones.
     """
 
     model: dict[str, Any]
     training: dict[str, Any]
-    perturbations: list[str]
     start_from: str | None = None
+
+    def perturbations(self, flow: Flow) -> list[str]:
+        """Return the perturbations among which one is chosen; "" for none."""
+        return ["", flow.perturbations[0]] if "noise" in self.model else flow.perturbations
 
 
 NOISE = {
@@ -95,14 +132,10 @@ NOISE = {
 LONGER = {"steps": 600, "learning_rate": 1e-3, "rollout_steps": 8, "rollout_from": 0.2}
 CRPS = {"loss": "crps", "spectral_loss": 0.0, "members": 2, "batch_size": 4, "spectral_crps": 0.05}
 VARIANTS = {
-    "deterministic": Variant({}, {}, PERTURBATIONS),
-    "continued": Variant({}, LONGER, PERTURBATIONS, start_from="deterministic"),
-    "noise": Variant(
-        NOISE,
-        LONGER | CRPS,
-        ["", "field:amplitude=0.1,length=1500km"],
-        start_from="deterministic",
-    ),
+    "deterministic": Variant({}, {}),
+    "continued": Variant({}, LONGER, start_from="deterministic"),
+    "longer": Variant({}, LONGER, start_from="continued"),
+    "noise": Variant(NOISE, LONGER | CRPS, start_from="continued"),
 }
 
 
@@ -111,7 +144,8 @@ class Plan:
     """Size of the study.
 
     Attributes:
-        data: Settings of the store.
+        flow: Name of the flow.
+        data: Settings of the store that replace those of the flow.
         training: Settings of the training of all variants.
         members: Members of an ensemble.
         days: Lead times of the scores, days.
@@ -122,8 +156,9 @@ class Plan:
         smaller: Settings of the training that replace those of a variant.
     """
 
-    data: dict[str, Any]
-    training: dict[str, Any]
+    flow: str = "forced"
+    data: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=lambda: TRAINING)
     members: int = 16
     days: tuple[int, ...] = tuple(range(1, 11))
     tuned_at: int = 5
@@ -134,21 +169,21 @@ class Plan:
 
     def config(self, name: str, seed: int, out: Path) -> Config:
         """Return the configuration of a run."""
-        variant = VARIANTS[name]
+        flow, variant = FLOWS[self.flow], VARIANTS[name]
         training = {**self.training, **variant.training, **self.smaller, "seed": seed}
         if variant.start_from is not None:
             training["start_from"] = str(out / f"{variant.start_from}-{seed}" / "best")
         tracking = {"enabled": False}
-        model = {**MODEL, **variant.model}
-        tree = {"data": self.data, "model": model, "training": training, "tracking": tracking}
+        model = {**MODEL, **flow.model, **variant.model}
+        data = {**DATA, **flow.data, **self.data}
+        tree = {"data": data, "model": model, "training": training, "tracking": tracking}
         return Config.model_validate(tree)
 
 
-FULL = Plan(DATA, TRAINING)
 QUICK = Plan(
-    {**DATA, "trajectories": {"train": 2, "validation": 1, "test": 1}, "n_steps": 20,
-     "spin_up": "2d"},
-    {**TRAINING, "validate_every": 4, "validation_rollout": 2, "validation_states": 1},
+    data={"trajectories": {"train": 2, "validation": 1, "test": 1}, "n_steps": 20,
+          "spin_up": "2d"},
+    training={**TRAINING, "validate_every": 4, "validation_rollout": 2, "validation_states": 1},
     members=3, days=(1, 2), tuned_at=1, tuning_members=2, starts=(8,), perturbations=2,
     smaller={"steps": 4, "rollout_steps": 2},
 )  # fmt: skip
@@ -166,7 +201,7 @@ def run(name: str, seed: int, plan: Plan, out: Path) -> dict[str, Any]:
     until = replace(plan, days=days, members=plan.tuning_members)
     tried = {
         text: ensemble_scores(folder / "best", data, "validation", text, until).mean_crps(-1)
-        for text in variant.perturbations[: plan.perturbations]
+        for text in variant.perturbations(FLOWS[plan.flow])[: plan.perturbations]
     }
     chosen = min(tried, key=lambda text: tried[text])
     scores = ensemble_scores(folder / "best", data, "test", chosen, plan)
@@ -205,7 +240,7 @@ def ensemble_scores(package: Path, data: Path, split: str, perturbation: str, pl
             perturbations=[perturbation] if perturbation else [],
         )
         file = ForecastFile(forecast)
-        scores = measure(file, store, steps, DATA["lmax"])
+        scores = measure(file, store, steps, LMAX)
         file.dataset.close()
     return scores
 
@@ -232,8 +267,8 @@ def summary(runs: Sequence[dict[str, Any]], days: Sequence[int]) -> dict[str, An
             ),
             "perturbations": [r["perturbation"] for r in of],
         }
-    for name in ("deterministic", "continued"):
-        if name in found and "noise" in found:
+    for name in VARIANTS:
+        if name in found and "noise" in found and name != "noise":
             ours, other = (np.array(found[n]["mean_crps"]) for n in ("noise", name))
             found[f"noise_over_{name}"] = (ours / other).round(4).tolist()
     return found
@@ -245,16 +280,19 @@ def study(plan: Plan, out: Path, seeds: Sequence[int], names: Sequence[str]) -> 
     data = out / "store.zarr"
     if not data.exists():
         config = plan.config("deterministic", 0, out).data
-        assert config.source == "shallow_water"
-        generate_shallow_water(config, data)
+        if config.source == "shallow_water":
+            generate_shallow_water(config, data)
+        elif config.source != "files":
+            generate(config, data)
     store = Store(data)
     for seed in seeds:
         for name in names:
             saved(out / f"{name}-{seed}.json", partial(run, name, seed, plan, out))
     runs = [read(path) for path in sorted(out.glob("*-[0-9]*.json"))]
-    result = {"machine": machine(), "data": {"sha256": digest(store), "settings": plan.data}}
+    settings = plan.config("deterministic", 0, out).data.model_dump(mode="json")
+    result = {"machine": machine(), "data": {"sha256": digest(store), "settings": settings}}
     of_all = summary(runs, plan.days)
-    result |= {"members": plan.members} | of_all | {"runs": runs}
+    result |= {"flow": plan.flow, "members": plan.members} | of_all | {"runs": runs}
     write(out / "summary.json", result)
     print(json.dumps(of_all, indent=1))
     return result

@@ -71,11 +71,12 @@ def test_the_summary_compares_the_variants_at_each_day() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("flow", ensembles.FLOWS)
 def test_a_study_does_what_is_missing_and_nothing_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: str
 ) -> None:
-    plan = replace(ensembles.QUICK, perturbations=1)
-    names = ["deterministic", "noise"]
+    plan = replace(ensembles.QUICK, flow=flow, perturbations=1)
+    names = ["deterministic", "continued", "noise"]
     first = ensembles.study(plan, tmp_path, [0], names)
     written = (tmp_path / "noise-0.json").stat().st_mtime_ns
     monkeypatch.setattr(ensembles, "train", None)
