@@ -77,7 +77,7 @@ FLOWS = {
         {"source": "barotropic", "variables": ["vorticity"], "spin_up": "20d"},
         {"static": ["sin_latitude", "cos_latitude"]},
         [
-            *_fields(0.02, 0.05, 0.1, 0.15, 0.2),
+            *_fields(0.05, 0.1, 0.15, 0.2, 0.25),
             *(f"bred:amplitude={a},interval=1d,cycles=5" for a in (0.05, 0.1)),
         ],
     ),
