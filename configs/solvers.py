@@ -1,4 +1,4 @@
-"""Sections of data that a solver makes, other than shallow water."""
+"""Sections of data that a solver makes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,45 @@ class SplitCounts(Section):
     test: int = Field(ge=0)
 
 
+class CaseConfig(Section):
+    """Case of the shallow-water solver, and its weight in a mixture of cases."""
+
+    name: str = "random"
+    weight: float = Field(default=1.0, gt=0)
+    parameters: dict[str, float] = {}
+    orography: str | None = Field(
+        default=None,
+        description="file with the height of the surface, m; negative heights count as 0",
+    )
+
+
+class ShallowWaterData(Section):
+    """Training data from the shallow-water solver."""
+
+    source: Literal["shallow_water"] = "shallow_water"
+    grid: GridConfig = GridConfig(nlat=64, nlon=128)
+    lmax: int = Field(
+        default=43, ge=3, description="truncation of the solver, exclusive (T42 = 43)"
+    )
+    cases: tuple[CaseConfig, ...] = (CaseConfig(),)
+    variables: tuple[VariableName, ...] = ("geopotential", "vorticity", "divergence")
+    trajectories: SplitCounts = SplitCounts(train=64, validation=8, test=8)
+    n_steps: int = Field(
+        default=20, ge=1, description="steps of a trajectory, which has one more state"
+    )
+    time_step: TimeStepText = Field(default="1h", description="interval between stored states")
+    spin_up: str = Field(default="0h", description="time solved before the first stored state")
+    solver_dt: float | None = Field(
+        default=None, gt=0, description="solver step, s; automatic by default"
+    )
+    start_time: str = "2000-01-01"
+    dtype: Literal["float32", "float64"] = "float64"
+    batch_size: int = Field(default=32, ge=1, description="trajectories solved together")
+    seed: int = 0
+
+
 class SolverData(Section):
-    """Settings that all solvers share."""
+    """Settings that the other solvers share."""
 
     variables: tuple[VariableName, ...] = ()
     grid: GridConfig = GridConfig(nlat=64, nlon=128)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.measure import Row, interleaved, relative_difference
-from configs.schema import ShallowWaterData, SplitCounts
+from configs.solvers import ShallowWaterData, SplitCounts
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.equations import ShallowWater
 from data_prep.shallow_water.generate import generate_shallow_water

@@ -12,7 +12,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from configs.schema import ShallowWaterData
+from configs.solvers import ShallowWaterData
 from configs.variables import VARIABLES, variable
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics_record import DiagnosticsRecord

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from configs.schema import ShallowWaterData
+from configs.solvers import ShallowWaterData
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics import integrals, kinetic_energy_spectrum
 from data_prep.shallow_water.sampling import Sampler

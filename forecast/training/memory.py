@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from configs.model import ModelConfig
-from configs.schema import TrainingConfig
+from configs.training import TrainingConfig
 
 _ALLOCATION_FAILED = ("allocate memory", "bad_alloc", "MemoryError")
 

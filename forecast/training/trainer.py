@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from configs.schema import TrainingConfig
 from configs.time.step import TimeStep
+from configs.training import TrainingConfig
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.state import State

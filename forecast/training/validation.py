@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configs.schema import TrainingConfig
+from configs.training import TrainingConfig
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.training.losses import EnsembleLoss, Loss

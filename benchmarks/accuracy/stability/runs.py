@@ -13,7 +13,8 @@ from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.accuracy.stability.measure import Climate, climate, measured
 from benchmarks.speed.measure import machine
 from configs.load import load_config
-from configs.schema import Config, ShallowWaterData
+from configs.schema import Config
+from configs.solvers import ShallowWaterData
 from data_prep.shallow_water.generate import generate_shallow_water
 from data_prep.store.reader import Store
 from forecast.model.package import load_package

@@ -17,7 +17,7 @@ import yaml
 
 from configs import layout
 from configs.load import load_config
-from configs.schema import ShallowWaterData
+from configs.solvers import ShallowWaterData
 from configs.time.step import TimeStep
 from data_prep.shallow_water.generate import generate_shallow_water
 from data_prep.store.reader import Store

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from configs.schema import GridConfig, SplitCounts
-from configs.solvers import BarotropicData, DarcyData, DiffusionReactionData
+from configs.section import GridConfig
+from configs.solvers import BarotropicData, DarcyData, DiffusionReactionData, SplitCounts
 from data_prep.equations.barotropic import BarotropicProblem
 from data_prep.equations.generate import EquationData, generate
 from data_prep.store.reader import Store

@@ -16,7 +16,8 @@ import pytest
 import torch
 import xarray as xr
 
-from configs.schema import CaseConfig, GridConfig, ShallowWaterData, SplitCounts
+from configs.section import GridConfig
+from configs.solvers import CaseConfig, ShallowWaterData, SplitCounts
 from data_prep.shallow_water import trajectories
 from data_prep.shallow_water.cases import Experiment
 from data_prep.shallow_water.diagnostics import INTEGRALS

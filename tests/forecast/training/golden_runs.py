@@ -19,7 +19,9 @@ import xarray as xr
 
 from configs import layout
 from configs.load import load_config
-from configs.schema import Config, FilesData, ShallowWaterData, TrainingConfig
+from configs.schema import Config, FilesData
+from configs.solvers import ShallowWaterData
+from configs.training import TrainingConfig
 from data_prep.equations.generate import generate
 from data_prep.gcm.run import generate as run_circulation_model
 from data_prep.ingest.run import ingest
