@@ -77,7 +77,11 @@ class BlockBuffer:
         if held is None or held.first != first or not inside:
             yield from self.take()
             held = self._block = self.empty(span, position, fields.shape[1:])
-        held.values[np.asarray(rows) - held.rows.start, position - first] = fields
+        own = slice(span.start - held.rows.start, span.stop - held.rows.start)
+        if len(rows) == own.stop - own.start:
+            held.values[own, position - first] = fields
+        else:
+            held.values[np.asarray(rows) - held.rows.start, position - first] = fields
         if position + 1 == first + held.values.shape[1]:
             yield from self.take()
 
