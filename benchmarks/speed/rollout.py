@@ -36,7 +36,7 @@ from benchmarks.speed.measure import Row, report, selected, versions
 _GRID = 64, 128
 _CHANNELS = (3, 32)
 _SUFFIXES = ("zarr", "nc")
-_STEPS, _QUICK_STEPS = 500, 5
+_STEPS, _QUICK_STEPS = 300, 5
 _PART = 5  # the shorter rollout has this part of the steps
 _FEW, _MANY, _QUICK_MANY = 100, 10_000, 200
 _FEW_MEMBERS, _MANY_MEMBERS, _QUICK_MEMBERS = 8, 64, 16
