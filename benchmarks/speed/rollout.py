@@ -120,11 +120,12 @@ def _timed(folder: Path, channels: int, n_steps: int, runs: int) -> list[Row]:
                 if steps == n_steps and name != "bare":
                     sizes[name] = _size(folder / f"f.{name}") / _MIB
                 _remove(folder / f"f.{name}")
-    s, few = spent, n_steps // _PART
-    total = {name: [x / n_steps for x in s[name, n_steps]] for name in functions}
+    total = {name: [x / n_steps for x in spent[name, n_steps]] for name in functions}
+    few = n_steps // _PART
     marginal = {
         name: [
-            (x - y) / (n_steps - few) for x, y in zip(s[name, n_steps], s[name, few], strict=True)
+            (x - y) / (n_steps - few)
+            for x, y in zip(spent[name, n_steps], spent[name, few], strict=True)
         ]
         for name in functions
     }

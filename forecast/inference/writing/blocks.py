@@ -97,7 +97,11 @@ class BlockBuffer:
 
     def copy(self) -> Block | None:
         """Return a copy of the incomplete block; None without one."""
-        return self._block and replace(self._block, values=self._block.values.copy())
+        if self._block is None:
+            return None
+        values = self._array(self._block.values.shape)
+        values[...] = self._block.values
+        return replace(self._block, values=values)
 
     def empty(self, rows: slice, position: int, shape: tuple[int, ...]) -> Block:
         """Return an empty block.
@@ -110,16 +114,17 @@ class BlockBuffer:
         first = position // self._held * self._held
         count = min(self._held, self._n_positions - first)
         whole = (rows.stop - rows.start, count, *shape)
-        try:
-            values = self._spare.pop()
-        except IndexError:
-            values = np.empty(whole, dtype=np.float32)
-        if values.shape != whole:
-            self._spare.clear()
-            values = np.empty(whole, dtype=np.float32)
+        values = self._array(whole)
         values.fill(np.nan)
         return Block(rows, first, values)
 
     def reuse(self, block: Block) -> None:
         """Take back the array of a block that is written; another thread may call it."""
         self._spare.append(block.values)
+
+    def _array(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return an array with any values, used again if there is one of this shape."""
+        if self._spare and (spare := self._spare.pop()).shape == shape:
+            return spare
+        self._spare.clear()
+        return np.empty(shape, dtype=np.float32)

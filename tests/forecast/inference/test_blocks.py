@@ -38,3 +38,16 @@ def test_a_block_that_is_not_written_yet_keeps_its_values():
     first = full(buffer, [0], 1.0)
     full(buffer, [1], 2.0)
     assert (first.values == 1.0).all()
+
+
+def test_copies_of_an_incomplete_block_take_no_further_memory():
+    buffer = BlockBuffer(2, 2)
+    arrays = set()
+    for k in range(5):  # as many saved states in one block
+        assert not list(buffer.add([0], 0, np.full((1, *SHAPE), k, dtype=np.float32)))
+        copied = buffer.copy()
+        assert (copied.values[:, 0] == k).all() and np.isnan(copied.values[:, 1]).all()
+        arrays.add(copied.values.ctypes.data)
+        buffer.reuse(copied)
+    assert len(arrays) == 1
+    assert BlockBuffer(2, 2).copy() is None
