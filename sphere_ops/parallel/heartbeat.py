@@ -11,6 +11,8 @@ from typing import Any
 
 _EVERY = 1.0
 """Seconds between two heartbeats."""
+_LONGEST_WAIT = 10.0
+"""Seconds that `end` waits for the last heartbeat."""
 _SILENT = 5.0
 """Seconds without a heartbeat after which a rank counts as stopped or dead."""
 
@@ -54,8 +56,12 @@ class Heartbeat(threading.Thread):
             self._ending.wait(_EVERY)
 
     def end(self) -> None:
-        """Stop publishing."""
+        """Stop publishing, and wait until the thread has left the store.
+
+        A thread that is inside the store when the interpreter exits would abort the process.
+        """
         self._ending.set()
+        self.join(_LONGEST_WAIT)
 
     def explain(self, operation: str, error: Exception) -> str:
         """Return a sentence that names the ranks that are behind, and their last activity.

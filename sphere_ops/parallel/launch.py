@@ -95,9 +95,11 @@ def started(
         raise MeshError(heartbeat.explain("connecting the processes", error)) from error
     heartbeat.start()
     shards = Shard(rank // latitude, data), Shard(rank % latitude, latitude)
-    with use(Mesh(*shards, device_mesh, heartbeat, wire_dtype)) as mesh:
-        yield mesh
-    heartbeat.end()
+    try:
+        with use(Mesh(*shards, device_mesh, heartbeat, wire_dtype)) as mesh:
+            yield mesh
+    finally:
+        heartbeat.end()
     dist.destroy_process_group()
 
 

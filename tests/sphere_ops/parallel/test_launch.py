@@ -1,17 +1,19 @@
 """Start of a mesh, and its end after a failure: one clear error, and no process left."""
 
+import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from sphere_ops.parallel import launch
+from sphere_ops.parallel import heartbeat, launch
 from sphere_ops.parallel.mesh import MeshError, current
-from tests.ranks import finish, start
+from tests.ranks import finish, run, start
 
 pytestmark = pytest.mark.parallel
 
@@ -77,6 +79,22 @@ def test_a_process_that_hangs_is_named_after_the_time_that_was_set(tmp_path):
     codes = ends(tmp_path, 2, (1, 2), "hangs")
     assert codes[0] == 2 and time.monotonic() - begin < 40
     assert "'reading the batch of step 2'" in said(tmp_path, 2)[0]
+
+
+def left(folder: Path, error: type[Exception] | None) -> None:
+    """Run a process whose heartbeat never rests, and record the threads that it leaves."""
+    heartbeat._EVERY = 0.0
+    with contextlib.suppress(ValueError), launch.started(1, 2, timeout=4):
+        if error is not None:
+            raise error
+    names = [thread.name for thread in threading.enumerate()]
+    (folder / os.environ["RANK"]).write_text(" ".join(names))
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_the_heartbeat_ends_with_the_mesh(error, tmp_path):
+    run(2, left, tmp_path, error)  # a thread inside the store would abort an exiting process
+    assert said(tmp_path, 2) == ["MainThread", "MainThread"]
 
 
 def test_a_port_in_use_is_named(monkeypatch):
