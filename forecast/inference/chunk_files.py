@@ -95,8 +95,13 @@ class ChunkFiles:
         found = np.empty([len(span) for span in spans], dtype=np.float32)
         buffer = np.empty(self._chunk_shape, dtype=np.float32)
         for part in self._parts(spans):
-            exists = self._decode(self._file(part.key), buffer)
-            found[part.outside] = buffer[part.inside] if exists else np.nan
+            chosen = found[part.outside]
+            fits = chosen.shape == self._chunk_shape and chosen.flags.c_contiguous
+            exists = self._decode(self._file(part.key), chosen if fits else buffer)
+            if not exists:
+                chosen[...] = np.nan
+            elif not fits:
+                chosen[...] = buffer[part.inside]
         return found[tuple(slice(None) if isinstance(i, slice) else 0 for i in index)]
 
     def write(self, index: Index, values: NDArray[Any]) -> None:
@@ -112,12 +117,14 @@ class ChunkFiles:
         spans = self._spans(index)
         values = values.reshape([len(span) for span in spans])
         for part in self._parts(spans):
-            chunk = np.empty(self._chunk_shape, dtype=np.float32)
-            if not part.whole and not self._decode(self._file(part.key), chunk):
-                chunk[...] = np.nan
-            elif part.whole and chunk[part.inside].size < chunk.size:
-                chunk[...] = np.nan  # beyond the end of the array
-            chunk[part.inside] = values[part.outside]
+            chosen = values[part.outside]
+            if chosen.shape == self._chunk_shape:
+                chunk = np.ascontiguousarray(chosen, dtype=np.float32)
+            else:
+                chunk = np.empty(self._chunk_shape, dtype=np.float32)
+                if part.whole or not self._decode(self._file(part.key), chunk):
+                    chunk[...] = np.nan
+                chunk[part.inside] = chosen
             self._encode(self._file(part.key), chunk)
 
     def _spans(self, index: Index) -> list[range]:
@@ -170,7 +177,7 @@ class ChunkFiles:
 
     def _encode(self, file: Path, chunk: NDArray[np.float32]) -> None:
         """Write a chunk; remove its file if all values are missing."""
-        if np.isnan(chunk.flat[0]) and np.isnan(chunk).all():
+        if all_missing(chunk):
             file.unlink(missing_ok=True)
             return
         little = chunk.astype("<f4", copy=False)
@@ -185,6 +192,11 @@ class ChunkFiles:
             scratch.replace(file)
         finally:
             scratch.unlink(missing_ok=True)
+
+
+def all_missing(values: NDArray[np.floating]) -> bool:
+    """Return True if all values are NaN; fast where the first one is not."""
+    return bool(np.isnan(values.flat[0]) and np.isnan(values).all())
 
 
 def _blosc(configuration: Mapping[str, Any]) -> numcodecs.Blosc:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from configs.layout import LATITUDE, LONGITUDE
 from configs.time.step import TimeStep
 from configs.variables import BUILT_IN, Variable
+from forecast.inference.chunk_files import all_missing
 from forecast.inference.coordinates import ForecastAxes, encode_times
 from forecast.inference.writing.file_formats import FileFormat, NetCDFFormat, ZarrFormat
 
@@ -110,7 +111,7 @@ def copy_to_weatherbench2(
                     index = (*row, slice(first, first + held))
                     for variable in variables:
                         values = _values(source, variable, index, levels)
-                        if not np.isnan(values).all():  # else it is missing already
+                        if not all_missing(values):  # else it is missing already
                             file.put(variable.name, index, values)
             yield
     finally:

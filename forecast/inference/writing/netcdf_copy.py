@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
+from forecast.inference.chunk_files import all_missing
 from forecast.inference.coordinates import ForecastAxes, define, define_last_step
 from forecast.inference.output.period_coordinates import (
     define_n_steps,
@@ -49,7 +48,7 @@ def copy_to_netcdf(
                 for index, names in _pieces(axes, held):
                     for name in names:
                         values = source.get(name, (*row, index))
-                        if not np.isnan(values).all():  # else it is missing already
+                        if not all_missing(values):  # else it is missing already
                             file.put(name, (*row, index), values)
             yield
         define_last_step(file, axes, ended)
