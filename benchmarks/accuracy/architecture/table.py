@@ -2,10 +2,11 @@
 
     python -m benchmarks.accuracy.architecture.table FILE
 
-The first table has the validation errors of all rows with seed 0, at the learning rate that is best
-for the row; a value within 10 % of the best of its problem is bold. The second has the test errors
-of rows that were measured on it, means over their seeds, over those of the best row with the global
-branch alone, with an interval of 95 % by a bootstrap over trajectories, or over years of
+For each problem with several learning rates there is a table of the validation errors at each rate.
+The next table has the validation errors of all rows with seed 0, at the learning rate that is best
+for the row; a value within 10 % of the best of its problem is bold. The last one has the test
+errors of rows that were measured on it, means over their seeds, over those of the best row with the
+global branch alone, with an interval of 95 % by a bootstrap over trajectories, or over years of
 observations.
 """
 
@@ -38,17 +39,26 @@ def table_of_validation(runs: Runs) -> str:
             best[key] = min(best.get(key, np.inf), value)
     problems = list(dict.fromkeys(problem for _, problem in best))
     least = {p: min(v for (_, problem), v in best.items() if problem == p) for p in problems}
-
-    def cell(row: str, problem: str) -> str:
-        value = best.get((row, problem))
-        if value is None:
-            return ""
-        text = f"{value:.4f}" if np.isfinite(value) else "diverges"
-        return f"**{text}**" if value <= _NEAR * least[problem] else text
-
     rows = dict.fromkeys(row for row, _ in best)
     return _markdown(
-        ["row", *problems], [[row, *(cell(row, problem) for problem in problems)] for row in rows]
+        ["row", *problems],
+        [[row, *(_cell(best.get((row, p)), least[p]) for p in problems)] for row in rows],
+    )
+
+
+def table_of_rates(runs: Runs, problem: str) -> str:
+    """Return the table of validation errors of a problem: rows against learning rates."""
+    found = {
+        (run["row"], run["rate"]): run.get("validation", {}).get(f"validation/{_ERROR}", np.inf)
+        for run in runs
+        if (run["problem"], run["seed"]) == (problem, 0)
+    }
+    rates = sorted({rate for _, rate in found})
+    least = min(found.values())
+    rows = dict.fromkeys(row for row, _ in found)
+    return _markdown(
+        [f"{problem}, learning rate", *(f"{rate:g}" for rate in rates)],
+        [[row, *(_cell(found.get((row, rate)), least) for rate in rates)] for row in rows],
     )
 
 
@@ -80,6 +90,14 @@ def table_of_test(runs: Runs) -> str:
     return _markdown(head, lines)
 
 
+def _cell(value: float | None, least: float) -> str:
+    """Return the text of an error, bold if it is near the least one."""
+    if value is None:
+        return ""
+    text = f"{value:.4f}" if np.isfinite(value) else "diverges"
+    return f"**{text}**" if value <= _NEAR * least else text
+
+
 def _interval(values: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[float, float]:
     """Return an interval of 95 % of the ratio of two means over the same trajectories."""
     n = len(values)
@@ -99,6 +117,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path)
     content = read(parser.parse_args().file)
+    rates: dict[str, set[float]] = defaultdict(set)
+    for run in content["validation"]:
+        rates[run["problem"]].add(run["rate"])
+    for problem in (problem for problem, of in rates.items() if len(of) > 1):
+        print(f"{table_of_rates(content['validation'], problem)}\n")
     print(table_of_validation(content["validation"]))
     if content["test"]:
         print(f"\n{table_of_test(content['test'])}")

@@ -12,7 +12,11 @@ import torch
 from benchmarks.accuracy.architecture import runs
 from benchmarks.accuracy.architecture.blocks import BLOCKS, builder
 from benchmarks.accuracy.architecture.runs import OPTIONS, PROBLEMS, collect, config_of, run
-from benchmarks.accuracy.architecture.table import table_of_test, table_of_validation
+from benchmarks.accuracy.architecture.table import (
+    table_of_rates,
+    table_of_test,
+    table_of_validation,
+)
 from sphere_ops.grid import Grid
 
 SMALL = (
@@ -96,6 +100,9 @@ def test_rows_near_the_best_are_bold_and_ratios_have_intervals() -> None:
     lines = table_of_validation(runs).splitlines()[2:]
     assert lines == ["| a | **0.1000** |", "| b | **0.1090** |", "| c | 0.2000 |",
                      "| d | diverges |"]  # fmt: skip
+    lines = table_of_rates(runs, "p").splitlines()
+    assert lines[0] == "| p, learning rate | 1 | 2 |"
+    assert lines[2] == "| a | 0.5000 | **0.1000** |" and lines[-1] == "| d | diverges |  |"
     tests = [
         {"problem": "p", "row": row, "test": {"relative_l2": errors}}
         for row, errors in (("x, global", [0.2, 0.4]), ("x, global, complex", [0.1, 0.3]),
