@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy.architecture --out DIR [--problems NAME ...] [--rows NAME ...]
                                                [--factors F ...] [--seeds S ...] [--data FOLDER]
-                                               [--test]
+                                               [--test] [--test-seed SEED]
 
 A row is a kind of block, and options that change the branches or the shape, as in `limit 3, no
 integral`. Every run is a JSON file in DIR/validation with the validation errors of the best
@@ -18,7 +18,7 @@ import logging
 from pathlib import Path
 
 from benchmarks.accuracy.architecture.blocks import BLOCKS
-from benchmarks.accuracy.architecture.runs import PROBLEMS, collect, run
+from benchmarks.accuracy.architecture.runs import PROBLEMS, TEST_SEED, collect, run
 from sphere_ops.memory import keep_freed_memory
 
 
@@ -34,15 +34,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"),
                         help="folder with the files of observations, at any depth")  # fmt: skip
     parser.add_argument("--test", action="store_true", help="measure test data, too")
+    parser.add_argument("--test-seed", type=int, default=TEST_SEED,
+                        help="of the test trajectories; a new one for rows that were chosen after "
+                             "the test errors of others were known")  # fmt: skip
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     keep_freed_memory()
+    test_seed = args.test_seed if args.test else None
     for name in args.problems:
         for seed in args.seeds:
             for row in args.rows:
                 for factor in args.factors:
                     rate = PROBLEMS[name].rate * factor
-                    run(args.out, args.data, name, row, rate, seed, test=args.test)
+                    run(args.out, args.data, name, row, rate, seed, test_seed)
     collect(args.out)
 
 

@@ -29,7 +29,7 @@ _GRID = (
     "model.dealias_lmax=22", "training.steps=500",
 )  # fmt: skip
 TEST_SEED = 2402
-"""Seed of the test trajectories, which is used for nothing else."""
+"""Default seed of the test trajectories, which is used for nothing else."""
 _TEST_COUNTS = "{train: 1, validation: 0, test: 16}"
 
 
@@ -107,22 +107,22 @@ def config_of(problem: Problem, row: str, rate: float, seed: int) -> Config:
     return load_config(problem.preset, words)
 
 
-def prepare(name: str, folder: Path, data: Path, *, test: bool = False) -> Path:
+def prepare(name: str, folder: Path, data: Path, test_seed: int | None = None) -> Path:
     """Return the store of a problem; make it first if it is absent.
 
     Args:
         name: Name of the problem.
         folder: Folder of the stores.
         data: Folder with the files of observations, at any depth.
-        test: True for the test trajectories, which have a seed of their own. Observations have all
+        test_seed: Seed of the test trajectories; None for the other splits. Observations have all
             splits in one store.
     """
     problem = PROBLEMS[name]
-    part = "-test" if test and problem.file is None else ""
+    part = f"-test-{test_seed}" if test_seed is not None and problem.file is None else ""
     path = folder / f"{name}{part}.zarr"
     if path.exists():
         return path
-    more = (f"data.seed={TEST_SEED}", f"data.trajectories={_TEST_COUNTS}") if part else ()
+    more = (f"data.seed={test_seed}", f"data.trajectories={_TEST_COUNTS}") if part else ()
     config = load_config(problem.preset, (*problem.overrides, *more))
     of = config.data
     if of.source == "files":
@@ -183,7 +183,9 @@ def tested(store: Path, row: str, config: Config, package: Path) -> dict[str, An
     }
 
 
-def run(out: Path, data: Path, name: str, row: str, rate: float, seed: int, *, test: bool) -> None:
+def run(
+    out: Path, data: Path, name: str, row: str, rate: float, seed: int, test_seed: int | None
+) -> None:
     """Do a run if it is not done, and print its errors.
 
     Args:
@@ -193,7 +195,7 @@ def run(out: Path, data: Path, name: str, row: str, rate: float, seed: int, *, t
         row: Kind of block and options.
         rate: Learning rate.
         seed: Seed of the weights and of the order of the batches.
-        test: True to measure the test data, too.
+        test_seed: Seed of the test trajectories; None to leave them alone.
     """
     store = prepare(name, out, data)
     config = config_of(PROBLEMS[name], row, rate, seed)
@@ -205,10 +207,14 @@ def run(out: Path, data: Path, name: str, row: str, rate: float, seed: int, *, t
     )
     of = record.get("validation")
     error = f"{of['validation/relative_l2']:.4f}" if of else "diverged"
-    if test and of:
+    if of and test_seed is not None:
         found = saved(
-            out / "test" / f"{slug}.json",
-            lambda: head | tested(prepare(name, out, data, test=True), row, config, package),
+            out / "test" / f"{slug}-{test_seed}.json",
+            lambda: (
+                head
+                | {"test_seed": test_seed}
+                | tested(prepare(name, out, data, test_seed), row, config, package)
+            ),
         )
         error += f", test {np.mean(found['test']['relative_l2']):.4f}"
     print(f"{name:12} {row:32} {rate:7g} {seed} {error}", flush=True)

@@ -53,7 +53,7 @@ def test_runs_are_measured_once_and_collected(tmp_path: Path) -> None:
     for _ in range(2):  # the second time nothing is trained
         for name in ("weak", "reaction", "darcy"):
             for row in rows:
-                run(tmp_path, tmp_path, name, row, PROBLEMS[name].rate, 0, test=True)
+                run(tmp_path, tmp_path, name, row, PROBLEMS[name].rate, 0, test_seed=5)
         collect(tmp_path)
         for package in (tmp_path / "packages").iterdir():
             (package / "model.safetensors").unlink(missing_ok=True)
