@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy.markdown import markdown_table
 from benchmarks.accuracy.records import read
 
 Runs = Sequence[Mapping[str, Any]]
@@ -40,7 +41,7 @@ def table_of_validation(runs: Runs) -> str:
     problems = list(dict.fromkeys(problem for _, problem in best))
     least = {p: min(v for (_, problem), v in best.items() if problem == p) for p in problems}
     rows = dict.fromkeys(row for row, _ in best)
-    return _markdown(
+    return markdown_table(
         ["row", *problems],
         [[row, *(_cell(best.get((row, p)), least[p]) for p in problems)] for row in rows],
     )
@@ -56,7 +57,7 @@ def table_of_rates(runs: Runs, problem: str) -> str:
     rates = sorted({rate for _, rate in found})
     least = min(found.values())
     rows = dict.fromkeys(row for row, _ in found)
-    return _markdown(
+    return markdown_table(
         [f"{problem}, learning rate", *(f"{rate:g}" for rate in rates)],
         [[row, *(_cell(found.get((row, rate)), least) for rate in rates)] for row in rows],
     )
@@ -87,7 +88,7 @@ def table_of_test(runs: Runs) -> str:
                 cells.append(f"{ratio:.2f} ({low:.2f} to {high:.2f})")
             lines.append(cells)
     head = ["problem", "row", "seeds", "error", "of the seeds", "over the best global row"]
-    return _markdown(head, lines)
+    return markdown_table(head, lines)
 
 
 def _cell(value: float | None, least: float) -> str:
@@ -105,11 +106,6 @@ def _interval(values: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[f
     ratios = values[chosen].mean(1) / base[chosen].mean(1)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:

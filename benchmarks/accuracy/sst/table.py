@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy.markdown import markdown_table
 from benchmarks.accuracy.records import read
 from forecast.verification.significance import bootstrap
 
@@ -30,18 +31,17 @@ def table(content: dict[str, Any]) -> str:
     plain = [r for r in content["runs"] if not r["overrides"]]
     model = mean_squares([r["squares"] for r in plain])
     head = ["months", *map(str, content["leads"])]
-    lines = [_joined(head), "|---" + "|---:" * (len(head) - 1) + "|"]
     seeds = ", ".join(str(r["seed"]) for r in plain)
-    lines.append(_joined([f"the preset, seeds {seeds}", *map(_rmse, model)]))
+    rows = [[f"the preset, seeds {seeds}", *map(_rmse, model)]]
     for run in content["runs"]:
         if run["overrides"]:
             name = f"{' '.join(run['overrides'])}, seed {run['seed']}"
-            lines.append(_joined([name, *(f"{x:.3f}" for x in run["rmse"])]))
+            rows.append([name, *(f"{x:.3f}" for x in run["rmse"])])
     for name, linear in content["linear"].items():
         of = mean_squares([linear["squares"]])
         cells = [f"{_rmse(y)}; {ratio(x, y)}" for x, y in zip(model, of, strict=True)]
-        lines.append(_joined([name, *cells]))
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return markdown_table(head, rows)
 
 
 def mean_squares(runs: Sequence[Sequence[Sequence[float | None]]]) -> Squares:
@@ -60,10 +60,6 @@ def ratio(model: NDArray[np.float64], other: NDArray[np.float64]) -> str:
 
 def _rmse(squares: NDArray[np.float64]) -> str:
     return f"{np.sqrt(squares.mean()):.3f}"
-
-
-def _joined(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

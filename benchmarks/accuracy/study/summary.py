@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy.markdown import markdown_table
 from forecast.verification.significance import bootstrap
 
 Costs = dict[str, dict[str, float]]
@@ -107,12 +107,11 @@ def table(results: Results, costs: Costs) -> str:
     head += [*map(_steps, results.leads)]
     last = [results.leads[-1]] if results.has_correlations else []
     head += [f"correlation, {_steps(lead)}" for lead in last]
-    lines = [_joined([*head, "leaves at step", "size"])]
-    lines += ["|---|---" + "|---:" * (len(head) - 2) + "|---|---|"]
+    rows = []
     for reference in results.references:
         cells = [reference.name, *[""] * 4, _cost(reference)]
         cells += [_cell(reference.errors(lead)) for lead in results.leads]
-        lines.append(_joined([*cells, *map(reference.correlation, last), "", ""]))
+        rows.append([*cells, *map(reference.correlation, last), "", ""])
     for row in results.rows:
         of = costs.get(row.name, {})
         cells = [row.name, str(len(row.runs)), f"{row.runs[0]['parameters']:,}"]
@@ -120,8 +119,8 @@ def table(results: Results, costs: Costs) -> str:
         cells += [_cost(row), *(_cell(row.errors(lead)) for lead in results.leads)]
         cells += map(row.correlation, last)
         cells += [_leaves([r["leaves"] for r in row.runs]), _size([r["rms"] for r in row.runs])]
-        lines.append(_joined(cells))
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table([*head, "leaves at step", "size"], rows)
 
 
 def claim(results: Results) -> str:
@@ -130,13 +129,13 @@ def claim(results: Results) -> str:
     if best is None:
         return ""
     head = [f"over {best.name}", *map(_steps, results.leads)]
-    lines = [_joined(head), "|---" + "|---:" * len(results.leads) + "|"]
+    rows = []
     for row in results.rows:
         if row is best:
             continue
         cells = [_cell(row.errors(lead), best.errors(lead)) for lead in results.leads]
-        lines.append(_joined([row.name, *cells]))
-    return "\n".join(lines)
+        rows.append([row.name, *cells])
+    return markdown_table(head, rows)
 
 
 def step_costs(path: Path) -> Costs:
@@ -186,10 +185,6 @@ def _number(value: float) -> str:
 
 def _steps(lead: int) -> str:
     return f"{lead} step{'s' * (lead > 1)}"
-
-
-def _joined(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _leaves(steps: list[int | None]) -> str:

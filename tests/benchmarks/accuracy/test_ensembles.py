@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.accuracy.ensembles import runs as ensembles
 from benchmarks.accuracy.ensembles.measure import measure
+from benchmarks.accuracy.ensembles.table import ranges, table
 from configs.time.calendar import GREGORIAN
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
@@ -68,6 +69,17 @@ def test_the_summary_compares_the_variants_at_each_day() -> None:
     assert found["noise"]["largest_factor_of_power"] == 2
     assert found["noise"]["largest_factor_of_power_where_share_above_0.0001"] == 1
     assert found["noise"]["spread_skill_range"] == [0.9, 1.1]
+
+
+def test_the_table_has_a_column_for_each_day_and_the_ratio_of_each_seed() -> None:
+    runs = [a_run("noise", [0.1, 0.2], [1.0, 1.0]), a_run("deterministic", [0.2, 0.4], [1.0, 1.0])]
+    found = {"flow": "forced", "runs": runs} | ensembles.summary(runs, (1, 5))
+    lines = table(found).splitlines()
+    assert lines[0] == "| `forced`, day | 1 | 5 |"
+    assert lines[2] == "| `deterministic`, CRPS | 0.2000 | 0.4000 |"
+    assert lines[5] == "| `noise`, spread over error | 0.90 | 1.10 |"
+    assert lines[6] == "| CRPS of `noise` over `deterministic` | 0.50 | 0.50 |"
+    assert ranges(found)[0].endswith("CRPS of noise over this on day 5: 0.500")
 
 
 @pytest.mark.slow
