@@ -122,6 +122,7 @@ def prepare(name: str, folder: Path, data: Path, test_seed: int | None = None) -
     path = folder / f"{name}{part}.zarr"
     if path.exists():
         return path
+    folder.mkdir(parents=True, exist_ok=True)
     more = (f"data.seed={test_seed}", f"data.trajectories={_TEST_COUNTS}") if part else ()
     config = load_config(problem.preset, (*problem.overrides, *more))
     of = config.data
