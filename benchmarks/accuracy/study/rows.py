@@ -24,6 +24,7 @@ LOCAL = {
 }
 """Branches that are absent, by the name of the local ones."""
 _LONGITUDE = ("sin_longitude", "cos_longitude")
+_BUFFER = ("training.replay_steps=40", "training.replay_from=0.2")
 COMMON_OPTIONS: dict[str, tuple[str, ...]] = {
     "longitude": (),  # in addition to the static inputs of the experiment
     "winds": (f"data.variables=[{', '.join((*CHANNELS, *WINDS))}]",),
@@ -31,16 +32,13 @@ COMMON_OPTIONS: dict[str, tuple[str, ...]] = {
     "aliased": ("model.dealias_lmax=null",),
     "weight decay": ("training.weight_decay=0.1",),
     "averaged": ("training.ema_decay=0.99",),
-    "replay": (
-        "model.persistence=damped",
-        "training.spectral_loss=0.05",
-        "training.replay_steps=40",
-        "training.replay_from=0.2",
-    ),
+    "buffer": _BUFFER,
+    "replay": ("model.persistence=damped", "training.spectral_loss=0.05", *_BUFFER),
 }
 """Options of all networks. `longitude` has inputs x = cos φ cos λ and y = cos φ sin λ: products
-and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west. `replay`
-is what makes long rollouts hold (docs/stability.md)."""
+and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west. `buffer`
+trains a network on its own states, too; `replay` has all that makes rollouts of a climate hold
+(docs/stability.md)."""
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "complex": ("model.branches.spectral.complex=true",),
     "second order": ("model.branches.differential.order=2",),
