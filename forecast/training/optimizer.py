@@ -6,7 +6,6 @@ import copy
 import importlib
 import importlib.util
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sphere_ops.branches.integral import IntegralConv
 from sphere_ops.parallel.mesh import current
 
 OptimizerName = Literal["adamw", "apex-adam", "apex-lamb"]
 _BETAS = (0.9, 0.95)
 """A short memory of the gradient's square lets the rate be high and the run short."""
+RATE_FACTOR = "rate_factor"
 _APEX = {"apex-adam": "FusedAdam", "apex-lamb": "FusedLAMB"}
 
 
@@ -37,7 +38,7 @@ class OptimizerChoice:
 
 def make_optimizer(
     name: OptimizerName,
-    parameters: Iterable[nn.Parameter],
+    module: nn.Module,
     learning_rate: float,
     weight_decay: float = 0.0,
     *,
@@ -45,11 +46,14 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, OptimizerChoice]:
     """The optimiser that was asked for, or torch's fused AdamW where that one cannot run.
 
-    Biases and other vectors are not decayed.
+    Biases and other vectors are not decayed. A group of parameters has the entry `RATE_FACTOR`:
+    its learning rate over that of the schedule. The k filters of an integral branch have almost the
+    same response to a smooth field, and Adam moves all their weights by the learning rate, so that
+    their sum moves k times as far. Their factor is 1/k.
 
     Args:
         name: "adamw", or "apex-adam" and "apex-lamb" for NVIDIA apex's FusedAdam and FusedLAMB.
-        parameters: what it changes.
+        module: module whose parameters it changes.
         learning_rate: step size, before the schedule.
         weight_decay: decoupled decay of the matrices.
         sharded: in a mesh every process has the state of some parameters only.
@@ -57,12 +61,7 @@ def make_optimizer(
     Returns:
         The optimiser, and what was chosen.
     """
-    parameters = [p for p in parameters if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = _groups(module, weight_decay)
     settings = {"lr": learning_rate, "betas": _BETAS}
     reason = ""
     if name in _APEX:
@@ -76,6 +75,21 @@ def make_optimizer(
         _built(torch.optim.AdamW, groups, settings | {"fused": True}, sharded),
         OptimizerChoice("torch.optim.AdamW (fused)", reason),
     )
+
+
+def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameter groups: matrices, vectors, weights of the integral branches."""
+    of_integrals = {id(m.weight): 1 / m.k for m in module.modules() if isinstance(m, IntegralConv)}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
+    for p in module.parameters():
+        if p.requires_grad:
+            key = of_integrals.get(id(p), 1.0), p.dim() <= 1
+            groups.setdefault(key, []).append(p)
+    return [
+        {"params": of, "weight_decay": 0.0 if is_vector else weight_decay, RATE_FACTOR: factor}
+        for (factor, is_vector), of in groups.items()
+        if of
+    ]
 
 
 def _built(

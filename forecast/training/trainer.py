@@ -26,7 +26,12 @@ from forecast.training.checkpoint import (
 )
 from forecast.training.losses import EnsembleLoss, Loss, SpectralError, channel_weights
 from forecast.training.memory import explain_out_of_memory
-from forecast.training.optimizer import WeightAverage, learning_rate_factor, make_optimizer
+from forecast.training.optimizer import (
+    RATE_FACTOR,
+    WeightAverage,
+    learning_rate_factor,
+    make_optimizer,
+)
 from forecast.training.precision import autocast, grad_scaler
 from forecast.training.samples.batches import Batch, Windows
 from forecast.training.samples.replay import ReplayBuffer, ReplayPlan
@@ -89,7 +94,7 @@ class Trainer:
         self.validation = Validation(config, self.error, crps)
         self.optimizer, self.choice = make_optimizer(
             config.optimizer,
-            forecaster.parameters(),
+            forecaster,
             config.learning_rate,
             config.weight_decay,
             sharded=config.shard_optimizer,
@@ -125,7 +130,7 @@ class Trainer:
             self.step_count, self.config.steps, self.config.warmup
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[RATE_FACTOR]
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for i, batch in enumerate(batches, start=1):
@@ -235,7 +240,7 @@ class Trainer:
         """Go back to a checkpoint.
 
         Raises:
-            ValueError: if it is that of another model.
+            ValueError: if it is that of another model, or of an earlier version.
         """
         own = dict(self.forecaster.named_parameters())
         saved = strip_prefix("model.", checkpoint.tensors)
@@ -243,6 +248,11 @@ class Trainer:
             raise ValueError(
                 "the run was started with another model; resume with its own configuration, or "
                 "train to another folder"
+            )
+        if any(RATE_FACTOR not in g for g in checkpoint.values["optimizer"]["groups"]):
+            raise ValueError(
+                "the run was started with an earlier version, which had one learning rate for all "
+                "weights; train to another folder, from its weights by training.start_from"
             )
         with torch.no_grad():
             for name, parameter in own.items():

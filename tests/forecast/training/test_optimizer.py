@@ -6,12 +6,15 @@ import torch
 from torch import nn
 
 from forecast.training.optimizer import (
+    RATE_FACTOR,
     WeightAverage,
     apex_refusal,
     learning_rate_factor,
     make_optimizer,
     optimizer_report,
 )
+from sphere_ops.branches.integral import IntegralConv
+from sphere_ops.grid import Grid
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ class FusedLAMB(torch.optim.Adam):
 
 def test_apex_is_used_where_it_can_be_constructed(fake_apex):
     fake_apex({"__init__.py": "", "optimizers/__init__.py": STAND_IN})
-    optimizer, choice = make_optimizer("apex-adam", nn.Linear(2, 2).parameters(), 1e-3)
+    optimizer, choice = make_optimizer("apex-adam", nn.Linear(2, 2), 1e-3)
     assert type(optimizer).__name__ == "FusedAdam"
     assert (choice.name, choice.reason) == ("apex.FusedAdam", "")
     assert optimizer_report()["apex-adam"] == "available"
@@ -53,7 +56,7 @@ def test_apex_is_used_where_it_can_be_constructed(fake_apex):
 
 def test_apex_without_its_extensions_gives_way_to_torch_with_the_reason(fake_apex):
     fake_apex({"__init__.py": "", "optimizers/__init__.py": STAND_IN})
-    optimizer, choice = make_optimizer("apex-lamb", nn.Linear(2, 2).parameters(), 1e-3)
+    optimizer, choice = make_optimizer("apex-lamb", nn.Linear(2, 2), 1e-3)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert "FusedLAMB cannot be constructed" in choice.reason
     assert choice.reason.endswith("requires cuda extensions")
@@ -62,7 +65,7 @@ def test_apex_without_its_extensions_gives_way_to_torch_with_the_reason(fake_ape
 @pytest.mark.parametrize("first_line", ["", "import pyramid_of_the_web_toolkit"])
 def test_the_unrelated_apex_of_the_package_index_is_recognised(fake_apex, first_line):
     fake_apex({"__init__.py": first_line, "views.py": ""})
-    _, choice = make_optimizer("apex-adam", nn.Linear(2, 2).parameters(), 1e-3)
+    _, choice = make_optimizer("apex-adam", nn.Linear(2, 2), 1e-3)
     assert choice.name == "torch.optim.AdamW (fused)"
     assert "unrelated web toolkit" in choice.reason and "NVIDIA/apex" in choice.reason
 
@@ -75,13 +78,22 @@ def test_an_absent_apex_is_said_to_be_absent():
 
 def test_biases_are_not_decayed():
     layer = nn.Linear(3, 2)
-    optimizer, _ = make_optimizer("adamw", layer.parameters(), 1e-2, weight_decay=0.5)
+    optimizer, _ = make_optimizer("adamw", layer, 1e-2, weight_decay=0.5)
     for parameter in layer.parameters():
         parameter.grad = torch.zeros_like(parameter)
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
     optimizer.step()
     torch.testing.assert_close(layer.weight.detach(), weight * (1 - 1e-2 * 0.5))
     assert torch.equal(layer.bias.detach(), bias)
+
+
+def test_filters_of_an_integral_branch_move_as_far_together_as_one_weight():
+    conv = IntegralConv(3, 2, Grid.legendre_gauss(8, 16), theta_cutoff=1.0)
+    layer = nn.Sequential(conv, nn.Conv2d(2, 2, 1))
+    optimizer, _ = make_optimizer("adamw", layer, 1e-2)
+    factors = {id(p): g[RATE_FACTOR] for g in optimizer.param_groups for p in g["params"]}
+    assert factors.pop(id(conv.weight)) == 1 / conv.k and conv.k > 1
+    assert set(factors.values()) == {1.0} and len(factors) == 2
 
 
 def test_learning_rate_rises_to_its_value_and_falls_to_zero():

@@ -12,9 +12,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from data_prep.store.reader import Store
+from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
 from forecast.training import run as run_module
 from forecast.training.checkpoint import load_checkpoint
+from forecast.training.optimizer import RATE_FACTOR
 from forecast.training.tracking.recorder import read_metrics
 from forecast.training.train import train
 from forecast.training.trainer import Trainer
@@ -54,6 +57,15 @@ def test_resumed_run_equals_the_uninterrupted_run(store, tmp_path, monkeypatch, 
     ]
     # The line of the interrupted pair of steps holds only the part that came after.
     assert [pair for pair in losses[0] if pair[0] != 8] == [p for p in losses[1] if p[0] != 8]
+
+
+def test_a_run_of_an_earlier_version_is_refused(store):
+    trainer = Trainer(Forecaster.from_store(config().model, Store(store)), config().training)
+    checkpoint = trainer.checkpoint()
+    for group in checkpoint.values["optimizer"]["groups"]:
+        del group[RATE_FACTOR]
+    with pytest.raises(ValueError, match="earlier version.*training.start_from"):
+        trainer.restore(checkpoint)
 
 
 def test_a_run_that_lost_everything_after_its_last_save_repeats_it(store, tmp_path, monkeypatch):
