@@ -15,7 +15,11 @@ class TrainingConfig(Section):
     steps: int = Field(default=1500, ge=1, description="optimiser steps")
     batch_size: int = Field(default=4, ge=1, description="windows per batch")
     accumulate: int = Field(default=1, ge=1, description="batches per optimiser step")
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(
+        default=2e-3,
+        gt=0,
+        description="largest rate; weights of an integral branch with k filters get 1/k of it",
+    )
     warmup: float = Field(
         default=0.05, ge=0, lt=1, description="fraction of the steps with a growing learning rate"
     )
