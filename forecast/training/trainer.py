@@ -130,7 +130,7 @@ class Trainer:
             self.step_count, self.config.steps, self.config.warmup
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group[RATE_FACTOR]
+            group["lr"] = rate * group.get(RATE_FACTOR, 1.0)  # earlier versions had none
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for i, batch in enumerate(batches, start=1):
@@ -249,7 +249,8 @@ class Trainer:
                 "the run was started with another model; resume with its own configuration, or "
                 "train to another folder"
             )
-        if any(RATE_FACTOR not in g for g in checkpoint.values["optimizer"]["groups"]):
+        groups = checkpoint.values["optimizer"]["groups"]
+        if len(groups) != len(self.optimizer.param_groups):
             raise ValueError(
                 "the run was started with an earlier version, which had one learning rate for all "
                 "weights; train to another folder, from its weights by training.start_from"

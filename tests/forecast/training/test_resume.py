@@ -59,11 +59,11 @@ def test_resumed_run_equals_the_uninterrupted_run(store, tmp_path, monkeypatch, 
     assert [pair for pair in losses[0] if pair[0] != 8] == [p for p in losses[1] if p[0] != 8]
 
 
-def test_a_run_of_an_earlier_version_is_refused(store):
-    trainer = Trainer(Forecaster.from_store(config().model, Store(store)), config().training)
+def test_a_run_whose_integral_branch_had_no_rate_of_its_own_is_refused(store):
+    of = config({"branches": {"integral": {"theta_cutoff": 1.0}}})
+    trainer = Trainer(Forecaster.from_store(of.model, Store(store)), of.training)
     checkpoint = trainer.checkpoint()
-    for group in checkpoint.values["optimizer"]["groups"]:
-        del group[RATE_FACTOR]
+    assert checkpoint.values["optimizer"]["groups"].pop()[RATE_FACTOR] < 1
     with pytest.raises(ValueError, match="earlier version.*training.start_from"):
         trainer.restore(checkpoint)
 
