@@ -109,7 +109,7 @@ def _interval(values: NDArray[np.float64], base: NDArray[np.float64]) -> tuple[f
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path)
     content = read(parser.parse_args().file)
