@@ -76,7 +76,7 @@ class TrainingConfig(Section):
         lt=1,
         description="decay of the moving average of the weights, which the package holds",
     )
-    optimizer: Literal["adamw", "apex-adam", "apex-lamb"] = "adamw"
+    optimizer: Literal["muon", "adamw", "apex-adam", "apex-lamb"] = "muon"
     shard_optimizer: bool = Field(
         default=False, description="shard the state of the optimiser over the processes of the mesh"
     )

@@ -13,10 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from forecast.training.muon import Muon
 from sphere_ops.branches.integral import IntegralConv
+from sphere_ops.branches.spectral import SpectralConv
 from sphere_ops.parallel.mesh import current
 
-OptimizerName = Literal["adamw", "apex-adam", "apex-lamb"]
+OptimizerName = Literal["muon", "adamw", "apex-adam", "apex-lamb"]
 _BETAS = (0.9, 0.95)
 """A short memory of the gradient's square lets the rate be high and the run short."""
 RATE_FACTOR = "rate_factor"
@@ -48,11 +50,12 @@ def make_optimizer(
 
     Biases and other vectors are not decayed. A group of parameters has the entry `RATE_FACTOR`:
     its learning rate over that of the schedule. The k filters of an integral branch have almost the
-    same response to a smooth field, and Adam moves all their weights by the learning rate, so that
-    their sum moves k times as far. Their factor is 1/k.
+    same response to a smooth field, and an update moves all their weights by the learning rate, so
+    that their sum moves k times as far. Their factor is 1/k.
 
     Args:
-        name: "adamw", or "apex-adam" and "apex-lamb" for NVIDIA apex's FusedAdam and FusedLAMB.
+        name: "muon" for Muon, "adamw", or "apex-adam" and "apex-lamb" for NVIDIA apex's FusedAdam
+            and FusedLAMB.
         module: module whose parameters it changes.
         learning_rate: step size, before the schedule.
         weight_decay: decoupled decay of the matrices.
@@ -61,8 +64,10 @@ def make_optimizer(
     Returns:
         The optimiser, and what was chosen.
     """
-    groups = _groups(module, weight_decay)
+    groups = _groups(module, weight_decay, name)
     settings = {"lr": learning_rate, "betas": _BETAS}
+    if name == "muon":
+        return _built(Muon, groups, settings, sharded), OptimizerChoice("Muon")
     reason = ""
     if name in _APEX:
         reason = apex_refusal(_APEX[name])
@@ -77,17 +82,31 @@ def make_optimizer(
     )
 
 
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameter groups: matrices, vectors, weights of the integral branches."""
+def _groups(module: nn.Module, weight_decay: float, name: OptimizerName) -> list[dict[str, Any]]:
+    """Return the parameter groups: by rate, by kind of matrix for Muon, and vectors apart."""
     of_integrals = {id(m.weight): 1 / m.k for m in module.modules() if isinstance(m, IntegralConv)}
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
-    for p in module.parameters():
+    of_complex = {
+        id(m.weight) for m in module.modules() if isinstance(m, SpectralConv) and m.complex
+    }
+    groups: dict[tuple[float, str | None, bool], list[nn.Parameter]] = {
+        (1.0, None, False): [],
+        (1.0, None, True): [],
+    }
+    for path, p in module.named_parameters():
         if p.requires_grad:
-            key = of_integrals.get(id(p), 1.0), p.dim() <= 1
+            kind, is_vector = None, p.dim() <= 1
+            if name == "muon" and not is_vector and path.rpartition(".")[2] == "weight":
+                kind = "complex" if p.is_complex() or id(p) in of_complex else "real"
+            key = of_integrals.get(id(p), 1.0), kind, is_vector
             groups.setdefault(key, []).append(p)
     return [
-        {"params": of, "weight_decay": 0.0 if is_vector else weight_decay, RATE_FACTOR: factor}
-        for (factor, is_vector), of in groups.items()
+        {
+            "params": of,
+            "matrices": kind,
+            "weight_decay": 0.0 if is_vector else weight_decay,
+            RATE_FACTOR: factor,
+        }
+        for (factor, kind, is_vector), of in groups.items()
         if of
     ]
 
@@ -141,7 +160,7 @@ def apex_refusal(optimizer: str) -> str:
 
 def optimizer_report() -> dict[str, str]:
     """Every optimiser by its name in a configuration: "available", or why not."""
-    report = {"adamw": "available (torch.optim.AdamW, fused)"}
+    report = {"muon": "available", "adamw": "available (torch.optim.AdamW, fused)"}
     for name, optimizer in _APEX.items():
         refusal = apex_refusal(optimizer)
         report[name] = f"torch's AdamW instead: {refusal}" if refusal else "available"

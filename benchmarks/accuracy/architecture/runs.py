@@ -85,6 +85,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "aliased": ("model.dealias_lmax=null",),
     "2 blocks": ("model.blocks=2", "model.channels=46"),
     "8 blocks": ("model.blocks=8", "model.channels=23"),
+    "adamw": ("training.optimizer=adamw",),
 }
 
 
