@@ -23,18 +23,19 @@ PEERS = {"sfno": "SphericalFourierNeuralOperator", "lsno": "LocalSphericalNeural
 
 
 class RealParts(nn.Module):
-    """Complex weight from two real ones, its real and imaginary part; AdamW changes it alike.
+    """Complex weight from a real one, whose last dimension has real and imaginary part.
 
-    Fused optimisers, checkpoints and packages take real tensors only.
+    Fused optimisers, checkpoints and packages take real tensors only. The optimisers of a training
+    change it as a complex one.
     """
 
-    def forward(self, real: Tensor, imaginary: Tensor) -> Tensor:
+    def forward(self, parts: Tensor) -> Tensor:
         """Return the complex weight."""
-        return torch.complex(real, imaginary)
+        return torch.view_as_complex(parts)
 
-    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two parts of a complex weight."""
-        return weight.real.clone(), weight.imag.clone()
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor]:
+        """Return the parts of a complex weight; in a tuple they may have another type."""
+        return (torch.view_as_real(weight).clone(),)
 
 
 class PeerNetwork(nn.Module):
@@ -42,16 +43,19 @@ class PeerNetwork(nn.Module):
 
     Attributes:
         network: The network of the other library. Its complex weights become real ones.
+        complex_weights: Names of these.
         checkpoint_blocks: Setting of the training that has no effect here.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network, self.checkpoint_blocks = network, False
-        for module in list(network.modules()):
+        self.complex_weights: list[str] = []
+        for path, module in list(self.named_modules()):
             for name, weight in list(module.named_parameters(recurse=False)):
                 if weight.is_complex():
                     parametrize.register_parametrization(module, name, RealParts())
+                    self.complex_weights.append(f"{path}.parametrizations.{name}.original0")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, nlat, nlon) to (b, out_channels, nlat, nlon)."""

@@ -86,7 +86,9 @@ def weights(model: ModelConfig) -> int:
 def _memory_of_weights(config: Config) -> int:
     """Bytes of the weights, their gradients and the optimiser's state in a process."""
     training, mesh = config.training, current()
-    moments = 8 / (mesh.data.ranks * mesh.latitude.ranks if training.shard_optimizer else 1)
+    moments = 4.0 if training.optimizer == "muon" else 8.0
+    if training.shard_optimizer:
+        moments /= mesh.data.ranks * mesh.latitude.ranks
     return int(weights(config.model) * (8 + moments + 4 * (training.ema_decay is not None)))
 
 

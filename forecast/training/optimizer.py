@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from forecast.training.muon import Muon
 from sphere_ops.branches.integral import IntegralConv
-from sphere_ops.branches.spectral import SpectralConv
 from sphere_ops.parallel.mesh import current
 
 OptimizerName = Literal["muon", "adamw", "apex-adam", "apex-lamb"]
@@ -53,6 +52,10 @@ def make_optimizer(
     same response to a smooth field, and an update moves all their weights by the learning rate, so
     that their sum moves k times as far. Their factor is 1/k.
 
+    Muon takes parameters with the name `weight`, (o, c, ...), for matrices between channels. An
+    attribute `complex_weights` of a module names those that have real and imaginary parts in their
+    last dimension.
+
     Args:
         name: "muon" for Muon, "adamw", or "apex-adam" and "apex-lamb" for NVIDIA apex's FusedAdam
             and FusedLAMB.
@@ -86,7 +89,9 @@ def _groups(module: nn.Module, weight_decay: float, name: OptimizerName) -> list
     """Return the parameter groups: by rate, by kind of matrix for Muon, and vectors apart."""
     of_integrals = {id(m.weight): 1 / m.k for m in module.modules() if isinstance(m, IntegralConv)}
     of_complex = {
-        id(m.weight) for m in module.modules() if isinstance(m, SpectralConv) and m.complex
+        id(m.get_parameter(name))
+        for m in module.modules()
+        for name in getattr(m, "complex_weights", ())
     }
     groups: dict[tuple[float, str | None, bool], list[nn.Parameter]] = {
         (1.0, None, False): [],
@@ -95,8 +100,10 @@ def _groups(module: nn.Module, weight_decay: float, name: OptimizerName) -> list
     for path, p in module.named_parameters():
         if p.requires_grad:
             kind, is_vector = None, p.dim() <= 1
-            if name == "muon" and not is_vector and path.rpartition(".")[2] == "weight":
-                kind = "complex" if p.is_complex() or id(p) in of_complex else "real"
+            if name == "muon" and id(p) in of_complex:
+                kind = "complex"
+            elif name == "muon" and not is_vector and path.rpartition(".")[2] == "weight":
+                kind = "real"
             key = of_integrals.get(id(p), 1.0), kind, is_vector
             groups.setdefault(key, []).append(p)
     return [

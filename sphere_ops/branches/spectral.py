@@ -27,6 +27,7 @@ class SpectralConv(Branch):
 
     Attributes:
         weight: Weights, (o, c, lmax), or (o, c, lmax, 2) if complex. Initial values are real.
+        complex_weights: Names of weights with real and imaginary parts in their last dimension.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SpectralConv(Branch):
         self.complex = complex
         shape = (out_channels, in_channels, lmax) + (2,) * complex
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.complex_weights = ("weight",) * complex
         self.reset_parameters()
 
     @torch.no_grad()

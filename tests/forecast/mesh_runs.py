@@ -47,8 +47,10 @@ FITTED = {
 class Case:
     """Settings of some training steps: store, model, and training.
 
-    The gradient of an absolute value jumps where an error changes its sign, which rounding does in
-    float32: such a case is compared in float64 alone.
+    AdamW is the optimiser unless a case names another one. Two kinds of cases are compared in
+    float64 alone. The gradient of an absolute value jumps where an error changes its sign, which
+    rounding does in float32. Muon makes full steps of the directions in which a gradient is almost
+    zero, that is of rounding.
     """
 
     store: str
@@ -93,6 +95,20 @@ CASES = {
             "branches": {"spectral": {"lmax": 5}, "integral": {"theta_cutoff": 0.7}},
         },
         {},
+    ),
+    "muon": Case(
+        "trajectories",
+        2,
+        {"branches": ALL, "dealias_lmax": 5},
+        {"optimizer": "muon", "ema_decay": 0.9, "weight_decay": 0.1},
+        dtypes=(torch.float64,),
+    ),
+    "muon, complex, sharded": Case(
+        "trajectories",
+        1,
+        {"branches": {"spectral": {"lmax": 6, "complex": True}}},
+        {"optimizer": "muon", "shard_optimizer": True},
+        dtypes=(torch.float64,),
     ),
     "absolute errors": Case(
         "series",
@@ -175,7 +191,7 @@ WHOLE = Case(
 
 
 def settings(case: Case, mesh: tuple[int, int]) -> Config:
-    training = {"batch_size": 4, "learning_rate": 1e-3} | case.training
+    training = {"batch_size": 4, "learning_rate": 1e-3, "optimizer": "adamw"} | case.training
     tree = config(case.model, **training).model_dump()
     tree["mesh"] = {"data": mesh[0], "latitude": mesh[1], "timeout": 60}
     tree["data"]["variables"] = CHANNELS

@@ -15,6 +15,7 @@ from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
 from forecast.model.state import State
+from forecast.training.optimizer import make_optimizer
 from forecast.training.train import train
 from sphere_ops.grid import Grid
 from tests.forecast.conftest import build_store
@@ -69,6 +70,17 @@ def test_real_weights_are_trained_as_the_complex_ones(
     assert not any(p.is_complex() for p in inside.parameters())
     real = sum(p.numel() * (2 if p.is_complex() else 1) for p in plain.parameters())
     assert inside.parameter_counts() == {"peer": real}
+
+
+def test_muon_takes_the_weights_of_peers_for_matrices(
+    networks: tuple[nn.Module, PeerNetwork],
+) -> None:
+    plain, inside = networks
+    optimizer, _ = make_optimizer("muon", inside, 1e-2)
+    kinds = {id(p): g["matrices"] for g in optimizer.param_groups for p in g["params"]}
+    complex_ones = [id(p) for p in inside.parameters() if kinds[id(p)] == "complex"]
+    assert len(complex_ones) == sum(p.is_complex() for p in plain.parameters()) > 0
+    assert sum(kind == "real" for kind in kinds.values()) >= 6
 
 
 def test_a_step_of_the_forecaster_is_that_of_its_peer(build: Any, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_every_question_has_an_answer(sections: dict[str, str]) -> None:
         "versions": ("python", "torch-harmonics", "mlflow"),
         "machine": ("cores", "memory", "cuda"),
         "kernels": ("torch-harmonics (compiled)", "torch.compile (CPU)"),
-        "optimisers": ("adamw", "apex-adam", "apex-lamb"),
+        "optimisers": ("muon", "adamw", "apex-adam", "apex-lamb"),
         "tracking": ("MLflow",),
         "maps": ("coastlines",),
     }
