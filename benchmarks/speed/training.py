@@ -3,7 +3,7 @@
     python -m benchmarks.speed.training [--quick] [--json FILE] [--device cuda] [--only NAME]
 
 All models compute the same step, interleaved in one process: forward, loss, backward, clipping and
-AdamW on a batch of 4 windows of random fields at 64×128. Reported are minima and medians. The peers
+Muon on a batch of 4 windows of random fields at 64×128. Reported are minima and medians. The peers
 are torch-harmonics' example models SFNO and LSNO with 32 channels, 4 layers and default settings,
 in place of our network, and without the truncation of the tendency. `--only loader` measures the
 loader only, on a store larger than its memory limit: `benchmarks/speed/loader.py`.

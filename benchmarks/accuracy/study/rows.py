@@ -55,7 +55,7 @@ EQUAL = ("equal parameters", "equal time")
 """Options of peers: numbers of channels that `benchmarks.accuracy.study.sizes` finds."""
 OTHER_GRIDS = "other grids"
 """Option of our networks: errors on other grids are measured, too."""
-PEER_RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+PEER_RATES = (5e-3, 1e-2, 2e-2, 3e-2)
 """Learning rates from which that of a peer is chosen; ours have that of the preset."""
 CLAIM = (
     "64 none", "64 none, complex", "64 none, longitude", "64 none, winds",
