@@ -249,11 +249,15 @@ class Trainer:
                 "the run was started with another model; resume with its own configuration, or "
                 "train to another folder"
             )
-        groups = checkpoint.values["optimizer"]["groups"]
-        if len(groups) != len(self.optimizer.param_groups):
+        kinds = [
+            [(len(group["params"]), group.get("matrices")) for group in groups]
+            for groups in (checkpoint.values["optimizer"]["groups"], self.optimizer.param_groups)
+        ]
+        if kinds[0] != kinds[1]:
             raise ValueError(
-                "the run was started with an earlier version, which had one learning rate for all "
-                "weights; train to another folder, from its weights by training.start_from"
+                "the run was started with another optimiser, or by an earlier version; resume with "
+                "its own training.optimizer (of earlier versions adamw), or train to another "
+                "folder, from its weights by training.start_from"
             )
         with torch.no_grad():
             for name, parameter in own.items():

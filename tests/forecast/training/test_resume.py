@@ -60,12 +60,21 @@ def test_resumed_run_equals_the_uninterrupted_run(store, tmp_path, monkeypatch, 
 
 
 def test_a_run_whose_integral_branch_had_no_rate_of_its_own_is_refused(store):
-    of = config({"branches": {"integral": {"theta_cutoff": 1.0}}})
+    of = config({"branches": {"integral": {"theta_cutoff": 1.0}}}, optimizer="adamw")
     trainer = Trainer(Forecaster.from_store(of.model, Store(store)), of.training)
     checkpoint = trainer.checkpoint()
     assert checkpoint.values["optimizer"]["groups"].pop()[RATE_FACTOR] < 1
     with pytest.raises(ValueError, match="earlier version.*training.start_from"):
         trainer.restore(checkpoint)
+
+
+def test_a_run_of_adamw_does_not_go_on_with_muon(store, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        train(config(optimizer="adamw"), store, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"another optimiser.*training\.optimizer.*adamw"):
+        train(config(), store, tmp_path / "run", resume=True)
+    assert train(config(optimizer="adamw"), store, tmp_path / "run", resume=True).step == 12
 
 
 def test_a_run_that_lost_everything_after_its_last_save_repeats_it(store, tmp_path, monkeypatch):
@@ -158,7 +167,9 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_weights(store,
     moments, reached = random.Random(0), set()
     for kill in range(_KILLS):
         # A few while the run is taken up; the others so that the run lasts for all of them.
-        low, high = (0, first) if kill % 5 == 4 else (first, first + (last - first) // _KILLS)
+        low, high = (
+            (0, first) if kill % 5 == 4 else (first, first + 3 * (last - first) // (2 * _KILLS))
+        )
         killed_at = moments.randint(low, high)
         code = in_a_child(functools.partial(count_events, go_on, killed_at))
         assert code == -signal.SIGKILL
