@@ -120,7 +120,7 @@ def stack(weight: Tensor, is_complex: bool) -> Tensor:
 def orthogonalized(x: Tensor) -> Tensor:
     """Return matrices with the same singular vectors and singular values between 0.7 and 1.2.
 
-    Singular values far below the norm of their matrix, by a factor of 1,000 and more, get less.
+    Singular values far below the norm of their matrix, by a factor of 500 and more, get less.
 
     Args:
         x: Matrices, (n, rows, columns), real or complex.
