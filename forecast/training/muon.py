@@ -100,7 +100,7 @@ class Muon(AdamW):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
         state["momentum"].lerp_(gradient, 1 - momentum)
-        return gradient.lerp(state["momentum"], momentum)
+        return gradient.lerp(state["momentum"], momentum).contiguous()
 
 
 def stack(weight: Tensor, is_complex: bool) -> Tensor:
