@@ -180,7 +180,7 @@ def test_two_states_tell_what_one_does_not(make_store, tmp_path):
     fields[::2] = fields[::2][:, ::-1]
     errors = []
     for history in (1, 2):
-        settings = config({"history": history}, steps=120, validate_every=120)
+        settings = config({"history": history}, steps=120, validate_every=120, learning_rate=3e-2)
         run = tmp_path / f"run{history}"
         train(settings, path, run)
         store, forecaster = Store(path), load_package(run / "package")
