@@ -58,7 +58,7 @@ def settings(data: dict | None = None, **training: object) -> Config:
             "data": {"source": "files", "time_step": "6h"} | forced | (data or {}),
             "model": MODEL,
             "training": BASE["training"]
-            | {"steps": 150, "batch_size": 8, "validate_every": 150, "learning_rate": 2e-2}
+            | {"steps": 150, "batch_size": 8, "validate_every": 150, "learning_rate": 5e-2}
             | training,
             "tracking": {"enabled": False},
         }

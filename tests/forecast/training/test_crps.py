@@ -263,7 +263,12 @@ def test_a_noise_is_new_in_every_step_of_the_optimiser(store):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_training_lowers_the_score_and_keeps_the_best_package_by_it(store, tmp_path, precision):
     run = settings(
-        steps=60, precision=precision, validate_every=20, validation_rollout=2, batch_size=4
+        steps=60,
+        precision=precision,
+        validate_every=20,
+        validation_rollout=2,
+        batch_size=4,
+        learning_rate=3e-2,
     )
     result = train(run, store.path, tmp_path / "run")
     records = [r for r in read_metrics(tmp_path / "run/metrics.jsonl") if "validation/crps" in r]
