@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the polynomial whose iterates take singular values to about one (Jordan et al.)."""
+"""Coefficients of a polynomial whose iterates take singular values to about one (Jordan)."""
 _ITERATIONS = 5
 _RMS = 0.2
 """Root mean square of the entries of an update at a learning rate of one: about that of AdamW's."""
