@@ -106,7 +106,8 @@ def _forecast(
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the number of each step and its fields, (b, c, nlat, nlon)."""
     times = np.array([store.valid_time(0, int(i)) for i in starts])
-    state = State(_predicted(store, starts), times)
+    earlier = [_predicted(store, starts - k) for k in range(forecaster.n_history, 0, -1)]
+    state = State(_predicted(store, starts), times, tuple(earlier))
     with torch.inference_mode():
         for n in range(1, steps + 1):
             forcing = _given(store, starts + n) if forecaster.forcing_channels else None

@@ -6,13 +6,17 @@ import sys
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from benchmarks.accuracy.atmosphere import __main__ as command
+from benchmarks.accuracy.atmosphere import decades
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from configs.load import load_config
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
-from forecast.training.train import chosen_part
+from forecast.model.forecaster import Forecaster
+from forecast.model.state import State
+from forecast.training.train import chosen_part, train
 from tests.data_prep.gcm.fake_model import fake_python
 
 WORDS = [
@@ -72,16 +76,47 @@ def test_runs_are_measured_once_and_collected(data, small, tmp_path, monkeypatch
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
-def test_moments_of_equal_states_agree_and_those_of_others_do_not(data):
-    store = chosen_part(load_config("atmosphere_smoke", WORDS), Store(data))
-    ours, truth = (atmosphere_scores._Moments(store) for _ in range(2))
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(5):
-        x = torch.randn(2, 2, *store.grid.shape, generator=generator)
-        ours.add(2 * x + 1)
-        truth.add(x)
-    for of in ours.compare(truth).values():
-        np.testing.assert_allclose(of["bias"], 1, atol=0.1)
-        np.testing.assert_allclose(of["deviation_ratio"], 2, rtol=1e-3)
-        np.testing.assert_allclose(of["power_ratio"][5:], 4, rtol=0.01)
-        np.testing.assert_allclose(of["pattern_correlation"], 1, rtol=1e-3)
+def test_forecasts_of_models_with_history_start_from_the_states_before(data, small):
+    config = load_config("atmosphere_smoke", [*WORDS, "model.history=2"])
+    store = chosen_part(config, Store(data))
+    forecaster = Forecaster.from_store(config.model, store).eval()
+    starts = store.split_indices("test")[[0, 3]]
+    _, fields = next(atmosphere_scores._forecast(forecaster, store, starts, 1))
+    state = torch.stack([store.state(0, int(i)) for i in starts])[:, :2].float()
+    before = torch.stack([store.state(0, int(i) - 1) for i in starts])[:, :2].float()
+    times = np.array([store.valid_time(0, int(i)) for i in starts])
+    given = atmosphere_scores._given(store, starts + 1) if forecaster.forcing_channels else None
+    with torch.inference_mode():
+        expected = forecaster.step(State(state, times, (before,)), given).fields
+    torch.testing.assert_close(fields, expected)
+
+
+@pytest.mark.slow
+def test_rollouts_of_years_are_compared_with_the_truth(data, tmp_path, monkeypatch, capsys):
+    config = load_config("atmosphere_smoke", [*WORDS, "tracking.enabled=false"])
+    train(config, data, tmp_path / "run")
+    words = ["decades", str(tmp_path / "run" / "best"), "--data", str(data), "--years", "2",
+             "--out", str(tmp_path / "out"), "--every", "1"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    decades.main()
+    (row,) = json.loads((tmp_path / "out" / "decades.json").read_text())["rows"]
+    assert row["years"] == 2 and row["limiter"] and row["reports"] == []
+    with xr.open_dataset(tmp_path / "out" / f"{row['package']}.nc") as climate:
+        means = climate["global_mean"].sel(channel="z500")
+    difference = float(means.sel(source="forecast") - means.sel(source="truth"))
+    assert row["drift"]["z500"]["mean_difference"] == pytest.approx(difference)
+    assert row["drift"]["z500"]["truth_yearly_deviation"] > 0
+    assert row["cycle_ratio"]["z500"] >= 0 and len(row["power_ratio"]["sp"]) > 20
+    assert row["package"] in capsys.readouterr().out
+
+
+def test_the_first_time_outside_the_range_of_the_truth_is_found(data, tmp_path):
+    store, days = Store(data), np.arange(4).astype("timedelta64[D]").astype("timedelta64[ns]")
+    low, high = (float(store.statistics[k].flatten()[0]) for k in ("minimum", "maximum"))
+    for top, expected in ((1.4, None), (1.6, {"channel": "z500", "days": 2.0})):
+        values = np.full((1, 4, 2, 3), low)
+        values[0, 2, 1, 1] = low + top * (high - low)
+        dims = ("init_time", "lead_time", "latitude", "longitude")
+        file = xr.Dataset({"z500": (dims, values)}, {"lead_time": days})
+        file.to_zarr(tmp_path / f"{top}.zarr", zarr_format=2)
+        assert decades.leaves_range(tmp_path / f"{top}.zarr", store) == expected
