@@ -26,7 +26,7 @@ _GRID = (
     "data.grid={kind: legendre-gauss, nlat: 32, nlon: 64}", "data.lmax=22",
     "model.branches.spectral.lmax=32", "model.branches.integral.theta_cutoff=0.3",
     "model.branches.integral.fit_lmax=22", "model.branches.differential.fit_lmax=22",
-    "model.dealias_lmax=22", "training.steps=500",
+    "model.dealias_lmax=22", "training.steps=500", "training.batch_size=4",
 )  # fmt: skip
 TEST_SEED = 2402
 """Default seed of the test trajectories, which is used for nothing else."""

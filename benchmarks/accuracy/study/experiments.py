@@ -184,10 +184,14 @@ FORCED = Experiment(
     matched="64 both", extra=(
         "model.forcing=[insolation, sin_year, cos_year]", "training.validation_states=16"),
 )  # fmt: skip
-ABLATION = replace(WEAK, name="ablation", test_seed=0, validation=0)
+_AS_PUBLISHED = ("training.optimizer=adamw", "training.batch_size=4")
+ABLATION = replace(
+    WEAK, name="ablation", test_seed=0, validation=0,
+    extra=(*_AS_PUBLISHED, "training.steps=1500"),
+)  # fmt: skip
 HALF = replace(
     ABLATION, name="half", nlat=32, lmax=22, time_step="2h", test=8, long=200,
-    extra=("training.steps=500",),
+    extra=(*_AS_PUBLISHED, "training.steps=500"),
 )  # fmt: skip
 EXPERIMENTS = {e.name: e for e in (WEAK, STRONG, JETS, FORCED, ABLATION, HALF)}
 """`weak` is the flow of Bonev et al. (2023). `forced` has forecasts from 25 states of a year.
