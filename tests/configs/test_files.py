@@ -51,7 +51,7 @@ def test_a_preset_with_a_base_differs_where_it_says_so() -> None:
     short, whole = load_config("atmosphere_short"), load_config("atmosphere")
     assert short.model == whole.model and short.data.variables == whole.data.variables
     assert short.training.steps < whole.training.steps
-    assert short.training.replay_steps == whole.training.replay_steps == 40
+    assert short.training.replay_steps == whole.training.replay_steps == 12
 
 
 @pytest.mark.parametrize(
