@@ -27,7 +27,6 @@ from forecast.inference.forecast import run_rollout
 from forecast.model.package import read_description, weights_digest
 from forecast.training.tracking.git import git_commit
 from forecast.verification.climate.climate import climate
-from forecast.verification.climate.climate_file import rows_of
 from sphere_ops.memory import keep_freed_memory
 
 _YEAR = 365.2425 * 24  # hours
@@ -71,7 +70,7 @@ def leaves_range(out: Path, store: Store) -> dict[str, Any] | None:
         for v, a, b in zip(store.channels, low.tolist(), high.tolist(), strict=True):
             if v.name not in file:
                 continue
-            values = file[v.name].squeeze(drop=True)
+            values = file[v.name].squeeze(drop=True).load()
             margin, over = (b - a) / 2, [d for d in values.dims if d != "lead_time"]
             outside = (values.min(over) < a - margin) | (values.max(over) > b + margin)
             where = np.flatnonzero(outside.values)
@@ -81,7 +80,7 @@ def leaves_range(out: Path, store: Store) -> dict[str, Any] | None:
 
 
 def measures(data: xr.Dataset) -> dict[str, Any]:
-    """Return what a climatologist asks first of a climate file, and all its distances.
+    """Return what a climatologist asks first of a climate file.
 
     Drifts are linear trends over the length of the rollout, with one standard error, next to the
     standard deviation of the truth's yearly means. The other numbers are by channel: annual cycles
@@ -124,12 +123,11 @@ def measures(data: xr.Dataset) -> dict[str, Any]:
             key: dict(zip(channels, of.values.tolist(), strict=True))
             for key, of in by_channel.items()
         },
-        "distances": [vars(row) | {"ratio": row.ratio} for row in rows_of(data)],
     }
 
 
-def run(package: Path, args: argparse.Namespace, store: Store) -> dict[str, Any]:
-    """Roll out a package, compare, and return the record."""
+def run(package: Path, args: argparse.Namespace, store: Store, about_data: str) -> dict[str, Any]:
+    """Roll out a package, compare, and return the record; `about_data` is the store's digest."""
     limiter = args.limiter == "on"
     name = f"{package.parent.parent.name}-{package.parent.name}-{args.years:g}-{args.limiter}"
     out, of = args.out / f"{name}.zarr", args.out / f"{name}.nc"
@@ -151,7 +149,7 @@ def run(package: Path, args: argparse.Namespace, store: Store) -> dict[str, Any]
     return {
         "package": name, "weights": weights_digest(package), "validation": training["validation"],
         "years": args.years, "limiter": limiter, "every": args.every, "start": args.init_time,
-        "commit": git_commit(), "machine": machine(), "data": digest(store),
+        "commit": git_commit(), "machine": machine(), "data": about_data,
         "leaves_range": leaves_range(out, store), **about, **found,
     }  # fmt: skip
 
@@ -192,9 +190,10 @@ def main() -> None:
     keep_freed_memory()
     args.out.mkdir(parents=True, exist_ok=True)
     path, store = args.json or args.out / "decades.json", Store(args.data)
+    about_data = digest(store)
     rows = read(path)["rows"] if path.exists() else []
     for package in args.packages:
-        record = run(package, args, store)
+        record = run(package, args, store, about_data)
         print(line(record), flush=True)
         rows = [row for row in rows if row["package"] != record["package"]] + [record]
         write(path, {"rows": rows})

@@ -33,13 +33,12 @@ COMMON_OPTIONS: dict[str, tuple[str, ...]] = {
     "weight decay": ("training.weight_decay=0.1",),
     "averaged": ("training.ema_decay=0.99",),
     "buffer": _BUFFER,
-    "longer": ("training.steps=12000", "training.validate_every=2000"),
     "replay": ("model.persistence=damped", "training.spectral_loss=0.05", *_BUFFER),
 }
 """Options of all networks. `longitude` has inputs x = cos φ cos λ and y = cos φ sin λ: products
 and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west. `buffer`
-trains a network on its own states, too; `longer` has four times the steps of the preset; `replay`
-has all that makes rollouts of a climate hold (docs/stability.md)."""
+trains a network on its own states, too; `replay` has all that makes rollouts of a climate hold
+(docs/stability.md)."""
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "complex": ("model.branches.spectral.complex=true",),
     "second order": ("model.branches.differential.order=2",),
