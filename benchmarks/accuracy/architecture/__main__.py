@@ -6,9 +6,10 @@
 
 A row is a kind of block, and options that change the branches or the shape, as in `limit 3, no
 integral`. Every run is a JSON file in DIR/validation with the validation errors of the best
-package; what is there is not done again. With --test the errors on trajectories whose seed is used
-for nothing else are in DIR/test. Errors are relative L2 errors, the mean over the steps of a
-rollout. DIR/architecture.json collects all runs.
+package; what is there is not done again. Of several learning rates, the one with the least
+validation error of the first seed is taken for the other seeds and for the test. With --test the
+errors on trajectories whose seed is used for nothing else are in DIR/test. Errors are relative L2
+errors, the mean over the steps of a rollout. DIR/architecture.json collects all runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.accuracy.architecture.blocks import BLOCKS
 from benchmarks.accuracy.architecture.runs import PROBLEMS, TEST_SEED, collect, run
@@ -42,11 +45,12 @@ def main() -> None:
     keep_freed_memory()
     test_seed = args.test_seed if args.test else None
     for name in args.problems:
-        for seed in args.seeds:
-            for row in args.rows:
-                for factor in args.factors:
-                    rate = PROBLEMS[name].rate * factor
-                    run(args.out, args.data, name, row, rate, seed, test_seed)
+        rates = [PROBLEMS[name].rate * factor for factor in args.factors]
+        for row in args.rows:
+            tried = [run(args.out, args.data, name, row, r, args.seeds[0], None) for r in rates]
+            rate = rates[int(np.argmin(tried))]
+            for seed in args.seeds:
+                run(args.out, args.data, name, row, rate, seed, test_seed)
     collect(args.out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
@@ -85,7 +86,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "aliased": ("model.dealias_lmax=null",),
     "2 blocks": ("model.blocks=2", "model.channels=46"),
     "8 blocks": ("model.blocks=8", "model.channels=23"),
+    "longitude": (),  # in addition to the static inputs of the problem
     "adamw": ("training.optimizer=adamw",),
+    "muon": ("training.optimizer=muon",),
 }
 
 
@@ -104,6 +107,9 @@ def config_of(problem: Problem, row: str, rate: float, seed: int) -> Config:
         )
     words = [*problem.overrides, f"model.mlp_ratio={BLOCKS[kind].ratio}"]
     words += [word for option in options for word in OPTIONS[option]]
+    if "longitude" in options:
+        static = load_config(problem.preset, problem.overrides).model.static
+        words.append(f"model.static=[{', '.join((*static, 'sin_longitude', 'cos_longitude'))}]")
     words += [f"training.learning_rate={rate}", f"training.seed={seed}", "tracking.enabled=false"]
     return load_config(problem.preset, words)
 
@@ -187,7 +193,7 @@ def tested(store: Path, row: str, config: Config, package: Path) -> dict[str, An
 
 def run(
     out: Path, data: Path, name: str, row: str, rate: float, seed: int, test_seed: int | None
-) -> None:
+) -> float:
     """Do a run if it is not done, and print its errors.
 
     Args:
@@ -198,6 +204,9 @@ def run(
         rate: Learning rate.
         seed: Seed of the weights and of the order of the batches.
         test_seed: Seed of the test trajectories; None to leave them alone.
+
+    Returns:
+        The validation error; infinity if the training diverged.
     """
     store = prepare(name, out, data)
     config = config_of(PROBLEMS[name], row, rate, seed)
@@ -208,7 +217,8 @@ def run(
         out / "validation" / f"{slug}.json", lambda: head | validated(store, row, config, package)
     )
     of = record.get("validation")
-    error = f"{of['validation/relative_l2']:.4f}" if of else "diverged"
+    value = float(of["validation/relative_l2"]) if of else math.inf
+    error = f"{value:.4f}" if of else "diverged"
     if of and test_seed is not None:
         found = saved(
             out / "test" / f"{slug}-{test_seed}.json",
@@ -220,6 +230,7 @@ def run(
         )
         error += f", test {np.mean(found['test']['relative_l2']):.4f}"
     print(f"{name:12} {row:32} {rate:7g} {seed} {error}", flush=True)
+    return value
 
 
 def collect(out: Path) -> None:

@@ -32,13 +32,15 @@ COMMON_OPTIONS: dict[str, tuple[str, ...]] = {
     "aliased": ("model.dealias_lmax=null",),
     "weight decay": ("training.weight_decay=0.1",),
     "averaged": ("training.ema_decay=0.99",),
+    "longer": ("training.steps=12000",),
     "buffer": _BUFFER,
+    "short buffer": ("training.replay_steps=12", "training.replay_from=0.6"),
     "replay": ("model.persistence=damped", "training.spectral_loss=0.05", *_BUFFER),
 }
 """Options of all networks. `longitude` has inputs x = cos φ cos λ and y = cos φ sin λ: products
-and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west. `buffer`
-trains a network on its own states, too; `replay` has all that makes rollouts of a climate hold
-(docs/stability.md)."""
+and isotropic kernels make ∂/∂λ = x∂_y − y∂_x of them, which distinguishes east from west. `longer`
+has four times the steps of the preset. `buffer` and `short buffer` train a network on its own
+states, too; `replay` has all that makes rollouts of a climate hold (docs/stability.md)."""
 OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "complex": ("model.branches.spectral.complex=true",),
     "second order": ("model.branches.differential.order=2",),
