@@ -114,6 +114,10 @@ class ModelConfig(Section):
         "of the baseline, or a smooth extension of the field around them",
     )  # fmt: skip
     conserve: bool = Field(default=True, description="keep the area mean of conserved channels")
+    nonnegative: bool = Field(
+        default=True, description="in rollouts, raise negative values of variables that are never "
+        "negative, such as humidity, to 0",
+    )  # fmt: skip
     persistent_mean: tuple[VariableName, ...] = Field(
         default=(), description="channels whose area mean keeps its departure from the baseline, "
         "for quantities that change slowly, such as the mean temperature of an ocean",

@@ -45,7 +45,8 @@ class Forecaster(nn.Module):
     target time, the climatology if that is the baseline, and static fields → network → add to the
     state (scaled by the size of a one-step difference), or to damped persistence (`update`) → limit
     the spectrum, but in training → denormalise → keep the area means of conserved and persistent
-    channels → mask.
+    channels → raise negative values of channels that are never negative to 0, but in training →
+    mask.
 
     Attributes:
         config: the model's settings.
@@ -79,6 +80,7 @@ class Forecaster(nn.Module):
     _prognostic: Tensor
     _persistent: Tensor
     _residual: Tensor
+    _least: Tensor | None
 
     def __init__(
         self,
@@ -137,6 +139,10 @@ class Forecaster(nn.Module):
         self.register_buffer("_persistent", torch.tensor(persistent), persistent=False)
         is_prognostic = torch.tensor([v.role == "prognostic" for v in channels])[:, None, None]
         self.register_buffer("_residual", is_prognostic.to(static.dtype), persistent=False)
+        least, positive = None, [v.positive and config.nonnegative for v in channels]
+        if any(positive):
+            least = torch.tensor([0.0 if p else -torch.inf for p in positive])[:, None, None]
+        self.register_buffer("_least", least, persistent=False)
         self.area_means = AreaMeans(grid, kept, mask, moving) if kept else None
         baselines = len(prognostic) * (normalizer.climatology is not None)
         in_channels = len(prognostic) * config.history + len(config.forcing)
@@ -283,7 +289,10 @@ class Forecaster(nn.Module):
             fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
             predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
-        following = self._inside_mask(self._keep_means(following, state, target_time), torch.nan)
+        following = self._keep_means(following, state, target_time)
+        if self._least is not None and not self.training:
+            following = torch.maximum(following, self._least.to(following.dtype))
+        following = self._inside_mask(following, torch.nan)
         if self.noise is not None and noise is not None:
             noise = self.noise.after_step(noise)
         return state.advance(following, target_time, noise)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,25 @@ def test_conservation_can_be_left_out(trajectories):
     following = build(trajectories, conserve=False).step(state)
     change = area_mean(following.fields - state.fields, trajectories.grid)
     assert change.abs().min() > 1e-3
+
+
+def test_channels_that_are_never_negative_stay_so_in_rollouts(trajectories):
+    state = state_of(trajectories)
+    forecaster = build(trajectories)
+    vapour = replace(trajectories.channels[0], positive=True)
+    channels = (vapour, *trajectories.channels[1:])
+    parts = forecaster.normalizer, forecaster.static, None, forecaster.network
+    of = forecaster.grid, channels, forecaster.time_step, *parts
+    free, bounded = (
+        Forecaster(ModelConfig(branches=BRANCHES, conserve=False, nonnegative=on), *of).double()
+        for on in (False, True)
+    )
+    state = State(state.fields - state.fields.amax(), state.time)  # mostly negative
+    expected, found = free.eval().step(state).fields, bounded.eval().step(state).fields
+    assert (expected[:, 0] < 0).any()
+    torch.testing.assert_close(found[:, 0], expected[:, 0].clamp(min=0), rtol=0, atol=0)
+    torch.testing.assert_close(found[:, 1:], expected[:, 1:], rtol=0, atol=0)
+    torch.testing.assert_close(bounded.train().step(state).fields, free.train().step(state).fields)
 
 
 def test_the_area_mean_of_a_persistent_anomaly_is_kept_while_the_season_goes_on(monthly):
