@@ -134,6 +134,11 @@ class ModelConfig(Section):
         default=1.5, ge=1, description="limit of the power of each degree of a channel in a "
         "rollout, as a multiple of its maximum in the training data; null for no limit",
     )  # fmt: skip
+    range_limit: float | None = Field(
+        default=None, ge=0, description="in rollouts, hold values inside the range of the training "
+        "data at each point, widened on both sides by this share of its width; for climates of "
+        "which the data hold many states",
+    )  # fmt: skip
     noise: NoiseConfig | None = Field(
         default=None, description="random fields that a model trained by the CRPS gets in every "
         "step; null for a deterministic model",

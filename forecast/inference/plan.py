@@ -234,7 +234,7 @@ def _load(package: Package, device: str, limiter: bool) -> Forecaster:
     else:
         forecaster = (package if limiter else deepcopy(package)).eval().to(device)
     if not limiter:
-        forecaster.limiter = None
+        forecaster.remove_limiters()
     return forecaster
 
 

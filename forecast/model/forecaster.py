@@ -16,7 +16,7 @@ from configs.variables import Variable
 from data_prep.store.reader import Store
 from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forcing import ForcingChannels, forcing_fields, given_inputs
-from forecast.model.limiter import AreaMeans, SpectralLimiter, Truncation
+from forecast.model.limiter import AreaMeans, RangeLimiter, SpectralLimiter, Truncation
 from forecast.model.network import LocalSFNO
 from forecast.model.noise import Noise
 from forecast.model.normalizer import Normalizer
@@ -34,6 +34,7 @@ BY_ROWS = (
     "forcing.mask",
     "update.mean",
     "update.bounds",
+    "range_limiter.bounds",
 )
 """Tensors of a package of which each rank holds its own rows."""
 
@@ -44,9 +45,9 @@ class Forecaster(nn.Module):
     normalise → fill missing points → append the steps that led here (`history`), forcings at the
     target time, the climatology if that is the baseline, and static fields → network → add to the
     state (scaled by the size of a one-step difference), or to damped persistence (`update`) → limit
-    the spectrum, but in training → denormalise → keep the area means of conserved and persistent
-    channels → raise negative values of channels that are never negative to 0, but in training →
-    mask.
+    spectrum and range → denormalise → keep the area means of conserved and persistent channels →
+    raise negative values of channels that are never negative to 0 → mask. Limits, also that of 0,
+    do not act in training.
 
     Attributes:
         config: the model's settings.
@@ -64,6 +65,7 @@ class Forecaster(nn.Module):
         moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
+        range_limiter: holds the range at each point of what is fed back, likewise.
         update: adds the output of the network to damped persistence; None if the output is added to
             the present state.
         noise: Gaussian fields that the network gets in every step; None for a deterministic model.
@@ -97,6 +99,7 @@ class Forecaster(nn.Module):
         forcing: ForcingChannels | None = None,
         update: DampedUpdate | None = None,
         build: BuildNetwork = build_network,
+        range_limiter: RangeLimiter | None = None,
     ) -> None:
         """Build the network for these channels, unless one is given; see the attributes.
 
@@ -154,7 +157,7 @@ class Forecaster(nn.Module):
         if config.noise is not None:
             noise_grid = grid if config.noise.into == "first" else self.network.inner_grid
             self.noise = Noise(config.noise, noise_grid, time_step, drawn_on=grid)
-        self.limiter, self.update = limiter, update
+        self.limiter, self.range_limiter, self.update = limiter, range_limiter, update
         self.smooth_fill: SmoothFill | None = None
         if config.fill == "smooth" and mask is not None:
             self.smooth_fill = SmoothFill(mask, grid)
@@ -191,12 +194,12 @@ class Forecaster(nn.Module):
             names = [name for name in store.channel_names if name not in given]
             store = store.select(channels=names)
         normalizer = Normalizer.from_store(store, config.baseline)
-        limiter = None
-        if config.spectral_limit is not None:
-            fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
-            if fed_back:
-                factor = config.spectral_limit
-                limiter = SpectralLimiter.from_store(store, normalizer, fed_back, factor)
+        limiter, range_limiter = None, None
+        fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
+        if fed_back and (factor := config.spectral_limit) is not None:
+            limiter = SpectralLimiter.from_store(store, normalizer, fed_back, factor)
+        if fed_back and (room := config.range_limit) is not None:
+            range_limiter = RangeLimiter.from_store(store, normalizer, fed_back, room)
         update = None
         if config.persistence == "damped":
             update = _damped_update(config, store, normalizer)
@@ -213,6 +216,7 @@ class Forecaster(nn.Module):
             forcing=forcing,
             update=update,
             build=build,
+            range_limiter=range_limiter,
         )
         if config.baseline == "climatology" and update is None:
             forecaster.network.start_from(forecaster._damping())
@@ -285,9 +289,10 @@ class Forecaster(nn.Module):
             if self.filter is not None:
                 change = self.filter(change)
             predicted = present * self._residual + change * self.change_scale
-        if self.limiter is not None and not self.training:
-            fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
-            predicted = predicted.index_copy(1, self._prognostic, self.limiter(fed_back))
+        for limiter in (self.limiter, self.range_limiter):
+            if limiter is not None and not self.training:
+                fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
+                predicted = predicted.index_copy(1, self._prognostic, limiter(fed_back))
         following = self.normalizer.denormalise(predicted, target_time)
         following = self._keep_means(following, state, target_time)
         if self._least is not None and not self.training:
@@ -367,10 +372,15 @@ class Forecaster(nn.Module):
             self.moving_mask,
             forcing,
             None if self.update is None else self.update.on_grid(grid),
+            range_limiter=self.range_limiter and self.range_limiter.on_grid(grid),
         )
         if self.noise is not None and other.noise is not None:
             other.noise = self.noise.on_grid(other.noise.grid)
         return other.to(self.static.device).train(self.training)
+
+    def remove_limiters(self) -> None:
+        """Let rollouts go where the model takes them."""
+        self.limiter = self.range_limiter = None
 
     def use_calendar(self, calendar: Calendar) -> None:
         """Take valid times of a calendar, which may be another one than that of training."""

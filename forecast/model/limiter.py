@@ -1,4 +1,4 @@
-"""Constraints on a forecast: largest power of each degree, truncation, and area means."""
+"""Constraints on a forecast: largest power of degrees, range at points, truncation, area means."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from configs import layout
 from data_prep.store.reader import Store
 from data_prep.store.spectra import degree_power, largest_power, transforms
 from forecast.model.normalizer import Normalizer
+from forecast.model.static_inputs import nearest
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
 _LARGEST = 1e6  # standard deviations: squares of what is larger would overflow
 _SMALLEST_SHARE = 1e-9  # of the sphere, in a division: smaller than any point of a grid
+_STATES = 10_000  # largest number of training states that a range is taken from
 _ROUNDING = 1e-9  # of the power of all degrees: below it there is nothing to hold
 
 
@@ -85,6 +87,60 @@ class SpectralLimiter(nn.Module):
         lmax = min(self.power.shape[1] - 1, grid.exact_lmax)
         beyond = self.power[:, lmax:].sum(1, keepdim=True)
         return SpectralLimiter(grid, torch.cat([self.power[:, :lmax], beyond], 1), self.factor)
+
+
+class RangeLimiter(nn.Module):
+    """Limit of the values at each point, the range of the training data and some room.
+
+    The limits of the power leave room for a storm that is stronger than any, at one place: a model
+    that has never seen it may feed it. Values within the range pass unchanged.
+
+    Attributes:
+        grid: grid of the fields.
+        bounds: least and largest values in normalised units, infinite at points without values,
+            (2, c, nlat, nlon), in a mesh own rows.
+    """
+
+    bounds: Tensor
+
+    def __init__(self, grid: Grid, bounds: Tensor) -> None:
+        """See the attributes."""
+        super().__init__()
+        self.grid = grid
+        self.register_buffer("bounds", bounds)
+
+    @classmethod
+    def from_store(
+        cls, store: Store, normalizer: Normalizer, channels: list[int], room: float
+    ) -> RangeLimiter:
+        """Take the range from up to 10,000 training states.
+
+        Args:
+            store: training data.
+            normalizer: scaling of the fields.
+            channels: indices of the channels that are limited.
+            room: share of the width of the range that is added on both sides.
+        """
+        starts = store.windows("train", 0)
+        chosen = np.linspace(0, len(starts) - 1, min(_STATES, len(starts))).round().astype(int)
+        low = torch.full((), torch.inf, dtype=torch.float64)
+        high = -low
+        for index, step in starts[chosen]:
+            time = np.array([store.valid_time(index, step)])
+            x = normalizer.normalise(store.state(index, step)[None].double(), time)[0, channels]
+            low, high = torch.fmin(low, x), torch.fmax(high, x)  # NaN where there are no values
+        known = low <= high
+        width = (high - low).where(known, 0.0)
+        low, high = low.where(known, -torch.inf), high.where(known, torch.inf)
+        return cls(store.grid, torch.stack([low - room * width, high + room * width]).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Limit fields (b, c, nlat, nlon) in normalised units."""
+        return torch.clamp(x, *self.bounds.to(x.dtype))
+
+    def on_grid(self, grid: Grid) -> RangeLimiter:
+        """Return the same limits on another grid, those of the nearest point."""
+        return RangeLimiter(grid, nearest(self.bounds, self.grid, grid))
 
 
 class Truncation(nn.Module):

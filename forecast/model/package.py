@@ -19,7 +19,7 @@ from configs.variables import Variable
 from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forcing import ForcingChannels
 from forecast.model.forecaster import BY_ROWS, Forecaster
-from forecast.model.limiter import SpectralLimiter
+from forecast.model.limiter import RangeLimiter, SpectralLimiter
 from forecast.model.normalizer import Normalizer
 from forecast.model.tensor_folder import file_digest, read_json, read_tensors, write_folder
 from forecast.model.update import DampedUpdate
@@ -112,6 +112,9 @@ def load_package(
         fed_back = any(v.role == "prognostic" for v in channels)
         if config.spectral_limit is not None and fed_back:
             limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
+        range_limiter = None
+        if config.range_limit is not None and fed_back:
+            range_limiter = RangeLimiter(grid, tensors["range_limiter.bounds"])
         update = None
         if config.persistence == "damped":
             names = ("mean", "persistence", "innovation", "bounds")
@@ -129,6 +132,7 @@ def load_package(
             forcing=forcing,
             update=update,
             build=build,
+            range_limiter=range_limiter,
         )
         forecaster.load_state_dict(tensors)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:

@@ -69,6 +69,7 @@ CASES = {
             "branches": FITTED,
             "dealias_lmax": 4,
             "spectral_limit": 1.0,
+            "range_limit": 0.0,
             "static": ["sin_latitude", "orography"],
         },
         {"ema_decay": 0.9, "gradient_clip": 0.1},

@@ -70,11 +70,13 @@ def year_of(forecaster: Forecaster, store: Store, split: str, *, limiter: bool) 
         degree; the step at which a value leaves the range of the truth, widened by
         half its width, or is not finite, or None.
     """
-    kept, forecaster.limiter = forecaster.limiter, forecaster.limiter if limiter else None
+    kept = forecaster.limiter, forecaster.range_limiter
+    if not limiter:
+        forecaster.remove_limiters()
     try:
         return _followed(forecaster, store, split)
     finally:
-        forecaster.limiter = kept
+        forecaster.limiter, forecaster.range_limiter = kept
 
 
 def _followed(forecaster: Forecaster, store: Store, split: str) -> dict[str, Any]:

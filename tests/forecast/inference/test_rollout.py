@@ -112,20 +112,24 @@ def test_a_forecast_that_blows_up_ends_and_is_marked(store, tmp_path, suffix, ca
         assert finite[[0, 2, 3]].all()
 
 
-def test_a_rollout_without_the_limiter_is_that_of_the_model_alone(store, tmp_path):
-    forecaster = Forecaster.from_store(config({"spectral_limit": 1.0}).model, Store(store)).eval()
+@pytest.mark.parametrize("key", ["spectral_limit", "range_limit"])
+def test_a_rollout_without_limiters_is_that_of_the_model_alone(store, tmp_path, key):
+    settings = {"spectral_limit": None, "range_limit": None, key: 1.0}
+    forecaster = Forecaster.from_store(config(settings).model, Store(store)).eval()
     torch.nn.init.constant_(forecaster.network.decoder.weight, 0.1)
-    limiter, found = forecaster.limiter, {}
+    limiters, found = (forecaster.limiter, forecaster.range_limiter), {}
+    assert sum(limiter is not None for limiter in limiters) == 1
     start = State(Store(store).state(0)[None], Store(store).time[:1].astype("M8[ns]"))
     for limited in (True, False):
         file = tmp_path / f"{limited}.nc"
         run_rollout(
             forecaster, store, file, split="train", n_steps=4, limiter=limited, device="cpu"
         )
-        assert forecaster.limiter is limiter is not None
-        forecaster.limiter = limiter if limited else None
+        assert (forecaster.limiter, forecaster.range_limiter) == limiters
+        if not limited:
+            forecaster.remove_limiters()
         *_, last = rollout(forecaster, start, 4)
-        forecaster.limiter = limiter
+        forecaster.limiter, forecaster.range_limiter = limiters
         with xr.open_dataset(file) as ds:
             assert ("without the limiter" in ds.attrs.get("comment", "")) is not limited
             found[limited] = ds[forecaster.channel_names[0]].values[0, -1]

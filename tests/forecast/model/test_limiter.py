@@ -10,8 +10,9 @@ from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.limiter import SpectralLimiter
+from forecast.model.limiter import RangeLimiter, SpectralLimiter
 from forecast.model.normalizer import Normalizer
+from forecast.model.package import load_package, save_package
 from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
@@ -176,3 +177,51 @@ def test_training_goes_on_without_it(make_store, tmp_path):
     persistence = forecaster.train().step(state).fields
     torch.testing.assert_close(persistence, state.fields)
     assert not torch.allclose(forecaster.eval().step(state).fields, state.fields, rtol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("trajectories", {}), ("files", {"baseline": "climatology"})],
+    ids=["trajectories", "masked series"],
+)
+def test_values_stay_inside_the_range_that_the_data_have_at_each_point(
+    make_store, tmp_path, kind, settings
+):
+    store = Store(make_store(tmp_path / "store.zarr", kind, mask=kind == "files"))
+    settings = {"spectral_limit": None, "range_limit": 0.5, "channels": 4, "blocks": 1, **settings}
+    config = ModelConfig.model_validate({"branches": {"spectral": {"lmax": 8}}, **settings})
+    forecaster = Forecaster.from_store(config, store).eval()
+    starts = store.windows("train", 0)
+    states = torch.stack([store.state(*start) for start in starts]).double()
+    time = np.array([store.valid_time(*start) for start in starts])
+    data = forecaster.normalise(states, time)
+    low, high = data.amin(0), data.amax(0)
+    passed = forecaster.range_limiter(data)
+    torch.testing.assert_close(passed, data, rtol=0, atol=1e-6)
+    forecaster.network = Amplifier(forecaster.normalizer.step_scale)
+    *_, last = rollout(forecaster, State(states[:1], time[:1]), 300)
+    found = forecaster.normalise(last.fields, last.time)[0]
+    room = 0.5 * (high - low) + 1e-4
+    assert (found >= low - room).all() and (found <= high + room).all()
+    outgrown = (found < low - 0.9 * room) | (found > high + 0.9 * room)
+    assert outgrown.double().mean() > 0.3
+    if store.mask is not None:
+        assert torch.equal(last.fields[0].isnan(), ~store.mask)
+
+
+def test_a_package_keeps_the_range(make_store, tmp_path):
+    store = Store(make_store(tmp_path / "store.zarr"))
+    settings = {"branches": {"spectral": {"lmax": 8}}, "blocks": 1, "range_limit": 0.25}
+    forecaster = Forecaster.from_store(ModelConfig.model_validate(settings), store)
+    save_package(forecaster, tmp_path / "package")
+    loaded = load_package(tmp_path / "package")
+    assert torch.equal(loaded.range_limiter.bounds, forecaster.range_limiter.bounds)
+
+
+def test_on_a_finer_grid_the_range_is_that_of_the_nearest_point():
+    grid, finer = Grid.of("legendre-gauss", 8, 16), Grid.of("legendre-gauss", 16, 32)
+    low = torch.arange(8.0)[:, None].expand(8, 16)
+    there = RangeLimiter(grid, torch.stack([low, low + 0.5])[:, None]).on_grid(finer)
+    limited = there(torch.zeros(1, 1, 16, 32))[0, 0]
+    nearest = (finer.latitude[:, None] - grid.latitude).abs().argmin(-1)
+    torch.testing.assert_close(limited, nearest.float()[:, None].expand(16, 32))
