@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor, nn
 
 from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.speed.measure import machine
 from configs import layout
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.model.package import read_description, weights_digest
+from forecast.model.package import load_package, read_description, weights_digest
 from forecast.training.tracking.git import git_commit
 from forecast.verification.climate.climate import climate
 from sphere_ops.memory import keep_freed_memory
@@ -33,13 +34,46 @@ _YEAR = 365.2425 * 24  # hours
 _DRIFTS = ("t2m", "sp", "t500", "z500")
 
 
+class Acts:
+    """Counts how often a limiter acts: a forward hook of it.
+
+    Attributes:
+        steps: Number of steps.
+        acted: Number of those in which a value changed.
+        share: Sum over the steps of the share of the values that changed.
+    """
+
+    def __init__(self) -> None:
+        self.steps, self.acted, self.share = 0, 0, 0.0
+
+    def __call__(self, module: nn.Module, given: tuple[Tensor, ...], limited: Tensor) -> None:
+        """Count a step."""
+        share = float((given[0] != limited).float().mean())
+        self.steps, self.acted, self.share = (
+            self.steps + 1, self.acted + (share > 0), self.share + share
+        )  # fmt: skip
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of the steps, and of the values of all steps."""
+        n = max(1, self.steps)
+        return {"steps": self.steps, "of_steps": self.acted / n, "of_values": self.share / n}
+
+
 def rolled_out(
     package: Path, data: Path, out: Path, *, n_steps: int, limiter: bool, init: str, every: int
 ) -> dict[str, Any]:
-    """Make a rollout, and return its seconds and what its report says."""
-    started = time.perf_counter()
+    """Make a rollout, and return its seconds, what its report says, and how often limiters act.
+
+    The last is that of the steps since the last restart.
+    """
+    started, forecaster = time.perf_counter(), load_package(package)
+    acts = {}
+    for name in ("limiter", "range_limiter") if limiter else ():
+        if (module := getattr(forecaster, name)) is not None:
+            acts[name] = Acts()
+            module.register_forward_hook(acts[name])
     reports = run_rollout(
-        package,
+        forecaster,
         data,
         out,
         init_times=[init],
@@ -52,6 +86,7 @@ def rolled_out(
     return {
         "seconds": time.perf_counter() - started,
         "reports": [str(report) for report in reports],
+        "acts": {name: of.shares() for name, of in acts.items()},
     }
 
 

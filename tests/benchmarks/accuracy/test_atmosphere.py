@@ -93,7 +93,8 @@ def test_forecasts_of_models_with_history_start_from_the_states_before(data, sma
 
 @pytest.mark.slow
 def test_rollouts_of_years_are_compared_with_the_truth(data, tmp_path, monkeypatch, capsys):
-    config = load_config("atmosphere_smoke", [*WORDS, "tracking.enabled=false"])
+    words = [*WORDS, "tracking.enabled=false", "model.range_limit=0.25"]
+    config = load_config("atmosphere_smoke", words)
     train(config, data, tmp_path / "run")
     words = ["decades", str(tmp_path / "run" / "best"), "--data", str(data), "--years", "2",
              "--out", str(tmp_path / "out"), "--every", "1"]  # fmt: skip
@@ -107,7 +108,18 @@ def test_rollouts_of_years_are_compared_with_the_truth(data, tmp_path, monkeypat
     assert row["drift"]["z500"]["mean_difference"] == pytest.approx(difference)
     assert row["drift"]["z500"]["truth_yearly_deviation"] > 0
     assert np.isfinite(row["cycle_ratio"]["z500"]) and len(row["power_ratio"]["sp"]) > 20
+    acts = row["acts"]
+    assert acts["limiter"]["steps"] == acts["range_limiter"]["steps"] == 730
+    assert 0 <= acts["range_limiter"]["of_values"] < acts["range_limiter"]["of_steps"] <= 1
     assert row["package"] in capsys.readouterr().out
+
+
+def test_values_that_a_limiter_changes_are_counted():
+    acts, limiter = decades.Acts(), torch.nn.ReLU()
+    limiter.register_forward_hook(acts)
+    for x in ([1.0, 2.0], [1.0, -2.0]):
+        limiter(torch.tensor(x))
+    assert acts.shares() == {"steps": 2, "of_steps": 0.5, "of_values": 0.25}
 
 
 def test_the_first_time_outside_the_range_of_the_truth_is_found(data, tmp_path):
