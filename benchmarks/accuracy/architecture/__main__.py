@@ -47,8 +47,10 @@ def main() -> None:
     for name in args.problems:
         rates = [PROBLEMS[name].rate * factor for factor in args.factors]
         for row in args.rows:
-            tried = [run(args.out, args.data, name, row, r, args.seeds[0], None) for r in rates]
-            rate = rates[int(np.argmin(tried))]
+            rate = rates[0]
+            if len(rates) > 1:
+                tried = [run(args.out, args.data, name, row, r, args.seeds[0], None) for r in rates]
+                rate = rates[int(np.argmin(tried))]
             for seed in args.seeds:
                 run(args.out, args.data, name, row, rate, seed, test_seed)
     collect(args.out)

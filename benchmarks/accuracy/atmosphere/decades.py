@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from torch import Tensor, nn
 
+from benchmarks.accuracy.acts import Acts
 from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.speed.measure import machine
 from configs import layout
@@ -32,31 +32,6 @@ from sphere_ops.memory import keep_freed_memory
 
 _YEAR = 365.2425 * 24  # hours
 _DRIFTS = ("t2m", "sp", "t500", "z500")
-
-
-class Acts:
-    """Counts how often a limiter acts: a forward hook of it.
-
-    Attributes:
-        steps: Number of steps.
-        acted: Number of those in which a value changed.
-        share: Sum over the steps of the share of the values that changed.
-    """
-
-    def __init__(self) -> None:
-        self.steps, self.acted, self.share = 0, 0, 0.0
-
-    def __call__(self, module: nn.Module, given: tuple[Tensor, ...], limited: Tensor) -> None:
-        """Count a step."""
-        share = float((given[0] != limited).float().mean())
-        self.steps, self.acted, self.share = (
-            self.steps + 1, self.acted + (share > 0), self.share + share
-        )  # fmt: skip
-
-    def shares(self) -> dict[str, float]:
-        """Return the share of the steps, and of the values of all steps."""
-        n = max(1, self.steps)
-        return {"steps": self.steps, "of_steps": self.acted / n, "of_values": self.share / n}
 
 
 def rolled_out(

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmarks.accuracy.acts import ActsByDegree
 from data_prep.store.reader import Store
 from data_prep.store.spectra import transforms
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
-from forecast.model.limiter import SpectralLimiter
 from forecast.model.state import State
 from sphere_ops.harmonics.transforms import power_spectrum
 from sphere_ops.parallel.fields import area_mean
@@ -28,40 +28,6 @@ _SERIES = 100
 """Steps between the values of the series."""
 _NOTHING = 1e-12
 """Power below which a degree holds rounding alone, normalised units."""
-
-
-class CountingLimiter(nn.Module):
-    """Limiter that counts the steps in which it changes a field.
-
-    Attributes:
-        steps: Number of steps.
-        acted: Number of those in which it changed any channel of any sample.
-        where: Number of those in which it limited a channel and degree, (c, lmax + 1).
-    """
-
-    def __init__(self, limiter: SpectralLimiter) -> None:
-        """Wrap a limiter."""
-        super().__init__()
-        self.limiter, self.steps, self.acted = limiter, 0, 0
-        self.where = torch.zeros(limiter.power.shape, dtype=torch.int64)
-        self._to_degrees, self._to_field = transforms(limiter.grid, limiter.power.shape[1] - 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Limit fields; see `SpectralLimiter`."""
-        limited: Tensor = self.limiter(x)
-        change = limited - x
-        self.steps += 1
-        if change.any():
-            self.acted += 1
-            coeffs = self._to_degrees(change)
-            power = power_spectrum(coeffs)
-            rest = area_mean((change - self._to_field(coeffs)).square(), self.limiter.grid)[
-                ..., None
-            ]
-            # What rounding spreads to other degrees is a small part of the change.
-            found = torch.cat([power, rest], -1) > 1e-6 * power.sum((-2, -1), keepdim=True)
-            self.where += found.any(0)
-        return limited
 
 
 @dataclass(frozen=True)
@@ -148,20 +114,23 @@ def measured(
         Values by name. Spectra are means over the last whole years, or over the second half of a
         shorter rollout.
     """
-    limiter, counting = forecaster.limiter, None
-    if limited:
-        assert limiter is not None
-        counting = CountingLimiter(limiter)
-    forecaster.limiter = counting  # type: ignore[assignment]
-    try:
-        found = _followed(forecaster, store, truth, n_steps)
-    finally:
-        forecaster.limiter = limiter
-    if counting is not None:
-        found["limiter"] = {
-            "share of steps": counting.acted / max(1, counting.steps),
-            "share by channel and degree": (counting.where / max(1, counting.steps)).tolist(),
-        }
+    limiter = forecaster.limiter
+    if not limited:
+        forecaster.limiter = None
+        try:
+            return _followed(forecaster, store, truth, n_steps)
+        finally:
+            forecaster.limiter = limiter
+    assert limiter is not None
+    acts = ActsByDegree(limiter)
+    hook = limiter.register_forward_hook(acts)
+    found = _followed(forecaster, store, truth, n_steps)
+    hook.remove()
+    n = max(1, acts.steps)
+    found["limiter"] = {
+        "share of steps": acts.acted / n,
+        "share by channel and degree": (acts.where / n).tolist(),
+    }
     return found
 
 

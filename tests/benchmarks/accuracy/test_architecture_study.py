@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.accuracy.architecture import __main__ as command
 from benchmarks.accuracy.architecture import runs
 from benchmarks.accuracy.architecture.blocks import BLOCKS, builder
 from benchmarks.accuracy.architecture.runs import OPTIONS, PROBLEMS, collect, config_of, run
@@ -66,6 +68,24 @@ def test_runs_are_measured_once_and_collected(tmp_path: Path) -> None:
         )
     assert table_of_validation(content["validation"]).count("\n") == 3
     assert table_of_test(content["test"]).count("gelu, global, complex") == 3
+
+
+def test_the_best_rate_of_the_first_seed_is_taken_for_all_seeds_and_the_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def error(out: Path, data: Path, name: str, row: str, rate: float, *more: int | None) -> float:
+        done.append((rate, *more))
+        return {0.01: 0.3, 0.02: 0.1, 0.04: float("inf")}[rate]
+
+    monkeypatch.setattr(command, "run", error)
+    words = ["--out", str(tmp_path), "--problems", "strong", "--rows", "limit 3", "--factors",
+             "1", "2", "4", "--seeds", "5", "6", "--test", "--test-seed", "7"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["architecture", *words])
+    command.main()
+    assert done[:3] == [(rate, 5, None) for rate in (0.01, 0.02, 0.04)]
+    assert done[3:] == [(0.02, 5, 7), (0.02, 6, 7)]
 
 
 def test_every_row_has_a_configuration() -> None:

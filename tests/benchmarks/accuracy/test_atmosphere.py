@@ -114,14 +114,6 @@ def test_rollouts_of_years_are_compared_with_the_truth(data, tmp_path, monkeypat
     assert row["package"] in capsys.readouterr().out
 
 
-def test_values_that_a_limiter_changes_are_counted():
-    acts, limiter = decades.Acts(), torch.nn.ReLU()
-    limiter.register_forward_hook(acts)
-    for x in ([1.0, 2.0], [1.0, -2.0]):
-        limiter(torch.tensor(x))
-    assert acts.shares() == {"steps": 2, "of_steps": 0.5, "of_values": 0.25}
-
-
 def test_the_first_time_outside_the_range_of_the_truth_is_found(data, tmp_path):
     store, days = Store(data), np.arange(4).astype("timedelta64[D]").astype("timedelta64[ns]")
     low, high = (float(store.statistics[k].flatten()[0]) for k in ("minimum", "maximum"))

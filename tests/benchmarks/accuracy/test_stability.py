@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.accuracy.stability.measure import CountingLimiter, climate, integrals, measured
+from benchmarks.accuracy.stability.measure import climate, integrals, measured
 from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
 from forecast.model.limiter import SpectralLimiter
-from sphere_ops.grid import Grid
 from tests.forecast.conftest import build_store
 
 LMAX = 6
@@ -73,16 +72,6 @@ def test_a_growing_model_leaves_the_range_and_the_limiter_acts_on_it(store):
     assert held["steps"] == 80
     assert 0.5 < held["limiter"]["share of steps"] <= 1
     assert isinstance(model.limiter, SpectralLimiter)
-
-
-def test_steps_of_the_limiter_are_counted_where_it_acts():
-    grid = Grid.legendre_gauss(8, 16)
-    counting = CountingLimiter(SpectralLimiter(grid, torch.ones(1, 7), 1.5))
-    sine = torch.sin(torch.deg2rad(grid.latitude)).float()[:, None].expand(1, 1, *grid.shape)
-    for size in (0.1, 1.0, 5.0, 9.0):  # powers of degree 1 of size² / 3
-        counting(size * sine)
-    assert (counting.steps, counting.acted) == (4, 2)
-    assert counting.where[0].tolist() == [0, 2, 0, 0, 0, 0, 0]
 
 
 def test_the_factor_is_symmetric_in_forecast_and_truth(store):
