@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.model import BranchesConfig, ModelConfig
-from forecast.model.network import GatedMLP, LocalSFNO, MakeMLP
+from forecast.model.gated import GatedMLP
+from forecast.model.network import LocalSFNO, MakeMLP
 from sphere_ops.grid import Grid
 
 BuildNetwork = Callable[[ModelConfig, int, int, Grid], LocalSFNO]

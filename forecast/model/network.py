@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from forecast.model.gated import GatedMLP, Pointwise
 from sphere_ops.branches.block import BRANCHES, LocalSphericalConv
 from sphere_ops.grid import Grid
-from sphere_ops.parallel.fields import own_rows
 
 Branches = Mapping[str, Mapping[str, Any]]
 MakeMLP = Callable[[int, int, Grid], nn.Module]
@@ -20,60 +20,6 @@ last of their children is the layer that writes their output."""
 
 _RESIDUAL_SCALE = 0.2
 """Initial scale of the residual branches."""
-_GATE_LIMIT = 3.0
-"""Bound of the gates, in units of the standard deviation of their first values."""
-
-
-class Pointwise(nn.Module):
-    """A linear map of the channels at every point."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        """Draw weights that keep the variance of the input."""
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels) / in_channels**0.5)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, c, h, w) to (b, o, h, w)."""
-        y = torch.baddbmm(self.bias[:, None], self.weight.expand(len(x), -1, -1), x.flatten(2))
-        return y.unflatten(2, x.shape[-2:])  # (b, o, h, w)
-
-
-class GatedMLP(nn.Module):
-    """Products of two linear maps of the channels, and a linear map of these.
-
-    Advection multiplies fields, and the Coriolis force multiplies them by the sine of latitude, on
-    which the bias of the second factor depends: what takes a GELU many channels is exact in the
-    limit of small fields. The second factor, the gate, is bounded by ± 3, so that no field grows
-    faster than linearly. Gated linear units are compared by Shazeer (arXiv 2002.05202).
-    """
-
-    latitude: Tensor
-
-    def __init__(self, channels: int, hidden: int, grid: Grid) -> None:
-        """Channels in and out, number of products, and the grid that the latitude is taken from."""
-        super().__init__()
-        self.factors = Pointwise(channels, 2 * hidden)
-        self.by_latitude = nn.Parameter(torch.randn(hidden, 2) / channels**0.5)
-        self.mix = Pointwise(hidden, channels)
-        angle = torch.deg2rad(grid.latitude[own_rows(grid)])
-        latitude = torch.stack([torch.sin(angle), torch.cos(angle)]).float()
-        self.register_buffer("latitude", latitude, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, c, h, w) to the same shape."""
-        first, second = self.factors(x).chunk(2, dim=1)  # (b, hidden, h, w)
-        bias = self.by_latitude @ self.latitude.to(self.by_latitude)  # (hidden, h)
-        return self.mix(self.product(first, second + bias[:, :, None].to(second)))
-
-    def product(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the product of the first factor and the gate."""
-        return first * bounded(second, _GATE_LIMIT)
-
-
-def bounded(x: Tensor, limit: float) -> Tensor:
-    """Return x / (1 + (x / limit)²)^½, which is x where it is small, and stays within ± limit."""
-    return x * torch.rsqrt(1 + (x / limit).square())
 
 
 class Block(nn.Module):

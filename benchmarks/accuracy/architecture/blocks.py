@@ -17,7 +17,8 @@ from torch.nn.functional import gelu
 
 from configs.model import ModelConfig
 from forecast.model.build import BuildNetwork, build_network
-from forecast.model.network import GatedMLP, LocalSFNO, MakeMLP, Pointwise, bounded
+from forecast.model.gated import Gated, GatedMLP, Pointwise, bounded
+from forecast.model.network import LocalSFNO, MakeMLP
 from sphere_ops.grid import Grid
 
 Function = Callable[[Tensor], Tensor]
@@ -46,7 +47,7 @@ class Gelu(nn.Sequential):
         super().__init__(Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
 
 
-class Gate(GatedMLP):
+class Gate(Gated):
     """Products of functions of two linear maps."""
 
     def __init__(

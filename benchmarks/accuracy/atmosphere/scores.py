@@ -107,14 +107,25 @@ def _forecast(
     forecaster: Forecaster, store: Store, starts: np.ndarray, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the number of each step and its fields, (b, c, nlat, nlon)."""
-    times = np.array([store.valid_time(0, int(i)) for i in starts])
-    earlier = [_predicted(store, starts - k) for k in range(forecaster.n_history, 0, -1)]
-    state = State(_predicted(store, starts), times, tuple(earlier))
+    state = initial_state(forecaster, store, starts)
     with torch.inference_mode():
         for n in range(1, steps + 1):
-            forcing = _given(store, starts + n) if forecaster.forcing_channels else None
+            forcing = given_forcing(store, starts + n) if forecaster.forcing_channels else None
             state = forecaster.step(state, forcing)
             yield n, state.fields
+
+
+def initial_state(forecaster: Forecaster, store: Store, starts: np.ndarray) -> State:
+    """Return the state of a store at some of its times, (b,), with the history of the model."""
+    times = np.array([store.valid_time(0, int(i)) for i in starts])
+    earlier = [_predicted(store, starts - k) for k in range(forecaster.n_history, 0, -1)]
+    return State(_predicted(store, starts), times, tuple(earlier))
+
+
+def given_forcing(store: Store, at: np.ndarray) -> Tensor:
+    """Return the forcing channels at times of the store, (b,)."""
+    given = [i for i, v in enumerate(store.channels) if v.role == "forcing"]
+    return torch.stack([store.state(0, int(i))[given] for i in at]).float()
 
 
 def _channels(store: Store) -> list[int]:
@@ -123,11 +134,6 @@ def _channels(store: Store) -> list[int]:
 
 def _predicted(store: Store, at: Any) -> Tensor:
     return torch.stack([store.state(0, int(i))[_channels(store)] for i in at]).float()
-
-
-def _given(store: Store, at: Any) -> Tensor:
-    given = [i for i, v in enumerate(store.channels) if v.role == "forcing"]
-    return torch.stack([store.state(0, int(i))[given] for i in at]).float()
 
 
 def _steps(store: Store) -> list[int]:

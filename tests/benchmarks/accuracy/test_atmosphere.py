@@ -85,7 +85,9 @@ def test_forecasts_of_models_with_history_start_from_the_states_before(data, sma
     state = torch.stack([store.state(0, int(i)) for i in starts])[:, :2].float()
     before = torch.stack([store.state(0, int(i) - 1) for i in starts])[:, :2].float()
     times = np.array([store.valid_time(0, int(i)) for i in starts])
-    given = atmosphere_scores._given(store, starts + 1) if forecaster.forcing_channels else None
+    given = (
+        atmosphere_scores.given_forcing(store, starts + 1) if forecaster.forcing_channels else None
+    )
     with torch.inference_mode():
         expected = forecaster.step(State(state, times, (before,)), given).fields
     torch.testing.assert_close(fields, expected)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from forecast.model.network import GatedMLP, LocalSFNO
+from forecast.model.network import LocalSFNO
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.harmonics.transforms import InverseRealSHT, RealSHT
@@ -145,31 +145,6 @@ def test_a_coarser_grid_keeps_the_degrees_that_it_resolves():
     found = RealSHT(coarse.grid, lmax=4, mmax=4)(other(coarse_x))
     expected = RealSHT(GRID, lmax=4, mmax=4)(layer(fine_x))
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-
-
-def test_small_gates_turn_a_field_into_its_square_and_its_coriolis_force():
-    mlp = GatedMLP(2, 2, GRID).double()
-    with torch.no_grad():
-        for parameter in mlp.parameters():
-            parameter.zero_()
-        # u·u into channel 0 and u·(2 sin φ + 1) into channel 1, with gates of a thousandth
-        mlp.factors.weight[:] = torch.tensor([[1.0, 0], [1, 0], [1e-3, 0], [0, 0]])
-        mlp.factors.bias[3] = 1e-3
-        mlp.by_latitude[1, 0] = 2e-3
-        mlp.mix.weight[:] = 1e3 * torch.eye(2)
-    x = torch.randn(1, 2, *GRID.shape, dtype=torch.float64)
-    square, force = mlp(x)[0]
-    sine = torch.sin(torch.deg2rad(GRID.latitude))[:, None]
-    torch.testing.assert_close(square, x[0, 0] ** 2, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(force, x[0, 0] * (2 * sine + 1), rtol=1e-5, atol=1e-5)
-
-
-def test_a_block_grows_no_faster_than_its_input():
-    mlp = GatedMLP(4, 6, GRID).double()
-    x = torch.randn(1, 4, *GRID.shape, dtype=torch.float64)
-    with torch.no_grad():
-        small, large = (float(mlp(size * x).norm()) for size in (1e3, 1e6))
-    assert large == pytest.approx(1e3 * small, rel=0.01)
 
 
 def test_a_block_learns_from_all_its_weights():
