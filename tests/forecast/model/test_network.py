@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from forecast.model import network as network_module
 from forecast.model.network import LocalSFNO
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
@@ -151,3 +152,18 @@ def test_a_block_learns_from_all_its_weights():
     model = network()
     model(torch.randn(2, 3, *GRID.shape, dtype=torch.float64)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize("noise_channels", [0, 2])
+def test_samples_that_are_taken_one_by_one_agree_with_all_together(noise_channels, monkeypatch):
+    model = network(noise_channels=noise_channels)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    x = torch.randn(5, 3, *GRID.shape, dtype=torch.float64)
+    noise = torch.randn(5, 2, *GRID.shape, dtype=torch.float64) if noise_channels else None
+    expected = model(x, noise).detach()  # with gradients, all together
+    for samples in (1, 2, 9):
+        monkeypatch.setattr(network_module, "_TOGETHER", samples * 6 * GRID.nlat * GRID.nlon)
+        with torch.no_grad():
+            torch.testing.assert_close(model(x, noise), expected, rtol=1e-10, atol=1e-10)
