@@ -202,7 +202,7 @@ class Forecaster(nn.Module):
             range_limiter = RangeLimiter.from_store(store, normalizer, fed_back, room)
         update = None
         if config.persistence == "damped":
-            update = _damped_update(config, store, normalizer)
+            update = DampedUpdate.from_store(store, normalizer, config.dealias_lmax)
         forecaster = cls(
             config,
             store.grid,
@@ -453,19 +453,3 @@ class Forecaster(nn.Module):
 
     def _inside_mask(self, x: Tensor, outside: float) -> Tensor:
         return x if self.mask is None else x.where(self.mask, outside)
-
-
-def _damped_update(config: ModelConfig, store: Store, normalizer: Normalizer) -> DampedUpdate:
-    """Return the update of damped persistence.
-
-    Raises:
-        ValueError: if the store has a mask, or degrees are asked for that its grid lacks.
-    """
-    if store.mask is not None or store.moving_mask:
-        raise ValueError(
-            f"model.persistence is damped, but {store.path} has a mask, and no degrees of its "
-            "fields; set model.persistence=full"
-        )
-    return DampedUpdate.from_store(
-        store, normalizer, min(config.dealias_lmax or store.grid.exact_lmax, store.grid.exact_lmax)
-    )

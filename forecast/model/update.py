@@ -76,7 +76,7 @@ class DampedUpdate(nn.Module):
         self._to_degrees, self._to_field = transforms(grid, lmax)
 
     @classmethod
-    def from_store(cls, store: Store, normalizer: Normalizer, lmax: int) -> DampedUpdate:
+    def from_store(cls, store: Store, normalizer: Normalizer, lmax: int | None) -> DampedUpdate:
         """Compute mean, persistence and weights from pairs of consecutive training states.
 
         The persistence of a diagnostic channel is 0.
@@ -84,8 +84,17 @@ class DampedUpdate(nn.Module):
         Args:
             store: training data.
             normalizer: scaling of the fields.
-            lmax: truncation in degree, exclusive.
+            lmax: truncation in degree, exclusive; None for all degrees that the grid resolves.
+
+        Raises:
+            ValueError: if the store has a mask, so that there are no degrees of its fields.
         """
+        if store.mask is not None or store.moving_mask:
+            raise ValueError(
+                f"model.persistence is damped, but {store.path} has a mask, and no degrees of its "
+                "fields; set model.persistence=full"
+            )
+        lmax = min(lmax or store.grid.exact_lmax, store.grid.exact_lmax)
         mean, anomaly, change, range_ = _statistics(store, normalizer, lmax)
         living = anomaly > _ROUNDING * anomaly.sum(1, keepdim=True)
         correlation = (1 - change / (2 * anomaly.where(living, 1.0))).clamp(-1, 1)
