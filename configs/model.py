@@ -109,6 +109,11 @@ class ModelConfig(Section):
         default="mean", description="field subtracted before scaling: time mean, or mean by month; "
         "with the latter, training starts from damped persistence of the anomaly",
     )  # fmt: skip
+    climatology_input: bool = Field(
+        default=False, description="let the network see the mean by month of the prognostic "
+        "channels at the time that it predicts, which tells places apart that static fields do "
+        "not; if that is the baseline, it always does",
+    )  # fmt: skip
     fill: Literal["baseline", "smooth"] = Field(
         default="baseline", description="values that the network sees at points without any: those "
         "of the baseline, or a smooth extension of the field around them",

@@ -43,11 +43,11 @@ class Forecaster(nn.Module):
     """Steps a physical state forward by one time step.
 
     normalise → fill missing points → append the steps that led here (`history`), forcings at the
-    target time, the climatology if that is the baseline, and static fields → network → add to the
-    state (scaled by the size of a one-step difference), or to damped persistence (`update`) → limit
-    spectrum and range → denormalise → keep the area means of conserved and persistent channels →
-    raise negative values of channels that are never negative to 0 → mask. Limits, also that of 0,
-    do not act in training.
+    target time, the climatology if it is the baseline or an input, and static fields → network →
+    add to the state (scaled by the size of a one-step difference), or to damped persistence
+    (`update`) → limit spectrum and range → denormalise → keep the area means of conserved and
+    persistent channels → raise negative values of channels that are never negative to 0 → mask.
+    Limits, also that of 0, do not act in training.
 
     Attributes:
         config: the model's settings.
@@ -193,7 +193,9 @@ class Forecaster(nn.Module):
             forcing = ForcingChannels.from_store(store.select(channels=(), forcing=given))
             names = [name for name in store.channel_names if name not in given]
             store = store.select(channels=names)
-        normalizer = Normalizer.from_store(store, config.baseline)
+        normalizer = Normalizer.from_store(
+            store, config.baseline, climatology_input=config.climatology_input
+        )
         limiter, range_limiter = None, None
         fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
         if fed_back and (factor := config.spectral_limit) is not None:
@@ -432,12 +434,11 @@ class Forecaster(nn.Module):
             smooth = self.config.fill == "smooth"
             parts.append(smooth_fill(x, there, self.grid) if smooth else x.where(there, 0.0))
         if self.normalizer.climatology is not None:
-            # Anomaly dynamics depend on the background state: fronts, the edge of the ice.
-            baseline = self.normalizer.baseline_of_order_one(target_time)
+            # It tells places apart: fronts, the edge of the ice, the temperature of the ground.
+            baseline = self.normalizer.climatology_of_order_one(target_time)
             if self.smooth_fill is not None:
                 baseline = self.smooth_fill(baseline)
-            baseline = baseline[:, self._prognostic]
-            parts.append(baseline.expand(len(present), -1, -1, -1))
+            parts.append(baseline[:, self._prognostic].expand(len(present), -1, -1, -1))
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)
 
@@ -446,7 +447,7 @@ class Forecaster(nn.Module):
         if self.area_means is None:
             return following
         season = None
-        if self.normalizer.climatology is not None:
+        if self.normalizer.of_anomalies:
             season = self.normalizer.baseline(target_time) - self.normalizer.baseline(state.time)
             season = season.where(self._persistent[:, None, None], 0.0)
         return self.area_means(following, state.fields, season)

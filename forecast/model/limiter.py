@@ -58,7 +58,7 @@ class SpectralLimiter(nn.Module):
             factor: see the attributes.
         """
         stored = layout.LARGEST_POWER
-        if normalizer.climatology is not None:
+        if normalizer.of_anomalies:
             stored = layout.CLIMATOLOGY_LARGEST_POWER
         if stored in store.statistics:
             return cls(store.grid, store.statistics[stored][channels], factor)

@@ -28,14 +28,16 @@ class Normalizer(nn.Module):
         mean: time mean per channel, physical units, (c,).
         std: standard deviation about the baseline, physical units, (c,).
         std_step: standard deviation of the one-step difference of what is left, (c,).
-        climatology: mean by calendar month, (12, c, nlat, nlon), in a mesh own rows; None if the
-            baseline is the mean.
+        climatology: mean by calendar month, (12, c, nlat, nlon), in a mesh own rows; None if it is
+            neither the baseline nor an input of the network.
+        of_anomalies: True if the baseline is the climatology, False if it is the mean.
     """
 
     mean: Tensor
     std: Tensor
     std_step: Tensor
     climatology: Tensor | None
+    _climatology_scale: Tensor | None
 
     def __init__(
         self,
@@ -44,22 +46,36 @@ class Normalizer(nn.Module):
         std_step: Tensor,
         time_step: TimeStep,
         climatology: Tensor | None = None,
+        *,
+        of_anomalies: bool | None = None,
     ) -> None:
-        """Hold the statistics; see the attributes."""
+        """Hold the statistics; see the attributes. A climatology is the baseline unless told."""
         super().__init__()
         self.time_step = time_step
+        self.of_anomalies = climatology is not None if of_anomalies is None else of_anomalies
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.register_buffer("std_step", std_step)
         self.register_buffer("climatology", climatology)
+        scale = None
+        if climatology is not None:
+            scale = torch.stack(current().std_mean(climatology, dim=(0, 2, 3)))
+        self.register_buffer("_climatology_scale", scale, persistent=False)
 
     @classmethod
-    def from_store(cls, store: Store, baseline: Baseline) -> Normalizer:
+    def from_store(
+        cls, store: Store, baseline: Baseline, *, climatology_input: bool = False
+    ) -> Normalizer:
         """Read the statistics of a store's training split.
 
+        Args:
+            store: training data.
+            baseline: what is subtracted.
+            climatology_input: True to hold the climatology also if it is not the baseline.
+
         Raises:
-            ValueError: if the baseline is the climatology and the store has none, or if a channel
-                has no standard deviation or does not vary.
+            ValueError: if the climatology is asked for and the store has none, or if a channel has
+                no standard deviation or does not vary.
         """
         of = store.statistics
         names = (layout.MEAN, layout.STD, layout.STD_STEP)
@@ -69,15 +85,19 @@ class Normalizer(nn.Module):
                 f"{store.path} has no training split, and so no mean to scale by; ingest the files "
                 "again with data.splits"
             )
-        if baseline == "climatology":
+        of_anomalies = baseline == "climatology"
+        if of_anomalies or climatology_input:
             if layout.CLIMATOLOGY not in of:
+                asked, instead = ("baseline is climatology", "baseline=mean")
+                if not of_anomalies:
+                    asked, instead = ("climatology_input is true", "climatology_input=false")
                 raise ValueError(
-                    f"model.baseline is climatology, but {store.path} has none (it takes gridded "
-                    "files with at least two years in the training split); set "
-                    "model.baseline=mean"
+                    f"model.{asked}, but {store.path} has no climatology (it takes gridded files "
+                    f"with at least two years in the training split); set model.{instead}"
                 )
-            names = (layout.MEAN, layout.CLIMATOLOGY_STD, layout.CLIMATOLOGY_STD_STEP)
             climatology = without_gaps(of[layout.CLIMATOLOGY].float())
+        if of_anomalies:
+            names = (layout.MEAN, layout.CLIMATOLOGY_STD, layout.CLIMATOLOGY_STD_STEP)
         mean, std, std_step = (of[name].float() for name in names)
         if climatology is not None:
             if store.moving_mask:
@@ -100,23 +120,26 @@ class Normalizer(nn.Module):
                     f"channel {name!r} of {store.path} does not change over the training split "
                     f"(standard deviation {s:g}, of one step {d:g}); leave it out of the store"
                 )
-        return cls(mean, std, std_step, store.time_step, climatology)
+        return cls(mean, std, std_step, store.time_step, climatology, of_anomalies=of_anomalies)
 
     def with_climatology(self, climatology: Tensor) -> Normalizer:
         """Return the same statistics with another climatology, such as on another grid."""
-        return Normalizer(self.mean, self.std, self.std_step, self.time_step, climatology)
+        return Normalizer(
+            self.mean, self.std, self.std_step, self.time_step, climatology,
+            of_anomalies=self.of_anomalies,
+        )  # fmt: skip
 
     def baseline(self, time: Times) -> Tensor:
         """Return the mean or climatology at given times, (b, c, 1, 1) or (b, c, nlat, nlon)."""
-        if self.climatology is None:
+        if not self.of_anomalies:
             return self.mean[None, :, None, None]
-        return Climatology(self.climatology, self.time_step).at(time)
+        return self._climatology_at(time)
 
-    def baseline_of_order_one(self, time: Times) -> Tensor:
+    def climatology_of_order_one(self, time: Times) -> Tensor:
         """Return the climatology at given times, scaled for the network, (b, c, nlat, nlon)."""
-        assert self.climatology is not None
-        std, mean = current().std_mean(self.climatology, dim=(0, 2, 3))
-        return (self.baseline(time) - mean) / std
+        assert self._climatology_scale is not None
+        std, mean = self._climatology_scale
+        return (self._climatology_at(time) - mean) / std
 
     def normalise(self, state: Tensor, time: Times) -> Tensor:
         """Scale fields to order one; NaN stays NaN.
@@ -135,3 +158,7 @@ class Normalizer(nn.Module):
     def step_scale(self) -> Tensor:
         """Size of a one-step difference in normalised units, (c, 1, 1)."""
         return (self.std_step / self.std)[:, None, None]
+
+    def _climatology_at(self, time: Times) -> Tensor:
+        assert self.climatology is not None
+        return Climatology(self.climatology, self.time_step).at(time)

@@ -103,6 +103,7 @@ def load_package(
             tensors["normalizer.std_step"],
             time_step,
             tensors.get("normalizer.climatology"),
+            of_anomalies=config.baseline == "climatology",
         )
         forcing = None
         if given:

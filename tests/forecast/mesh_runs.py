@@ -97,6 +97,7 @@ CASES = {
         },
         {},
     ),
+    "climatology as an input": Case("series", 1, {"climatology_input": True}, {}),
     "muon": Case(
         "trajectories",
         2,

@@ -105,7 +105,8 @@ def _by_deviations(forecaster: Forecaster) -> tuple[Tensor, Tensor]:
     """Return the baseline of a model minus and plus 20 standard deviations, each (c,)."""
     normalizer = forecaster.normalizer
     low = high = normalizer.mean.cpu().double()
-    if normalizer.climatology is not None:
+    if normalizer.of_anomalies:
+        assert normalizer.climatology is not None
         # The standard deviation is about the climatology.
         climatology = normalizer.climatology.cpu().double()  # (month, c, h, w)
         extremes = torch.stack((climatology.amin((0, -1)), climatology.amax((0, -1))))  # (2, c, h)

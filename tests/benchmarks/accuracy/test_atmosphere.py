@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from benchmarks.accuracy.atmosphere import __main__ as command
-from benchmarks.accuracy.atmosphere import decades
+from benchmarks.accuracy.atmosphere import decades, ensembles
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from configs.load import load_config
 from data_prep.gcm.run import generate
@@ -114,6 +114,30 @@ def test_rollouts_of_years_are_compared_with_the_truth(data, tmp_path, monkeypat
     assert acts["limiter"]["steps"] == acts["range_limiter"]["steps"] == 730
     assert 0 <= acts["range_limiter"]["of_values"] < acts["range_limiter"]["of_steps"] <= 1
     assert row["package"] in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_best_perturbation_is_taken_to_the_test_split(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ensembles, "LEADS", (24, 48))
+    monkeypatch.setattr(ensembles, "_CHOSEN_AT", 48)
+    run, out = tmp_path / "run", tmp_path / "out"
+    train(load_config("atmosphere_smoke", [*WORDS, "tracking.enabled=false"]), data, run)
+    tried = ["field:amplitude=0.1,length=2000km", "field:amplitude=30,length=2000km"]
+    words = ["ensembles", str(run / "best"), "--data", str(data), "--out", str(out),
+             "--members", "3", "--starts", "2", "--perturbations", *tried]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    ensembles.main()
+    first = capsys.readouterr().out
+    found = json.loads((out / "ensembles.json").read_text())
+    assert found["chosen"] == tried[0] and found["leads_hours"] == [24, 48]
+    crps = [found["validation"][text]["scores"]["crps"]["z500"][1] for text in tried]
+    assert crps[0] < crps[1]
+    single, several = (found["test"][name] for name in ("single", "ensemble"))
+    assert single["starts"] == several["starts"] and len(single["starts"]) == 2
+    assert "spread_skill" in several["scores"] and "spread_skill" not in single["scores"]
+    assert 0 < single["scores"]["crps"]["sp"][0] <= single["scores"]["rmse"]["sp"][0]
+    ensembles.main()  # nothing is done again
+    assert capsys.readouterr().out == first
 
 
 def test_the_first_time_outside_the_range_of_the_truth_is_found(data, tmp_path):

@@ -141,6 +141,22 @@ def test_gradients_through_a_masked_rollout_are_finite(monthly):
         assert torch.isfinite(parameter.grad).all(), name
 
 
+def test_a_model_of_full_fields_may_see_the_climatology_of_the_target_time(monthly):
+    state = state_of(monthly)
+    plain, forecaster = build(monthly), build(monthly, climatology_input=True)
+    seen = []
+    forecaster.network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    following, normalizer = forecaster.step(state), forecaster.normalizer
+    c = len(monthly.channels)
+    shown = seen[0][:, -len(forecaster.static) - c : -len(forecaster.static)]
+    expected = normalizer.climatology_of_order_one(following.time)
+    torch.testing.assert_close(shown, expected)
+    assert expected.std() > 0.1 and normalizer.baseline(state.time).shape[-2:] == (1, 1)
+    assert torch.equal(normalizer.std, plain.normalizer.std)
+    there = forecaster.on_grid(monthly.grid).step(state).fields
+    torch.testing.assert_close(there, following.fields, equal_nan=True)
+
+
 def test_forcings_are_those_of_the_target_time(monthly):
     state = state_of(monthly)
     forecaster = build(monthly, forcing=("daily_insolation",))
@@ -218,6 +234,7 @@ def test_sub_monthly_climatology_has_no_jump_at_the_turn_of_the_month(make_store
     [
         ({"static": ("land_fraction",)}, "model.static names 'land_fraction'"),
         ({"baseline": "climatology"}, "model.baseline is climatology"),
+        ({"climatology_input": True}, "model.climatology_input is true"),
         ({"dealias_lmax": 40}, "model.dealias_lmax is 40"),
         ({"persistent_mean": ("tp",)}, r"model.persistent_mean names \['tp'\]"),
     ],

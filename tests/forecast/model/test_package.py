@@ -16,8 +16,10 @@ from forecast.model.package import load_package, rollout_defaults, save_package
 from forecast.model.state import State
 
 
-@pytest.fixture(scope="module")
-def forecaster(make_store, tmp_path_factory):
+@pytest.fixture(
+    scope="module", params=[{"baseline": "climatology"}, {"climatology_input": True}], ids=str
+)
+def forecaster(request, make_store, tmp_path_factory):
     path = make_store(tmp_path_factory.mktemp("s") / "store.zarr", "files", mask=True)
     config = ModelConfig.model_validate(
         {
@@ -26,7 +28,7 @@ def forecaster(make_store, tmp_path_factory):
             "blocks": 1,
             "static": ["sin_latitude", "orography"],
             "forcing": ["cos_year"],
-            "baseline": "climatology",
+            **request.param,
         }
     )
     made = Forecaster.from_store(config, Store(path)).eval()

@@ -171,7 +171,7 @@ def test_smoothly_filled_inputs_are_those_of_the_fill_of_each_state(make_store, 
     torch.testing.assert_close(seen[0][:, :2], present)
     step = (present - before) / forecaster.normalizer.step_scale
     torch.testing.assert_close(seen[0][:, 2:4], step, rtol=1e-4, atol=1e-4)
-    baseline = forecaster.normalizer.baseline_of_order_one(batch.time + np.timedelta64(31, "D"))
+    baseline = forecaster.normalizer.climatology_of_order_one(batch.time + np.timedelta64(31, "D"))
     filled = smooth_fill(baseline, source.mask, source.grid)
     torch.testing.assert_close(seen[0][:, 4:6], filled)
 
