@@ -84,7 +84,9 @@ class Trainer:
             self.loss = EnsembleLoss(*common, alpha=config.crps_alpha, spectral=spectral)
             crps = EnsembleLoss(*common, alpha=1.0).to(self.device)
         else:
-            self.loss = Loss(config.loss, grid, weights, *points)
+            scale = forecaster.normalizer.step_scale.flatten().to(weights.device)
+            power = {"state": 0, "step": 2 if config.loss == "mse" else 1}[config.loss_units]
+            self.loss = Loss(config.loss, grid, weights / scale**power, *points)
         self.loss.to(self.device)
         self.spectral: SpectralError | None = None
         if config.spectral_loss:
