@@ -51,10 +51,10 @@ class TrainingConfig(Section):
     channel_weights: dict[str, float] = Field(
         default={}, description="weights of channels in the loss; default 1"
     )
-    loss_units: Literal["state", "step"] = Field(
-        default="state", description="unit of the error of each channel in the loss: the size of "
-        "its states, or that of a one-step difference, so that channels which change little in a "
-        "step, such as geopotential and temperature, count as much as winds; crps has step",
+    change_weight: float = Field(
+        default=0.0, ge=0, le=1, description="exponent of further weights of channels: the size of "
+        "a channel over the size of its change in a step. 0: errors count in units of the size; 1: "
+        "of the change, so that temperature counts as much as wind; crps has 1",
     )  # fmt: skip
     rollout_steps: int = Field(default=1, ge=1, description="autoregressive steps in the loss")
     rollout_from: float = Field(

@@ -85,7 +85,7 @@ class Trainer:
             crps = EnsembleLoss(*common, alpha=1.0).to(self.device)
         else:
             scale = forecaster.normalizer.step_scale.flatten().to(weights.device)
-            power = {"state": 0, "step": 2 if config.loss == "mse" else 1}[config.loss_units]
+            power = config.change_weight * (2 if config.loss == "mse" else 1)
             self.loss = Loss(config.loss, grid, weights / scale**power, *points)
         self.loss.to(self.device)
         self.spectral: SpectralError | None = None

@@ -36,20 +36,20 @@ def test_training_lowers_the_error_below_persistence(make_store, tmp_path):
     assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("loss", "power"), [("relative-l2", 1), ("mse", 2)])
-def test_errors_in_units_of_a_step_count_by_what_a_channel_changes(store, loss, power):
+@pytest.mark.parametrize(
+    ("loss", "weight", "power"),
+    [("relative-l2", 1, 1), ("relative-l2", 0.5, 0.5), ("mse", 1, 2), ("mse", 0, 0)],
+)
+def test_channels_that_change_little_may_count_more(store, loss, weight, power):
     opened = Store(store)
     expected = (opened.statistics["std"] / opened.statistics["std_step"]).float() ** power
-    assert expected.max() > 1.04 * expected.min()
-    for units, weights_of_loss in (("step", expected), ("state", torch.ones_like(expected))):
-        settings = config(loss=loss, loss_units=units)
-        trainer = Trainer(Forecaster.from_store(settings.model, opened), settings.training)
-        torch.testing.assert_close(
-            trainer.loss.channel_weights, weights_of_loss / weights_of_loss.sum()
-        )
-        assert torch.equal(
-            trainer.error.channel_weights, torch.full((len(expected),), 1 / len(expected))
-        )
+    assert power == 0 or expected.max() > 1.02 * expected.min()
+    settings = config(loss=loss, change_weight=weight)
+    trainer = Trainer(Forecaster.from_store(settings.model, opened), settings.training)
+    torch.testing.assert_close(trainer.loss.channel_weights, expected / expected.sum())
+    # The error of a validation is not weighted.
+    equal = torch.full_like(expected, 1 / len(expected))
+    torch.testing.assert_close(trainer.error.channel_weights, equal)
 
 
 def gradients(store, batches, n_steps, **training) -> list[torch.Tensor]:
