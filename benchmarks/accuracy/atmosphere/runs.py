@@ -61,13 +61,18 @@ def sized(row: str, preset: str, overrides: Sequence[str], store: Store) -> list
     return [*more, f"model.channels={channels}"]
 
 
-def run(config: Config, row: str, data: Path, folder: Path, split: str) -> dict[str, Any]:
-    """Train a row and measure it."""
+def trained(config: Config, row: str, data: Path, folder: Path) -> tuple[Forecaster, Store]:
+    """Train a row, or go on with it, and return its best weights and the data that it takes."""
     result = train(config, data, folder, resume=True, build=build_of(row))
     if result.stopped_by is not None:
         raise SystemExit(f"{folder} was stopped at step {result.step}; start again to go on")
     forecaster = load_package(folder / "best", build=build_of(row)).eval()
-    store = chosen_part(config, Store(data))
+    return forecaster, chosen_part(config, Store(data))
+
+
+def run(config: Config, row: str, data: Path, folder: Path, split: str) -> dict[str, Any]:
+    """Train a row and measure it."""
+    forecaster, store = trained(config, row, data, folder)
     counts = forecaster.network.parameter_counts()
     about = read_description(folder / "best")["training"]
     return {

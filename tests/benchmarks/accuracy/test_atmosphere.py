@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from benchmarks.accuracy.atmosphere import __main__ as command
-from benchmarks.accuracy.atmosphere import decades, ensembles
+from benchmarks.accuracy.atmosphere import decades, ensembles, scaling
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from configs.load import load_config
 from data_prep.gcm.run import generate
@@ -138,6 +138,28 @@ def test_the_best_perturbation_is_taken_to_the_test_split(data, tmp_path, monkey
     assert 0 < single["scores"]["crps"]["sp"][0] <= single["scores"]["rmse"]["sp"][0]
     ensembles.main()  # nothing is done again
     assert capsys.readouterr().out == first
+
+
+@pytest.mark.slow
+def test_errors_by_size_and_years_are_collected_and_drawn(data, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "LEADS", (24, 48))
+    monkeypatch.setattr(scaling, "_DRAWN", (48,))
+    words = ["scaling", "--data", str(data), "--out", str(tmp_path), "--preset", "atmosphere_smoke",
+             "--channels", "2", "4", "--years", "1", "2", "--base-channels", "4", "--figure",
+             str(tmp_path / "f.png"), "--overrides", *WORDS]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    scaling.main()
+    found = json.loads((tmp_path / "scaling.json").read_text())
+    assert [r["channels"] for r in found["parameters"]] == [2, 4]
+    assert [r["years"] for r in found["years"]] == [1, 2]
+    assert found["years"][1] == found["parameters"][1]  # done once
+    assert len(found["exponents"]["years"]) == 2
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_exponents_are_those_of_a_power_law():
+    runs = [{"parameters": n, "errors": [0.5 * n**-0.25, 2.0]} for n in (10, 30, 100)]
+    assert scaling.fit(runs, "parameters") == pytest.approx([-0.25, 0])
 
 
 def test_the_first_time_outside_the_range_of_the_truth_is_found(data, tmp_path):
