@@ -1,4 +1,4 @@
-"""The figure of forecasts of an atmosphere shows each file, the circulation model and references."""
+"""The figure of forecasts of an atmosphere shows each file, the circulation model, references."""
 
 import sys
 
