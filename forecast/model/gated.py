@@ -156,7 +156,9 @@ def _factors(
     points: Tensor, weight: Tensor, bias: Tensor, row_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return first and second factor, and the gate over the second, (hidden, points)."""
-    first, second = torch.addmm(bias[:, None], weight, points).chunk(2)
-    second.unflatten(1, (row_bias.shape[1], -1)).add_(row_bias[:, :, None])
+    first, second = torch.mm(weight, points).chunk(2)
+    of_first, of_second = bias[:, None].chunk(2)
+    first.add_(of_first)
+    second.unflatten(1, (row_bias.shape[1], -1)).add_((row_bias + of_second)[:, :, None])
     one = torch.ones((), dtype=second.dtype)
     return first, second, torch.addcmul(one, second, second, value=_GATE_LIMIT**-2).rsqrt_()
