@@ -9,12 +9,13 @@ import torch
 import xarray as xr
 
 from benchmarks.accuracy.atmosphere import __main__ as command
-from benchmarks.accuracy.atmosphere import decades, ensembles, scaling
+from benchmarks.accuracy.atmosphere import decades, ensembles, packages, scaling
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from configs.load import load_config
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
+from forecast.model.package import load_package
 from forecast.model.state import State
 from forecast.training.train import chosen_part, train
 from tests.data_prep.gcm.fake_model import fake_python
@@ -138,6 +139,25 @@ def test_the_best_perturbation_is_taken_to_the_test_split(data, tmp_path, monkey
     assert 0 < single["scores"]["crps"]["sp"][0] <= single["scores"]["rmse"]["sp"][0]
     ensembles.main()  # nothing is done again
     assert capsys.readouterr().out == first
+
+
+@pytest.mark.slow
+def test_packages_are_scored_on_the_states_of_a_store(data, small, tmp_path, monkeypatch):
+    config = load_config("atmosphere_smoke", [*WORDS, "tracking.enabled=false"])
+    train(config, data, tmp_path / "run")
+    path, best = tmp_path / "scores.json", str(tmp_path / "run" / "best")
+    words = ["packages", best, "--names", "small", "--data", str(data), "--split", "test"]
+    monkeypatch.setattr(sys, "argv", [*words, "--json", str(path)])
+    packages.main()
+    found = json.loads(path.read_text())
+    (run,) = found["runs"]
+    store = Store(data)
+    expected = atmosphere_scores.forecast_scores(load_package(best).eval(), store, "test")
+    assert run["row"] == "small" and run["scores"] == expected
+    assert set(found["references"]) == {"persistence", "climatology", "damped persistence"}
+    monkeypatch.setattr(Forecaster, "channel_names", ("z500", "t2m"))
+    with pytest.raises(ValueError, match="forecasts z500, t2m, but .* has z500, sp; give a store"):
+        packages.main()
 
 
 @pytest.mark.slow
