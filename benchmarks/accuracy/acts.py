@@ -1,4 +1,4 @@
-"""How often a limiter acts."""
+"""Counts of the steps in which a limiter acts."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from configs import layout
 from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.reader import Store
 from forecast.inference.mask_match import match_masks
-from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
+from forecast.model.points.fill import FillMethod
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import Times
 

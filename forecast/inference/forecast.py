@@ -14,7 +14,7 @@ from forecast.inference.plan import Package, Transfer, make_plan
 from forecast.inference.writer import SUFFIXES, ForecastWriter
 from forecast.inference.writing.outcome import Report, log_reports
 from forecast.inference.writing.work_folder import WorkFolder
-from forecast.model.fill import FillMethod
+from forecast.model.points.fill import FillMethod
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from data_prep.store.reader import Store
 from forecast.inference.initial_times import find_initial_times
 from forecast.inference.mask_match import match_masks
-from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
+from forecast.model.points.fill import FillMethod
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
 from sphere_ops.parallel.fields import own_shape

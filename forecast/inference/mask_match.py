@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.model.fill import FillMethod, make_fill
+from forecast.model.points.fill import FillMethod, make_fill
 from sphere_ops.parallel.mesh import current
 
 log = logging.getLogger(__name__)

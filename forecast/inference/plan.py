@@ -29,9 +29,9 @@ from forecast.inference.output.contents import FileContents
 from forecast.inference.output.options import OutputOptions
 from forecast.inference.output.periods import Periods
 from forecast.inference.output.weatherbench2 import check_fits
-from forecast.model.fill import FillMethod
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
+from forecast.model.points.fill import FillMethod
 from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.parallel.mesh import current
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from forecast.model.fill import fill_gaps
 from forecast.model.forecaster import Forecaster
 from forecast.model.noise import Noise
+from forecast.model.points.fill import fill_gaps
 from forecast.model.state import State
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample

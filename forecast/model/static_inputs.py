@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from data_prep.store.reader import Store
-from forecast.model.fill import NearestFill
 from forecast.model.forcing import is_positional, positional_field
-from forecast.model.interpolate import at_points
+from forecast.model.points.fill import NearestFill
+from forecast.model.points.interpolate import at_points
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.resample import resample
 from sphere_ops.parallel.fields import area_mean, own_rows, own_shape

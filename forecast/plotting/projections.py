@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from configs.style import GRATICULE, INK, MISSING
-from forecast.model.interpolate import at_points
+from forecast.model.points.interpolate import at_points
 from forecast.plotting.coastlines import FILE
 from forecast.plotting.places import Box, latitude_label, longitude_label
 from sphere_ops.grid import Grid

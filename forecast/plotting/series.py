@@ -23,7 +23,7 @@ from configs.style import (
 )
 from data_prep.store.outputs import check_output
 from forecast.inference.reader import ForecastFile
-from forecast.model.interpolate import at_points
+from forecast.model.points.interpolate import at_points
 from forecast.plotting.figure import SUFFIXES, save
 from forecast.plotting.places import Box, latitude_label, longitude_label
 from forecast.plotting.selection import (

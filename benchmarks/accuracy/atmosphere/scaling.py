@@ -1,4 +1,4 @@
-"""How the error of forecasts falls with the size of the model and with the years of training data.
+"""Errors of forecasts by the size of the model and by the years of training data.
 
     python -m benchmarks.accuracy.atmosphere.scaling --data STORE --out DIR [--preset NAME]
         [--channels N ...] [--years N ...] [--base-channels N] [--seeds S ...]

@@ -10,9 +10,9 @@ import xarray as xr
 from configs.model import ModelConfig
 from data_prep.store.reader import Store
 from forecast.inference.failures import first_failures
-from forecast.model.fill import NearestFill
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
+from forecast.model.points.fill import NearestFill
 from forecast.training.processes import all_processes
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows

@@ -13,9 +13,9 @@ from data_prep.store.reader import Store
 from forecast.inference.failures import EarlyStop
 from forecast.inference.forecast import run_rollout
 from forecast.inference.initial_states import InitialStates
-from forecast.model.fill import NearestFill
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import save_package
+from forecast.model.points.fill import NearestFill
 from sphere_ops.grid import Grid
 from tests.forecast.stand_in import Turning
 

@@ -26,7 +26,7 @@ from configs.style import (
 )
 from forecast.inference.forecast import run_rollout
 from forecast.inference.reader import ForecastFile
-from forecast.model.interpolate import at_points
+from forecast.model.points.interpolate import at_points
 from forecast.plotting import curves, maps, projections
 from forecast.plotting.curves import plot_scores, plot_spectrum
 from forecast.plotting.figure import colour_range, is_signed

@@ -4,7 +4,7 @@ import pytest
 import torch
 import xarray as xr
 
-from forecast.model.fill import NearestFill
+from forecast.model.points.fill import NearestFill
 from sphere_ops.grid import Grid
 from sphere_ops.harmonics.fill import SmoothFill, smooth_fill
 from sphere_ops.harmonics.transforms import RealSHT, power_spectrum
