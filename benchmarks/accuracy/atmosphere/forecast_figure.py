@@ -3,8 +3,8 @@
     python -m benchmarks.accuracy.atmosphere.forecast_figure RESULTS ... --labels LABEL ...
         [--gcm FILE] [--channel NAME] --figure FILE
 
-RESULTS are files of `benchmarks.accuracy.atmosphere`, whose first run is drawn, with the references
-of the first file; FILE is that of `benchmarks.accuracy.atmosphere.gcm_forecasts`.
+RESULTS are files of `benchmarks.accuracy.atmosphere` or of its `packages`. All their runs are drawn,
+a label for each, with the references of the first file; FILE is that of `gcm_forecasts`.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def main() -> None:
     parser.add_argument("--channel", default="z500")
     parser.add_argument("--figure", type=Path, required=True)
     args = parser.parse_args()
-    if len(args.labels) != len(args.results):
-        parser.error(f"{len(args.labels)} labels for {len(args.results)} files; give one for each")
     files = [read(path) for path in args.results]
-    leads = files[0]["leads_hours"]
-    if len(files) > len(_COLOURS) or any(file["leads_hours"] != leads for file in files):
-        parser.error(f"expected at most {len(_COLOURS)} files with the same lead times")
+    runs, leads = [run for file in files for run in file["runs"]], files[0]["leads_hours"]
+    if len(args.labels) != len(runs):
+        parser.error(f"{len(args.labels)} labels for {len(runs)} runs; give one for each")
+    if len(runs) > len(_COLOURS) or any(file["leads_hours"] != leads for file in files):
+        parser.error(f"expected at most {len(_COLOURS)} runs with the same lead times")
     curves = {
-        label: {"scores": file["runs"][0]["scores"], "style": {"color": colour, "linewidth": 2.2}}
-        for label, file, colour in zip(args.labels, files, _COLOURS, strict=False)
+        label: {"scores": run["scores"], "style": {"color": colour, "linewidth": 2.2}}
+        for label, run, colour in zip(args.labels, runs, _COLOURS, strict=False)
     }
     if args.gcm is not None:
         gcm = read(args.gcm)

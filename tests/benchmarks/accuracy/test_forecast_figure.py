@@ -43,7 +43,7 @@ def test_all_curves_are_drawn(words, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("files", "labels", "message"),
-    [("ab", ["one"], "1 labels for 2 files"), ("ac", ["one", "two"], "the same lead times")],
+    [("ab", ["one"], "1 labels for 2 runs"), ("ac", ["one", "two"], "the same lead times")],
 )
 def test_files_that_do_not_fit_are_refused(
     words, tmp_path, monkeypatch, capsys, files, labels, message
