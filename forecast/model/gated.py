@@ -14,7 +14,7 @@ from sphere_ops.parallel.fields import own_rows
 _GATE_LIMIT = 3.0
 """Bound of the gates, in units of the standard deviation of their first values."""
 _PIECE = 1 << 18
-"""Values of both factors and their product at the points that are taken together: 1 MiB."""
+"""Values of both factors and their product that a thread takes together: 1 MiB."""
 
 
 class Pointwise(nn.Module):
@@ -146,7 +146,7 @@ class _GatedByPieces(torch.autograd.Function):
 
 def _pieces(x: Tensor, hidden: int) -> Iterator[tuple[int, slice]]:
     """Yield sample and rows of each piece."""
-    rows = max(1, _PIECE // (3 * hidden * x.shape[-1]))
+    rows = max(1, _PIECE * torch.get_num_threads() // (3 * hidden * x.shape[-1]))
     for sample in range(len(x)):
         for first in range(0, x.shape[-2], rows):
             yield sample, slice(first, min(first + rows, x.shape[-2]))

@@ -21,7 +21,7 @@ last of their children is the layer that writes their output."""
 _RESIDUAL_SCALE = 0.2
 """Initial scale of the residual branches."""
 _TOGETHER = 1 << 20
-"""Values of a field of all channels that a CPU takes together without gradients: 4 MiB."""
+"""Values of all channels that a thread of a CPU takes together without gradients: 4 MiB."""
 
 
 class Block(nn.Module):
@@ -153,7 +153,8 @@ class LocalSFNO(nn.Module):
         """
         if x.device.type != "cpu" or torch.is_grad_enabled():
             return self._map(x, noise)
-        n = max(1, _TOGETHER // (self._settings["channels"] * x.shape[-2] * x.shape[-1]))
+        together = _TOGETHER * torch.get_num_threads()
+        n = max(1, together // (self._settings["channels"] * x.shape[-2] * x.shape[-1]))
         noises = [None] * len(x) if noise is None else noise.split(n)
         return torch.cat([self._map(*part) for part in zip(x.split(n), noises, strict=False)])
 

@@ -3,8 +3,8 @@
     python -m benchmarks.accuracy.atmosphere.forecast_figure RESULTS ... --labels LABEL ...
         [--gcm FILE] [--channel NAME] --figure FILE
 
-RESULTS are files of `benchmarks.accuracy.atmosphere` or of its `packages`. All their runs are drawn,
-a label for each, with the references of the first file; FILE is that of `gcm_forecasts`.
+RESULTS are files of `benchmarks.accuracy.atmosphere` or of its `packages`. All their runs are
+drawn, a label for each, with the references of the first file; FILE is that of `gcm_forecasts`.
 """
 
 from __future__ import annotations
