@@ -6,8 +6,8 @@
 A day of the circulation model jcm, at the truncation of the run and at T21, and a day of each
 package, for one member and for an ensemble in a batch, alternate on one core. Values are simulated
 days of one member in a second; ratios are those of the fastest runs to the run of jcm at its own
-truncation. Neither writes a file. Seconds of operators, and the matrix products per second of the
-core, are in the JSON file with each package.
+truncation. Neither writes a file. The JSON file has the operators that take most of the time of
+each package, with their shares, and the speed of a matrix product on the core.
 """
 
 from __future__ import annotations

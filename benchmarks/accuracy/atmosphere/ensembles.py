@@ -62,11 +62,12 @@ def ensemble(
     chosen = indices[np.linspace(0, len(indices) - 1 - n_steps, starts).round().astype(int)]
     times = [str(store.time[i].astype("M8[m]")) for i in chosen]
     forecast, scores = out / "forecast.zarr", out / "scores.nc"
-    run_rollout(
-        package, data, forecast, init_times=times, n_steps=n_steps, batch_size=members,
-        members=members if perturbation else None, restart=forecast.exists(),
-        perturbations=[perturbation] if perturbation else [],
-    )  # fmt: skip
+    if not forecast.exists():
+        run_rollout(
+            package, data, forecast, init_times=times, n_steps=n_steps, batch_size=members,
+            members=members if perturbation else None,
+            perturbations=[perturbation] if perturbation else [], restart=True,
+        )  # fmt: skip
     if not scores.exists():
         evaluate(forecast, data, scores, baselines=(), spectra=False)
     with xr.open_dataset(scores) as file:

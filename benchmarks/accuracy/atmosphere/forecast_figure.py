@@ -39,8 +39,7 @@ def draw(path: Path, curves: dict[str, dict[str, Any]], leads: list[int], channe
     for label, curve in curves.items():
         of = curve["scores"][channel]
         error.plot(days, np.array(of["rmse"]) / of["spread"], label=label, **curve["style"])
-        if any(of["acc"]):  # the climatology has none
-            correlation.plot(days, of["acc"], label=label, **curve["style"])
+        correlation.plot(days, of["acc"], **curve["style"])
     error.set(
         xlabel="lead time, days", ylabel=f"error of {channel} over its spread", ylim=(0, None)
     )
