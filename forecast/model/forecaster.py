@@ -291,18 +291,31 @@ class Forecaster(nn.Module):
             if self.filter is not None:
                 change = self.filter(change)
             predicted = present * self._residual + change * self.change_scale
-        for limiter in (self.limiter, self.range_limiter):
-            if limiter is not None and not self.training:
-                fed_back = self._inside_mask(predicted, 0.0)[:, self._prognostic]
-                predicted = predicted.index_copy(1, self._prognostic, limiter(fed_back))
-        following = self.normalizer.denormalise(predicted, target_time)
-        following = self._keep_means(following, state, target_time)
-        if self._least is not None and not self.training:
-            following = torch.maximum(following, self._least.to(following.dtype))
-        following = self._inside_mask(following, torch.nan)
+        if not self.training:
+            predicted = self._limited(predicted)
+        following = self._physical(predicted, state, target_time, limited=not self.training)
         if self.noise is not None and noise is not None:
             noise = self.noise.after_step(noise)
         return state.advance(following, target_time, noise)
+
+    def within_limits(self, following: State, before: State) -> tuple[State, Tensor]:
+        """Return a predicted state as a rollout has it, in which limits act, and how far it was.
+
+        In training, `step` predicts without limits.
+
+        Args:
+            following: predicted states.
+            before: states that they were predicted from.
+
+        Returns:
+            The states, and the share of the values of each that was out of range, (b,).
+        """
+        x = self.normalise(following.fields, following.time)
+        share = x.new_zeros(len(x))
+        if self.range_limiter is not None:
+            share = self.range_limiter.share_outside(x[:, self._prognostic])
+        fields = self._physical(self._limited(x), before, following.time, limited=True)
+        return replace(following, fields=fields), share
 
     def with_noise(self, state: State, seeds: Sequence[Sequence[int]]) -> State:
         """Return a state with noise, which `step` carries on.
@@ -441,6 +454,21 @@ class Forecaster(nn.Module):
             parts.append(baseline[:, self._prognostic].expand(len(present), -1, -1, -1))
         parts.append(self.static.expand(len(present), -1, -1, -1))
         return torch.cat(parts, dim=1)
+
+    def _limited(self, x: Tensor) -> Tensor:
+        """Limit the channels that are fed back of fields in normalised units."""
+        for limiter in (self.limiter, self.range_limiter):
+            if limiter is not None:
+                fed_back = self._inside_mask(x, 0.0)[:, self._prognostic]
+                x = x.index_copy(1, self._prognostic, limiter(fed_back))
+        return x
+
+    def _physical(self, x: Tensor, before: State, time: Times, *, limited: bool) -> Tensor:
+        """Return predicted fields in physical units, with the area means that are kept."""
+        following = self._keep_means(self.normalizer.denormalise(x, time), before, time)
+        if self._least is not None and limited:
+            following = torch.maximum(following, self._least.to(following.dtype))
+        return self._inside_mask(following, torch.nan)
 
     def _keep_means(self, following: Tensor, state: State, target_time: Times) -> Tensor:
         """Keep area means, those of persistent channels with the season of the climatology."""

@@ -142,6 +142,11 @@ class RangeLimiter(nn.Module):
         """Limit fields (b, c, nlat, nlon) in normalised units."""
         return torch.clamp(x, *self.bounds.to(x.dtype))
 
+    def share_outside(self, x: Tensor) -> Tensor:
+        """Return the share of the values of each sample that are out of range, (b,)."""
+        outside = ((x < self.bounds[0]) | (x > self.bounds[1])).sum((1, 2, 3)).double()
+        return current().sum_rows(outside) / (x.shape[1] * self.grid.nlat * self.grid.nlon)
+
     def on_grid(self, grid: Grid) -> RangeLimiter:
         """Return the same limits on another grid, those of the nearest point."""
         return RangeLimiter(grid, nearest(self.bounds, self.grid, grid))

@@ -34,12 +34,14 @@ from forecast.training.optimizer import (
 )
 from forecast.training.precision import autocast, grad_scaler
 from forecast.training.samples.batches import Batch, Windows
-from forecast.training.samples.replay import ReplayBuffer, ReplayPlan
+from forecast.training.samples.replay import ReplayBuffer, Replayed, ReplayPlan
 from forecast.training.validation import Validation
 from sphere_ops.parallel.mesh import current
 
 _EXPLODED = 1e6
 """Loss above which a step counts as not finite: the target has norm one."""
+_STRAYED = 0.01
+"""Share of values out of range from which a rollout of the replay buffer begins anew."""
 
 
 @dataclass(frozen=True)
@@ -172,14 +174,20 @@ class Trainer:
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
         predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
         for step, (predicted, target) in enumerate(zip(predictions, targets[pushed:], strict=True)):
-            if step == 0:
-                self.replay.keep(predicted, batch.replayed)
+            if step == 0 and batch.replayed is not None:
+                self._keep(predicted, state, batch.replayed)
             truth = normalise(target, predicted.time[:: self.members])
             found = normalise(predicted.fields, predicted.time)
             total = total + self.loss(found, truth)
             if self.spectral is not None:
                 total = total + self.config.spectral_loss * self.spectral(found, truth)
         return total / n_steps
+
+    @torch.no_grad()
+    def _keep(self, predicted: State, before: State, replayed: Replayed) -> None:
+        """Keep predicted states for later batches, as a rollout would go on from them."""
+        limited, share = self.forecaster.within_limits(predicted, before)
+        self.replay.keep(limited, replayed, (share > _STRAYED).cpu().numpy())
 
     def _initial(self, batch: Batch) -> State:
         """Initial states of a batch; those of an ensemble with their members, one after another."""

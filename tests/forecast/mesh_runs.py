@@ -83,7 +83,7 @@ CASES = {
     "replay buffer": Case(
         "trajectories",
         1,
-        {"branches": ALL},
+        {"branches": ALL, "range_limit": 0.0},
         {"replay_steps": 3, "replay_from": 0.0, "replay_share": 0.8},
     ),
     "masked, climatology": Case(

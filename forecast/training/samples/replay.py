@@ -110,17 +110,21 @@ class ReplayBuffer:
         series[goes_on] = torch.where(held.isfinite(), held, series[goes_on])
         return State.from_series(series, truth.time)
 
-    def keep(self, predicted: State, replayed: Replayed | None) -> None:
-        """Keep the states after the first step of the samples, without their gradient."""
-        if replayed is None:
-            return
+    def keep(self, predicted: State, replayed: Replayed, strayed: NDArray[np.bool_]) -> None:
+        """Keep the states after the first step of the samples, without their gradient.
+
+        Args:
+            predicted: states.
+            replayed: rollouts of the samples.
+            strayed: samples whose rollouts end here, (b,).
+        """
         series = torch.stack(predicted.series, 1).detach()
         if self._states is None:
             self._states = series.new_zeros((len(self._is_there), *series.shape[1:]))
         held = replayed.rollouts >= 0
         numbers = replayed.rollouts[held]
         self._states[numbers] = series[held]
-        self._is_there[numbers] = True
+        self._is_there[numbers] = ~strayed[held]
 
     def drop(self, batches: Iterable[Replayed | None]) -> None:
         """Drop the rollouts of batches whose loss was not finite."""

@@ -12,6 +12,7 @@ from forecast.training.trainer import Trainer
 from tests.forecast.small_run import config
 
 TIME = np.array(["2001-01-01", "2001-01-02"], dtype="M8[ns]")
+NONE = np.array([False, False])
 
 
 def plan(followed, samples=2, longest=3, seed=0) -> ReplayPlan:
@@ -81,7 +82,7 @@ def test_a_buffer_gives_back_what_it_kept_and_the_truth_where_it_cannot():
     assert buffer.start(truth, both) is truth  # nothing is there yet
     assert buffer.start(truth, None) is truth
     fields = torch.arange(16.0).reshape(2, 1, 2, 4).requires_grad_()
-    buffer.keep(State(fields, TIME, (fields + 100,)), both)
+    buffer.keep(State(fields, TIME, (fields + 100,)), both, NONE)
     swapped = Replayed(np.array([5, 3]), np.array([True, False]))
     state = buffer.start(truth, swapped)
     assert torch.equal(state.fields[0], fields[1]) and torch.equal(state.fields[1], truth.fields[1])
@@ -89,12 +90,16 @@ def test_a_buffer_gives_back_what_it_kept_and_the_truth_where_it_cannot():
     assert not state.fields.requires_grad and (truth.fields == 0).all()
     wrong = fields.detach().clone()
     wrong[0, 0, 0, 0] = torch.nan
-    buffer.keep(State(wrong, TIME, (wrong,)), both)
+    buffer.keep(State(wrong, TIME, (wrong,)), both, NONE)
     assert buffer.start(truth, both).fields[0, 0, 0, 0] == 0  # the truth's
     buffer.drop([None, Replayed(np.array([3, -1]), np.array([True, False]))])
     state = buffer.start(truth, both)
     assert torch.equal(state.fields[0], truth.fields[0])
     assert torch.equal(state.fields[1], fields[1])
+    buffer.keep(State(fields, TIME, (fields,)), both, np.array([False, True]))
+    state = buffer.start(truth, both)
+    assert torch.equal(state.fields[0], fields[0])
+    assert torch.equal(state.fields[1], truth.fields[1])  # its rollout has strayed
 
 
 def test_a_process_may_have_no_sample_of_the_buffer():
@@ -102,7 +107,7 @@ def test_a_process_may_have_no_sample_of_the_buffer():
     assert len(windows) == len(replayed.rollouts) == 0
     truth, buffer = State(torch.ones(2, 1, 2, 4), TIME), ReplayBuffer(0)
     outside = Replayed(np.array([-1, -1]), np.array([False, False]))
-    buffer.keep(truth, outside)
+    buffer.keep(truth, outside, NONE)
     assert buffer.start(truth, outside) is truth
     buffer.drop([outside])
     assert not buffer.tensors()["is_there"].numel()
@@ -134,11 +139,34 @@ def test_kept_states_are_those_of_rollouts_of_the_model(make_store, tmp_path, hi
                 begun[number] = State.from_series(series, batch.time[[k]]), 0
             start, done = begun[number]
             begun[number] = start, done + 1
-            *_, last = rollout(forecaster.train(), start, done + 1)  # without the limiter
+            *_, last = rollout(forecaster.eval(), start, done + 1)  # with limits
             held = trainer.replay.tensors()["states"][number]
             torch.testing.assert_close(held, torch.stack([x[0] for x in last.series]))
             depths.append(done + 1)
     assert set(depths) == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(("size", "strays"), [(1e-3, False), (10.0, True)])
+def test_rollouts_stay_within_limits_or_end(make_store, tmp_path, size, strays):
+    settings = config({"range_limit": 0.1}, replay_steps=4, replay_from=0, batch_size=4)
+    store = Store(make_store(tmp_path / "s.zarr"))
+    torch.manual_seed(0)
+    forecaster = Forecaster.from_store(settings.model, store)
+    torch.nn.init.normal_(forecaster.network.decoder.weight, std=size)
+    trainer = Trainer(forecaster, settings.training)
+    windows = Windows(store, "train", 1)
+    (batch,) = batches(windows, 4, 0, 0, 1, replay=trainer.replay_plan(windows, 1))
+    before = batch.initial
+    predicted = forecaster.train().step(before)
+    limited, share = forecaster.within_limits(predicted, before)
+    rolled = forecaster.eval().step(before)
+    torch.testing.assert_close(limited.fields, rolled.fields)
+    assert ((share > 0.01) == strays).all()
+    trainer.step([batch], 1)
+    held = trainer.replay.tensors()
+    numbers = batch.replayed.rollouts[2:]
+    torch.testing.assert_close(held["states"][numbers, -1], rolled.fields[2:])
+    assert (held["is_there"][numbers] != strays).all()
 
 
 def test_worker_processes_give_the_rollouts_of_memory(stores, monkeypatch):
