@@ -256,6 +256,13 @@ class Config(Section):
                 f"{t.push_forward} and training.loss={t.loss}: the replay buffer holds single "
                 "forecasts of one step; leave out training.replay_steps, or the other two"
             )
+        limits = self.model.range_limit, self.model.spectral_limit
+        if t.replay_free_steps and (not t.replay_steps or limits == (None, None)):
+            raise ValueError(
+                f"training.replay_free_steps is {t.replay_free_steps}, with training.replay_steps="
+                f"{t.replay_steps}, model.range_limit={limits[0]} and model.spectral_limit="
+                f"{limits[1]}: these steps need a replay buffer, and limits to stay within"
+            )
         return self
 
     @model_validator(mode="after")

@@ -69,6 +69,10 @@ class TrainingConfig(Section):
         default=0, ge=0, description="steps of the rollouts in the replay buffer: a part of each "
         "batch goes on from states that were predicted in earlier batches; 0: no buffer",
     )  # fmt: skip
+    replay_free_steps: int = Field(
+        default=0, ge=0, description="further steps of these rollouts, of which the loss asks only "
+        "that they stay within the limits of the model",
+    )  # fmt: skip
     replay_share: float = Field(
         default=0.5, gt=0, le=1, description="share of a batch that belongs to the replay buffer"
     )

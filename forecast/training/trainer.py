@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
@@ -34,7 +35,7 @@ from forecast.training.optimizer import (
 )
 from forecast.training.precision import autocast, grad_scaler
 from forecast.training.samples.batches import Batch, Windows
-from forecast.training.samples.replay import ReplayBuffer, Replayed, ReplayPlan
+from forecast.training.samples.replay import ReplayBuffer, ReplayPlan
 from forecast.training.validation import Validation
 from sphere_ops.parallel.mesh import current
 
@@ -42,6 +43,8 @@ _EXPLODED = 1e6
 """Loss above which a step counts as not finite: the target has norm one."""
 _STRAYED = 0.01
 """Share of values out of range from which a rollout of the replay buffer begins anew."""
+
+_Ages = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -164,37 +167,62 @@ class Trainer:
     def rollout_loss(self, batch: Batch, n_steps: int) -> Tensor:
         """Return the mean loss over the last `n_steps` of the windows, with its gradient."""
         batch = batch.to(self.device)
-        state, targets = self._initial(batch), batch.targets.unbind(1)
+        state, age = self._initial(batch)
+        targets = batch.targets.unbind(1)
         pushed = len(targets) - n_steps
         forcing = batch.forcing_of_steps(self.members)
         for following in rollout(self.forecaster, state, pushed, forcing=forcing[:pushed]):
             state = following
         checkpointed = self.config.checkpoint_steps
+        first = state
         model = _Recomputed(self.forecaster) if checkpointed else self.forecaster
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
         predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
-        for step, (predicted, target) in enumerate(zip(predictions, targets[pushed:], strict=True)):
-            if step == 0 and batch.replayed is not None:
-                self._keep(predicted, state, batch.replayed)
+        for predicted, target in zip(predictions, targets[pushed:], strict=True):
             truth = normalise(target, predicted.time[:: self.members])
             found = normalise(predicted.fields, predicted.time)
+            if batch.replayed is not None:
+                limited, strayed = self._within_limits(predicted, state)
+                if state is first:
+                    self.replay.keep(limited, batch.replayed, np.where(strayed, 0, age + 1))
+                truth = self._target(limited, truth, age)
+                state, age = predicted, age + 1
             total = total + self.loss(found, truth)
             if self.spectral is not None:
                 total = total + self.config.spectral_loss * self.spectral(found, truth)
         return total / n_steps
 
     @torch.no_grad()
-    def _keep(self, predicted: State, before: State, replayed: Replayed) -> None:
-        """Keep predicted states for later batches, as a rollout would go on from them."""
+    def _within_limits(self, predicted: State, before: State) -> tuple[State, NDArray[np.bool_]]:
+        """Return states as a rollout goes on from them, and which have strayed, (b,)."""
         limited, share = self.forecaster.within_limits(predicted, before)
-        self.replay.keep(limited, replayed, (share > _STRAYED).cpu().numpy())
+        return limited, (share > _STRAYED).cpu().numpy()
 
-    def _initial(self, batch: Batch) -> State:
-        """Initial states of a batch; those of an ensemble with their members, one after another."""
+    def _target(self, limited: State, truth: Tensor, age: _Ages) -> Tensor:
+        """Return what the loss compares states of the replay buffer with, in normalised units.
+
+        One that is too old to be compared with the truth is compared with itself within the
+        limits: that costs nothing until it strays.
+
+        Args:
+            limited: predicted states within the limits.
+            truth: true states in normalised units.
+            age: number of steps before the predicted one since the truth, (b,).
+        """
+        free = torch.from_numpy(age >= self.config.replay_steps).to(truth.device)
+        within = self.forecaster.normalise(limited.fields, limited.time)
+        return torch.where(free[:, None, None, None], within, truth)
+
+    def _initial(self, batch: Batch) -> tuple[State, _Ages]:
+        """Return the initial states of a batch, and the number of steps since the truth of each.
+
+        Those of an ensemble have their members one after another.
+        """
         if self.config.loss != "crps":
             return self.replay.start(batch.initial, batch.replayed)
         seeds = batch.member_seeds(self.members, self.config.seed, self.step_count)
-        return self.forecaster.with_noise(batch.initial.repeat(self.members), seeds)
+        state = self.forecaster.with_noise(batch.initial.repeat(self.members), seeds)
+        return state, np.zeros(len(state.fields), dtype=np.int64)
 
     def replay_plan(self, windows: Windows, n_steps: int) -> ReplayPlan | None:
         """Return the choice of samples for the replay buffer in a phase; None without a buffer.
@@ -206,7 +234,8 @@ class Trainer:
         if not self.config.replay_steps:
             return None
         seed = [self.config.seed, n_steps, 2]
-        return ReplayPlan(windows.followed, self._replayed, self.config.replay_steps, seed)
+        longest = self.config.replay_steps + self.config.replay_free_steps
+        return ReplayPlan(windows.followed, self._replayed, longest, seed)
 
     @property
     def _replayed(self) -> range:

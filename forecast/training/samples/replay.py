@@ -88,59 +88,63 @@ class ReplayBuffer:
     """
 
     def __init__(self, samples: int) -> None:
-        self._is_there = np.zeros(rollouts(samples), dtype=bool)
+        self._age = np.zeros(rollouts(samples), dtype=np.int64)  # 0 where there is no state
         self._states: Tensor | None = None
 
-    def start(self, truth: State, replayed: Replayed | None) -> State:
-        """Return the states that the samples of a batch start from.
+    def start(self, truth: State, replayed: Replayed | None) -> tuple[State, NDArray[np.int64]]:
+        """Return the states that the samples of a batch start from, and their age.
 
         Args:
             truth: initial states of the windows. They take the place of states that are not in the
                 buffer, and of values that are not finite.
             replayed: rollouts of the samples; None if they belong to none.
-        """
-        if replayed is None:
-            return truth
-        goes_on = replayed.goes_on.copy()
-        goes_on[goes_on] = self._is_there[replayed.rollouts[goes_on]]
-        if self._states is None or not goes_on.any():
-            return truth
-        held = self._states[replayed.rollouts[goes_on]]
-        series = torch.stack(truth.series, 1)
-        series[goes_on] = torch.where(held.isfinite(), held, series[goes_on])
-        return State.from_series(series, truth.time)
 
-    def keep(self, predicted: State, replayed: Replayed, strayed: NDArray[np.bool_]) -> None:
-        """Keep the states after the first step of the samples, without their gradient.
+        Returns:
+            The states, and the number of steps since the truth of each, (b,).
+        """
+        age = np.zeros(len(truth.fields), dtype=np.int64)
+        if replayed is None or self._states is None:
+            return truth, age
+        age[replayed.goes_on] = self._age[replayed.rollouts[replayed.goes_on]]
+        held = age > 0
+        if not held.any():
+            return truth, age
+        states = self._states[replayed.rollouts[held]]
+        series = torch.stack(truth.series, 1)
+        series[held] = torch.where(states.isfinite(), states, series[held])
+        return State.from_series(series, truth.time), age
+
+    def keep(self, predicted: State, replayed: Replayed, age: NDArray[np.int64]) -> None:
+        """Keep states for later batches, without their gradient.
 
         Args:
             predicted: states.
             replayed: rollouts of the samples.
-            strayed: samples whose rollouts end here, (b,).
+            age: number of steps since the truth of each, (b,); 0 for those whose rollouts end.
         """
         series = torch.stack(predicted.series, 1).detach()
         if self._states is None:
-            self._states = series.new_zeros((len(self._is_there), *series.shape[1:]))
+            self._states = series.new_zeros((len(self._age), *series.shape[1:]))
         held = replayed.rollouts >= 0
         numbers = replayed.rollouts[held]
         self._states[numbers] = series[held]
-        self._is_there[numbers] = ~strayed[held]
+        self._age[numbers] = age[held]
 
     def drop(self, batches: Iterable[Replayed | None]) -> None:
         """Drop the rollouts of batches whose loss was not finite."""
         for replayed in batches:
             if replayed is not None:
-                self._is_there[replayed.rollouts[replayed.rollouts >= 0]] = False
+                self._age[replayed.rollouts[replayed.rollouts >= 0]] = 0
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a training that goes on needs, by name."""
         if self._states is None:
             return {}
-        return {"states": self._states, "is_there": torch.from_numpy(self._is_there)}
+        return {"states": self._states, "age": torch.from_numpy(self._age)}
 
     def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Go back to `tensors`; without any the rollouts begin anew."""
-        self._states, self._is_there[:] = None, False
+        self._states, self._age[:] = None, 0
         if tensors:
             self._states = tensors["states"].to(device)
-            self._is_there[:] = tensors["is_there"].numpy()
+            self._age[:] = tensors["age"].numpy()

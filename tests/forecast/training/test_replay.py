@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,6 @@ from forecast.training.trainer import Trainer
 from tests.forecast.small_run import config
 
 TIME = np.array(["2001-01-01", "2001-01-02"], dtype="M8[ns]")
-NONE = np.array([False, False])
 
 
 def plan(followed, samples=2, longest=3, seed=0) -> ReplayPlan:
@@ -79,27 +80,31 @@ def test_a_buffer_gives_back_what_it_kept_and_the_truth_where_it_cannot():
     truth = State(torch.zeros(2, 1, 2, 4), TIME, (torch.ones(2, 1, 2, 4),))
     buffer = ReplayBuffer(2)
     both = Replayed(np.array([3, 5]), np.array([True, True]))
-    assert buffer.start(truth, both) is truth  # nothing is there yet
-    assert buffer.start(truth, None) is truth
+    for replayed in (both, None):  # nothing is there yet
+        state, age = buffer.start(truth, replayed)
+        assert state is truth and age.tolist() == [0, 0]
     fields = torch.arange(16.0).reshape(2, 1, 2, 4).requires_grad_()
-    buffer.keep(State(fields, TIME, (fields + 100,)), both, NONE)
+    buffer.keep(State(fields, TIME, (fields + 100,)), both, np.array([1, 4]))
     swapped = Replayed(np.array([5, 3]), np.array([True, False]))
-    state = buffer.start(truth, swapped)
+    state, age = buffer.start(truth, swapped)
+    assert age.tolist() == [4, 0]
     assert torch.equal(state.fields[0], fields[1]) and torch.equal(state.fields[1], truth.fields[1])
     assert torch.equal(state.history[0][0], fields[1] + 100)
     assert not state.fields.requires_grad and (truth.fields == 0).all()
     wrong = fields.detach().clone()
     wrong[0, 0, 0, 0] = torch.nan
-    buffer.keep(State(wrong, TIME, (wrong,)), both, NONE)
-    assert buffer.start(truth, both).fields[0, 0, 0, 0] == 0  # the truth's
+    buffer.keep(State(wrong, TIME, (wrong,)), both, np.array([2, 5]))
+    assert buffer.start(truth, both)[0].fields[0, 0, 0, 0] == 0  # the truth's
     buffer.drop([None, Replayed(np.array([3, -1]), np.array([True, False]))])
-    state = buffer.start(truth, both)
+    state, age = buffer.start(truth, both)
+    assert age.tolist() == [0, 5]
     assert torch.equal(state.fields[0], truth.fields[0])
     assert torch.equal(state.fields[1], fields[1])
-    buffer.keep(State(fields, TIME, (fields,)), both, np.array([False, True]))
-    state = buffer.start(truth, both)
+    buffer.keep(State(fields, TIME, (fields,)), both, np.array([1, 0]))  # the second ends
+    state, age = buffer.start(truth, both)
+    assert age.tolist() == [1, 0]
     assert torch.equal(state.fields[0], fields[0])
-    assert torch.equal(state.fields[1], truth.fields[1])  # its rollout has strayed
+    assert torch.equal(state.fields[1], truth.fields[1])
 
 
 def test_a_process_may_have_no_sample_of_the_buffer():
@@ -107,10 +112,10 @@ def test_a_process_may_have_no_sample_of_the_buffer():
     assert len(windows) == len(replayed.rollouts) == 0
     truth, buffer = State(torch.ones(2, 1, 2, 4), TIME), ReplayBuffer(0)
     outside = Replayed(np.array([-1, -1]), np.array([False, False]))
-    buffer.keep(truth, outside, NONE)
-    assert buffer.start(truth, outside) is truth
+    buffer.keep(truth, outside, np.array([1, 1]))
+    assert buffer.start(truth, outside)[0] is truth
     buffer.drop([outside])
-    assert not buffer.tensors()["is_there"].numel()
+    assert not buffer.tensors()["age"].numel()
 
 
 @pytest.mark.parametrize("history", [1, 2])
@@ -166,7 +171,45 @@ def test_rollouts_stay_within_limits_or_end(make_store, tmp_path, size, strays):
     held = trainer.replay.tensors()
     numbers = batch.replayed.rollouts[2:]
     torch.testing.assert_close(held["states"][numbers, -1], rolled.fields[2:])
-    assert (held["is_there"][numbers] != strays).all()
+    assert (held["age"][numbers] == (0 if strays else 1)).all()
+
+
+@pytest.mark.parametrize("n_steps", [1, 2])
+def test_old_rollouts_are_compared_with_themselves_within_the_limits(make_store, tmp_path, n_steps):
+    """Their loss is zero inside the limits, and the distance to them outside."""
+    settings = config(
+        {"range_limit": 0.1, "spectral_limit": None},
+        replay_steps=1, replay_free_steps=2, replay_from=0, replay_share=1, batch_size=2,
+    )  # fmt: skip
+    store = Store(make_store(tmp_path / "s.zarr"))
+    torch.manual_seed(0)
+    forecaster = Forecaster.from_store(settings.model, store)
+    torch.nn.init.normal_(forecaster.network.decoder.weight, std=1e-3)
+    trainer = Trainer(forecaster.train(), settings.training)
+    windows = Windows(store, "train", n_steps)
+    (batch,) = batches(windows, 2, 0, 0, 1)
+    batch = replace(batch, replayed=Replayed(np.array([3, 9]), np.array([True, True])))
+    fields, losses = batch.initial.fields, {}
+    low, high = forecaster.normalizer.denormalise(forecaster.range_limiter.bounds, batch.time[:1])
+    for name, start in {"inside": fields, "outside": torch.stack([fields[0], 3 * high])}.items():
+        for age in (0, 1):
+            held = State(start, batch.initial.time)
+            trainer.replay.keep(held, batch.replayed, np.array([age, age]))
+            losses[name, age] = trainer.rollout_loss(batch, n_steps).item()
+            ages = trainer.replay.tensors()["age"][[3, 9]].tolist()
+            # a state that is not there begins anew from the truth
+            assert ages == ([age + 1, 0] if (name, age) == ("outside", 1) else [age + 1] * 2)
+    assert losses["inside", 0] > 1e-3 and losses["inside", 1] < 1e-4
+    assert losses["outside", 0] == losses["inside", 0] and losses["outside", 1] > 1e-2
+
+
+def test_free_steps_need_a_buffer_and_limits():
+    for model, settings in (
+        ({}, {}),
+        ({"range_limit": None, "spectral_limit": None}, {"replay_steps": 2}),
+    ):
+        with pytest.raises(ValueError, match=r"training\.replay_free_steps is 3, with"):
+            config(model, replay_free_steps=3, **settings)
 
 
 def test_worker_processes_give_the_rollouts_of_memory(stores, monkeypatch):
