@@ -2,14 +2,14 @@
 
     python -m benchmarks.accuracy.atmosphere --data STORE --out DIR [--preset NAME]
         [--rows NAME ...] [--seeds S ...] [--split validation|test]
-        [--overrides KEY=VALUE ...]
+        [--days-only] [--overrides KEY=VALUE ...]
 
 Rows are `global` (a complex kernel), `integral`, `differential` and `all`, and the peers `sfno` and
 `lsno` of torch-harmonics inside our forecaster, with about as many parameters as `all`. A run is
 trained by the preset with the overrides, and forecasts evenly spaced states of the split for 15
-days; then one state is followed to the end of the split. DIR has a run folder and a JSON file for
-each row and seed; what is there is not done again, and an interrupted training goes on.
-DIR/atmosphere.json collects all.
+days; then, without `--days-only`, one state is followed to the end of the split. DIR has a run
+folder and a JSON file for each row and seed; what is there is not done again, and an interrupted
+training goes on. DIR/atmosphere.json collects all.
 
 References are persistence, the monthly climatology of the training years, and damped persistence:
 departures from that climatology times the regression at each lead time, one number for each
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(ABSENT), choices=ROWS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
+    parser.add_argument("--days-only", action="store_true", help="no rollout to the split's end")
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -53,7 +54,8 @@ def main() -> None:
             if not path.exists():
                 words = sized(row, args.preset, args.overrides, store)
                 config = config_of(args.preset, row, seed, words)
-                write(path, run(config, row, args.data, args.out / f"{row}-{seed}", args.split))
+                folder, followed = args.out / f"{row}-{seed}", not args.days_only
+                write(path, run(config, row, args.data, folder, args.split, followed=followed))
             print(line(read(path)), flush=True)
     runs = [read(path) for path in sorted((args.out / args.split).glob("*-[0-9]*.json"))]
     about = {"preset": args.preset, "overrides": args.overrides, "leads_hours": list(LEADS)}

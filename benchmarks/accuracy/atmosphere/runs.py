@@ -70,8 +70,10 @@ def trained(config: Config, row: str, data: Path, folder: Path) -> tuple[Forecas
     return forecaster, chosen_part(config, Store(data))
 
 
-def run(config: Config, row: str, data: Path, folder: Path, split: str) -> dict[str, Any]:
-    """Train a row and measure it."""
+def run(
+    config: Config, row: str, data: Path, folder: Path, split: str, *, followed: bool = True
+) -> dict[str, Any]:
+    """Train a row and measure it; `followed` to the end of the split, too."""
     forecaster, store = trained(config, row, data, folder)
     counts = forecaster.network.parameter_counts()
     about = read_description(folder / "best")["training"]
@@ -86,7 +88,11 @@ def run(config: Config, row: str, data: Path, folder: Path, split: str) -> dict[
         "configuration": config.model_dump(mode="json", include={"model", "training"}),
         "validation": about["validation"],
         "scores": forecast_scores(forecaster, store, split),
-        "year": {str(on): year_of(forecaster, store, split, limiter=on) for on in (True, False)},
+        "year": {
+            str(on): year_of(forecaster, store, split, limiter=on)
+            for on in (True, False)
+            if followed
+        },
     }
 
 

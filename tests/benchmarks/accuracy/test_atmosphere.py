@@ -63,10 +63,11 @@ def test_the_truth_itself_has_no_error_and_references_are_as_defined(data, small
 def test_runs_are_measured_once_and_collected(data, small, tmp_path, monkeypatch, capsys):
     words = ["atmosphere", "--data", str(data), "--out", str(tmp_path / "out"), "--preset",
              "atmosphere_smoke", "--rows", "global", "sfno", "--overrides", *WORDS]  # fmt: skip
-    for _ in range(2):
-        monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sys, "argv", words)
+    command.main()
+    with monkeypatch.context() as second:
+        second.setattr(command, "run", lambda *a, **k: pytest.fail("a run was done again"))
         command.main()
-        monkeypatch.setattr(command, "run", lambda *a: pytest.fail("a run was done again"))
     found = json.loads((tmp_path / "out" / "atmosphere.json").read_text())
     assert [r["row"] for r in found["runs"]] == ["global", "sfno"]
     ours, peer = found["runs"]
@@ -75,6 +76,11 @@ def test_runs_are_measured_once_and_collected(data, small, tmp_path, monkeypatch
     assert peer["parameters"] != ours["parameters"] and "commit" in peer
     assert found["references"]["persistence"]["sp"]["rmse"][0] > 0
     assert len(capsys.readouterr().out.splitlines()) == 4
+    more = ["--rows", "global", "--seeds", "1", "--days-only", "--overrides", *WORDS]
+    monkeypatch.setattr(sys, "argv", [*words[:7], *more])
+    command.main()
+    record = json.loads((tmp_path / "out" / "validation" / "global-1.json").read_text())
+    assert record["year"] == {} and np.isfinite(record["scores"]["z500"]["rmse"]).all()
 
 
 def test_forecasts_of_models_with_history_start_from_the_states_before(data, small):
