@@ -35,7 +35,7 @@ def forecast_scores(forecaster: Forecaster, store: Store, split: str) -> dict[st
     steps, starts = _steps(store), _starts(store, split)
     sums = Scores(store)
     for part in np.array_split(starts, -(-len(starts) // _BATCH)):
-        for n, fields in _forecast(forecaster, store, part, steps[-1]):
+        for n, fields in forecast_steps(forecaster, store, part, steps[-1]):
             if n in steps:
                 sums.add(steps.index(n), fields, part + n)
     return sums.scores()
@@ -88,7 +88,7 @@ def _followed(forecaster: Forecaster, store: Store, split: str) -> dict[str, Any
     margin = (high - low)[:c] / 2
     ours, truth = _Moments(store), _Moments(store)
     left = None
-    for n, fields in _forecast(forecaster, store, indices[:1], count):
+    for n, fields in forecast_steps(forecaster, store, indices[:1], count):
         outside = (fields.amin((0, 2, 3)) < low[:c] - margin) | (
             fields.amax((0, 2, 3)) > high[:c] + margin
         )
@@ -103,10 +103,10 @@ def _followed(forecaster: Forecaster, store: Store, split: str) -> dict[str, Any
     return {"steps": count, "left_range_at": left, "channels": ours.compare(truth)}
 
 
-def _forecast(
+def forecast_steps(
     forecaster: Forecaster, store: Store, starts: np.ndarray, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield the number of each step and its fields, (b, c, nlat, nlon)."""
+    """Yield the number of each step of forecasts, and their fields, (b, c, nlat, nlon)."""
     state = initial_state(forecaster, store, starts)
     with torch.inference_mode():
         for n in range(1, steps + 1):
@@ -128,12 +128,13 @@ def given_forcing(store: Store, at: np.ndarray) -> Tensor:
     return torch.stack([store.state(0, int(i))[given] for i in at]).float()
 
 
-def _channels(store: Store) -> list[int]:
+def predicted_channels(store: Store) -> list[int]:
+    """Return the indices of the channels that a model predicts."""
     return [i for i, v in enumerate(store.channels) if v.role != "forcing"]
 
 
 def _predicted(store: Store, at: Any) -> Tensor:
-    return torch.stack([store.state(0, int(i))[_channels(store)] for i in at]).float()
+    return torch.stack([store.state(0, int(i))[predicted_channels(store)] for i in at]).float()
 
 
 def _steps(store: Store) -> list[int]:
@@ -149,7 +150,7 @@ def _starts(store: Store, split: str) -> np.ndarray:
 
 
 def _climatology(store: Store, at: np.ndarray) -> Tensor:
-    monthly = store.statistics[layout.CLIMATOLOGY][:, _channels(store)].float()
+    monthly = store.statistics[layout.CLIMATOLOGY][:, predicted_channels(store)].float()
     times = np.array([store.valid_time(0, int(i)) for i in at])
     return Climatology(monthly, store.time_step).at(times)
 
@@ -173,7 +174,7 @@ class Scores:
     """Sums of squared errors, errors and products of anomalies, by lead time and channel."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.names = store, [store.channels[i].name for i in _channels(store)]
+        self.store, self.names = store, [store.channels[i].name for i in predicted_channels(store)]
         self.sums = np.zeros((5, len(LEADS), len(self.names)))
         self.count = np.zeros(len(LEADS))
 
@@ -209,7 +210,10 @@ class _Moments:
     """Time mean, variance, zonal mean and power by degree of states as they come."""
 
     def __init__(self, store: Store) -> None:
-        self.grid, self.names = store.grid, [store.channels[i].name for i in _channels(store)]
+        self.grid, self.names = (
+            store.grid,
+            [store.channels[i].name for i in predicted_channels(store)],
+        )
         self._to_degrees, self._to_field = transforms(self.grid, self.grid.exact_lmax)
         self.total: Any = 0
         self.squares: Any = 0

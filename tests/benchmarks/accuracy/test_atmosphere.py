@@ -9,13 +9,13 @@ import torch
 import xarray as xr
 
 from benchmarks.accuracy.atmosphere import __main__ as command
-from benchmarks.accuracy.atmosphere import decades, ensembles, packages, scaling
+from benchmarks.accuracy.atmosphere import decades, ensembles, lasting, packages, scaling
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from configs.load import load_config
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_package
+from forecast.model.package import load_package, save_package
 from forecast.model.state import State
 from forecast.training.train import chosen_part, train
 from tests.data_prep.gcm.fake_model import fake_python
@@ -88,7 +88,7 @@ def test_forecasts_of_models_with_history_start_from_the_states_before(data, sma
     store = chosen_part(config, Store(data))
     forecaster = Forecaster.from_store(config.model, store).eval()
     starts = store.split_indices("test")[[0, 3]]
-    _, fields = next(atmosphere_scores._forecast(forecaster, store, starts, 1))
+    _, fields = next(atmosphere_scores.forecast_steps(forecaster, store, starts, 1))
     state = torch.stack([store.state(0, int(i)) for i in starts])[:, :2].float()
     before = torch.stack([store.state(0, int(i) - 1) for i in starts])[:, :2].float()
     times = np.array([store.valid_time(0, int(i)) for i in starts])
@@ -164,6 +164,25 @@ def test_packages_are_scored_on_the_states_of_a_store(data, small, tmp_path, mon
     monkeypatch.setattr(Forecaster, "channel_names", ("z500", "t2m"))
     with pytest.raises(ValueError, match="forecasts z500, t2m, but .* has z500, sp; give a store"):
         packages.main()
+
+
+@pytest.mark.slow
+def test_forecasts_that_go_wrong_are_counted(data, tmp_path, monkeypatch, capsys):
+    config = load_config("atmosphere_smoke", [*WORDS, "model.range_limit=1"])
+    store = chosen_part(config, Store(data))
+    for name, size in {"calm": 0.0, "wild": 100.0}.items():
+        forecaster = Forecaster.from_store(config.model, store)
+        torch.nn.init.normal_(forecaster.network.decoder.weight, std=size)
+        save_package(forecaster, tmp_path / name)
+    path = tmp_path / "lasting.json"
+    words = ["lasting", *(str(tmp_path / name) for name in ("calm", "wild")), "--names", "calm"]
+    words += ["wild", "--data", str(data), "--starts", "3", "--days", "2", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", words)
+    lasting.main()
+    calm, wild = json.loads(path.read_text())["runs"]
+    for key in ("with limits", "without limits"):
+        assert calm[key] == [None] * 3 and wild[key] == [1] * 3
+    assert "wild           limits True  3 of 3 [1, 1, 1]" in capsys.readouterr().out
 
 
 @pytest.mark.slow
