@@ -299,9 +299,9 @@ class Forecaster(nn.Module):
         return state.advance(following, target_time, noise)
 
     def within_limits(self, following: State, before: State) -> tuple[State, Tensor]:
-        """Return a predicted state as a rollout has it, in which limits act, and how far it was.
+        """Return a predicted state as a rollout has it, and how much of it was out of range.
 
-        In training, `step` predicts without limits.
+        In a rollout limits act; in training `step` predicts without them.
 
         Args:
             following: predicted states.

@@ -145,6 +145,6 @@ class ReplayBuffer:
     def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Go back to `tensors`; without any the rollouts begin anew."""
         self._states, self._age[:] = None, 0
-        if tensors:
+        if "age" in tensors:  # earlier versions had none
             self._states = tensors["states"].to(device)
             self._age[:] = tensors["age"].numpy()
