@@ -261,7 +261,7 @@ class Config(Section):
             raise ValueError(
                 f"training.replay_free_steps is {t.replay_free_steps}, with training.replay_steps="
                 f"{t.replay_steps}, model.range_limit={limits[0]} and model.spectral_limit="
-                f"{limits[1]}: these steps need a replay buffer, and limits to stay within"
+                f"{limits[1]}: set training.replay_steps, and one of the limits to stay within"
             )
         return self
 

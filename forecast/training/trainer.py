@@ -181,7 +181,7 @@ class Trainer:
         for predicted, target in zip(predictions, targets[pushed:], strict=True):
             truth = normalise(target, predicted.time[:: self.members])
             found = normalise(predicted.fields, predicted.time)
-            if batch.replayed is not None:
+            if batch.replayed is not None and (state is first or self.config.replay_free_steps):
                 limited, strayed = self._within_limits(predicted, state)
                 if state is first:
                     self.replay.keep(limited, batch.replayed, np.where(strayed, 0, age + 1))
@@ -209,9 +209,13 @@ class Trainer:
             truth: true states in normalised units.
             age: number of steps before the predicted one since the truth, (b,).
         """
-        free = torch.from_numpy(age >= self.config.replay_steps).to(truth.device)
+        free = age >= self.config.replay_steps
+        if not free.any():
+            return truth
         within = self.forecaster.normalise(limited.fields, limited.time)
-        return torch.where(free[:, None, None, None], within, truth)
+        return torch.where(
+            torch.from_numpy(free).to(truth.device)[:, None, None, None], within, truth
+        )
 
     def _initial(self, batch: Batch) -> tuple[State, _Ages]:
         """Return the initial states of a batch, and the number of steps since the truth of each.

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.accuracy.atmosphere.packages import arguments
 from benchmarks.accuracy.atmosphere.scores import forecast_steps, predicted_channels
 from benchmarks.accuracy.records import digest, write
 from benchmarks.speed.measure import machine
@@ -89,16 +90,9 @@ def measured(
 def main() -> None:
     """Follow the forecasts of the packages and write one file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("packages", nargs="+", type=Path, metavar="PACKAGE")
-    parser.add_argument("--names", nargs="+", required=True)
-    parser.add_argument("--data", type=Path, required=True, help="store of `forecast data gcm`")
-    parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument("--starts", type=int, default=12)
     parser.add_argument("--days", type=int, default=40)
-    parser.add_argument("--json", type=Path, required=True)
-    args = parser.parse_args()
-    if len(args.names) != len(args.packages):
-        parser.error(f"{len(args.names)} names for {len(args.packages)} packages")
+    args = arguments(parser)
     keep_freed_memory()
     store = Store(args.data)
     hours = store.time_step.hours

@@ -43,9 +43,8 @@ def scored(package: Path, name: str, store: Store, split: str) -> dict[str, Any]
     }
 
 
-def main() -> None:
-    """Score the packages and write one file."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add arguments for named packages and a split of a store, and parse the command line."""
     parser.add_argument("packages", nargs="+", type=Path, metavar="PACKAGE")
     parser.add_argument("--names", nargs="+", required=True)
     parser.add_argument("--data", type=Path, required=True, help="store of `forecast data gcm`")
@@ -54,6 +53,12 @@ def main() -> None:
     args = parser.parse_args()
     if len(args.names) != len(args.packages):
         parser.error(f"{len(args.names)} names for {len(args.packages)} packages")
+    return args
+
+
+def main() -> None:
+    """Score the packages and write one file."""
+    args = arguments(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
     keep_freed_memory()
     store = Store(args.data)
     runs = []

@@ -190,7 +190,7 @@ def test_old_rollouts_are_compared_with_themselves_within_the_limits(make_store,
     (batch,) = batches(windows, 2, 0, 0, 1)
     batch = replace(batch, replayed=Replayed(np.array([3, 9]), np.array([True, True])))
     fields, losses = batch.initial.fields, {}
-    low, high = forecaster.normalizer.denormalise(forecaster.range_limiter.bounds, batch.time[:1])
+    _, high = forecaster.normalizer.denormalise(forecaster.range_limiter.bounds, batch.time[:1])
     for name, start in {"inside": fields, "outside": torch.stack([fields[0], 3 * high])}.items():
         for age in (0, 1):
             held = State(start, batch.initial.time)
