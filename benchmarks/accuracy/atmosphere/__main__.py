@@ -2,14 +2,17 @@
 
     python -m benchmarks.accuracy.atmosphere --data STORE --out DIR [--preset NAME]
         [--rows NAME ...] [--seeds S ...] [--split validation|test]
-        [--days-only] [--overrides KEY=VALUE ...]
+        [--rates R ... [--rate-overrides KEY=VALUE ...]] [--days-only] [--overrides KEY=VALUE ...]
 
 Rows are `global` (a complex kernel), `integral`, `differential` and `all`, and the peers `sfno` and
-`lsno` of torch-harmonics inside our forecaster, with about as many parameters as `all`. A run is
-trained by the preset with the overrides, and forecasts evenly spaced states of the split for 15
-days; then, without `--days-only`, one state is followed to the end of the split. DIR has a run
-folder and a JSON file for each row and seed; what is there is not done again, and an interrupted
-training goes on. DIR/atmosphere.json collects all.
+`lsno` of torch-harmonics inside our forecaster, with about as many parameters as `all`, or as
+`sfno-time` and `lsno-time` with about the same time of a training step. A run is trained by the
+preset with the overrides, and forecasts evenly spaced states of the split for 15 days; then,
+without `--days-only`, one state is followed to the end of the split. With `--rates`, the learning
+rate is the one with the least validation error of the first seed, in trainings with the overrides
+and then `--rate-overrides`, such as fewer steps. DIR has a run folder and a JSON file for each row
+and seed; what is there is not done again, and an interrupted training goes on. DIR/atmosphere.json
+collects all.
 
 References are persistence, the monthly climatology of the training years, and damped persistence:
 departures from that climatology times the regression at each lead time, one number for each
@@ -20,10 +23,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks.accuracy.atmosphere.runs import ABSENT, ROWS, config_of, line, run, sized
+from benchmarks.accuracy.atmosphere.rows import ABSENT, ROWS, config_of
+from benchmarks.accuracy.atmosphere.runs import best_rate, line, run
 from benchmarks.accuracy.atmosphere.scores import LEADS, references
+from benchmarks.accuracy.atmosphere.sizes import sized
 from benchmarks.accuracy.records import read, saved, write
 from data_prep.store.reader import Store
 from forecast.training.train import chosen_part
@@ -41,6 +48,9 @@ def main() -> None:
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument("--days-only", action="store_true", help="no rollout to the split's end")
     parser.add_argument("--overrides", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--rates", nargs="*", type=float, default=[], help="learning rates to try")
+    parser.add_argument("--rate-overrides", nargs="*", default=[], metavar="KEY=VALUE",
+                        help="further overrides of the trainings that find the rate")  # fmt: skip
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     keep_freed_memory()
@@ -48,12 +58,24 @@ def main() -> None:
     plain = config_of(args.preset, "all", 0, args.overrides)
     store = chosen_part(plain, Store(args.data))
     found = saved(args.out / args.split / "references.json", lambda: references(store, args.split))
+
+    def settings(row: str) -> dict[str, Any]:
+        # A size found by times differs from try to try.
+        size = saved(
+            args.out / "sizes" / f"{row}.json",
+            lambda: {"overrides": sized(row, args.preset, args.overrides, store)},
+        )
+        words = size["overrides"]
+        rate = best_rate(row, args.preset, words, args.seeds[0], args.rates, args.rate_overrides,
+                         args.data, args.out / "rates")  # fmt: skip
+        return {"overrides": [*words, *rate]}
+
     for seed in args.seeds:
         for row in args.rows:
             path = args.out / args.split / f"{row}-{seed}.json"
             if not path.exists():
-                words = sized(row, args.preset, args.overrides, store)
-                config = config_of(args.preset, row, seed, words)
+                chosen = saved(args.out / "settings" / f"{row}.json", partial(settings, row))
+                config = config_of(args.preset, row, seed, chosen["overrides"])
                 folder, followed = args.out / f"{row}-{seed}", not args.days_only
                 write(path, run(config, row, args.data, folder, args.split, followed=followed))
             print(line(read(path)), flush=True)

@@ -1,64 +1,25 @@
-"""Runs of forecasts of the atmosphere: rows, sizes, training and scores."""
+"""Runs of forecasts of the atmosphere: learning rate, training and scores."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.accuracy.atmosphere.rows import build_of, config_of
 from benchmarks.accuracy.atmosphere.scores import forecast_scores, year_of
-from benchmarks.accuracy.peers import PEERS, peer_builder
-from benchmarks.accuracy.records import digest
-from benchmarks.accuracy.study.sizes import nearest
+from benchmarks.accuracy.records import digest, saved
 from benchmarks.speed.measure import machine
-from configs.load import load_config
 from configs.schema import Config
 from data_prep.store.reader import Store
-from forecast.model.build import BuildNetwork, build_network
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, read_description
 from forecast.training.tracking.git import git_commit
 from forecast.training.train import chosen_part, train
-
-ABSENT = {
-    "global": ("integral", "differential"),
-    "integral": ("differential",),
-    "differential": ("integral",),
-    "all": (),
-}
-ROWS = (*ABSENT, *PEERS)
-
-
-def config_of(preset: str, row: str, seed: int, overrides: Sequence[str]) -> Config:
-    """Return the configuration of a run."""
-    words = [*overrides, f"training.seed={seed}", "tracking.enabled=false"]
-    words += [f"model.branches.{branch}=null" for branch in ABSENT.get(row, ABSENT["global"])]
-    if row == "global":
-        words.append("model.branches.spectral.complex=true")
-    return load_config(preset, words)
-
-
-def build_of(row: str) -> BuildNetwork:
-    """Return the function that builds the network of a row."""
-    return peer_builder(row) if row in PEERS else build_network
-
-
-def sized(row: str, preset: str, overrides: Sequence[str], store: Store) -> list[str]:
-    """Return the overrides with the channels of a peer that has about the parameters of `all`."""
-    if row not in PEERS:
-        return list(overrides)
-
-    def parameters(row: str, words: Sequence[str]) -> int:
-        model = config_of(preset, row, 0, words).model
-        network = Forecaster.from_store(model, store, build_of(row)).network
-        return sum(network.parameter_counts().values())
-
-    target = parameters("all", overrides)
-    more = [*overrides, "model.mlp_ratio=2"]
-    channels = nearest(lambda n: parameters(row, [*more, f"model.channels={n}"]), target)
-    return [*more, f"model.channels={channels}"]
 
 
 def trained(config: Config, row: str, data: Path, folder: Path) -> tuple[Forecaster, Store]:
@@ -94,6 +55,41 @@ def run(
             if followed
         },
     }
+
+
+def best_rate(
+    row: str, preset: str, words: Sequence[str], seed: int, rates: Sequence[float],
+    more: Sequence[str], data: Path, out: Path,
+) -> list[str]:  # fmt: skip
+    """Return an override with the learning rate of the least validation error; none without rates.
+
+    Args:
+        row: Name of the row.
+        preset: Name of the preset.
+        words: Overrides of all trainings of the row.
+        seed: Seed of the trainings.
+        rates: Rates to try.
+        more: Further overrides of the trainings that find the rate.
+        data: Store.
+        out: Folder of these trainings, and of a file of errors for each.
+    """
+
+    def errors(rate: float) -> dict[str, Any]:
+        tried = [*words, *more, f"training.learning_rate={rate:g}"]
+        config = config_of(preset, row, seed, tried)
+        folder = out / f"{row}-{rate:g}-{seed}"
+        try:
+            trained(config, row, data, folder)
+        except ValueError as error:
+            if "not finite" not in str(error):
+                raise
+            return {"diverged": str(error)}
+        about = read_description(folder / "best")["training"]
+        return {"validation": about["validation"], "overrides": tried, "commit": git_commit()}
+
+    found = [saved(out / f"{row}-{r:g}-{seed}.json", partial(errors, r)) for r in rates]
+    values = [r.get("validation", {}).get("validation/relative_l2", math.inf) for r in found]
+    return [f"training.learning_rate={rates[int(np.argmin(values))]:g}"] if values else []
 
 
 def line(record: dict[str, Any]) -> str:

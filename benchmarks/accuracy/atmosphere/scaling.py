@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.atmosphere.runs import config_of, trained
+from benchmarks.accuracy.atmosphere.rows import config_of
+from benchmarks.accuracy.atmosphere.runs import trained
 from benchmarks.accuracy.atmosphere.scores import LEADS, forecast_scores
 from benchmarks.accuracy.records import digest, saved, write
 from benchmarks.speed.measure import machine

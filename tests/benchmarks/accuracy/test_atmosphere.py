@@ -11,6 +11,7 @@ import xarray as xr
 from benchmarks.accuracy.atmosphere import __main__ as command
 from benchmarks.accuracy.atmosphere import decades, ensembles, lasting, packages, scaling
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
+from benchmarks.accuracy.atmosphere.rows import build_of, config_of
 from configs.load import load_config
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
@@ -81,6 +82,38 @@ def test_runs_are_measured_once_and_collected(data, small, tmp_path, monkeypatch
     command.main()
     record = json.loads((tmp_path / "out" / "validation" / "global-1.json").read_text())
     assert record["year"] == {} and np.isfinite(record["scores"]["z500"]["rmse"]).all()
+
+
+@pytest.mark.slow
+def test_a_peer_has_the_size_of_our_network_and_its_best_rate(data, small, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    words = ["atmosphere", "--data", str(data), "--out", str(out), "--preset", "atmosphere_smoke",
+             "--days-only", "--rates", "1e-9", "1e-2", "--rate-overrides", "training.steps=20",
+             "--rows", "all", "sfno", "sfno-time", "--overrides", *WORDS]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    command.main()
+    found = {r["row"]: r for r in json.loads((out / "atmosphere.json").read_text())["runs"]}
+    ours, equal, timed = (found[name] for name in ("all", "sfno", "sfno-time"))
+    channels = equal["configuration"]["model"]["channels"]
+    counts = {n: peer_parameters(data, n) for n in (channels - 1, channels, channels + 1)}
+    target = np.log(ours["parameters"])
+    assert counts[channels] == equal["parameters"]
+    assert min(counts, key=lambda n: abs(np.log(counts[n]) - target)) == channels
+    assert timed["configuration"]["model"]["channels"] >= 2
+    for record in found.values():
+        assert record["configuration"]["training"]["learning_rate"] == 1e-2
+        assert record["configuration"]["training"]["steps"] == 2
+    tried = {p.stem: json.loads(p.read_text()) for p in (out / "rates").glob("all-*.json")}
+    errors = {name: r["validation"]["validation/relative_l2"] for name, r in tried.items()}
+    assert errors["all-0.01-0"] < errors["all-1e-09-0"]
+
+
+def peer_parameters(data, channels):
+    words = [*WORDS, "model.mlp_ratio=2", f"model.channels={channels}"]
+    config = config_of("atmosphere_smoke", "sfno", 0, words)
+    store = chosen_part(config, Store(data))
+    network = Forecaster.from_store(config.model, store, build_of("sfno")).network
+    return sum(network.parameter_counts().values())
 
 
 def test_forecasts_of_models_with_history_start_from_the_states_before(data, small):
