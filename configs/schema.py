@@ -250,11 +250,16 @@ class Config(Section):
     @model_validator(mode="after")
     def _replay(self) -> Config:
         t = self.training
-        if t.replay_steps and (t.push_forward or t.loss == "crps"):
+        if t.replay_steps and t.push_forward:
             raise ValueError(
                 f"training.replay_steps is {t.replay_steps}, with training.push_forward="
-                f"{t.push_forward} and training.loss={t.loss}: the replay buffer holds single "
-                "forecasts of one step; leave out training.replay_steps, or the other two"
+                f"{t.push_forward}: the replay buffer holds forecasts of one step; leave out one "
+                "of them"
+            )
+        if t.replay_free_steps and t.loss == "crps":
+            raise ValueError(
+                f"training.replay_free_steps is {t.replay_free_steps}, with training.loss=crps, "
+                "which has no loss without the truth; leave it out, or take another loss"
             )
         limits = self.model.range_limit, self.model.spectral_limit
         if t.replay_free_steps and (not t.replay_steps or limits == (None, None)):

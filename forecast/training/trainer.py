@@ -108,7 +108,7 @@ class Trainer:
         )
         self.scaler = grad_scaler(config.precision, self.device)
         self.mesh = current()
-        self.replay = ReplayBuffer(len(self._replayed))
+        self.replay = ReplayBuffer(len(self._replayed), self.members)
         self.gradients = self.mesh.gradient_mean(forecaster.parameters())
         self.average = (
             WeightAverage(forecaster, config.ema_decay) if config.ema_decay is not None else None
@@ -194,9 +194,12 @@ class Trainer:
 
     @torch.no_grad()
     def _within_limits(self, predicted: State, before: State) -> tuple[State, NDArray[np.bool_]]:
-        """Return states as a rollout goes on from them, and which have strayed, (b,)."""
+        """Return states as a rollout goes on from them, and which samples have strayed, (b,).
+
+        A sample has strayed with any of its members.
+        """
         limited, share = self.forecaster.within_limits(predicted, before)
-        return limited, (share > _STRAYED).cpu().numpy()
+        return limited, (share > _STRAYED).unflatten(0, (-1, self.members)).any(1).cpu().numpy()
 
     def _target(self, limited: State, truth: Tensor, age: _Ages) -> Tensor:
         """Return what the loss compares states of the replay buffer with, in normalised units.
@@ -220,13 +223,14 @@ class Trainer:
     def _initial(self, batch: Batch) -> tuple[State, _Ages]:
         """Return the initial states of a batch, and the number of steps since the truth of each.
 
-        Those of an ensemble have their members one after another.
+        Those of an ensemble have their members one after another; from the replay buffer each goes
+        on with its own state and noise.
         """
-        if self.config.loss != "crps":
-            return self.replay.start(batch.initial, batch.replayed)
-        seeds = batch.member_seeds(self.members, self.config.seed, self.step_count)
-        state = self.forecaster.with_noise(batch.initial.repeat(self.members), seeds)
-        return state, np.zeros(len(state.fields), dtype=np.int64)
+        state = batch.initial
+        if self.config.loss == "crps":
+            seeds = batch.member_seeds(self.members, self.config.seed, self.step_count)
+            state = self.forecaster.with_noise(state.repeat(self.members), seeds)
+        return self.replay.start(state, batch.replayed)
 
     def replay_plan(self, windows: Windows, n_steps: int) -> ReplayPlan | None:
         """Return the choice of samples for the replay buffer in a phase; None without a buffer.

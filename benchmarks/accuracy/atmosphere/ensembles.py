@@ -1,12 +1,13 @@
-"""Ensembles of an atmosphere from perturbed starts: CRPS, and spread over error.
+"""Ensembles of an atmosphere from perturbed starts or noise: CRPS, and spread over error.
 
     python -m benchmarks.accuracy.atmosphere.ensembles PACKAGE --data STORE --out DIR
         [--members N] [--starts N] [--perturbations TEXT ...] [--json FILE]
 
 Each perturbation (`forecast rollout --perturb`) makes ensembles from evenly spaced states of the
-validation split. That with the least CRPS of z500 after five days is taken to the test split, and
-compared there with single forecasts, whose CRPS is their mean absolute error. Scores are those of
-`forecast verify`. What is done is kept in DIR and not done again.
+validation split; `noise` leaves the starts as they are, for a model with noise. That with the least
+CRPS of z500 after five days is taken to the test split, and compared there with single forecasts,
+whose CRPS is their mean absolute error. Scores are those of `forecast verify`. What is done is kept
+in DIR and not done again.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PERTURBATIONS = (
     "bred:amplitude=0.1,interval=1d,cycles=3",
     "bred:amplitude=0.3,interval=1d,cycles=3",
 )
+_NOISE = "noise"
 _CHANNELS = ("z500", "t850", "t2m", "u200", "u850", "q850", "sp")
 _CHOSEN_BY, _CHOSEN_AT = "z500", 120  # channel, and lead time in hours
 _HOUR = np.timedelta64(1, "h")
@@ -50,7 +52,7 @@ def ensemble(
         data: Store.
         out: Folder for the forecast and scores files.
         split: Split of the starts.
-        perturbation: Perturbation of the starts; "" for single forecasts.
+        perturbation: Perturbation of the starts; `noise` for none, "" for single forecasts.
         members: Members of an ensemble.
         starts: Number of starts.
     """
@@ -66,7 +68,7 @@ def ensemble(
         run_rollout(
             package, data, forecast, init_times=times, n_steps=n_steps, batch_size=members,
             members=members if perturbation else None,
-            perturbations=[perturbation] if perturbation else [], restart=True,
+            perturbations=[perturbation] if perturbation not in ("", _NOISE) else [], restart=True,
         )  # fmt: skip
     if not scores.exists():
         evaluate(forecast, data, scores, baselines=(), spectra=False)

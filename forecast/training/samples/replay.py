@@ -10,17 +10,18 @@ states. After Bodnar et al. (2024), arXiv 2405.13063, whose buffer serves the fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forecast.model.state import State
+from forecast.model.state import NoiseState, State
 
 _ROLLOUTS = 8
 """Rollouts in the buffer for each sample of a batch that goes on from one."""
+_NOISE = "noise."
 
 
 @dataclass(frozen=True)
@@ -81,54 +82,76 @@ def rollouts(samples: int) -> int:
 
 
 class ReplayBuffer:
-    """Last predicted states of some rollouts, with the history that the model sees.
+    """Last predicted states of some rollouts, with the history that the model sees, and its noise.
+
+    A rollout of an ensemble has a state of each member.
 
     Args:
         samples: number of samples of a batch that go on.
+        members: states of a sample, one after the other; 1 for a deterministic model.
     """
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int, members: int = 1) -> None:
+        self._members = members
         self._age = np.zeros(rollouts(samples), dtype=np.int64)  # 0 where there is no state
         self._states: Tensor | None = None
+        self._noise: dict[str, Tensor] = {}
 
     def start(self, truth: State, replayed: Replayed | None) -> tuple[State, NDArray[np.int64]]:
         """Return the states that the samples of a batch start from, and their age.
 
         Args:
-            truth: initial states of the windows. They take the place of states that are not in the
-                buffer, and of values that are not finite.
+            truth: initial states of the windows, (b · members). They take the place of states that
+                are not in the buffer, and of values that are not finite.
             replayed: rollouts of the samples; None if they belong to none.
 
         Returns:
-            The states, and the number of steps since the truth of each, (b,).
+            The states, and the number of steps since the truth of each sample, (b,).
         """
-        age = np.zeros(len(truth.fields), dtype=np.int64)
+        age = np.zeros(len(truth.fields) // self._members, dtype=np.int64)
         if replayed is None or self._states is None:
             return truth, age
         age[replayed.goes_on] = self._age[replayed.rollouts[replayed.goes_on]]
-        held = age > 0
-        if not held.any():
+        held = np.flatnonzero(age > 0)
+        if not held.size:
             return truth, age
-        states = self._states[replayed.rollouts[held]]
+        places, numbers = self._rows(held), self._rows(replayed.rollouts[held])
+        states = self._states[numbers]
         series = torch.stack(truth.series, 1)
-        series[held] = torch.where(states.isfinite(), states, series[held])
-        return State.from_series(series, truth.time), age
+        series[places] = torch.where(states.isfinite(), states, series[places])
+        noise = truth.noise
+        if noise is not None:
+            tensors = {name: of.clone() for name, of in noise.tensors().items()}
+            for name, of in tensors.items():
+                of[places] = self._noise[name][numbers]
+            noise = NoiseState.from_tensors(tensors)
+        return replace(State.from_series(series, truth.time), noise=noise), age
 
     def keep(self, predicted: State, replayed: Replayed, age: NDArray[np.int64]) -> None:
         """Keep states for later batches, without their gradient.
 
         Args:
-            predicted: states.
+            predicted: states, (b · members).
             replayed: rollouts of the samples.
-            age: number of steps since the truth of each, (b,); 0 for those whose rollouts end.
+            age: number of steps since the truth of each sample, (b,); 0 for those whose rollouts
+                end.
         """
         series = torch.stack(predicted.series, 1).detach()
+        noise = {} if predicted.noise is None else predicted.noise.tensors()
         if self._states is None:
-            self._states = series.new_zeros((len(self._age), *series.shape[1:]))
-        held = replayed.rollouts >= 0
-        numbers = replayed.rollouts[held]
-        self._states[numbers] = series[held]
-        self._age[numbers] = age[held]
+            count = self._members * len(self._age)
+            self._states = series.new_zeros((count, *series.shape[1:]))
+            self._noise = {k: x.new_zeros((count, *x.shape[1:])) for k, x in noise.items()}
+        held = np.flatnonzero(replayed.rollouts >= 0)
+        places, numbers = self._rows(held), self._rows(replayed.rollouts[held])
+        self._states[numbers] = series[places]
+        for name, of in noise.items():
+            self._noise[name][numbers] = of[places]
+        self._age[replayed.rollouts[held]] = age[held]
+
+    def _rows(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of the members of samples, one after the other."""
+        return (samples[:, None] * self._members + np.arange(self._members)).ravel()
 
     def drop(self, batches: Iterable[Replayed | None]) -> None:
         """Drop the rollouts of batches whose loss was not finite."""
@@ -140,11 +163,17 @@ class ReplayBuffer:
         """Return what a training that goes on needs, by name."""
         if self._states is None:
             return {}
-        return {"states": self._states, "age": torch.from_numpy(self._age)}
+        noise = {f"{_NOISE}{name}": of for name, of in self._noise.items()}
+        return {"states": self._states, "age": torch.from_numpy(self._age)} | noise
 
     def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Go back to `tensors`; without any the rollouts begin anew."""
         self._states, self._age[:] = None, 0
         if "age" in tensors:  # earlier versions had none
             self._states = tensors["states"].to(device)
+            self._noise = {
+                name.removeprefix(_NOISE): of.clone()
+                for name, of in tensors.items()
+                if name.startswith(_NOISE)
+            }
             self._age[:] = tensors["age"].numpy()

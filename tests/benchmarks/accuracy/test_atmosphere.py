@@ -181,6 +181,25 @@ def test_the_best_perturbation_is_taken_to_the_test_split(data, tmp_path, monkey
 
 
 @pytest.mark.slow
+def test_ensembles_of_a_model_with_noise_start_from_the_truth(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(ensembles, "LEADS", (24, 48))
+    monkeypatch.setattr(ensembles, "_CHOSEN_AT", 48)
+    noise = ["model.noise={length_scales: [2000km]}", "training.loss=crps", "training.members=2"]
+    run, out = tmp_path / "run", tmp_path / "out"
+    train(load_config("atmosphere_smoke", [*WORDS, *noise, "tracking.enabled=false"]), data, run)
+    words = ["ensembles", str(run / "best"), "--data", str(data), "--out", str(out),
+             "--members", "3", "--starts", "2", "--perturbations", "noise"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    ensembles.main()
+    found = json.loads((out / "ensembles.json").read_text())
+    assert found["chosen"] == "noise"
+    assert found["test"]["ensemble"]["scores"]["spread_skill"]["z500"][0] > 0
+    with xr.open_zarr(out / "test-noise" / "forecast.zarr") as file:
+        assert not file.attrs.get("perturbations")
+        assert file.sizes["member"] == 3
+
+
+@pytest.mark.slow
 def test_packages_are_scored_on_the_states_of_a_store(data, small, tmp_path, monkeypatch):
     config = load_config("atmosphere_smoke", [*WORDS, "tracking.enabled=false"])
     train(config, data, tmp_path / "run")

@@ -151,6 +151,65 @@ def test_kept_states_are_those_of_rollouts_of_the_model(make_store, tmp_path, hi
     assert set(depths) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("history", [1, 2])
+@pytest.mark.parametrize("correlation_time", [None, "6h"])
+def test_members_in_the_buffer_are_those_of_rollouts_with_their_noise(
+    make_store, tmp_path, history, correlation_time
+):
+    noise = {"length_scales": ["2000km"], "channels": 2, "correlation_time": correlation_time}
+    settings = config(
+        {"history": history, "noise": noise}, learning_rate=1e-30, replay_steps=3, replay_from=0,
+        batch_size=2, loss="crps", members=3,
+    )  # fmt: skip
+    store = Store(make_store(tmp_path / "s.zarr"))
+    torch.manual_seed(0)
+    forecaster = Forecaster.from_store(settings.model, store)
+    for parameter in forecaster.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)  # those of the noise start at zero
+    trainer = Trainer(forecaster, settings.training)
+    windows = Windows(store, "train", 1, history - 1)
+    ages, begun = [], {}
+    for batch in batches(windows, 2, 0, 0, 40, replay=trainer.replay_plan(windows, 1)):
+        number = int(batch.replayed.rollouts[1])
+        if not batch.replayed.goes_on[1]:
+            seeds = batch.member_seeds(3, 0, trainer.step_count)
+            state = forecaster.with_noise(batch.initial.repeat(3), seeds)
+            begun[number] = state, 0
+        start, done = begun[number]
+        begun[number] = start, done + 1
+        trainer.step([batch], 1)
+        *_, last = rollout(forecaster.eval(), start, done + 1)  # of both samples
+        held, rows = trainer.replay.tensors(), slice(3 * number, 3 * number + 3)
+        members = torch.stack(last.series, 1)[3:]
+        assert (members[0] - members[1]).abs().max() > 0
+        torch.testing.assert_close(held["states"][rows], members)
+        for name, of in last.noise.tensors().items():
+            torch.testing.assert_close(held[f"noise.{name}"][rows], of[3:])
+        assert held["age"][number] == done + 1
+        ages.append(done + 1)
+    assert set(ages) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("wild", [False, True])
+def test_the_members_of_an_ensemble_begin_anew_together(make_store, tmp_path, wild, monkeypatch):
+    noise = {"length_scales": ["2000km"], "channels": 1}
+    settings = config(
+        {"noise": noise, "range_limit": 0.1}, replay_steps=3, replay_from=0, replay_share=1,
+        batch_size=2, loss="crps", members=2,
+    )  # fmt: skip
+    store = Store(make_store(tmp_path / "s.zarr"))
+    forecaster = Forecaster.from_store(settings.model, store)
+    trainer = Trainer(forecaster, settings.training)
+    windows = Windows(store, "train", 1)
+    (batch,) = batches(windows, 2, 0, 0, 1, replay=trainer.replay_plan(windows, 1))
+    inside = forecaster.within_limits
+    share = torch.tensor([0.0, 0.5 if wild else 0.0, 0.0, 0.0])
+    monkeypatch.setattr(forecaster, "within_limits", lambda *x: (inside(*x)[0], share))
+    trainer.step([batch], 1)
+    ages = trainer.replay.tensors()["age"][batch.replayed.rollouts]
+    assert ages.tolist() == ([0, 1] if wild else [1, 1])
+
+
 @pytest.mark.parametrize(("size", "strays"), [(1e-3, False), (10.0, True)])
 def test_rollouts_stay_within_limits_or_end(make_store, tmp_path, size, strays):
     settings = config({"range_limit": 0.1}, replay_steps=4, replay_from=0, batch_size=4)
@@ -236,8 +295,9 @@ def test_the_buffer_waits_for_its_part_of_the_training(stores):
     assert all(b.replayed is not None for b in replayed[3:])
 
 
-@pytest.mark.parametrize("other", [{"push_forward": 1}, {"loss": "crps", "members": 2}])
-def test_a_buffer_with_what_does_not_go_with_it_is_refused(other):
-    model = {"noise": {"length_scales": ["1000km"], "channels": 1}} if "loss" in other else {}
+def test_a_buffer_with_what_does_not_go_with_it_is_refused():
     with pytest.raises(ValueError, match=r"training\.replay_steps is 3, with"):
-        config(model, replay_steps=3, **other)
+        config(replay_steps=3, push_forward=1)
+    noise = {"length_scales": ["1000km"], "channels": 1}
+    with pytest.raises(ValueError, match=r"training\.replay_free_steps is 3, with .*loss=crps"):
+        config({"noise": noise}, replay_steps=3, replay_free_steps=3, loss="crps", members=2)

@@ -29,6 +29,9 @@ def store(make_store, tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("train") / "store.zarr")
 
 
+NOISE = {"length_scales": ["1000km", "3000km"], "channels": 1, "correlation_time": "4h"}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -38,16 +41,18 @@ def store(make_store, tmp_path_factory):
             "ema_decay": 0.9, "checkpoint_steps": True, "checkpoint_blocks": True,
         },
         {"replay_steps": 3, "replay_from": 0.2, "rollout_steps": 2, "rollout_from": 0.75},
+        {"replay_steps": 3, "replay_from": 0.2, "loss": "crps", "members": 2},
     ],
-    ids=["plain", "everything", "replay"],
+    ids=["plain", "everything", "replay", "replay of ensembles"],
 )  # fmt: skip
 def test_resumed_run_equals_the_uninterrupted_run(store, tmp_path, monkeypatch, settings):
-    whole = train(config(**settings), store, tmp_path / "whole")
+    of = config({"noise": NOISE} if "members" in settings else {}, **settings)
+    whole = train(of, store, tmp_path / "whole")
     with monkeypatch.context() as patch:
         stop_after(7, patch)  # in the middle of an epoch, and between two saved states
-        stopped = train(config(**settings), store, tmp_path / "parts")
+        stopped = train(of, store, tmp_path / "parts")
     assert (stopped.step, stopped.stopped_by) == (7, signal.SIGTERM)
-    resumed = train(config(**settings), store, tmp_path / "parts", resume=True)
+    resumed = train(of, store, tmp_path / "parts", resume=True)
     assert resumed.step == whole.step == 12
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
     assert resumed.validation == whole.validation
