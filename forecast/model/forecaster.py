@@ -65,7 +65,7 @@ class Forecaster(nn.Module):
         moving: these channels, bool (c, 1, 1); None if there are none.
         network: the network, which knows nothing of the above.
         limiter: holds the spectrum of what is fed back; None if nothing does.
-        range_limiter: holds the range at each point of what is fed back, likewise.
+        range_limiter: holds the range at each point of all channels, likewise.
         update: adds the output of the network to damped persistence; None if the output is added to
             the present state.
         noise: Gaussian fields that the network gets in every step; None for a deterministic model.
@@ -201,7 +201,7 @@ class Forecaster(nn.Module):
         if fed_back and (factor := config.spectral_limit) is not None:
             limiter = SpectralLimiter.from_store(store, normalizer, fed_back, factor)
         if fed_back and (room := config.range_limit) is not None:
-            range_limiter = RangeLimiter.from_store(store, normalizer, fed_back, room)
+            range_limiter = RangeLimiter.from_store(store, normalizer, room)
         update = None
         if config.persistence == "damped":
             update = DampedUpdate.from_store(store, normalizer, config.dealias_lmax)
@@ -313,7 +313,7 @@ class Forecaster(nn.Module):
         x = self.normalise(following.fields, following.time)
         share = x.new_zeros(len(x))
         if self.range_limiter is not None:
-            share = self.range_limiter.share_outside(x[:, self._prognostic])
+            share = self.range_limiter.share_outside(self._inside_mask(x, 0.0))
         fields = self._physical(self._limited(x), before, following.time, limited=True)
         return replace(following, fields=fields), share
 
@@ -456,12 +456,11 @@ class Forecaster(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _limited(self, x: Tensor) -> Tensor:
-        """Limit the channels that are fed back of fields in normalised units."""
-        for limiter in (self.limiter, self.range_limiter):
-            if limiter is not None:
-                fed_back = self._inside_mask(x, 0.0)[:, self._prognostic]
-                x = x.index_copy(1, self._prognostic, limiter(fed_back))
-        return x
+        """Limit the spectrum of what is fed back, and the range, of fields in normalised units."""
+        if self.limiter is not None:
+            fed_back = self._inside_mask(x, 0.0)[:, self._prognostic]
+            x = x.index_copy(1, self._prognostic, self.limiter(fed_back))
+        return x if self.range_limiter is None else self.range_limiter(x)
 
     def _physical(self, x: Tensor, before: State, time: Times, *, limited: bool) -> Tensor:
         """Return predicted fields in physical units, with the area means that are kept."""

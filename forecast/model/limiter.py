@@ -114,15 +114,12 @@ class RangeLimiter(nn.Module):
         self.register_buffer("bounds", bounds)
 
     @classmethod
-    def from_store(
-        cls, store: Store, normalizer: Normalizer, channels: list[int], room: float
-    ) -> RangeLimiter:
-        """Take the range from up to 10,000 training states.
+    def from_store(cls, store: Store, normalizer: Normalizer, room: float) -> RangeLimiter:
+        """Take the range of all channels from up to 10,000 training states.
 
         Args:
             store: training data.
             normalizer: scaling of the fields.
-            channels: indices of the channels that are limited.
             room: share of the width of the range that is added on both sides.
         """
         starts = store.windows("train", 0)
@@ -131,7 +128,7 @@ class RangeLimiter(nn.Module):
         high = -low
         for index, step in starts[chosen]:
             time = np.array([store.valid_time(index, step)])
-            x = normalizer.normalise(store.state(index, step)[None].double(), time)[0, channels]
+            x = normalizer.normalise(store.state(index, step)[None].double(), time)[0]
             low, high = torch.fmin(low, x), torch.fmax(high, x)  # NaN where there are no values
         known = low <= high
         width = (high - low).where(known, 0.0)

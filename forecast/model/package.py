@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,9 @@ def load_package(
             limiter = SpectralLimiter(grid, tensors["limiter.power"], config.spectral_limit)
         range_limiter = None
         if config.range_limit is not None and fed_back:
-            range_limiter = RangeLimiter(grid, tensors["range_limiter.bounds"])
+            name = "range_limiter.bounds"
+            tensors[name] = _of_all_channels(tensors[name], channels)
+            range_limiter = RangeLimiter(grid, tensors[name])
         update = None
         if config.persistence == "damped":
             names = ("mean", "persistence", "innovation", "bounds")
@@ -233,6 +235,20 @@ def rollout_defaults(path: str | Path) -> RolloutConfig:
 def weights_digest(path: str | Path) -> str:
     """Return the SHA-256 of the weights of a package, in hexadecimal."""
     return file_digest(Path(path) / layout.WEIGHTS_FILE)
+
+
+def _of_all_channels(bounds: Tensor, channels: Sequence[Variable]) -> Tensor:
+    """Return the range of all channels; of diagnostic ones without end if they have none.
+
+    Packages of earlier versions hold the range of prognostic channels alone.
+    """
+    prognostic = [i for i, v in enumerate(channels) if v.role == "prognostic"]
+    if bounds.shape[1] == len(channels):
+        return bounds
+    whole = bounds.new_full((2, len(channels), *bounds.shape[2:]), torch.inf)
+    whole[0] *= -1
+    whole[:, prognostic] = bounds
+    return whole
 
 
 def _read_package(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -209,6 +209,40 @@ def test_values_stay_inside_the_range_that_the_data_have_at_each_point(
         assert torch.equal(last.fields[0].isnan(), ~store.mask)
 
 
+def test_diagnostic_channels_stay_inside_their_range(make_store, tmp_path):
+    store = Store(make_store(tmp_path / "store.zarr"))
+    names = store.channel_names
+    store, diagnostic = (
+        store.select(channels=names, roles={names[-1]: "diagnostic"}),
+        len(names) - 1,
+    )
+    settings = {
+        "branches": {"spectral": {"lmax": 8}},
+        "blocks": 1,
+        "range_limit": 0.25,
+        "conserve": False,
+    }
+    forecaster = Forecaster.from_store(ModelConfig.model_validate(settings), store).eval()
+    assert not forecaster._residual[diagnostic]
+    torch.nn.init.normal_(forecaster.network.decoder.weight, std=100)
+    time = np.array([store.valid_time(0, 0)])
+    state = State(store.state(0, 0)[None].float(), time)
+    found = forecaster.normalise(forecaster.step(state).fields, time)[0, diagnostic]
+    low, high = forecaster.range_limiter.bounds[:, diagnostic]
+    room = 1e-4 * (high - low)
+    assert (found >= low - room).all() and (found <= high + room).all()
+    assert (found > high - room).any()
+    # Packages of earlier versions hold the range of what is fed back alone.
+    kept = [i for i in range(len(store.channels)) if i != diagnostic]
+    save_package(forecaster, tmp_path / "package")
+    forecaster.range_limiter.bounds = forecaster.range_limiter.bounds[:, kept]
+    save_package(forecaster, tmp_path / "earlier")
+    for name in ("package", "earlier"):
+        bounds = load_package(tmp_path / name).range_limiter.bounds
+        assert torch.equal(bounds[:, kept], forecaster.range_limiter.bounds)
+        assert bounds[:, diagnostic].isinf().all() == (name == "earlier")
+
+
 def test_a_package_keeps_the_range(make_store, tmp_path):
     store = Store(make_store(tmp_path / "store.zarr"))
     settings = {"branches": {"spectral": {"lmax": 8}}, "blocks": 1, "range_limit": 0.25}
