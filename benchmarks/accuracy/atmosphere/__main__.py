@@ -80,8 +80,10 @@ def main() -> None:
                 write(path, run(config, row, args.data, folder, args.split, followed=followed))
             print(line(read(path)), flush=True)
     runs = [read(path) for path in sorted((args.out / args.split).glob("*-[0-9]*.json"))]
+    rates = {path.stem: read(path) for path in sorted((args.out / "rates").glob("*.json"))}
     about = {"preset": args.preset, "overrides": args.overrides, "leads_hours": list(LEADS)}
-    write(args.out / "atmosphere.json", about | {"references": found, "runs": runs})
+    content = about | {"rates": rates, "references": found, "runs": runs}
+    write(args.out / "atmosphere.json", content)
 
 
 if __name__ == "__main__":
