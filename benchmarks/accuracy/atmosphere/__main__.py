@@ -66,8 +66,8 @@ def main() -> None:
             lambda: {"overrides": sized(row, args.preset, args.overrides, store)},
         )
         words = size["overrides"]
-        rate = best_rate(row, args.preset, words, args.seeds[0], args.rates, args.rate_overrides,
-                         args.data, args.out / "rates")  # fmt: skip
+        rate = best_rate(row, args.preset, [*args.overrides, *words], args.seeds[0], args.rates,
+                         args.rate_overrides, args.data, args.out / "rates")  # fmt: skip
         return {"overrides": [*words, *rate]}
 
     for seed in args.seeds:
@@ -75,7 +75,8 @@ def main() -> None:
             path = args.out / args.split / f"{row}-{seed}.json"
             if not path.exists():
                 chosen = saved(args.out / "settings" / f"{row}.json", partial(settings, row))
-                config = config_of(args.preset, row, seed, chosen["overrides"])
+                words = [*args.overrides, *chosen["overrides"]]
+                config = config_of(args.preset, row, seed, words)
                 folder, followed = args.out / f"{row}-{seed}", not args.days_only
                 write(path, run(config, row, args.data, folder, args.split, followed=followed))
             print(line(read(path)), flush=True)

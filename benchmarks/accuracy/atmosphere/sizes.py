@@ -20,7 +20,7 @@ _RUNS = 5
 
 
 def sized(row: str, preset: str, overrides: Sequence[str], store: Store) -> list[str]:
-    """Return the overrides, for a peer with its number of channels.
+    """Return further overrides of a peer, with its number of channels; none of our networks.
 
     Args:
         row: Name of the row.
@@ -29,12 +29,14 @@ def sized(row: str, preset: str, overrides: Sequence[str], store: Store) -> list
         store: Data of the training.
     """
     if peer_of(row) is None:
-        return list(overrides)
+        return []
     ours = _forecaster("all", config_of(preset, "all", 0, overrides), store)
-    more = [*overrides, "model.mlp_ratio=2"]
+
+    def size(channels: int) -> list[str]:
+        return ["model.mlp_ratio=2", f"model.channels={channels}"]
 
     def peer(channels: int) -> tuple[Config, Forecaster]:
-        config = config_of(preset, row, 0, [*more, f"model.channels={channels}"])
+        config = config_of(preset, row, 0, [*overrides, *size(channels)])
         return config, _forecaster(row, config, store)
 
     if row.endswith("-time"):
@@ -49,7 +51,7 @@ def sized(row: str, preset: str, overrides: Sequence[str], store: Store) -> list
         channels = nearest(ratio, 1.0)
     else:
         channels = nearest(lambda n: _parameters(peer(n)[1]), _parameters(ours))
-    return [*more, f"model.channels={channels}"]
+    return size(channels)
 
 
 def training_step(forecaster: Forecaster, config: Config, store: Store) -> Callable[[], object]:

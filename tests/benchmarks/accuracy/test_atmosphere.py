@@ -9,9 +9,10 @@ import torch
 import xarray as xr
 
 from benchmarks.accuracy.atmosphere import __main__ as command
-from benchmarks.accuracy.atmosphere import decades, ensembles, lasting, packages, scaling
+from benchmarks.accuracy.atmosphere import decades, ensembles, lasting, packages, scaling, sizes
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from benchmarks.accuracy.atmosphere.rows import build_of, config_of
+from benchmarks.speed.measure import Timing
 from configs.load import load_config
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
@@ -91,6 +92,7 @@ def test_a_peer_has_the_size_of_our_network_and_its_best_rate(data, small, tmp_p
              "--days-only", "--rates", "1e-9", "1e-2", "--rate-overrides", "training.steps=20",
              "--rows", "all", "sfno", "sfno-time", "--overrides", *WORDS]  # fmt: skip
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sizes, "interleaved", timed_by_channels)
     command.main()
     content = json.loads((out / "atmosphere.json").read_text())
     found = {r["row"]: r for r in content["runs"]}
@@ -100,7 +102,7 @@ def test_a_peer_has_the_size_of_our_network_and_its_best_rate(data, small, tmp_p
     target = np.log(ours["parameters"])
     assert counts[channels] == equal["parameters"]
     assert min(counts, key=lambda n: abs(np.log(counts[n]) - target)) == channels
-    assert timed["configuration"]["model"]["channels"] >= 2
+    assert timed["configuration"]["model"]["channels"] == 7
     for record in found.values():
         assert record["configuration"]["training"]["learning_rate"] == 1e-2
         assert record["configuration"]["training"]["steps"] == 2
@@ -108,6 +110,19 @@ def test_a_peer_has_the_size_of_our_network_and_its_best_rate(data, small, tmp_p
     errors = {name: r["validation"]["validation/relative_l2"] for name, r in tried.items()}
     assert len(tried) == 6
     assert errors["all-0.01-0"] < errors["all-1e-09-0"]
+    # What was found holds for further seeds, with the overrides of their own command.
+    more = ["--seeds", "1", "--rows", "sfno", "--overrides", *WORDS, "training.steps=3"]
+    monkeypatch.setattr(sys, "argv", [*words[:8], *more])
+    command.main()
+    record = json.loads((out / "validation" / "sfno-1.json").read_text())["configuration"]
+    assert record["model"]["channels"] == channels
+    assert record["training"]["steps"] == 3 and record["training"]["learning_rate"] == 1e-2
+
+
+def timed_by_channels(steps, runs, device):
+    """Times that make a peer of 7 channels as fast as ours."""
+    n = steps["peer"].func.__self__.forecaster.config.channels
+    return {"peer": Timing(n, n), "ours": Timing(7, 7)}
 
 
 def peer_parameters(data, channels):
