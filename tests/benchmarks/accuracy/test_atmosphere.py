@@ -264,9 +264,8 @@ def test_errors_by_size_and_years_are_collected_and_drawn(data, small, tmp_path,
     monkeypatch.setattr(sys, "argv", words)
     scaling.main()
     found = json.loads((tmp_path / "scaling.json").read_text())
-    assert [r["channels"] for r in found["parameters"]] == [2, 4]
-    assert [r["years"] for r in found["years"]] == [1, 2]
-    assert found["years"][1] == found["parameters"][1]  # done once
+    assert [(r["channels"], r["years"]) for r in found["runs"]] == [(2, 2), (4, 2), (4, 1)]
+    assert set(found["exponents"]) == {"parameters", "years"}
     assert len(found["exponents"]["years"]) == 2
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
@@ -274,6 +273,19 @@ def test_errors_by_size_and_years_are_collected_and_drawn(data, small, tmp_path,
 def test_exponents_are_those_of_a_power_law():
     runs = [{"parameters": n, "errors": [0.5 * n**-0.25, 2.0]} for n in (10, 30, 100)]
     assert scaling.fit(runs, "parameters") == pytest.approx([-0.25, 0])
+
+
+def test_each_axis_compares_runs_that_differ_in_it_alone():
+    runs = [{"channels": c, "years": y, "parameters": 9 * c, "latitudes": 32, "errors": [1.0]}
+            for c, y in ((8, 2), (16, 2), (16, 1))]  # fmt: skip
+    finer = [{**run, "latitudes": 48} for run in runs]
+    found = scaling.series_of(runs, 16, finer)
+    assert found == {
+        "parameters": runs[:2],
+        "years": runs[1:],
+        "latitudes": [runs[1], finer[1]],
+    }
+    assert list(scaling.series_of(runs[:2], 16)) == ["parameters"]
 
 
 def test_the_first_time_outside_the_range_of_the_truth_is_found(data, tmp_path):
