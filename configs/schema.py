@@ -256,11 +256,6 @@ class Config(Section):
                 f"{t.push_forward}: the replay buffer holds forecasts of one step; leave out one "
                 "of them"
             )
-        if t.replay_free_steps and t.loss == "crps":
-            raise ValueError(
-                f"training.replay_free_steps is {t.replay_free_steps}, with training.loss=crps, "
-                "which has no loss without the truth; leave it out, or take another loss"
-            )
         limits = self.model.range_limit, self.model.spectral_limit
         if t.replay_free_steps and (not t.replay_steps or limits == (None, None)):
             raise ValueError(

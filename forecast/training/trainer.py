@@ -181,15 +181,16 @@ class Trainer:
         for predicted, target in zip(predictions, targets[pushed:], strict=True):
             truth = normalise(target, predicted.time[:: self.members])
             found = normalise(predicted.fields, predicted.time)
+            free, within = np.zeros(len(truth), bool), found
             if batch.replayed is not None and (state is first or self.config.replay_free_steps):
                 limited, strayed = self._within_limits(predicted, state)
                 if state is first:
                     self.replay.keep(limited, batch.replayed, np.where(strayed, 0, age + 1))
-                truth = self._target(limited, truth, age)
+                free = age >= self.config.replay_steps
+                if free.any():
+                    within = normalise(limited.fields, limited.time)
                 state, age = predicted, age + 1
-            total = total + self.loss(found, truth)
-            if self.spectral is not None:
-                total = total + self.config.spectral_loss * self.spectral(found, truth)
+            total = total + self._loss(found, truth, within, free)
         return total / n_steps
 
     @torch.no_grad()
@@ -201,24 +202,40 @@ class Trainer:
         limited, share = self.forecaster.within_limits(predicted, before)
         return limited, (share > _STRAYED).unflatten(0, (-1, self.members)).any(1).cpu().numpy()
 
-    def _target(self, limited: State, truth: Tensor, age: _Ages) -> Tensor:
-        """Return what the loss compares states of the replay buffer with, in normalised units.
+    def _loss(
+        self, found: Tensor, truth: Tensor, within: Tensor, free: NDArray[np.bool_]
+    ) -> Tensor:
+        """Return the mean loss of the samples of a batch, in normalised units.
 
-        One that is too old to be compared with the truth is compared with itself within the
-        limits: that costs nothing until it strays.
+        States of the replay buffer that are too old to be compared with the truth are compared
+        with themselves within the limits: that costs nothing until they stray.
 
         Args:
-            limited: predicted states within the limits.
-            truth: true states in normalised units.
-            age: number of steps before the predicted one since the truth, (b,).
+            found: predicted states, (b · members, c, nlat, nlon).
+            truth: true states, (b, c, nlat, nlon).
+            within: the predicted states within the limits, without gradients.
+            free: samples that are too old, (b,).
         """
-        free = age >= self.config.replay_steps
         if not free.any():
-            return truth
-        within = self.forecaster.normalise(limited.fields, limited.time)
-        return torch.where(
-            torch.from_numpy(free).to(truth.device)[:, None, None, None], within, truth
-        )
+            return self._error(found, truth)
+        chosen = torch.from_numpy(free).to(found.device)
+        members = chosen.repeat_interleave(self.members)
+        own, strays = found[members], within[members]
+        if isinstance(self.loss, EnsembleLoss):
+            total = self.loss.distance(own, strays)
+        else:
+            total = self._error(own, strays)
+        share = float(free.mean())
+        if share == 1:
+            return total
+        return share * total + (1 - share) * self._error(found[~members], truth[~chosen])
+
+    def _error(self, found: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of predicted states, with that of their spectra if it counts."""
+        error: Tensor = self.loss(found, target)
+        if self.spectral is not None:
+            error = error + self.config.spectral_loss * self.spectral(found, target)
+        return error
 
     def _initial(self, batch: Batch) -> tuple[State, _Ages]:
         """Return the initial states of a batch, and the number of steps since the truth of each.

@@ -115,6 +115,20 @@ class EnsembleLoss(nn.Module):
         per_channel = current().sum_rows((area * score).sum((-2, -1)))  # (b, c)
         if self.spectral:
             per_channel = per_channel + self.spectral * self._in_degrees(ensemble, target)
+        return self._mean(per_channel)
+
+    def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the mean absolute error of members that have a target each, in the same units.
+
+        Args:
+            prediction: Members, (b · members, c, nlat, nlon), see `forward`.
+            target: Their targets, likewise, with values everywhere.
+        """
+        error = (prediction - target).to(self.area.dtype).abs()
+        return self._mean(current().sum_rows((self.area * error).sum((-2, -1))))
+
+    def _mean(self, per_channel: Tensor) -> Tensor:
+        """Mean over the batch and the weighted channels of scores (b, c)."""
         return (per_channel * self.weights).sum(-1).mean()
 
     def moments(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

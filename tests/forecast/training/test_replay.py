@@ -234,11 +234,17 @@ def test_rollouts_stay_within_limits_or_end(make_store, tmp_path, size, strays):
 
 
 @pytest.mark.parametrize("n_steps", [1, 2])
-def test_old_rollouts_are_compared_with_themselves_within_the_limits(make_store, tmp_path, n_steps):
+@pytest.mark.parametrize("loss", ["relative-l2", "crps"])
+def test_old_rollouts_are_compared_with_themselves_within_the_limits(
+    make_store, tmp_path, n_steps, loss
+):
     """Their loss is zero inside the limits, and the distance to them outside."""
+    noise = {"length_scales": ["3000km"], "channels": 1}
+    members = 2 if loss == "crps" else 1
     settings = config(
-        {"range_limit": 0.1, "spectral_limit": None},
+        {"range_limit": 0.1, "spectral_limit": None, "noise": noise if loss == "crps" else None},
         replay_steps=1, replay_free_steps=2, replay_from=0, replay_share=1, batch_size=2,
+        loss=loss, members=2 if loss == "crps" else None,
     )  # fmt: skip
     store = Store(make_store(tmp_path / "s.zarr"))
     torch.manual_seed(0)
@@ -251,15 +257,24 @@ def test_old_rollouts_are_compared_with_themselves_within_the_limits(make_store,
     fields, losses = batch.initial.fields, {}
     _, high = forecaster.normalizer.denormalise(forecaster.range_limiter.bounds, batch.time[:1])
     for name, start in {"inside": fields, "outside": torch.stack([fields[0], 3 * high])}.items():
-        for age in (0, 1):
-            held = State(start, batch.initial.time)
-            trainer.replay.keep(held, batch.replayed, np.array([age, age]))
-            losses[name, age] = trainer.rollout_loss(batch, n_steps).item()
-            ages = trainer.replay.tensors()["age"][[3, 9]].tolist()
+        for ages in ([0, 0], [1, 1], [0, 1]):
+            held = State(start, batch.initial.time).repeat(members)
+            if loss == "crps":
+                held = forecaster.with_noise(held, batch.member_seeds(2, 0, 0))
+            trainer.replay.keep(held, batch.replayed, np.array(ages))
+            losses[name, *ages] = trainer.rollout_loss(batch, n_steps).item()
+            kept = trainer.replay.tensors()["age"][[3, 9]].tolist()
             # a state that is not there begins anew from the truth
-            assert ages == ([age + 1, 0] if (name, age) == ("outside", 1) else [age + 1] * 2)
-    assert losses["inside", 0] > 1e-3 and losses["inside", 1] < 1e-4
-    assert losses["outside", 0] == losses["inside", 0] and losses["outside", 1] > 1e-2
+            gone = name == "outside" and ages[1] == 1
+            assert kept == [ages[0] + 1, 0 if gone else ages[1] + 1]
+    assert losses["inside", 0, 0] > 1e-3 and losses["inside", 1, 1] < 1e-4
+    assert losses["outside", 0, 0] == losses["inside", 0, 0]
+    assert losses["outside", 1, 1] > 1e-2
+    # Each sample of a batch has a part of its own.
+    if n_steps == 1:
+        strays = losses["outside", 1, 1]
+        assert losses["outside", 0, 1] == pytest.approx(losses["inside", 0, 1] + strays, rel=1e-3)
+        assert losses["inside", 0, 1] < losses["inside", 0, 0]
 
 
 def test_free_steps_need_a_buffer_and_limits():
@@ -298,6 +313,3 @@ def test_the_buffer_waits_for_its_part_of_the_training(stores):
 def test_a_buffer_with_what_does_not_go_with_it_is_refused():
     with pytest.raises(ValueError, match=r"training\.replay_steps is 3, with"):
         config(replay_steps=3, push_forward=1)
-    noise = {"length_scales": ["1000km"], "channels": 1}
-    with pytest.raises(ValueError, match=r"training\.replay_free_steps is 3, with .*loss=crps"):
-        config({"noise": noise}, replay_steps=3, replay_free_steps=3, loss="crps", members=2)
