@@ -22,7 +22,7 @@ def assign_splits(
     """Return the name of the split of each time, (n,); "" for none.
 
     Args:
-        time: Times of a store in ascending order, datetime64, (n,).
+        time: Times of a store, ascending for fractions, datetime64, (n,).
         ranges: Periods or fractions of the splits; None for no splits.
         step: Interval of the store, with the calendar of the times.
         holder: Name of what has the times, for messages.
@@ -127,7 +127,7 @@ def _put_split(
     """Write the name of a split at the times of its range."""
     limits, inside = getattr(ranges, name), _inside(time, name, ranges, step)
     if not inside.any():
-        first, last = (step.calendar.label(t, "D") for t in (time[0], time[-1]))
+        first, last = (step.calendar.label(t, "D") for t in (time.min(), time.max()))
         raise ValueError(
             f"data.splits.{name} from {limits.first} to {limits.last} holds no time of "
             f"{holder}, which run from {first} to {last}; change it, or leave out the splits with "

@@ -115,6 +115,7 @@ class Store:
         times: TimesConfig | None = None,
         time_step: TimeStep | None = None,
         splits: SplitRanges | None = None,
+        phases: bool = False,
     ) -> Store:
         """Return a part of the store, which has the interface of a store.
 
@@ -131,6 +132,8 @@ class Store:
             time_step: Interval of the part, a multiple of that of the store. Only the times that
                 are whole intervals after the first one are kept.
             splits: Splits of the part, for a store of one time series. Default: as in the store.
+            phases: True to keep all times, in several series one after another, each with this
+                interval: more windows for training. `find` needs ascending times.
 
         Raises:
             ValueError: if the store lacks a name, or no time is left.
@@ -154,7 +157,9 @@ class Store:
         part.time_step = self.time_step
         if time_step is not None:
             part.time_step = replace(time_step, calendar=self.time_step.calendar)
-        kept = choose_times(self.time, self.time_step, times, part.time_step, str(self.path))
+        kept = choose_times(
+            self.time, self.time_step, times, part.time_step, str(self.path), phases=phases
+        )
         part.time, part.reader = self.time[kept], self.reader.part(part._of_parent, kept)
         if not self.has_trajectories:
             part.split = (

@@ -84,7 +84,7 @@ def _train(
     build: BuildNetwork,
 ) -> RunResult:
     """Train in one process."""
-    store = chosen_part(config, Store(data))
+    store = chosen_part(config, Store(data), phases=True)
     check_bounds(config, store.grid, device)
     torch.manual_seed(config.training.seed)
     with model_that_fits(config.model, device):
@@ -111,8 +111,13 @@ def locked_run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]
         yield
 
 
-def chosen_part(config: Config, store: Store) -> Store:
+def chosen_part(config: Config, store: Store, *, phases: bool = False) -> Store:
     """Return the part of a store that the configuration describes.
+
+    Args:
+        config: All settings.
+        store: Training data.
+        phases: Whether windows of a longer step start at all times; see `Store.select`.
 
     Raises:
         ValueError: if the store lacks a part of it, or has another grid.
@@ -136,10 +141,13 @@ def chosen_part(config: Config, store: Store) -> Store:
             times=data.times,
             time_step=step,
             splits=data.splits if isinstance(data.splits, SplitRanges) else None,
+            phases=phases,
         )
     else:
         given = data.forcing if isinstance(data, DarcyData) else ()
-        part = store.select(channels=data.variables, forcing=given, roles=roles, time_step=step)
+        part = store.select(
+            channels=data.variables, forcing=given, roles=roles, time_step=step, phases=phases
+        )
     if "train" in store.split and "train" not in part.split:
         raise ValueError(
             f"data.times leaves no training time of {store.path}; choose other times, or give "
@@ -171,11 +179,11 @@ def _log_choice(store: Store, part: Store) -> None:
             "channels: %d of the %d of %s%s", len(names), len(store.channels), store.path,
             f", given at every time: {', '.join(given)}" * bool(given),
         )  # fmt: skip
-    if len(part.time) < len(store.time):
+    if len(part.time) < len(store.time) or part.time_step != store.time_step:
+        first, last = (t.astype("M8[m]") for t in (part.time.min(), part.time.max()))
         log.info(
             "times: %s of the %s of %s, %s to %s every %s", f"{len(part.time):,}",
-            f"{len(store.time):,}", store.path, *(t.astype("M8[m]") for t in part.time[[0, -1]]),
-            part.time_step,
+            f"{len(store.time):,}", store.path, first, last, part.time_step,
         )  # fmt: skip
 
 

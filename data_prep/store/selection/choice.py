@@ -86,7 +86,13 @@ def choose_names(names: Sequence[str], known: Sequence[str], setting: str, store
 
 
 def choose_times(
-    time: Times, step: TimeStep, wanted: TimesConfig | None, new_step: TimeStep, store: str
+    time: Times,
+    step: TimeStep,
+    wanted: TimesConfig | None,
+    new_step: TimeStep,
+    store: str,
+    *,
+    phases: bool = False,
 ) -> NDArray[np.intp]:
     """Return the places of chosen times.
 
@@ -96,6 +102,8 @@ def choose_times(
         wanted: Period, hours and months; all times if None. They may leave gaps.
         new_step: Interval of the chosen times.
         store: Name of the store for messages.
+        phases: True for all times, in one series after another: of an interval of two steps, the
+            even ones and then the odd ones.
 
     Raises:
         ValueError: if the new interval is not a multiple of the interval of the store, or no time
@@ -112,4 +120,10 @@ def choose_times(
     )
     if count == 1 and settings == TimesConfig(gaps=True):
         return np.arange(len(time))
-    return select_times(time, settings, new_step, f"the times of {store}")
+    holder = f"the times of {store}"
+    places = select_times(time, settings, new_step, holder)
+    if not phases or count == 1:
+        return places
+    every = select_times(time, settings, step, holder)
+    phase = np.round(step.steps_since(time[places[0]], time[every])).astype(int) % count
+    return every[np.argsort(phase, kind="stable")]

@@ -33,7 +33,7 @@ class FieldReader:
         path: Path of the store.
         shape: Shape of all fields, ([trajectory,] time, channel, nlat, nlon).
         channels: Places of the channels in the file, (c,).
-        times: Places of the times in the file, ascending, (n,).
+        times: Places of the times in the file, in any order, (n,).
         rows: Rows to read.
     """
 
@@ -88,7 +88,7 @@ class FieldReader:
     @cached_property
     def _in_memory_fields(self) -> NDArray[np.float32]:
         """All chosen fields, ([trajectory,] time, channel, row, nlon)."""
-        if self._takes_all_channels and len(self.times) == self.shape[-4]:
+        if self._takes_all_channels and np.array_equal(self.times, np.arange(self.shape[-4])):
             with damage_named(self.path, ()):
                 return np.asarray(self._array[..., self.rows, :])
         fields = np.empty(self._own_shape, dtype=np.float32)
@@ -117,7 +117,8 @@ class FieldReader:
 
 
 def _runs(places: NDArray[np.int64]) -> Iterator[slice]:
-    """Split ascending places in a file into slices of evenly spaced ones."""
-    for run in np.split(places, np.flatnonzero(np.diff(places, n=2)) + 2):
-        stride = int(run[1] - run[0]) if len(run) > 1 else 1
-        yield slice(int(run[0]), int(run[-1]) + 1, stride)
+    """Split places in a file into slices of ascending, evenly spaced ones."""
+    for series in np.split(places, np.flatnonzero(np.diff(places) <= 0) + 1):
+        for run in np.split(series, np.flatnonzero(np.diff(series, n=2)) + 2):
+            stride = int(run[1] - run[0]) if len(run) > 1 else 1
+            yield slice(int(run[0]), int(run[-1]) + 1, stride)

@@ -128,10 +128,58 @@ def test_every_second_time_is_a_store_of_every_second_time(seven, tmp_path, monk
 
 def test_a_model_of_every_second_time_is_that_of_a_store_of_those(seven, tmp_path):
     made = part_as_store(seven, tmp_path / "s.zarr", THREE, np.arange(0, 48, 2), "12h")
-    config = settings({"variables": THREE, "time_step": "12h"})
+    config = settings({"variables": THREE, "time_step": "12h", "times": {"hours": [0, 12]}})
     train(config, seven, tmp_path / "chosen")
     train(config, made, tmp_path / "made")
     assert_same_weights(tmp_path / "chosen", tmp_path / "made")
+
+
+@pytest.mark.parametrize("reading", ["memory", "disk"])
+def test_phases_of_a_longer_step_are_series_one_after_another(seven, monkeypatch, reading):
+    if reading == "disk":
+        monkeypatch.setattr(field_reader, "_IN_MEMORY_BYTES", 0)
+        monkeypatch.setattr(field_reader, "_READ_BYTES", 1)
+    whole = Store(seven)
+    part = whole.select(time_step=TimeStep.parse("12h"), phases=True)
+    order = np.concatenate([np.arange(0, 48, 2), np.arange(1, 48, 2)])
+    np.testing.assert_array_equal(part.time, whole.time[order])
+    np.testing.assert_array_equal(part.split, whole.split[order])
+    n_train = (whole.split == "train").sum()
+    starts = part.windows("train", 1, 1)
+    assert len(starts) == n_train - 2 * 2  # a history of one and a target, of each phase
+    for i in starts[[0, -1], 0]:
+        for moved in (-1, 0, 1):
+            expected = whole.state(int(order[i]) + 2 * moved)
+            found = part.states(int(i) + moved, 0, 1)[0]
+            torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    # The last state of a phase and the first of the next one are read together.
+    two = torch.stack([whole.state(46), whole.state(1)])
+    torch.testing.assert_close(part.states(23, 0, 2), two, rtol=0, atol=0, equal_nan=True)
+    of_all, found = whole.statistics, part.statistics
+    assert ((found["mean"] - of_all["mean"]).abs() < 1e-10 * of_all["std"]).all()
+    torch.testing.assert_close(found["minimum"], of_all["minimum"], rtol=0, atol=0, equal_nan=True)
+    train = torch.stack([whole.state(i) for i in range(n_train)])[:, 1].double()  # without a mask
+    change = area_mean((train[2:] - train[:-2]).square(), whole.grid).mean().sqrt()
+    mean = area_mean(train[2:] - train[:-2], whole.grid).mean()
+    expected = (change.square() - mean.square()).sqrt().item()
+    assert found["std_step"][1].item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_all_hours_that_are_chosen_are_phases(seven):
+    times = TimesConfig(hours=(6, 12, 18))
+    part = Store(seven).select(times=times, time_step=TimeStep.parse("1d"), phases=True)
+    hours = part.time.astype("M8[h]").astype(int) % 24
+    np.testing.assert_array_equal(hours, np.repeat([6, 12, 18], 12))
+    one = Store(seven).select(
+        times=TimesConfig(hours=(6,)), time_step=TimeStep.parse("1d"), phases=True
+    )
+    assert len(one.time) == 12
+
+
+def test_training_with_a_longer_step_starts_from_all_times(seven, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train(settings({"variables": THREE, "time_step": "12h"}), seven, tmp_path / "run")
+    assert "times: 48 of the 48" in caplog.text and "every 12h" in caplog.text
 
 
 def test_other_splits_have_other_statistics(seven):
