@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.atmosphere.rows import ABSENT, ROWS, config_of
-from benchmarks.accuracy.atmosphere.runs import best_rate, line, run
+from benchmarks.accuracy.atmosphere.runs import best_rate, line, run, scored_part
 from benchmarks.accuracy.atmosphere.scores import LEADS, references
 from benchmarks.accuracy.atmosphere.sizes import sized
 from benchmarks.accuracy.records import read, saved, write
@@ -56,8 +56,9 @@ def main() -> None:
     keep_freed_memory()
     (args.out / args.split).mkdir(parents=True, exist_ok=True)
     plain = config_of(args.preset, "all", 0, args.overrides)
-    store = chosen_part(plain, Store(args.data))
-    found = saved(args.out / args.split / "references.json", lambda: references(store, args.split))
+    whole = Store(args.data)
+    store, scored = chosen_part(plain, whole), scored_part(plain, whole)
+    found = saved(args.out / args.split / "references.json", lambda: references(scored, args.split))
 
     def settings(row: str) -> dict[str, Any]:
         # A size found by times differs from try to try.

@@ -141,7 +141,7 @@ def run(package: Path, args: argparse.Namespace, store: Store, about_data: str) 
     limiter = args.limiter == "on"
     name = f"{package.parent.parent.name}-{package.parent.name}-{args.years:g}-{args.limiter}"
     out, of = args.out / f"{name}.zarr", args.out / f"{name}.nc"
-    hours = store.time_step.hours
+    hours = load_package(package).time_step.hours
     assert hours is not None
     n_steps = round(args.years * _YEAR / hours / args.every) * args.every
     about = saved(

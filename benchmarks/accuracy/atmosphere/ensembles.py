@@ -25,7 +25,7 @@ from benchmarks.accuracy.records import digest, saved, write
 from benchmarks.speed.measure import machine
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.model.package import read_description, weights_digest
+from forecast.model.package import load_package, read_description, weights_digest
 from forecast.training.tracking.git import git_commit
 from forecast.verification.evaluate import evaluate
 from sphere_ops.memory import keep_freed_memory
@@ -56,17 +56,18 @@ def ensemble(
         members: Members of an ensemble.
         starts: Number of starts.
     """
-    store = Store(data)
-    hours = store.time_step.hours
-    assert hours is not None
-    n_steps = round(LEADS[-1] / hours)
-    indices = store.split_indices(split)
-    chosen = indices[np.linspace(0, len(indices) - 1 - n_steps, starts).round().astype(int)]
+    store, forecaster = Store(data), load_package(package)
+    step, hours = store.time_step.hours, forecaster.time_step.hours
+    assert step is not None and hours is not None
+    indices, leads = store.split_indices(split), [lead for lead in LEADS if lead % hours == 0]
+    last = len(indices) - 1 - round(LEADS[-1] / step)
+    chosen = indices[np.linspace(0, last, starts).round().astype(int)]
     times = [str(store.time[i].astype("M8[m]")) for i in chosen]
     forecast, scores = out / "forecast.zarr", out / "scores.nc"
     if not forecast.exists():
         run_rollout(
-            package, data, forecast, init_times=times, n_steps=n_steps, batch_size=members,
+            forecaster, data, forecast, init_times=times, n_steps=round(LEADS[-1] / hours),
+            batch_size=members,
             members=members if perturbation else None,
             perturbations=[perturbation] if perturbation not in ("", _NOISE) else [], restart=True,
         )  # fmt: skip
@@ -76,7 +77,7 @@ def ensemble(
         found = (
             file.isel(region=0)
             .mean("forecast", keep_attrs=True)
-            .sel(lead_time=[lead * _HOUR for lead in LEADS])
+            .sel(lead_time=[lead * _HOUR for lead in leads])
         )
         channels = [c for c in _CHANNELS if c in found["channel"]]
         # The CRPS of a single forecast is its mean absolute error.
@@ -85,6 +86,7 @@ def ensemble(
             names["spread_skill"] = "spread_skill"
         return {
             "starts": times,
+            "leads_hours": leads,
             "scores": {
                 key: {c: found[name].sel(channel=c).values.tolist() for c in channels}
                 for key, name in names.items()
@@ -123,11 +125,15 @@ def main() -> None:
         return found
 
     tried = {text: scored("validation", text) for text in args.perturbations}
-    at = LEADS.index(_CHOSEN_AT)
-    chosen = min(tried, key=lambda text: tried[text]["scores"]["crps"][_CHOSEN_BY][at])
+
+    def crps(text: str) -> float:
+        at = tried[text]["leads_hours"].index(_CHOSEN_AT)
+        return float(tried[text]["scores"]["crps"][_CHOSEN_BY][at])
+
+    chosen = min(tried, key=crps)
     result = {
         "commit": git_commit(), "machine": machine(), "data": digest(Store(args.data)),
-        "weights": weights_digest(args.package), "leads_hours": list(LEADS),
+        "weights": weights_digest(args.package), "leads_hours": tried[chosen]["leads_hours"],
         "validation_of_training": read_description(args.package)["training"]["validation"],
         "members": args.members, "chosen": chosen, "validation": tried,
         "test": {"ensemble": scored("test", chosen), "single": scored("test", "")},

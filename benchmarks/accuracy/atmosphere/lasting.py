@@ -70,17 +70,19 @@ def wrong_from(
 
 
 def measured(
-    package: Path, name: str, store: Store, starts: np.ndarray, steps: int
+    package: Path, name: str, store: Store, starts: np.ndarray, days: int
 ) -> dict[str, Any]:
-    """Return when the forecasts of a package go wrong, with limits and without, in steps."""
+    """Return when the forecasts of a package go wrong, with limits and without, in its steps."""
     record: dict[str, Any] = {"row": name, "weights": weights_digest(package)}
     for limits in (True, False):
         forecaster = load_package(package).eval()
+        record["hours"] = hours = forecaster.time_step.hours
+        assert hours is not None
         if not limits:
             forecaster.remove_limiters()
         elif forecaster.range_limiter is None:
             raise ValueError(f"{package} has no model.range_limit; give a model that has")
-        found = wrong_from(forecaster, store, starts, steps)
+        found = wrong_from(forecaster, store, starts, round(24 * days / hours))
         record["with limits" if limits else "without limits"] = found
         went = sum(n is not None for n in found)
         print(f"{name:14} limits {limits!s:5} {went} of {len(found)} {found}", flush=True)
@@ -97,14 +99,15 @@ def main() -> None:
     store = Store(args.data)
     hours = store.time_step.hours
     assert hours is not None
-    steps, indices = round(24 * args.days / hours), store.split_indices(args.split)
-    starts = indices[np.linspace(0, len(indices) - 1 - steps, args.starts).round().astype(int)]
+    indices = store.split_indices(args.split)
+    last = len(indices) - 1 - round(24 * args.days / hours)
+    starts = indices[np.linspace(0, last, args.starts).round().astype(int)]
     runs = [
-        measured(package, name, store, starts, steps)
+        measured(package, name, store, starts, args.days)
         for package, name in zip(args.packages, args.names, strict=True)
     ]
     about: dict[str, Any] = {"commit": git_commit(), "machine": machine(), "data": digest(store)}
-    about |= {"split": args.split, "days": args.days, "hours": hours}
+    about |= {"split": args.split, "days": args.days}
     about["starts"] = [str(store.time[i].astype("M8[h]")) for i in starts]
     write(args.json, about | {"runs": runs})
 

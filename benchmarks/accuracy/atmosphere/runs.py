@@ -23,12 +23,22 @@ from forecast.training.train import chosen_part, train
 
 
 def trained(config: Config, row: str, data: Path, folder: Path) -> tuple[Forecaster, Store]:
-    """Train a row, or go on with it, and return its best weights and the data that it takes."""
+    """Train a row, or go on with it.
+
+    Returns:
+        Its best weights, and the data to score it on.
+    """
     result = train(config, data, folder, resume=True, build=build_of(row))
     if result.stopped_by is not None:
         raise SystemExit(f"{folder} was stopped at step {result.step}; start again to go on")
     forecaster = load_package(folder / "best", build=build_of(row)).eval()
-    return forecaster, chosen_part(config, Store(data))
+    return forecaster, scored_part(config, Store(data))
+
+
+def scored_part(config: Config, store: Store) -> Store:
+    """Return the part of a store that a configuration describes, at all times of the store."""
+    section = config.data.model_copy(update={"time_step": store.time_step.label})
+    return chosen_part(config.model_copy(update={"data": section}), store)
 
 
 def run(
@@ -95,5 +105,5 @@ def best_rate(
 def line(record: dict[str, Any]) -> str:
     """Return a line with the RMSE of z500 over its spread at each lead time."""
     of = record["scores"]["z500"]
-    numbers = " ".join(f"{x:.3f}" for x in np.array(of["rmse"]) / of["spread"])
+    numbers = " ".join(f"{x:.3f}" for x in np.array(of["rmse"], float) / of["spread"])
     return f"{record['row']:14} {record['seed']} {record['parameters']:>9,} {numbers}"

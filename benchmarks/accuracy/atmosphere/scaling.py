@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.atmosphere.rows import config_of
-from benchmarks.accuracy.atmosphere.runs import trained
+from benchmarks.accuracy.atmosphere.runs import scored_part, trained
 from benchmarks.accuracy.atmosphere.scores import LEADS, forecast_scores
 from benchmarks.accuracy.records import digest, read, saved, write
 from benchmarks.speed.measure import machine
@@ -33,7 +33,6 @@ from configs.schema import Config
 from configs.style import new_figure, picture_style
 from data_prep.store.reader import Store
 from forecast.training.tracking.git import git_commit
-from forecast.training.train import chosen_part
 from sphere_ops.memory import keep_freed_memory
 
 _CHANNEL = "z500"
@@ -127,7 +126,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     keep_freed_memory()
     # The spread is about the climatology of all training years.
-    store = chosen_part(config_of(args.preset, "all", 0, args.overrides), Store(args.data))
+    store = scored_part(config_of(args.preset, "all", 0, args.overrides), Store(args.data))
     times = store.time[store.split_indices("train")[[0, -1]]]
     first, last = (times.astype("M8[Y]").astype(int) + 1970).tolist()
     longest = last - first + 1

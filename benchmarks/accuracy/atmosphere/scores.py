@@ -18,7 +18,7 @@ from forecast.model.state import State
 from sphere_ops.parallel.fields import area_mean
 
 LEADS = (6, 24, 72, 120, 168, 240, 360)
-"""Lead times, h."""
+"""Lead times, h. A model of longer steps has no scores at those that it does not reach."""
 _STARTS = 40
 _SAMPLES = 200  # states of the statistics of a long rollout and of the truth
 _BATCH = 20
@@ -28,17 +28,28 @@ def forecast_scores(forecaster: Forecaster, store: Store, split: str) -> dict[st
     """Return RMSE, bias and anomaly correlation of each channel at the lead times.
 
     Args:
-        forecaster: Model.
+        forecaster: Model, with the time step of the store or a multiple of it.
         store: Store with its channels and forcings.
         split: Split of the starts.
     """
-    steps, starts = _steps(store), _starts(store, split)
+    steps, starts, stride = _steps(store), _starts(store, split), stride_of(forecaster, store)
     sums = Scores(store)
     for part in np.array_split(starts, -(-len(starts) // _BATCH)):
-        for n, fields in forecast_steps(forecaster, store, part, steps[-1]):
-            if n in steps:
-                sums.add(steps.index(n), fields, part + n)
+        for n, fields in forecast_steps(forecaster, store, part, steps[-1] // stride):
+            if n * stride in steps:
+                sums.add(steps.index(n * stride), fields, part + n * stride)
     return sums.scores()
+
+
+def stride_of(forecaster: Forecaster, store: Store) -> int:
+    """Return the number of time steps of a store in one of a model."""
+    stride = forecaster.time_step.multiple_of(store.time_step)
+    if stride is None:
+        raise ValueError(
+            f"the model has steps of {forecaster.time_step}, which are no multiple of the "
+            f"{store.time_step} of {store.path}; give a store of its step or a finer one"
+        )
+    return stride
 
 
 def references(store: Store, split: str) -> dict[str, Any]:
@@ -80,7 +91,8 @@ def year_of(forecaster: Forecaster, store: Store, split: str, *, limiter: bool) 
 
 
 def _followed(forecaster: Forecaster, store: Store, split: str) -> dict[str, Any]:
-    indices = store.split_indices(split)
+    stride = stride_of(forecaster, store)
+    indices = store.split_indices(split)[::stride]
     count = len(indices) - 1
     every = max(1, count // _SAMPLES)
     low, high = store.statistics[layout.MINIMUM], store.statistics[layout.MAXIMUM]
@@ -107,10 +119,11 @@ def forecast_steps(
     forecaster: Forecaster, store: Store, starts: np.ndarray, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the number of each step of forecasts, and their fields, (b, c, nlat, nlon)."""
-    state = initial_state(forecaster, store, starts)
+    state, stride = initial_state(forecaster, store, starts), stride_of(forecaster, store)
     with torch.inference_mode():
         for n in range(1, steps + 1):
-            forcing = given_forcing(store, starts + n) if forecaster.forcing_channels else None
+            at = starts + n * stride
+            forcing = given_forcing(store, at) if forecaster.forcing_channels else None
             state = forecaster.step(state, forcing)
             yield n, state.fields
 
@@ -118,7 +131,8 @@ def forecast_steps(
 def initial_state(forecaster: Forecaster, store: Store, starts: np.ndarray) -> State:
     """Return the state of a store at some of its times, (b,), with the history of the model."""
     times = np.array([store.valid_time(0, int(i)) for i in starts])
-    earlier = [_predicted(store, starts - k) for k in range(forecaster.n_history, 0, -1)]
+    stride, n = stride_of(forecaster, store), forecaster.n_history
+    earlier = [_predicted(store, starts - k * stride) for k in range(n, 0, -1)]
     return State(_predicted(store, starts), times, tuple(earlier))
 
 
@@ -193,14 +207,15 @@ class Scores:
 
     def scores(self) -> dict[str, Any]:
         """Return RMSE, bias, ACC by lead time, and the spread of the truth about climatology."""
-        squares, errors, cross, forecast, true = self.sums / self.count[:, None]
+        with np.errstate(invalid="ignore"):  # lead times without forecasts
+            squares, errors, cross, forecast, true = self.sums / self.count[:, None]
         acc = cross / np.sqrt(np.maximum(forecast * true, 1e-300))
         return {
             name: {
                 "rmse": _rounded(np.sqrt(squares[:, c])),
                 "bias": _rounded(errors[:, c]),
                 "acc": _rounded(acc[:, c]),
-                "spread": float(f"{np.sqrt(true[:, c].mean()):.5g}"),
+                "spread": float(f"{np.sqrt(np.nanmean(true[:, c])):.5g}"),
             }
             for c, name in enumerate(self.names)
         }

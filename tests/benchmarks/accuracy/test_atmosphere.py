@@ -12,8 +12,10 @@ from benchmarks.accuracy.atmosphere import __main__ as command
 from benchmarks.accuracy.atmosphere import decades, ensembles, lasting, packages, scaling, sizes
 from benchmarks.accuracy.atmosphere import scores as atmosphere_scores
 from benchmarks.accuracy.atmosphere.rows import build_of, config_of
+from benchmarks.accuracy.atmosphere.runs import scored_part
 from benchmarks.speed.measure import Timing
 from configs.load import load_config
+from configs.time.step import TimeStep
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
 from forecast.model.forecaster import Forecaster
@@ -148,6 +150,31 @@ def test_forecasts_of_models_with_history_start_from_the_states_before(data, sma
     with torch.inference_mode():
         expected = forecaster.step(State(state, times, (before,)), given).fields
     torch.testing.assert_close(fields, expected)
+
+
+def test_a_model_of_longer_steps_is_scored_on_the_times_of_the_store(data, small):
+    """A network that gives 0 is persistence; the starts are those of all models."""
+    config = load_config("atmosphere_smoke", [*WORDS, "model.history=2"])
+    section = config.data.model_copy(update={"time_step": "2d"})
+    long = config.model_copy(update={"data": section})
+    forecaster = Forecaster.from_store(config.model, chosen_part(long, Store(data))).eval()
+    torch.nn.init.zeros_(forecaster.network.decoder.weight)
+    torch.nn.init.zeros_(forecaster.network.decoder.bias)
+    forecaster.remove_limiters()
+    store = scored_part(long, Store(data))
+    assert store.time_step.label == "1d" and atmosphere_scores.stride_of(forecaster, store) == 2
+    state = atmosphere_scores.initial_state(forecaster, store, np.array([9]))
+    before = store.state(0, 7)[None, :2].float()
+    torch.testing.assert_close(state.history[0], before, rtol=0, atol=0)
+    found = atmosphere_scores.forecast_scores(forecaster, store, "validation")
+    kept = atmosphere_scores.references(store, "validation")["persistence"]
+    for name, of in found.items():
+        assert np.isnan(of["rmse"][0])
+        assert of["rmse"][1] == pytest.approx(kept[name]["rmse"][1], rel=1e-4)
+        assert of["spread"] > 0
+    with pytest.raises(ValueError, match="no multiple of the 1d"):
+        forecaster.time_step = TimeStep.parse("6h")
+        atmosphere_scores.stride_of(forecaster, store)
 
 
 @pytest.mark.slow
