@@ -52,6 +52,9 @@ def test_a_preset_with_a_base_differs_where_it_says_so() -> None:
     assert short.model == whole.model and short.data.variables == whole.data.variables
     assert short.training.steps < whole.training.steps
     assert short.training.replay_steps == whole.training.replay_steps == 12
+    daily = load_config("atmosphere_daily")
+    assert daily.model == whole.model and daily.data.splits == whole.data.splits
+    assert (daily.data.time_step, daily.training.replay_steps) == ("1d", 3)
 
 
 @pytest.mark.parametrize(
