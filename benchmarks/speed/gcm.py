@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.accuracy.atmosphere.scores import given_forcing, initial_state
+from benchmarks.accuracy.atmosphere.scores import given_forcing, initial_state, stride_of
 from benchmarks.speed.measure import Row, interleaved, report, versions
 from data_prep.gcm.process import find_python, worker_environment
 from data_prep.gcm.worker.settings import RunSettings
@@ -33,7 +33,6 @@ from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package
 
 _WORKER = Path(__file__).with_name("gcm_days.py")
-_STEPS = 4  # of a day
 _COARSE = 21
 _SIZE = 1024  # of the matrices whose product gives the speed of the core
 _MOST_OPERATORS = 8
@@ -66,13 +65,18 @@ def days_of_jcm(
 
 def day_of(forecaster: Forecaster, store: Store, members: int) -> Callable[[], object]:
     """Return a function that advances some states of the validation split by a day."""
-    starts = store.split_indices("validation")[forecaster.n_history :][:members]
+    stride, hours = stride_of(forecaster, store), forecaster.time_step.hours
+    assert hours is not None
+    steps = round(24 / hours)
+    if steps * hours != 24:
+        raise ValueError(f"a day is no whole number of steps of {forecaster.time_step}")
+    starts = store.split_indices("validation")[forecaster.n_history * stride :][:members]
     if len(starts) < members:
         raise ValueError(f"--members {members}; the validation split has {len(starts)} states")
     first = initial_state(forecaster, store, starts)
-    given: list[torch.Tensor | None] = [None] * _STEPS
+    given: list[torch.Tensor | None] = [None] * steps
     if forecaster.forcing_channels:
-        given = [given_forcing(store, starts + n) for n in range(1, _STEPS + 1)]
+        given = [given_forcing(store, starts + n * stride) for n in range(1, steps + 1)]
 
     def day() -> None:
         state = first
