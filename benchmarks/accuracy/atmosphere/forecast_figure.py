@@ -38,8 +38,10 @@ def draw(path: Path, curves: dict[str, dict[str, Any]], leads: list[int], channe
     days = np.array(leads) / 24
     for label, curve in curves.items():
         of = curve["scores"][channel]
-        error.plot(days, np.array(of["rmse"]) / of["spread"], label=label, **curve["style"])
-        correlation.plot(days, of["acc"], **curve["style"])
+        # None where a model of longer steps has no forecast.
+        rmse, acc = (np.array(of[name], dtype=float) for name in ("rmse", "acc"))
+        error.plot(days, rmse / of["spread"], label=label, **curve["style"])
+        correlation.plot(days, acc, **curve["style"])
     error.set(
         xlabel="lead time, days", ylabel=f"error of {channel} over its spread", ylim=(0, None)
     )
