@@ -25,6 +25,7 @@ from data_prep.store.arrays import open_store, time_step, times
 from data_prep.store.damage import damage_named
 from data_prep.store.selection.choice import choose_channels, choose_names, choose_times
 from data_prep.store.selection.field_reader import FieldReader
+from data_prep.store.selection.longer_step import LongerStepStatistics
 from data_prep.store.selection.training_statistics import ChannelStatistics, TrainingStatistics
 from sphere_ops.grid import Grid
 from sphere_ops.parallel.fields import own_rows
@@ -119,8 +120,9 @@ class Store:
     ) -> Store:
         """Return a part of the store, which has the interface of a store.
 
-        If the training states or the step change, statistics are computed over the training states
-        of the part when they are first needed. Otherwise they are entries of those of the store.
+        Statistics are entries of those of the store. If the training states change, they are
+        computed over those of the part when they are first needed; with `phases`, which keeps all
+        states, only the change over a step is.
 
         Args:
             channels: Short names of the channels to forecast, in the order of the part. Default:
@@ -176,14 +178,26 @@ class Store:
         """Statistics of a part of a store; see `select`."""
         parent = self._parent
         assert parent is not None
+        states, of_parent = self._training_states, parent._training_states
+        of_states = ChannelStatistics(parent.statistics, self._of_parent)
         same_step = self.time_step.multiple_of(parent.time_step) == 1
-        if not (same_step and np.array_equal(self._training_states, parent._training_states)):
-            n = self._training_states.shape[0]
-            log.info(
-                "statistics are computed over the %s training states that were chosen", f"{n:,}"
-            )
-            return TrainingStatistics(self)
-        return ChannelStatistics(parent.statistics, self._of_parent)
+        if same_step and np.array_equal(states, of_parent):
+            return of_states
+        n = f"{len(states):,}"
+        if not self.has_trajectories and np.array_equal(np.sort(states, axis=0), of_parent):
+            log.info("the change over %s is computed over %s training states", self.time_step, n)
+            pairs = parent._pairs(self.time_step)
+            reader = parent.reader.part(self._of_parent, np.arange(len(parent.time)))
+            return LongerStepStatistics(of_states, reader, parent.time, pairs, self.grid)
+        log.info("statistics are computed over the %s training states that were chosen", n)
+        return TrainingStatistics(self)
+
+    def _pairs(self, step: TimeStep) -> NDArray[np.int64]:
+        """Return places of training states and of those one step later, (2, pair)."""
+        first = np.flatnonzero(self.split == "train")
+        second = self.find(step.advance(self.time[first], 1))
+        found = (second >= 0) & (self.split[second] == "train")
+        return np.stack([first[found], second[found]])
 
     @property
     def _training_states(self) -> NDArray[np.int64]:

@@ -57,7 +57,7 @@ class FieldReader:
         Raises:
             ValueError: if a file of the fields is damaged.
         """
-        return self._in_memory_fields[where] if self.in_memory else self._read(*where)
+        return self._in_memory_fields[where] if self.in_memory else self.read(*where)
 
     @property
     def n_bytes(self) -> int:
@@ -96,11 +96,11 @@ class FieldReader:
         for trajectory in np.ndindex(*self.shape[:-4]):
             for start in range(0, len(self.times), longest):
                 where = (*trajectory, slice(start, start + longest))
-                fields[where] = self._read(*where)
+                fields[where] = self.read(*where)
         return fields
 
-    def _read(self, *where: int | slice) -> NDArray[np.float32]:
-        """Read states from disk; see `states`."""
+    def read(self, *where: int | slice) -> NDArray[np.float32]:
+        """Read states from the files, also if the fields are kept in memory; see `states`."""
         *trajectory, times = where
         assert isinstance(times, slice)
         places = self.times[times]

@@ -14,7 +14,8 @@ from torch import Tensor
 from configs import layout
 from data_prep.store.climatology import Climatology, month_number, without_gaps
 from data_prep.store.gather.merge import Sums
-from data_prep.store.gather.moments import BlockStatistics, Moments, block_statistics
+from data_prep.store.gather.moments import BlockStatistics, block_statistics
+from data_prep.store.selection.over_rows import over_rows
 from data_prep.store.spectra import largest_power
 from sphere_ops.parallel.fields import own_rows, own_shape
 from sphere_ops.parallel.mesh import current
@@ -199,7 +200,7 @@ class TrainingStatistics(Mapping[str, Tensor]):
             if follows[0]:
                 into = statistics(np.stack([last, fields[0]]), np.ones(2, dtype=bool)).step
             found, last = found.merged(statistics(fields, follows), into), fields[-1].copy()
-        state, step = _over_rows(found.state), _over_rows(found.step)
+        state, step = over_rows(found.state), over_rows(found.step)
         values = {
             layout.MEAN: state.mean_or_nan,
             layout.STD: state.std,
@@ -240,15 +241,6 @@ class TrainingStatistics(Mapping[str, Tensor]):
         time = self._store.time[self._store.split == "train"]
         month = month_number(time)
         return all(len(np.unique(time[month == m].astype("M8[Y]"))) >= 2 for m in range(12))
-
-
-def _over_rows(own: Moments) -> Moments:
-    """Merge the moments of the rows of all ranks, by Chan's formula for many parts."""
-    mesh, weight, mean = current(), torch.from_numpy(own.weight), torch.from_numpy(own.mean)
-    total = mesh.sum_rows(weight)
-    centre = mesh.sum_rows(weight * mean) / total.clamp(min=torch.finfo(total.dtype).tiny)
-    square = mesh.sum_rows(torch.from_numpy(own.square) + weight * (mean - centre).square())
-    return Moments(total.numpy(), centre.numpy(), square.numpy())
 
 
 def _of_ranks(own: NDArray[np.float64]) -> NDArray[np.float64]:

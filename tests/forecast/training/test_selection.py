@@ -13,7 +13,8 @@ from configs import layout
 from configs.schema import Config, SplitRanges, TimesConfig
 from configs.time.step import TimeStep
 from data_prep.store.reader import Store
-from data_prep.store.selection import field_reader
+from data_prep.store.selection import field_reader, longer_step
+from data_prep.store.selection.training_statistics import TrainingStatistics
 from data_prep.store.spec import StoreSpec
 from data_prep.store.writer import StoreWriter
 from forecast.training.train import train
@@ -211,6 +212,31 @@ def test_a_climatology_of_other_years_is_that_of_a_store_with_them(make_store, t
     assert part.split.tolist() == split
     assert layout.CLIMATOLOGY_LARGEST_POWER in made.statistics
     assert_same_statistics(part, made)
+
+
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("slab", [1, 2**25])
+def test_the_change_over_a_longer_step_is_that_of_all_its_statistics(
+    make_store, tmp_path, monkeypatch, caplog, moving, slab
+):
+    monkeypatch.setattr(longer_step, "_READ_BYTES", slab)
+    whole = Store(make_store(tmp_path / "s.zarr", "files", mask=True, moving_mask=moving))
+    step = TimeStep.parse("2mo")
+    part = whole.select(channels=("t2m", "sst"), time_step=step, phases=True)
+    expected = TrainingStatistics(part)
+    with caplog.at_level("INFO"):
+        found = part.statistics
+    assert "change over 2mo is computed" in caplog.text
+    assert set(found) == set(expected) and layout.CLIMATOLOGY_STD_STEP in found
+    for name in (layout.STD_STEP, layout.CLIMATOLOGY_STD_STEP):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=0)
+        before = whole.statistics[name][[1, 0]]
+        assert (found[name] / before - 1).abs().min() > 0.01
+    for name in set(found) - {layout.STD_STEP, layout.CLIMATOLOGY_STD_STEP}:
+        size = float(expected[name].nan_to_num().abs().max())
+        torch.testing.assert_close(
+            found[name], expected[name], rtol=0, atol=1e-5 * size, equal_nan=True
+        )
 
 
 def test_windows_do_not_cross_times_that_were_not_chosen(seven):
