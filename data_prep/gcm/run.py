@@ -6,13 +6,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from configs.gcm import GcmConfig
 from configs.schema import Config, FilesData
-from configs.splits import assign_splits
+from configs.splits import assign_splits, split_later_times
 from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.gcm.process import run_worker
@@ -20,6 +22,7 @@ from data_prep.gcm.worker.run import FILES, is_finished
 from data_prep.gcm.worker.segments import segments
 from data_prep.gcm.worker.settings import RunSettings
 from data_prep.ingest.run import ingest
+from data_prep.store.arrays import open_store, times
 from data_prep.store.outputs import check_output, locked
 
 _ON_LEVELS = {
@@ -36,6 +39,8 @@ _STATIC: dict[str, tuple[str, ...]] = {
     "held_suarez": (),
 }
 
+_SETTINGS = "settings.json"
+
 Progress = Callable[[str], AbstractContextManager[Callable[..., None]]]
 """Function of a label that shows the progress of a loop: of `update(done, total[, note])`."""
 
@@ -50,6 +55,7 @@ def generate(
     out: str | Path,
     *,
     python: str | Path | None = None,
+    append: bool = False,
     keep_files: bool = False,
     progress: Progress = _silent,
 ) -> Path:
@@ -63,6 +69,7 @@ def generate(
         config: Run of the model, and variables, splits and climatology of the store.
         out: Path of the store.
         python: Python interpreter that has the model; by default that of `find_python`.
+        append: True to go on with the run of a store, to a later `gcm.last`, and add its states.
         keep_files: True to keep the files.
         progress: Function that shows the progress of the run and of the ingestion.
 
@@ -71,19 +78,23 @@ def generate(
 
     Raises:
         ValueError: if a setting does not fit, or the model fails or is not installed.
-        FileExistsError: if `out` exists.
+        FileExistsError: if `out` exists, without `append`.
+        FileNotFoundError: if `out` or its run does not exist, with `append`.
     """
-    out = check_output(out)
-    settings = run_settings(config)
+    out = Path(out) if append else check_output(out)
     folder = out.with_name(f"{out.name}.run")
+    since = _day_after(out, folder) if append else ""
+    settings = run_settings(config, since)
     with locked(folder):
-        _same_settings(folder / "settings.json", settings)
+        _same_settings(folder / _SETTINGS, settings)
         if not is_finished(settings, folder):
             with progress("days") as update:
                 run_worker(folder, python, update)
         files = sorted((folder / FILES).glob("*.nc"))
         with progress("states") as update:
-            ingest(files, _of_files(config), out, table=config.table, progress=update)
+            ingest(
+                files, _of_files(config), out, table=config.table, append=append, progress=update
+            )
         if not keep_files:
             shutil.rmtree(folder / FILES)
     return out
@@ -97,12 +108,27 @@ def _of_files(config: Config) -> FilesData:
     return data.model_copy(update={"accumulation": accumulation})
 
 
-def run_settings(config: Config) -> RunSettings:
+def _day_after(store: Path, folder: Path) -> str:
+    """Return the day after the last one of a store, which its run can go on with."""
+    last = times(open_store(store))[-1]
+    if not (folder / _SETTINGS).exists():
+        raise FileNotFoundError(
+            f"{folder} does not exist; it has the states from which the run of {store} can go on, "
+            "so that without it a longer store has to be made anew"
+        )
+    return str(last.astype("datetime64[D]") + np.timedelta64(1, "D"))
+
+
+def run_settings(config: Config, since: str = "") -> RunSettings:
     """Return the settings of a run, for the worker.
 
+    Args:
+        config: Run of the model, and variables, splits and climatology of the store.
+        since: Day after the last one of the store that the run adds states to; empty without one.
+
     Raises:
-        ValueError: if there is no section gcm, if the model does not have a variable, or if steps
-            or splits do not fit.
+        ValueError: if there is no section gcm, if the model does not have a variable, if steps
+            or splits do not fit, or if the run ends before `since`.
     """
     gcm, data = config.gcm, config.data
     if gcm is None or not isinstance(data, FilesData):
@@ -142,9 +168,19 @@ def run_settings(config: Config) -> RunSettings:
         member=gcm.member,
         perturbation=gcm.perturbation,
         seed=gcm.seed,
+        since=since,
     )
+    if since > gcm.last:
+        raise ValueError(
+            f"gcm.last is {gcm.last}, and the store has the states of all days before {since}; to "
+            "add states, give a later one"
+        )
     kept = [part.times(step.seconds) for part in segments(settings) if part.kept]
-    assign_splits(np.concatenate(kept).astype("datetime64[ns]"), data.splits, step, "the run")
+    time = np.concatenate(kept).astype("datetime64[ns]")
+    if since:
+        split_later_times(time, data.splits, step)
+    else:
+        assign_splits(time, data.splits, step, "the run")
     return settings
 
 
@@ -160,18 +196,26 @@ def _check_variable(variable: Variable, gcm: GcmConfig) -> None:
 
 
 def _same_settings(path: Path, settings: RunSettings) -> None:
-    """Write the settings of a run, or compare them with those of the run that is there."""
-    text = settings.to_json()
-    if not path.exists():
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    elif (there := RunSettings.read(path)) != settings:
-        fields = [k for k, v in vars(settings).items() if getattr(there, k) != v]
-        changes = ", ".join(
-            f"{k} {getattr(there, k)} there, {getattr(settings, k)} now" for k in fields
-        )
-        raise ValueError(
-            f"{path.parent} is a run of other settings ({changes}); remove it or choose another "
-            "output"
-        )
+    """Write the settings of a run, which may only end later than those that are there."""
+    there = RunSettings.read(path) if path.exists() else settings
+    if replace(there, last=settings.last, since=settings.since) != settings:
+        _refuse(path, there, settings, lambda name: name not in ("last", "since"))
+    if settings.last < there.last:
+        _refuse(path, there, settings, lambda name: name == "last")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(settings.to_json(), encoding="utf-8")
+    partial.replace(path)
+
+
+def _refuse(
+    path: Path, there: RunSettings, now: RunSettings, counts: Callable[[str], bool]
+) -> NoReturn:
+    """Raise an error that names the settings that differ."""
+    changes = ", ".join(
+        f"{name} {value} there, {getattr(now, name)} now"
+        for name, value in vars(there).items()
+        if counts(name) and getattr(now, name) != value
+    )
+    raise ValueError(
+        f"{path.parent} is a run of other settings ({changes}); remove it or choose another output"
+    )

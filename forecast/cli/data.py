@@ -96,6 +96,12 @@ def gcm(
             "$SPHERE_FORECAST_GCM_PYTHON, or this one.",
         ),
     ] = None,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append", help="Go on with the run of a store to a later gcm.last, and add its days."
+        ),
+    ] = False,
     keep_files: Annotated[
         bool, typer.Option("--keep-files", help="Keep the netCDF files of each month.")
     ] = False,
@@ -110,7 +116,7 @@ def gcm(
     config = load_config(preset, overrides or ())
     from data_prep.gcm.run import generate
 
-    generate(config, out, python=python, keep_files=keep_files, progress=progress)
+    generate(config, out, python=python, append=append, keep_files=keep_files, progress=progress)
     typer.echo(f"store: {out}")
 
 

@@ -36,7 +36,7 @@ from forecast.training.tracking.git import git_commit
 from sphere_ops.memory import keep_freed_memory
 
 _CHANNEL = "z500"
-_DRAWN = (6, 24, 72, 120)  # lead times, h
+_DRAWN = (6, 24, 72, 120, 168)  # lead times, h
 _AXES = {
     "parameters": "parameters",
     "years": "years of training data",
@@ -77,10 +77,13 @@ def series_of(
 
 
 def fit(runs: Sequence[dict[str, Any]], axis: str) -> list[float]:
-    """Return the exponent of a power law in `axis`, by least squares, at each lead time."""
+    """Return the exponent of a power law in `axis`, by least squares, at each lead time.
+
+    It is NaN where there are no errors, at lead times within a longer step.
+    """
     n = np.log([r[axis] for r in runs])
-    errors = np.log([r["errors"] for r in runs])  # (run, lead)
-    return [float(b) for b in np.polyfit(n, errors, 1)[0]]
+    errors = np.log(np.array([r["errors"] for r in runs], dtype=float))  # (run, lead)
+    return [float(np.polyfit(n, of, 1)[0]) if np.isfinite(of).all() else np.nan for of in errors.T]
 
 
 @picture_style()
@@ -91,10 +94,10 @@ def draw(path: Path, series: dict[str, list[dict[str, Any]]], exponents: dict[st
     for ax, (axis, runs) in zip(axes, series.items(), strict=True):
         n = np.array([r[axis] for r in runs], float)
         for lead in _DRAWN:
-            if lead not in LEADS:
-                continue
             k = LEADS.index(lead)
-            errors = np.array([r["errors"][k] for r in runs])
+            errors = np.array([r["errors"][k] for r in runs], dtype=float)
+            if not np.isfinite(errors).all():
+                continue
             b = exponents[axis][k]
             label = f"{lead} h, exponent {b:.2f}" if lead < 24 else f"{lead // 24} d, {b:.2f}"
             (points,) = ax.loglog(n, errors, "o", label=label)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from data_prep.gcm.worker.interface import Array, CirculationModel
 from data_prep.gcm.worker.pressure_levels import to_pressure_levels
-from data_prep.gcm.worker.segments import Segment, segments
+from data_prep.gcm.worker.segments import Segment, name_of, segments
 from data_prep.gcm.worker.settings import RunSettings
 
 FILES, RESTARTS = "files", "restarts"
-_END = "end.npz"
 Report = Callable[[int, int, str], None]
 
 _LONG = {
@@ -28,9 +27,14 @@ _LONG = {
 
 def is_finished(settings: RunSettings, folder: Path) -> bool:
     """Return True if all files of a run are there."""
-    names = [f"{part.name}.nc" for part in segments(settings) if part.kept]
-    there = all((folder / FILES / name).exists() for name in names)
-    return there and (folder / RESTARTS / _END).exists()
+    kept = [part for part in segments(settings) if part.kept]
+    there = all((folder / FILES / f"{part.name}.nc").exists() for part in kept)
+    return there and restart(folder, kept[-1].end).exists()
+
+
+def restart(folder: Path, day: np.datetime64) -> Path:
+    """Return the file of the state at the beginning of a day."""
+    return folder / RESTARTS / f"{name_of(day)}.npz"
 
 
 def run(model: CirculationModel, settings: RunSettings, folder: Path, report: Report) -> None:
@@ -50,8 +54,6 @@ def run(model: CirculationModel, settings: RunSettings, folder: Path, report: Re
         (folder / name).mkdir(parents=True, exist_ok=True)
     _write_static(model, settings, folder / FILES / "static.nc")
     parts = segments(settings)
-    before = [folder / RESTARTS / f"{part.name}.npz" for part in parts]
-    after = [*before[1:], folder / RESTARTS / _END]
     total, done, state = sum(part.n_days for part in parts), 0, None
 
     def day_done(day: np.datetime64) -> None:
@@ -59,7 +61,8 @@ def run(model: CirculationModel, settings: RunSettings, folder: Path, report: Re
         done += 1
         report(done, total, str(day))
 
-    for part, start, end in zip(parts, before, after, strict=True):
+    for part in parts:
+        start, end = restart(folder, part.first), restart(folder, part.end)
         path = folder / FILES / f"{part.name}.nc"
         if end.exists() and (path.exists() or not part.kept):
             done, state = done + part.n_days, None

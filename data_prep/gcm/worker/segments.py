@@ -32,9 +32,8 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """Name of its files: the month, and the day where it does not start with the month."""
-        day = str(self.first)
-        return day[:7] if day.endswith("-01") else day
+        """Name of its files; see `name_of`."""
+        return name_of(self.first)
 
     @property
     def n_days(self) -> int:
@@ -47,11 +46,25 @@ class Segment:
         return np.arange(start, end, np.timedelta64(step_seconds, "s"))
 
 
+def name_of(day: np.datetime64) -> str:
+    """Return the name of what starts on a day: its month, and the day if it is not the first."""
+    text = str(day)
+    return text[:7] if text.endswith("-01") else text
+
+
 def segments(settings: RunSettings) -> list[Segment]:
-    """Return the segments of a run in the order of time, those of the spin-up first."""
+    """Return the segments of a run in the order of time, those of the spin-up first.
+
+    States before `settings.since` are not kept. The segment in which this day lies is divided.
+    """
     first, last = np.datetime64(settings.first, "D"), np.datetime64(settings.last, "D")
+    since = np.datetime64(settings.since, "D") if settings.since else first
     start = first - settings.spin_up_days * _DAY
-    return [*_months(start, first, kept=False), *_months(first, last + _DAY, kept=True)]
+    return [
+        *_months(start, first, kept=False),
+        *_months(first, since, kept=False),
+        *_months(since, last + _DAY, kept=True),
+    ]
 
 
 def _months(start: np.datetime64, end: np.datetime64, *, kept: bool) -> Iterator[Segment]:

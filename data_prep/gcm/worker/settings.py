@@ -26,6 +26,7 @@ class RunSettings:
         member: Number of the run; 0 starts unperturbed.
         perturbation: Size of the perturbation of the temperature at the start, K.
         seed: Seed of the sea surface temperature and of the perturbation.
+        since: Date of the first states that are written; empty for `first`.
     """
 
     model: str
@@ -42,6 +43,7 @@ class RunSettings:
     member: int
     perturbation: float
     seed: int
+    since: str = ""
 
     def to_json(self) -> str:
         """Return the settings as JSON."""

@@ -23,6 +23,10 @@ SETTINGS = run_settings(
         "atmosphere_smoke", ["gcm.first=2004-02-20", "gcm.last=2004-04-03", "gcm.spin_up=60d"]
     )
 )
+RANGES = (
+    "data.splits={train: {first: '2001-01-30', last: '2001-02-01'}, validation: "
+    "{first: '2001-02-02', last: '2001-02-02'}, test: {first: '2001-02-03', last: '2001-02-04'}}"
+)
 SILENT = lambda done, total, day: None  # noqa: E731
 
 
@@ -88,6 +92,34 @@ def test_a_month_whose_file_is_gone_is_made_again_from_its_restart_alone(tmp_pat
     xr.testing.assert_identical(contents(tmp_path)["2004-03.nc"], whole["2004-03.nc"])
 
 
+@pytest.mark.parametrize("last", ["2004-04-03", "2004-03-31", "2004-02-20"])
+def test_a_run_that_goes_on_to_a_later_day_gives_the_same_states(tmp_path, whole, last):
+    run(FakeModel(), replace(SETTINGS, last=last), tmp_path, SILENT)
+    shutil.rmtree(tmp_path / "files")
+    since = str(np.datetime64(last) + 1)
+    longer = replace(SETTINGS, last="2004-04-20", since=since)
+    assert not is_finished(longer, tmp_path)
+    days = []
+    run(FakeModel(), longer, tmp_path, lambda done, total, day: days.append(day))
+    assert days[0] == since and days[-1] == "2004-04-20" and is_finished(longer, tmp_path)
+    added = contents(tmp_path)
+    del added["static.nc"]
+    times = np.concatenate([ds.time.values for ds in added.values()])
+    assert times[0] == np.datetime64(since) and (np.diff(times) == np.timedelta64(6, "h")).all()
+    joined = xr.concat(added.values(), "time")
+    for name, ds in whole.items():
+        if name != "static.nc":
+            there = ds.time.values >= np.datetime64(since)
+            xr.testing.assert_equal(joined.sel(time=ds.time[there]), ds.isel(time=there))
+
+
+def test_an_unfinished_run_may_end_later(tmp_path, whole):
+    run(FakeModel(), replace(SETTINGS, last="2004-03-10"), tmp_path, SILENT)
+    run(FakeModel(), SETTINGS, tmp_path, SILENT)
+    for name, ds in contents(tmp_path).items():
+        xr.testing.assert_identical(ds, whole[name])
+
+
 def test_values_that_are_not_finite_end_the_run_with_the_day(tmp_path):
     class Unstable(FakeModel):
         def advance_day(self, state):
@@ -109,7 +141,7 @@ def test_a_store_is_made_in_another_process_and_equal_after_a_failure(
     assert store.channel_names == (*config.data.variables, "sst")
     assert len(store.time) == 24 and str(store.time[0])[:13] == "2001-01-30T00"
     assert not (tmp_path / "a.zarr.run" / "files").exists()
-    assert (tmp_path / "a.zarr.run" / "restarts" / "end.npz").exists()
+    assert (tmp_path / "a.zarr.run" / "restarts" / "2001-02-05.npz").exists()
     monkeypatch.setenv("FAILS_ON", "2001-02-02")
     with pytest.raises(ValueError, match=r"ended with code 1: FloatingPointError.*2001-02-02"):
         generate(config, tmp_path / "b.zarr", python=python, keep_files=True)
@@ -121,6 +153,47 @@ def test_a_store_is_made_in_another_process_and_equal_after_a_failure(
         np.testing.assert_array_equal(again.state(0, i).numpy(), store.state(0, i).numpy())
     for name, values in store.statistics.items():
         np.testing.assert_array_equal(again.statistics[name].numpy(), values.numpy())
+
+
+def test_a_store_is_extended_by_its_run(tmp_path, python, run_forecast, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["data", "gcm", "atmosphere_smoke", "--python", python, "--out"]
+    assert run_forecast(*command, "a.zarr", RANGES) == 0
+    longer = [RANGES, "gcm.last=2001-02-07", "data.splits.test.last=2001-02-06"]
+    monkeypatch.setenv("FAILS_ON", "2001-02-06")
+    assert run_forecast(*command, "a.zarr", "--append", *longer) != 0
+    assert len(Store("a.zarr").time) == 24
+    monkeypatch.delenv("FAILS_ON")
+    assert run_forecast(*command, "a.zarr", "--append", *longer) == 0
+    assert run_forecast(*command, "b.zarr", *longer) == 0
+    found, expected = Store("a.zarr"), Store("b.zarr")
+    np.testing.assert_array_equal(found.time, expected.time)
+    np.testing.assert_array_equal(found.split, expected.split)
+    assert len(found.time) == 24 + 12 and set(found.split[-4:]) == {""}
+    np.testing.assert_array_equal(found.states(0, 0, 36).numpy(), expected.states(0, 0, 36).numpy())
+    for name, values in expected.statistics.items():
+        np.testing.assert_allclose(found.statistics[name].numpy(), values.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("keep_files", [False, True])
+def test_a_run_goes_on_only_after_the_days_of_the_store(tmp_path, python, keep_files):
+    def extend(last: str, out: str = "a.zarr", **options: bool) -> Path:
+        config = load_config("atmosphere_smoke", [RANGES, f"gcm.last={last}"])
+        return generate(config, tmp_path / out, python=python, keep_files=keep_files, **options)
+
+    extend("2001-02-04")
+    with pytest.raises(FileExistsError):
+        extend("2001-02-06")
+    for last in ("2001-02-04", "2001-02-03"):
+        with pytest.raises(ValueError, match=f"gcm.last is {last}.*before 2001-02-05"):
+            extend(last, append=True)
+    assert len(Store(extend("2001-02-05", append=True)).time) == 28
+    assert len(Store(extend("2001-02-06", append=True)).time) == 32
+    with pytest.raises(FileNotFoundError, match=r"b\.zarr"):
+        extend("2001-02-06", "b.zarr", append=True)
+    shutil.rmtree(tmp_path / "a.zarr.run")
+    with pytest.raises(FileNotFoundError, match=r"a\.zarr\.run does not exist.*made anew"):
+        extend("2001-02-07", append=True)
 
 
 def test_precipitation_is_the_amount_of_each_step(tmp_path, python):
@@ -141,6 +214,9 @@ def test_other_settings_do_not_go_on_with_a_run(tmp_path, python):
     other = load_config("atmosphere_smoke", ["gcm.seed=1"])
     with pytest.raises(ValueError, match=r"a run of other settings \(seed 0 there, 1 now\)"):
         generate(other, tmp_path / "a.zarr", python=python)
+    shorter = load_config("atmosphere_smoke", ["gcm.last=2001-02-03"])
+    with pytest.raises(ValueError, match=r"\(last 2001-02-04 there, 2001-02-03 now\)"):
+        generate(shorter, tmp_path / "a.zarr", python=python)
 
 
 def test_the_worker_ends_with_the_process_that_started_it(tmp_path):
