@@ -103,6 +103,10 @@ class ModelConfig(Section):
         default=1, ge=1, description="number of input states, one time step apart, up to the "
         "present state"
     )  # fmt: skip
+    bundle: int = Field(
+        default=1, ge=1, description="number of time steps that one application of the network "
+        "predicts; several of them make long forecasts cheaper and more accurate",
+    )  # fmt: skip
     static: tuple[VariableName, ...] = ("sin_latitude", "cos_latitude")
     forcing: tuple[VariableName, ...] = ()
     baseline: Literal["mean", "climatology"] = Field(

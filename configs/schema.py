@@ -266,6 +266,24 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _bundle(self) -> Config:
+        m, t = self.model, self.training
+        if m.bundle > 1 and (m.persistence == "damped" or m.noise is not None):
+            other = "persistence=damped" if m.persistence == "damped" else "noise"
+            raise ValueError(
+                f"model.bundle is {m.bundle}, with model.{other}, which acts in every time step; "
+                "leave out one of them"
+            )
+        for name in ("replay_steps", "replay_free_steps"):
+            if (steps := getattr(t, name)) % m.bundle:
+                raise ValueError(
+                    f"training.{name} is {steps}, with model.bundle={m.bundle}: the replay buffer "
+                    f"holds states between applications of the network; take a multiple of "
+                    f"{m.bundle}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _known_variables(self) -> Config:
         table = self.table
         for key, name in variable_names(self):

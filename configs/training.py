@@ -56,18 +56,20 @@ class TrainingConfig(Section):
         "a channel over the size of its change in a step. 0: errors count in units of the size; 1: "
         "of the change, so that temperature counts as much as wind; crps has 1",
     )  # fmt: skip
-    rollout_steps: int = Field(default=1, ge=1, description="autoregressive steps in the loss")
+    rollout_steps: int = Field(
+        default=1, ge=1, description="applications of the network in the loss"
+    )
     rollout_from: float = Field(
-        default=0.0, ge=0, lt=1, description="fraction of the training with one step in the loss; "
+        default=0.0, ge=0, lt=1, description="fraction of the training with one of them; "
         "then the number grows evenly to rollout_steps",
     )  # fmt: skip
     push_forward: int = Field(
-        default=0, ge=0, description="maximum number of steps without gradient before those of the "
-        "loss, drawn for each batch",
+        default=0, ge=0, description="maximum number of applications without gradient before "
+        "those of the loss, drawn for each batch",
     )  # fmt: skip
     replay_steps: int = Field(
-        default=0, ge=0, description="steps of the rollouts in the replay buffer: a part of each "
-        "batch goes on from states that were predicted in earlier batches; 0: no buffer",
+        default=0, ge=0, description="time steps of the rollouts in the replay buffer: a part of "
+        "each batch goes on from states that were predicted in earlier batches; 0: no buffer",
     )  # fmt: skip
     replay_free_steps: int = Field(
         default=0, ge=0, description="further steps of these rollouts, of which the loss asks only "

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from configs.time.calendar import GREGORIAN
 from forecast.model.forecaster import Forecaster
-from forecast.model.noise import NoiseState
 from forecast.model.package import load_package
 from forecast.model.state import State
 
@@ -151,11 +150,11 @@ class Earth2Model(nn.Module):
         now = OrderedDict(coords)
         now["lead_time"] = np.asarray(coords["lead_time"])[-1:]
         yield x[..., -1:, :, :, :], now
-        coords, noise = OrderedDict(coords), None
+        coords, before = OrderedDict(coords), None
         while True:
             x, coords = self.front_hook(x, coords)
             with torch.no_grad():
-                following, at, noise = self._advance(x, coords, noise)
+                following, at, before = self._advance(x, coords, before)
             following, at = self.rear_hook(following, at)
             x = torch.cat((x[..., 1:, :, :, :], following), dim=-4)
             coords = OrderedDict(coords)
@@ -163,29 +162,30 @@ class Earth2Model(nn.Module):
             yield following, at
 
     def _advance(
-        self, x: Tensor, coords: Coordinates, noise: NoiseState | None
-    ) -> tuple[Tensor, Coordinates, NoiseState | None]:
-        """Return fields and coordinates one step later, and the noise of the step after it.
+        self, x: Tensor, coords: Coordinates, before: State | None
+    ) -> tuple[Tensor, Coordinates, State]:
+        """Return fields and coordinates one step later, and the state there.
 
         Args:
             x: Fields, (..., time, lead_time, variable, lat, lon).
             coords: Their coordinates.
-            noise: Noise of this step; None for a model without noise, and to begin with it.
+            before: State of the forecast, whose noise goes on, and what is predicted already; None
+                at the beginning.
         """
         at = self.output_coords(coords)
         series = x.reshape(-1, *x.shape[-4:])  # (b, n + 1, c, h, w)
         time = np.asarray(coords["time"]).astype("datetime64[ns]") + coords["lead_time"][-1]
         samples = len(series) // len(time)
         state = State.from_series(series, np.tile(time, samples))
-        if noise is not None:
-            state = replace(state, noise=noise)
+        if before is not None:
+            state = replace(state, noise=before.noise, ahead=before.ahead)
         elif self.forecaster.noise is not None:
             seconds = time.astype("datetime64[s]").astype(np.int64).tolist()
             seeds = [(self.seed, s % 2**63, 0, m) for m in range(samples) for s in seconds]
             state = self.forecaster.with_noise(state, seeds)
         following = self.forecaster.step(state)
         fields = following.fields.reshape(*x.shape[:-4], 1, *x.shape[-3:])
-        return fields, at, following.noise
+        return fields, at, following
 
     def _coordinates(self, lead_time: NDArray[np.timedelta64]) -> Coordinates:
         grid = self.forecaster.grid

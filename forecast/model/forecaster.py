@@ -49,6 +49,10 @@ class Forecaster(nn.Module):
     persistent channels → raise negative values of channels that are never negative to 0 → mask.
     Limits, also that of 0, do not act in training.
 
+    With `model.bundle` the network predicts the fields of several steps at once, each as a change
+    of the present state (temporal bundling, Brandstetter et al. 2022, arXiv 2202.03376). The state
+    holds them until they are its present, and only then the network is applied again.
+
     Attributes:
         config: the model's settings.
         grid: the grid of the states.
@@ -152,7 +156,7 @@ class Forecaster(nn.Module):
         in_channels += len(self.forcing_channels) + baselines + len(static)
         if config.noise is not None and config.noise.into == "first":
             in_channels += config.noise.total_channels
-        self.network = network or build(config, in_channels, len(channels), grid)
+        self.network = network or build(config, in_channels, len(channels) * config.bundle, grid)
         self.noise: Noise | None = None
         if config.noise is not None:
             noise_grid = grid if config.noise.into == "first" else self.network.inner_grid
@@ -194,7 +198,10 @@ class Forecaster(nn.Module):
             names = [name for name in store.channel_names if name not in given]
             store = store.select(channels=names)
         normalizer = Normalizer.from_store(
-            store, config.baseline, climatology_input=config.climatology_input
+            store,
+            config.baseline,
+            climatology_input=config.climatology_input,
+            bundle=config.bundle,
         )
         limiter, range_limiter = None, None
         fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
@@ -231,12 +238,12 @@ class Forecaster(nn.Module):
 
     @property
     def change_scale(self) -> Tensor:
-        """Size of what the network predicts, in normalised units, (c, 1, 1).
+        """Size of what the network predicts, in normalised units, (bundle, c, 1, 1).
 
-        It is that of a one-step difference; of diagnostic channels, which are not fed back, 1: the
-        network predicts the value itself.
+        It is that of a difference over one, two, ... steps; of diagnostic channels, which are not
+        fed back, 1: the network predicts the value itself.
         """
-        return torch.where(self._residual > 0, self.normalizer.step_scale, 1.0)
+        return torch.where(self._residual > 0, self.normalizer.step_scales, 1.0)
 
     @property
     def forcing_channels(self) -> tuple[Variable, ...]:
@@ -263,12 +270,22 @@ class Forecaster(nn.Module):
         Raises:
             ValueError: if the history is longer or shorter, or the forcing does not fit.
         """
+        predicted = state if state.ahead else self.predict(state, forcing)
+        return predicted.following(self.time_step.advance(state.time))
+
+    def predict(self, state: State, forcing: Tensor | None = None) -> State:
+        """Return a state with the fields of the next `model.bundle` steps ahead; see `step`.
+
+        Args:
+            state: state with a history of `n_history`, and nothing ahead.
+            forcing: forcing channels one time step later; see `step`.
+        """
         if len(state.history) != self.n_history:
             raise ValueError(
                 f"the model sees {self.n_history + 1} states (model.history), got "
                 f"{len(state.history) + 1}; give a state with a history of {self.n_history}"
             )
-        target_time = self.time_step.advance(state.time)
+        times = [self.time_step.advance(state.time, n + 1) for n in range(self.config.bundle)]
         seen = [
             self.fill_missing(
                 self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
@@ -278,7 +295,7 @@ class Forecaster(nn.Module):
         present = seen[-1]
         if self.update is not None:
             seen = [self.update.visible(x) for x in seen]
-        inputs, noise = self._inputs(seen, target_time, forcing), None
+        inputs, noise = self._inputs(seen, times[0], forcing), None
         if self.noise is not None:
             noise = self.noise.of(state)
             change = self.noise.apply_to(self.network, inputs, noise)
@@ -286,17 +303,21 @@ class Forecaster(nn.Module):
             change = self.network(inputs)
         change = change.to(state.fields.dtype)
         if self.update is not None:
-            predicted = self.update(present, change)
+            predictions = [self.update(present, change)]
         else:
             if self.filter is not None:
                 change = self.filter(change)
-            predicted = present * self._residual + change * self.change_scale
+            kept, changes = present * self._residual, change.chunk(len(times), dim=1)
+            predictions = [kept + x * y for x, y in zip(changes, self.change_scale, strict=True)]
         if not self.training:
-            predicted = self._limited(predicted)
-        following = self._physical(predicted, state, target_time, limited=not self.training)
+            predictions = [self._limited(x) for x in predictions]
+        ahead = tuple(
+            self._physical(x, state, time, limited=not self.training)
+            for x, time in zip(predictions, times, strict=True)
+        )
         if self.noise is not None and noise is not None:
             noise = self.noise.after_step(noise)
-        return state.advance(following, target_time, noise)
+        return replace(state, noise=noise, ahead=ahead)
 
     def within_limits(self, following: State, before: State) -> tuple[State, Tensor]:
         """Return a predicted state as a rollout has it, and how much of it was out of range.
@@ -413,15 +434,15 @@ class Forecaster(nn.Module):
         }
 
     def _damping(self) -> Tensor:
-        """Weights of the present anomaly that make a step damped persistence, (c, prognostic).
+        """Weights of the present anomaly that make steps damped persistence, (out, prognostic).
 
-        With the ratio r of the one-step difference to the anomaly, the autocorrelation after one
-        step is 1 − r²/2, a change of −r/2 in the unit of the difference. Training alone finds it
+        With the ratio r of the difference over some steps to the anomaly, the autocorrelation after
+        them is 1 − r²/2, a change of −r/2 in the unit of the difference. Training alone finds it
         late where no branch acts: the degrees beyond the spectral branch are a small part of the
         error, and all degrees share the weight that damps them.
         """
-        weights = torch.diag(self.normalizer.step_scale.flatten() / -2)
-        return weights[:, self._prognostic]
+        scales = self.normalizer.step_scales.flatten(1)
+        return torch.cat([torch.diag(scale / -2)[:, self._prognostic] for scale in scales])
 
     def _inputs(
         self, seen: list[Tensor], target_time: Times, given: Tensor | None = None
@@ -430,7 +451,7 @@ class Forecaster(nn.Module):
 
         Args:
             seen: normalised states in the order of time, the present one last.
-            target_time: valid times of the state that is predicted.
+            target_time: valid times of the first state that is predicted.
             given: forcing channels at these times, physical units.
         """
         present = seen[-1]

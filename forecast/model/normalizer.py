@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from configs import layout
 from configs.time.step import TimeStep
 from data_prep.store.climatology import Climatology, without_gaps
+from data_prep.store.gather.moments import Moments, block_statistics
 from data_prep.store.reader import Store
+from data_prep.store.selection.over_rows import over_rows
 from sphere_ops.harmonics.fill import SmoothFill
+from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
 Times = NDArray[np.datetime64]
 Baseline = Literal["mean", "climatology"]
+
+_PAIRS = 500
+"""Largest number of pairs of states that the size of changes over several steps is taken from."""
 
 
 class Normalizer(nn.Module):
@@ -28,6 +34,8 @@ class Normalizer(nn.Module):
         mean: time mean per channel, physical units, (c,).
         std: standard deviation about the baseline, physical units, (c,).
         std_step: standard deviation of the one-step difference of what is left, (c,).
+        std_ahead: the same of the difference over two, three, ... steps, (n, c); for a model that
+            predicts several at once.
         climatology: mean by calendar month, (12, c, nlat, nlon), in a mesh own rows; None if it is
             neither the baseline nor an input of the network.
         of_anomalies: True if the baseline is the climatology, False if it is the mean.
@@ -36,6 +44,7 @@ class Normalizer(nn.Module):
     mean: Tensor
     std: Tensor
     std_step: Tensor
+    std_ahead: Tensor
     climatology: Tensor | None
     _climatology_scale: Tensor | None
 
@@ -48,6 +57,7 @@ class Normalizer(nn.Module):
         climatology: Tensor | None = None,
         *,
         of_anomalies: bool | None = None,
+        std_ahead: Tensor | None = None,
     ) -> None:
         """Hold the statistics; see the attributes. A climatology is the baseline unless told."""
         super().__init__()
@@ -56,6 +66,10 @@ class Normalizer(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.register_buffer("std_step", std_step)
+        persistent = std_ahead is not None
+        if std_ahead is None:
+            std_ahead = std_step.new_zeros((0, len(std_step)))
+        self.register_buffer("std_ahead", std_ahead, persistent=persistent)
         self.register_buffer("climatology", climatology)
         scale = None
         if climatology is not None:
@@ -64,7 +78,7 @@ class Normalizer(nn.Module):
 
     @classmethod
     def from_store(
-        cls, store: Store, baseline: Baseline, *, climatology_input: bool = False
+        cls, store: Store, baseline: Baseline, *, climatology_input: bool = False, bundle: int = 1
     ) -> Normalizer:
         """Read the statistics of a store's training split.
 
@@ -72,6 +86,7 @@ class Normalizer(nn.Module):
             store: training data.
             baseline: what is subtracted.
             climatology_input: True to hold the climatology also if it is not the baseline.
+            bundle: number of time steps that the model predicts at once.
 
         Raises:
             ValueError: if the climatology is asked for and the store has none, or if a channel has
@@ -120,13 +135,20 @@ class Normalizer(nn.Module):
                     f"channel {name!r} of {store.path} does not change over the training split "
                     f"(standard deviation {s:g}, of one step {d:g}); leave it out of the store"
                 )
-        return cls(mean, std, std_step, store.time_step, climatology, of_anomalies=of_anomalies)
+        found = cls(mean, std, std_step, store.time_step, climatology, of_anomalies=of_anomalies)
+        if bundle == 1:
+            return found
+        std_ahead = differences_ahead(store, found, bundle) * std
+        return found._with(climatology, std_ahead)
 
     def with_climatology(self, climatology: Tensor) -> Normalizer:
         """Return the same statistics with another climatology, such as on another grid."""
+        return self._with(climatology, self.std_ahead if len(self.std_ahead) else None)
+
+    def _with(self, climatology: Tensor | None, std_ahead: Tensor | None) -> Normalizer:
         return Normalizer(
             self.mean, self.std, self.std_step, self.time_step, climatology,
-            of_anomalies=self.of_anomalies,
+            of_anomalies=self.of_anomalies, std_ahead=std_ahead,
         )  # fmt: skip
 
     def baseline(self, time: Times) -> Tensor:
@@ -159,6 +181,34 @@ class Normalizer(nn.Module):
         """Size of a one-step difference in normalised units, (c, 1, 1)."""
         return (self.std_step / self.std)[:, None, None]
 
+    @property
+    def step_scales(self) -> Tensor:
+        """Sizes of the differences over one, two, ... steps, likewise, (n, c, 1, 1)."""
+        return (torch.cat([self.std_step[None], self.std_ahead]) / self.std)[..., None, None]
+
     def _climatology_at(self, time: Times) -> Tensor:
         assert self.climatology is not None
         return Climatology(self.climatology, self.time_step).at(time)
+
+
+def differences_ahead(store: Store, normalizer: Normalizer, bundle: int) -> Tensor:
+    """Return the standard deviations of differences over 2 to `bundle` steps, (bundle - 1, c).
+
+    They are those of some pairs of training states, in normalised units.
+
+    Raises:
+        ValueError: if the training split has no states so far apart.
+    """
+    starts = store.windows("train", bundle)
+    chosen = np.linspace(0, len(starts) - 1, min(_PAIRS, len(starts))).round().astype(int)
+    area = store.grid.area_weights[own_rows(store.grid), 0].numpy()
+    found = [Moments.empty(len(store.channels))] * (bundle - 1)
+    chosen_one, follows_none = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
+    for index, step in starts[chosen]:
+        time = np.array([store.valid_time(index, step + n) for n in range(bundle + 1)])
+        states = normalizer.normalise(store.states(index, step, bundle + 1).double(), time)
+        changes = (states[2:] - states[0]).numpy()
+        for n, change in enumerate(changes):
+            of = block_statistics(change[None], chosen_one, follows_none, area).state
+            found[n] = found[n].merged(of)
+    return torch.from_numpy(np.stack([over_rows(of).std for of in found])).float()

@@ -104,6 +104,7 @@ def load_package(
             time_step,
             tensors.get("normalizer.climatology"),
             of_anomalies=config.baseline == "climatology",
+            std_ahead=tensors.get("normalizer.std_ahead"),
         )
         forcing = None
         if given:

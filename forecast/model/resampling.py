@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -62,13 +63,15 @@ class ResamplingForecaster(nn.Module):
 
     def step(self, state: State, forcing: Tensor | None = None) -> State:
         """Return the state one time step later; see `Forecaster.step`."""
-        own = self.forecaster.grid
-        if forcing is not None:
-            forcing = resample(fill_gaps(forcing, self.grid), self.grid, own)
-        there = state.map(lambda x: resample(x, self.grid, own))
-        following = self.forecaster.step(there, forcing)
-        fields = resample(following.fields, own, self.grid)
-        return state.advance(fields, following.time, following.noise)
+        if not state.ahead:
+            own = self.forecaster.grid
+            if forcing is not None:
+                forcing = resample(fill_gaps(forcing, self.grid), self.grid, own)
+            there = state.map(lambda x: resample(x, self.grid, own))
+            predicted = self.forecaster.predict(there, forcing)
+            ahead = tuple(resample(x, own, self.grid) for x in predicted.ahead)
+            state = replace(state, noise=predicted.noise, ahead=ahead)
+        return state.following(self.time_step.advance(state.time))
 
     def with_noise(self, state: State, seeds: Sequence[Sequence[int]]) -> State:
         """Return a state with noise; see `Forecaster.with_noise`."""

@@ -60,12 +60,15 @@ class State:
             first. Each has the shape of `fields`.
         noise: noise that the next step uses; see `Forecaster.with_noise`. None for a deterministic
             model.
+        ahead: the fields one, two, ... time steps later that are predicted already, by a model that
+            predicts several at once (`model.bundle`). Each has the shape of `fields`.
     """
 
     fields: Tensor
     time: Times
     history: tuple[Tensor, ...] = ()
     noise: NoiseState | None = None
+    ahead: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -73,10 +76,10 @@ class State:
         Raises:
             ValueError: if the parts do not have the same samples, channels and grid.
         """
-        shapes = [tuple(x.shape) for x in self.series]
+        shapes = [tuple(x.shape) for x in (*self.ahead, *self.series)]
         if self.fields.ndim != 4 or len(set(shapes)) > 1 or len(self.time) != len(self.fields):
             raise ValueError(
-                f"a state of fields {shapes[-1]}, {len(self.time)} times and history "
+                f"a state of fields {shapes[-1]}, {len(self.time)} times and other fields "
                 f"{shapes[:-1]}; expected fields (b, c, nlat, nlon), b times, and a history of "
                 "fields of that shape"
             )
@@ -107,10 +110,15 @@ class State:
         """
         return State(fields, time, self.series[1:], noise)
 
+    def following(self, time: Times) -> State:
+        """Return the state of the first fields that are ahead, at their valid times (b,)."""
+        fields, *ahead = self.ahead
+        return State(fields, time, self.series[1:], self.noise, tuple(ahead))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> State:
-        """Apply a function to the fields and to each part of the history."""
-        history = tuple(function(x) for x in self.history)
-        return replace(self, fields=function(self.fields), history=history)
+        """Apply a function to the fields, to each part of the history and to those ahead."""
+        history, ahead = (tuple(function(x) for x in of) for of in (self.history, self.ahead))
+        return replace(self, fields=function(self.fields), history=history, ahead=ahead)
 
     def repeat(self, n: int) -> State:
         """Return n equal samples for each sample, one after the other; without noise."""

@@ -119,7 +119,10 @@ class Run:
         validation = self._validation_windows()
         recent: list[StepResult] = []
         for phase in phases(
-            self.training.steps, self.training.rollout_steps, self.training.rollout_from
+            self.training.steps,
+            self.training.rollout_steps,
+            self.training.rollout_from,
+            self.config.model.bundle,
         ):
             for parts in self._batches(phase):
                 self.mesh.note(f"step {self.step + 1}")
@@ -149,7 +152,9 @@ class Run:
         begin = max(self.step, phase.first)
         if begin >= phase.last:
             return
-        windows = Windows(self.store, "train", phase.n_steps + t.push_forward, self.n_history)
+        bundle = self.config.model.bundle
+        longest = phase.n_steps + t.push_forward * bundle
+        windows = Windows(self.store, "train", longest, self.n_history)
         first, last = (n - phase.first for n in (begin, phase.last))
         replay = self.trainer.replay_plan(windows, phase.n_steps)
         replay_from = max(round(t.replay_from * t.steps) - phase.first, 0)
@@ -168,7 +173,7 @@ class Run:
         )
         for step in range(begin, phase.last):
             self.mesh.note(f"reading the batch of step {step + 1}")
-            pushed = push_forward_steps(t.push_forward, t.seed, step)
+            pushed = push_forward_steps(t.push_forward, t.seed, step) * bundle
             with explain_out_of_memory(t, self.trainer.device):
                 parts = [next(stream) for _ in range(accumulate)]
             yield [part.first_steps(phase.n_steps + pushed) for part in parts]

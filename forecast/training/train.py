@@ -190,8 +190,9 @@ def _log_choice(store: Store, part: Store) -> None:
 def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     """One step of the heaviest kind, and what it took."""
     training = config.training
-    n_steps, n_history = training.rollout_steps + training.push_forward, config.model.history - 1
-    windows = Windows(store, "train", n_steps, n_history)
+    bundle, n_history = config.model.bundle, config.model.history - 1
+    n_steps = training.rollout_steps * bundle
+    windows = Windows(store, "train", n_steps + training.push_forward * bundle, n_history)
     part, parts = current().data.rank, current().data.ranks
     stream = batches(
         windows, training.batch_size, training.seed, 0, 2, workers=0, part=part, parts=parts
@@ -200,7 +201,7 @@ def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     for _ in range(2):  # the first also prepares
         with explain_out_of_memory(training, trainer.device):
             batch = next(stream)
-        seconds.append(trainer.step([batch], training.rollout_steps).seconds)
+        seconds.append(trainer.step([batch], n_steps).seconds)
     per_step = min(seconds) * training.accumulate
     reader = "memory" if store.in_memory else f"disk by {training.workers} processes"
     facts = {

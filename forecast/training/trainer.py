@@ -84,7 +84,7 @@ class Trainer:
         self.loss: Loss | EnsembleLoss
         self.members, crps = config.members or 1, None
         if config.loss == "crps":
-            common = self.members, grid, weights, forecaster.change_scale.flatten(), *points
+            common = self.members, grid, weights, forecaster.change_scale[0].flatten(), *points
             spectral = config.spectral_crps
             self.loss = EnsembleLoss(*common, alpha=config.crps_alpha, spectral=spectral)
             crps = EnsembleLoss(*common, alpha=1.0).to(self.device)
@@ -122,7 +122,7 @@ class Trainer:
 
         Args:
             batches: windows of at least `n_steps + 1` states; what is longer is pushed forward.
-            n_steps: rollout steps of the loss.
+            n_steps: time steps of the loss, whole applications of the network.
 
         Raises:
             ValueError: if a batch does not fit in memory; it says what would.
@@ -174,22 +174,28 @@ class Trainer:
         for following in rollout(self.forecaster, state, pushed, forcing=forcing[:pushed]):
             state = following
         checkpointed = self.config.checkpoint_steps
-        first = state
+        kept, strayed = state, np.zeros(len(batch.time), dtype=bool)
         model = _Recomputed(self.forecaster) if checkpointed else self.forecaster
         normalise, total = self.forecaster.normalise, torch.zeros((), device=self.device)
         predictions = rollout(model, state, n_steps, forcing=forcing[pushed:], grad=True)
-        for predicted, target in zip(predictions, targets[pushed:], strict=True):
+        bundle = self.forecaster.config.bundle
+        for n, (predicted, target) in enumerate(
+            zip(predictions, targets[pushed:], strict=True), start=1
+        ):
             truth = normalise(target, predicted.time[:: self.members])
             found = normalise(predicted.fields, predicted.time)
             free, within = np.zeros(len(truth), bool), found
-            if batch.replayed is not None and (state is first or self.config.replay_free_steps):
-                limited, strayed = self._within_limits(predicted, state)
-                if state is first:
-                    self.replay.keep(limited, batch.replayed, np.where(strayed, 0, age + 1))
-                free = age >= self.config.replay_steps
+            if batch.replayed is not None and (n <= bundle or self.config.replay_free_steps):
+                limited, out = self._within_limits(predicted, state)
+                kept = kept.advance(limited.fields, limited.time, limited.noise)
+                strayed |= out
+                if n == bundle:
+                    self.replay.keep(kept, batch.replayed, np.where(strayed, 0, age + bundle))
+                free = age + (n - 1) >= self.config.replay_steps
                 if free.any():
                     within = normalise(limited.fields, limited.time)
-                state, age = predicted, age + 1
+                if n % bundle == 0:
+                    state = predicted
             total = total + self._loss(found, truth, within, free)
         return total / n_steps
 
@@ -254,13 +260,14 @@ class Trainer:
 
         Args:
             windows: training windows of the phase.
-            n_steps: rollout steps of the loss.
+            n_steps: time steps of the loss.
         """
         if not self.config.replay_steps:
             return None
         seed = [self.config.seed, n_steps, 2]
         longest = self.config.replay_steps + self.config.replay_free_steps
-        return ReplayPlan(windows.followed, self._replayed, longest, seed)
+        stride = self.forecaster.config.bundle
+        return ReplayPlan(windows.followed(stride), self._replayed, longest, seed, stride)
 
     @property
     def _replayed(self) -> range:

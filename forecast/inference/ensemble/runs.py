@@ -204,12 +204,13 @@ def _groups(keys: Sequence[Key]) -> dict[Key, list[int]]:
     return found
 
 
-_SERIES, _NOISE = "series.", "noise."
+_SERIES, _AHEAD, _NOISE = "series.", "ahead.", "noise."
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
     """Return all of a state but its times, by name."""
     found = {f"{_SERIES}{i}": fields for i, fields in enumerate(state.series)}
+    found |= {f"{_AHEAD}{i}": fields for i, fields in enumerate(state.ahead)}
     if state.noise is not None:
         found |= {f"{_NOISE}{name}": tensor for name, tensor in state.noise.tensors().items()}
     return found
@@ -217,7 +218,13 @@ def _tensors(state: State) -> dict[str, Tensor]:
 
 def _from_tensors(tensors: Mapping[str, Tensor], time: Times, device: torch.device) -> State:
     """Return the state whose `_tensors` these are."""
-    names = sorted((n for n in tensors if n.startswith(_SERIES)), key=lambda n: int(n[7:]))
-    *history, fields = (tensors[name].to(device) for name in names)
+    *history, fields = _numbered(_SERIES, tensors, device)
     noise = {n.removeprefix(_NOISE): t for n, t in tensors.items() if n.startswith(_NOISE)}
-    return State(fields, time, tuple(history), NoiseState.from_tensors(noise) if noise else None)
+    of_noise = NoiseState.from_tensors(noise) if noise else None
+    return State(fields, time, tuple(history), of_noise, _numbered(_AHEAD, tensors, device))
+
+
+def _numbered(prefix: str, of: Mapping[str, Tensor], device: torch.device) -> tuple[Tensor, ...]:
+    """Return the tensors of a prefix in the order of the numbers after it."""
+    numbers = sorted(int(n.removeprefix(prefix)) for n in of if n.startswith(prefix))
+    return tuple(of[f"{prefix}{n}"].to(device) for n in numbers)

@@ -103,11 +103,12 @@ class Windows(Dataset[Batch]):
         """Number of windows."""
         return len(self.starts)
 
-    @property
-    def followed(self) -> NDArray[np.bool_]:
-        """True for windows that the next one follows by one time step, (n,)."""
-        one_step = (0, 1) if self.store.has_trajectories else (1, 0)
-        return np.append((np.diff(self.starts, axis=0) == one_step).all(1), False)
+    def followed(self, steps: int = 1) -> NDArray[np.bool_]:
+        """Return True for windows that the `steps`-th next one follows by as many steps, (n,)."""
+        moved = (0, steps) if self.store.has_trajectories else (steps, 0)
+        found = np.zeros(len(self.starts), dtype=bool)
+        found[:-steps] = (self.starts[steps:] - self.starts[:-steps] == moved).all(1)
+        return found
 
     def __getitem__(self, i: int) -> Batch:
         """Window i."""

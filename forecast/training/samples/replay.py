@@ -46,16 +46,23 @@ class ReplayPlan:
     seed, the place of the sample in the batch and the number of batches: the same on every mesh.
 
     Args:
-        followed: whether the next window starts one time step after each, (n,).
+        followed: whether the `stride`-th next window starts as many time steps after each, (n,).
         places: places in the whole batch of the samples of this process.
         longest: steps of a complete rollout.
         seed: whole numbers that the choice depends on.
+        stride: time steps from one state of a rollout in the buffer to the next.
     """
 
     def __init__(
-        self, followed: NDArray[np.bool_], places: Sequence[int], longest: int, seed: list[int]
+        self,
+        followed: NDArray[np.bool_],
+        places: Sequence[int],
+        longest: int,
+        seed: list[int],
+        stride: int = 1,
     ) -> None:
         self.samples, self._followed, self._longest = len(places), followed, longest
+        self._stride = stride
         self._random = [np.random.default_rng([*seed, place]) for place in places]
         n = rollouts(self.samples)
         self._window, self._done = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
@@ -70,9 +77,9 @@ class ReplayPlan:
         chosen = _ROLLOUTS * np.arange(self.samples) + np.array(drawn, dtype=np.int64)
         done, window = self._done[chosen], self._window[chosen]
         goes_on = (done > 0) & (done < self._longest) & self._followed[window]
-        window = np.where(goes_on, window + 1, new)
+        window = np.where(goes_on, window + self._stride, new)
         self._window[chosen] = window
-        self._done[chosen] = np.where(goes_on, done, 0) + 1
+        self._done[chosen] = np.where(goes_on, done, 0) + self._stride
         return window, Replayed(chosen, goes_on)
 
 

@@ -66,14 +66,14 @@ def test_the_choice_of_a_sample_does_not_depend_on_the_others():
 def test_windows_are_followed_inside_a_series_without_a_gap(stores):
     files = Windows(Store(stores["files"]), "train", 2)
     starts = files.starts[:, 0]
-    np.testing.assert_array_equal(files.followed[:-1], np.diff(starts) == 1)
+    np.testing.assert_array_equal(files.followed()[:-1], np.diff(starts) == 1)
     trajectories = Windows(Store(stores["trajectory"]), "train", 2)
     assert len(trajectories) > 2
-    for i in np.flatnonzero(trajectories.followed):
+    for i in np.flatnonzero(trajectories.followed()):
         first, second = trajectories.starts[i : i + 2].tolist()
         assert second == [first[0], first[1] + 1]
     of_each = len(trajectories) // len(np.unique(trajectories.starts[:, 0]))
-    assert trajectories.followed.sum() == len(trajectories) * (of_each - 1) // of_each
+    assert trajectories.followed().sum() == len(trajectories) * (of_each - 1) // of_each
 
 
 def test_a_buffer_gives_back_what_it_kept_and_the_truth_where_it_cannot():
@@ -289,7 +289,7 @@ def test_free_steps_need_a_buffer_and_limits():
 def test_worker_processes_give_the_rollouts_of_memory(stores, monkeypatch):
     def read():
         windows = Windows(Store(stores["files"]), "train", 2)
-        return list(batches(windows, 3, 0, 6, 9, replay=plan(windows.followed), replay_from=1))
+        return list(batches(windows, 3, 0, 6, 9, replay=plan(windows.followed()), replay_from=1))
 
     whole = read()
     monkeypatch.setattr("data_prep.store.selection.field_reader._IN_MEMORY_BYTES", 0)
@@ -303,7 +303,7 @@ def test_worker_processes_give_the_rollouts_of_memory(stores, monkeypatch):
 def test_the_buffer_waits_for_its_part_of_the_training(stores):
     windows = Windows(Store(stores["files"]), "train", 1)
     plain = list(batches(windows, 4, 0, 0, 5))
-    replayed = list(batches(windows, 4, 0, 0, 5, replay=plan(windows.followed), replay_from=3))
+    replayed = list(batches(windows, 4, 0, 0, 5, replay=plan(windows.followed()), replay_from=3))
     for a, b in zip(plain[:3], replayed[:3], strict=True):
         assert b.replayed is None
         np.testing.assert_array_equal(a.starts, b.starts)
