@@ -118,37 +118,42 @@ def test_a_process_may_have_no_sample_of_the_buffer():
     assert not buffer.tensors()["age"].numel()
 
 
-@pytest.mark.parametrize("history", [1, 2])
-def test_kept_states_are_those_of_rollouts_of_the_model(make_store, tmp_path, history):
+@pytest.mark.parametrize(("history", "bundle"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+def test_kept_states_are_those_of_rollouts_of_the_model(make_store, tmp_path, history, bundle):
     """With weights that stay, the buffer has what a rollout from the truth has."""
     settings = config(
-        {"history": history}, learning_rate=1e-30, replay_steps=4, replay_from=0, batch_size=4
-    )
+        {"history": history, "bundle": bundle},
+        learning_rate=1e-30, replay_steps=4, replay_from=0, batch_size=4,
+    )  # fmt: skip
     store = Store(make_store(tmp_path / "s.zarr"))
     torch.manual_seed(0)
     forecaster = Forecaster.from_store(settings.model, store)
     torch.nn.init.normal_(forecaster.network.decoder.weight, std=0.1)
     trainer = Trainer(forecaster, settings.training)
-    windows = Windows(store, "train", 1, history - 1)
-    replay = trainer.replay_plan(windows, 1)
+    windows = Windows(store, "train", bundle, history - 1)
+    replay = trainer.replay_plan(windows, bundle)
     assert replay is not None and replay.samples == 2
     depths, begun = [], {}
     for batch in batches(windows, 4, 0, 0, 60, replay=replay):
         of = batch.replayed
         assert (of.rollouts[:2] == -1).all()
-        trainer.step([batch], 1)
+        trainer.step([batch], bundle)
         for k in (2, 3):
             number = int(of.rollouts[k])
             if not of.goes_on[k]:
                 series = torch.stack([x[k : k + 1] for x in batch.initial.series], 1)
                 begun[number] = State.from_series(series, batch.time[[k]]), 0
             start, done = begun[number]
-            begun[number] = start, done + 1
-            *_, last = rollout(forecaster.eval(), start, done + 1)  # with limits
+            done += bundle
+            begun[number] = start, done
+            *_, last = rollout(forecaster.eval(), start, done)  # with limits
             held = trainer.replay.tensors()["states"][number]
             torch.testing.assert_close(held, torch.stack([x[0] for x in last.series]))
-            depths.append(done + 1)
-    assert set(depths) == {1, 2, 3, 4}
+            depths.append(done)
+            if of.goes_on[k]:
+                gone = batch.time[k] - start.time[0]
+                assert gone == (done - bundle) * np.timedelta64(1, "h")
+    assert set(depths) == set(range(bundle, 5, bundle))
 
 
 @pytest.mark.parametrize("history", [1, 2])
