@@ -50,7 +50,7 @@ def find_python(given: str | Path | None = None) -> str:
     return python
 
 
-def run_worker(folder: Path, python: str | Path | None, progress: Callable[..., None]) -> None:
+def run_worker(folder: Path, python: str, progress: Callable[..., None]) -> None:
     """Run the worker until all files of a run are written.
 
     Args:
@@ -59,9 +59,9 @@ def run_worker(folder: Path, python: str | Path | None, progress: Callable[..., 
         progress: Callback with the days that are done, all days and the date.
 
     Raises:
-        ValueError: if the model is not installed, or fails.
+        ValueError: if the model fails.
     """
-    command = [find_python(python), "-m", "data_prep.gcm.worker"]
+    command = [python, "-m", "data_prep.gcm.worker"]
     command += [str(folder.absolute() / "settings.json"), str(folder.absolute())]
     path = folder / _LOG
     with (

@@ -17,7 +17,7 @@ from configs.schema import Config, FilesData
 from configs.splits import assign_splits, split_later_times
 from configs.time.step import TimeStep
 from configs.variables import Variable
-from data_prep.gcm.process import run_worker
+from data_prep.gcm.process import find_python, run_worker
 from data_prep.gcm.worker.run import FILES, is_finished
 from data_prep.gcm.worker.segments import segments
 from data_prep.gcm.worker.settings import RunSettings
@@ -85,11 +85,12 @@ def generate(
     folder = out.with_name(f"{out.name}.run")
     since = _day_after(out, folder) if append else ""
     settings = run_settings(config, since)
+    interpreter = "" if is_finished(settings, folder) else find_python(python)
     with locked(folder):
         _same_settings(folder / _SETTINGS, settings)
-        if not is_finished(settings, folder):
+        if interpreter:
             with progress("days") as update:
-                run_worker(folder, python, update)
+                run_worker(folder, interpreter, update)
         files = sorted((folder / FILES).glob("*.nc"))
         with progress("states") as update:
             ingest(

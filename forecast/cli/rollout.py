@@ -120,7 +120,7 @@ def rollout(
         bool,
         typer.Option(
             "--limiter/--no-limiter",
-            help="Scale back what outgrows the training data, as model.spectral_limit says.",
+            help="Hold forecasts within model.spectral_limit and model.range_limit.",
         ),
     ] = True,
     restart: Annotated[

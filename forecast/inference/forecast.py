@@ -81,7 +81,8 @@ def run_rollout(
             docs/ensembles.md.
         seed: seed of all random numbers. Member k is the same for any number of members, batch and
             mesh.
-        limiter: False to leave out the limiter of the models (`model.spectral_limit`).
+        limiter: False to leave out the limits of the models (`model.spectral_limit` and
+            `model.range_limit`).
         device: where to compute; the GPU if there is one.
         restart: go on with an unfinished forecast of the same inputs and options; begin if there is
             none.

@@ -97,7 +97,10 @@ def make_plan(
     settings = _settings(packages[0])
     n_steps = settings.n_steps if n_steps is None else n_steps
     if n_steps < 1 or not 1 <= every <= n_steps:
-        raise ValueError(f"{n_steps} steps, every {every} kept: both take a whole number from 1")
+        raise ValueError(
+            f"{n_steps} steps, of which every {every}th is written; expected at least 1 step, and "
+            f"an interval from 1 to {max(n_steps, 1)}"
+        )
     store = Store(data)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     loaded = [_load(package, device, limiter) for package in packages]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from configs.time.calendar import GREGORIAN
 from configs.variables import BUILT_IN, Variable
-from data_prep.store.outputs import written_beside
+from data_prep.store.outputs import check_output, written_beside
 from forecast.inference.reader import ForecastFile
 from sphere_ops.grid import Grid
 
@@ -83,6 +83,7 @@ def export_grib(
     """
     if not 1 <= bits <= MOST_BITS:
         raise ValueError(f"{bits} bits; expected 1 to {MOST_BITS}")
+    out = check_output(out, SUFFIXES)
     eccodes = _eccodes()
     file = ForecastFile(forecast)
     if file.time_step.calendar != GREGORIAN:
@@ -93,7 +94,7 @@ def export_grib(
     names = [file.check_variable(name) for name in variables or file.channel_names]
     parameters = {name: _parameter(eccodes, name, str(_units(file, name))) for name in names}
     n, count = len(file.init_time), 0
-    with written_beside(Path(out)) as scratch, scratch.open("wb") as stream:
+    with written_beside(out) as scratch, scratch.open("wb") as stream:
         for i in range(n):
             for message in _messages(eccodes, file, i, parameters, bits):
                 eccodes.codes_write(message, stream)

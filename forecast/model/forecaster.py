@@ -415,7 +415,7 @@ class Forecaster(nn.Module):
         return other.to(self.static.device).train(self.training)
 
     def remove_limiters(self) -> None:
-        """Let rollouts go where the model takes them."""
+        """Remove the limits of spectrum and range; values that are never negative stay so."""
         self.limiter = self.range_limiter = None
 
     def use_calendar(self, calendar: Calendar) -> None:

@@ -32,7 +32,8 @@ def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
             raise
         except OSError as error:
             raise cannot_write(out, error) from error
-        remove_scratch(out)
+        for folder in (out, out / layout.CHECKPOINTS):
+            remove_scratch(folder)
         if (out / layout.CONFIG_FILE).exists():
             _check_same_model(config, out)
         with written_beside(out / layout.CONFIG_FILE, replace=True) as scratch:

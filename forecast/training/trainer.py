@@ -55,7 +55,8 @@ class StepResult:
         loss: mean over its batches and rollout steps.
         gradient_norm: before clipping.
         learning_rate: of the step.
-        taken: whether the weights changed; a non-finite loss or gradient changes nothing.
+        taken: False for a step that is skipped, since its loss or gradient is not finite. An
+            overflow of the gradient in fp16 also changes nothing, but its scaler deals with it.
         seconds: wall time.
     """
 
@@ -151,7 +152,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.forecaster.parameters(), self.config.gradient_clip)
         value, norm_value = total.item(), norm.item()
         # An fp16 scaler that is too large overflows the gradient: it skips that by itself.
-        overflow = self.scaler.is_enabled() and np.isfinite(value)
+        overflow = self.scaler.is_enabled() and value < _EXPLODED and not np.isfinite(norm_value)
         taken = bool(value < _EXPLODED and np.isfinite(norm_value))
         if not taken:
             self.replay.drop(batch.replayed for batch in batches)

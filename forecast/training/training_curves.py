@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from data_prep.store.outputs import written_beside
 from forecast.training.tracking.recorder import read_metrics
 
 _VALIDATION, _PERSISTENCE = "validation/relative_l2_step_", "validation/persistence_step_"
@@ -33,7 +34,8 @@ def draw_curves(metrics: Path, out: Path) -> None:
         panels[-1].set_xlabel("optimiser step")
         for axes in panels:
             _scale(axes)
-        figure.savefig(out)
+        with written_beside(out, replace=True) as scratch:
+            figure.savefig(scratch, format="png")
 
 
 def _draw_errors(axes: Any, records: list[dict[str, Any]], steps: list[int]) -> None:

@@ -33,13 +33,15 @@ def to_pressure_levels(
         pressures: Pressures, hPa, (p,).
 
     Returns:
-        The same fields, (n, p, nlat, nlon).
+        The same fields, (n, p, nlat, nlon); none without pressures.
 
     Raises:
         ValueError: if a pressure is above the highest model level.
     """
+    if not pressures:
+        return {}
     top = float((sigma[0] * surface_pressure).max()) / 100
-    if pressures and min(pressures) < top:
+    if min(pressures) < top:
         raise ValueError(
             f"the pressure level {min(pressures)} hPa is above the highest level of the model, at "
             f"up to {top:.0f} hPa; leave its variables out"

@@ -133,14 +133,16 @@ def _write_month(
     path: Path,
 ) -> None:  # fmt: skip
     dims = {4: ("time", "level", "latitude", "longitude"), 3: ("time", "latitude", "longitude")}
-    pressures = np.array(settings.pressures, dtype=np.float64)
+    coordinates = {
+        "time": part.times(settings.step_seconds).astype("datetime64[ns]"),
+        **_horizontal(model),
+    }
+    if settings.pressures:
+        pressures = np.array(settings.pressures, dtype=np.float64)
+        coordinates["level"] = ("level", pressures, {"units": "hPa", "positive": "down"})
     dataset = xr.Dataset(
         {name: (dims[x.ndim], x, _about(model, name)) for name, x in fields.items()},
-        {
-            "time": part.times(settings.step_seconds).astype("datetime64[ns]"),
-            "level": ("level", pressures, {"units": "hPa", "positive": "down"}),
-            **_horizontal(model),
-        },
+        coordinates,
         _title(model, settings),
     )
     _write(dataset, path, "days since 1970-01-01")

@@ -55,6 +55,11 @@ class FieldPerturbation(Perturbation):
             if chosen:
                 field = GaussianField(setup.grid, angle, first_degree=first_degree)
                 self._draws.append((chosen, field.to(setup.device)))
+        if not self._draws:
+            raise ValueError(
+                "no channel is perturbed: none that is fed back has an amplitude above 0; leave "
+                "out --perturb, or give an amplitude"
+            )
 
     def perturb(
         self, state: State, samples: Sequence[Sample], earlier: EarlierStates | None

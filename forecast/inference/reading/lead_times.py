@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs.time.step import TimeStep
+
+_ROUNDING = 1e-5
+"""Relative error of a number in a label, which has six digits."""
 
 
 def lead_label(time_step: TimeStep, steps: int) -> str:
@@ -41,18 +45,28 @@ def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
 
 
 def in_steps(text: str, time_step: TimeStep) -> int | None:
-    """A lead time in model steps; None where it is not a whole number of them."""
-    number, unit = text.rstrip("abcdefghijklmnopqrstuvwxyz "), text.lstrip("0123456789 ")
-    if number.strip() == "0":
+    """A lead time in model steps; None where it is not a whole number of them.
+
+    The labels of `lead_label` are lead times, too.
+    """
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]*)", text.strip())
+    if parts is None:
+        return None
+    number, unit = float(parts[1]), parts[2]
+    if number == 0:
         return 0
     aliases = {"month": "mo", "months": "mo", "hours": "h", "hour": "h", "days": "d", "day": "d"}
     try:
-        lead = TimeStep.parse(number.strip() + aliases.get(unit, unit))
+        lead = TimeStep.parse(f"1{aliases.get(unit, unit)}")
     except ValueError:
         return None
-    whole, step = (
+    one, step = (
         (lead.months, time_step.months)
         if time_step.is_calendar
         else (lead.seconds, time_step.seconds)
     )
-    return whole // step if whole and step and whole % step == 0 else None
+    if not one or not step:
+        return None
+    steps = number * one / step
+    whole = round(steps)
+    return whole if whole and abs(steps - whole) <= _ROUNDING * whole else None

@@ -173,10 +173,17 @@ class ReplayBuffer:
         noise = {f"{_NOISE}{name}": of for name, of in self._noise.items()}
         return {"states": self._states, "age": torch.from_numpy(self._age)} | noise
 
+    def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Return True for the tensors of a buffer of as many rollouts and members."""
+        age = tensors.get("age")  # earlier versions had none
+        if age is None or len(age) != len(self._age):
+            return False
+        return len(tensors["states"]) == self._members * len(self._age)
+
     def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Go back to `tensors`; without any the rollouts begin anew."""
+        """Go back to `tensors`; without any, or those of another batch, rollouts begin anew."""
         self._states, self._age[:] = None, 0
-        if "age" in tensors:  # earlier versions had none
+        if self._fits(tensors):
             self._states = tensors["states"].to(device)
             self._noise = {
                 name.removeprefix(_NOISE): of.clone()

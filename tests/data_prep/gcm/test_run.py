@@ -196,6 +196,13 @@ def test_a_run_goes_on_only_after_the_days_of_the_store(tmp_path, python, keep_f
         extend("2001-02-07", append=True)
 
 
+def test_a_store_may_have_no_pressure_level(tmp_path, python):
+    words = ["data.variables=[sp, t2m]", "data.static=[]", "data.forcing=[]", "data.mask=[]"]
+    store = Store(generate(load_config("atmosphere_smoke", words), tmp_path / "a.zarr",
+                           python=python))  # fmt: skip
+    assert store.channel_names == ("sp", "t2m") and len(store.time) == 24
+
+
 def test_precipitation_is_the_amount_of_each_step(tmp_path, python):
     store = Store(generate(load_config("atmosphere_smoke"), tmp_path / "a.zarr", python=python,
                            keep_files=True))  # fmt: skip
@@ -205,6 +212,13 @@ def test_precipitation_is_the_amount_of_each_step(tmp_path, python):
     for i in (0, 5, 23):
         found = store.state(0, i)[channel].numpy()
         np.testing.assert_allclose(np.sort(found, None), np.sort(amounts[i], None), rtol=1e-6)
+
+
+def test_a_run_without_its_model_leaves_nothing(tmp_path, python):
+    with pytest.raises(ValueError, match=r"cannot be run.*--python"):
+        generate(load_config("atmosphere_smoke"), tmp_path / "a.zarr", python=tmp_path / "absent")
+    assert not (tmp_path / "a.zarr.run").exists()
+    generate(load_config("atmosphere_smoke", ["gcm.seed=1"]), tmp_path / "a.zarr", python=python)
 
 
 def test_other_settings_do_not_go_on_with_a_run(tmp_path, python):

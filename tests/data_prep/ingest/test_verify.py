@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from configs.schema import FilesData
+from configs.schema import FilesData, SplitFractions
 from configs.variables import BUILT_IN
 from data_prep.ingest.run import ingest
 from data_prep.ingest.verify import compare_with_sources
@@ -33,6 +33,16 @@ def test_a_value_that_differs_is_found(gridded: Gridded, save: Save, tmp_path: P
     zarr.open_group(store, mode="r+")["fields"][3, 0, 2, 5] = 0.0  # type: ignore[index]
     (problem,) = compare_with_sources(store, [path])
     assert problem.startswith("t2m at 2001-01-01T18:00:00 differs from the sources at 1 of 84")
+
+
+def test_a_part_of_the_files_is_compared(gridded: Gridded, save: Save, tmp_path: Path) -> None:
+    parts = [slice(0, 4), slice(4, 8)]
+    first, second = (save(gridded(GRID).isel(time=p), f"{p.start}.nc") for p in parts)
+    splits = SplitFractions(train=0.5, validation=0.25, test=0.25)
+    config = FilesData(variables=("t2m",), splits=splits)
+    store = ingest([first, second], config, tmp_path / "store")
+    for path in (first, second):
+        assert compare_with_sources(store, [path]) == []
 
 
 def test_sources_of_other_times_are_refused(gridded: Gridded, save: Save, tmp_path: Path) -> None:

@@ -86,6 +86,13 @@ def test_the_file_holds_what_the_rollout_yields(store, tmp_path, suffix):
         assert "last_step" not in file
 
 
+@pytest.mark.parametrize(("n_steps", "every"), [(0, 1), (5, 10), (5, 0)])
+def test_an_interval_is_at_most_the_number_of_steps(store, tmp_path, n_steps, every):
+    message = f"{n_steps} steps, of which every {every}th is written; expected at least 1 step"
+    with pytest.raises(ValueError, match=message):
+        run_rollout(Turning(store), store, tmp_path / "f.nc", n_steps=n_steps, every=every)
+
+
 def test_every_second_step_is_every_second_step(store, tmp_path):
     run_rollout(Turning(store), store, tmp_path / "all.nc", n_steps=5)
     run_rollout(Turning(store), store, tmp_path / "half.nc", n_steps=5, every=2)

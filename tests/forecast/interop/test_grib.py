@@ -123,5 +123,7 @@ def test_what_grib_does_not_have_is_refused(make_store, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="GRIB has no parameter for geopotential in m2 s-2"):
         export_grib(tmp_path / "f.nc", tmp_path / "f.grib2")
     assert not list(tmp_path.glob("*.grib2*"))
+    with pytest.raises(ValueError, match=r"f\.nc.*\.grib2"):
+        export_grib(tmp_path / "f.nc", tmp_path / "f.nc")
     with pytest.raises(ValueError, match="40 bits; expected 1 to 24"):
         export_grib(tmp_path / "f.nc", tmp_path / "f.grib2", bits=40)

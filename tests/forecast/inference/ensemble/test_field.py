@@ -163,6 +163,11 @@ def test_perturbations_that_do_not_fit_the_model_are_refused(text, message):
         build(text)
 
 
+def test_a_model_without_channels_that_are_fed_back_is_refused():
+    with pytest.raises(ValueError, match="no channel is perturbed: none that is fed back has an"):
+        build("field", of=setup(("si10",)))
+
+
 def test_intervals_are_multiples_of_the_time_step(series):
     step = Store(series).time_step
     with pytest.raises(ValueError, match="interval is 1d, which is no multiple of the time step"):
