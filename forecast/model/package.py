@@ -149,7 +149,9 @@ def load_package(
     return forecaster.eval().to(device)
 
 
-def start_from(forecaster: Forecaster, path: str | Path) -> None:
+def start_from(
+    forecaster: Forecaster, path: str | Path, build: BuildNetwork = build_network
+) -> None:
     """Copy the weights of a package into a forecaster, in place.
 
     The package may lack those of the noise, which stay; with zero weights of further inputs the
@@ -159,19 +161,20 @@ def start_from(forecaster: Forecaster, path: str | Path) -> None:
         forecaster: model to be trained; its data should have about the statistics of those of the
             package, by which the weights are scaled.
         path: folder of a package, or of a run that holds one.
+        build: function that builds the network of both.
 
     Raises:
         FileNotFoundError: if there is no package.
         ValueError: if it is that of another model.
     """
-    source = load_package(path)
+    source = load_package(path, build=build)
     own = dict(forecaster.named_parameters())
     given: dict[str, Tensor] = dict(source.named_parameters())
-    noise, widened = forecaster.config.noise, 0
+    noise = forecaster.config.noise
     if noise is not None and noise.into == "first" and source.config.noise is None:
-        widened = noise.total_channels
-    for name in ("network.encoder.weight", "network.decoder.weight"):
-        given[name] = nn.functional.pad(given[name], (0, widened))  # the noise is the last input
+        for name in ("network.encoder.weight", "network.decoder.weight"):
+            # The noise is the last input.
+            given[name] = nn.functional.pad(given[name], (0, noise.total_channels))
     if source.noise is None:
         given |= {name: p for name, p in own.items() if name.startswith("network.modulations.")}
     same = {k: p.shape for k, p in own.items()} == {k: p.shape for k, p in given.items()}

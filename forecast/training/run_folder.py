@@ -18,13 +18,18 @@ NON_FINITE_FILE = "non_finite.jsonl"
 """Log of skipped optimiser steps, one JSON object per line."""
 
 
-@contextlib.contextmanager
-def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
-    """Create the folder or take it up again, and lock it for this process."""
+def check_run_folder(out: Path, resume: bool) -> None:
+    """Raise a FileExistsError if the folder of a new run is there."""
     if out.exists() and not resume:
         raise FileExistsError(
             f"{out} exists already; choose another folder, or go on with --resume"
         )
+
+
+@contextlib.contextmanager
+def run_folder(config: Config, out: Path, resume: bool) -> Iterator[None]:
+    """Create the folder or take it up again, and lock it for this process."""
+    check_run_folder(out, resume)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(out))

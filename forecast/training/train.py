@@ -24,7 +24,7 @@ from forecast.training.display import dry_run_report, duration
 from forecast.training.memory import explain_out_of_memory, model_that_fits
 from forecast.training.processes import training_mesh
 from forecast.training.run import Run, RunResult
-from forecast.training.run_folder import log_file, run_folder
+from forecast.training.run_folder import check_run_folder, log_file, run_folder
 from forecast.training.samples.batches import Windows, batches
 from forecast.training.tracking.tracker import Tracker
 from forecast.training.trainer import Trainer
@@ -84,6 +84,8 @@ def _train(
     build: BuildNetwork,
 ) -> RunResult:
     """Train in one process."""
+    if not dry_run and current().is_first:
+        check_run_folder(out, resume)
     store = chosen_part(config, Store(data), phases=True)
     check_bounds(config, store.grid, device)
     torch.manual_seed(config.training.seed)
@@ -91,7 +93,7 @@ def _train(
         forecaster = Forecaster.from_store(config.model, store, build)
         forecaster.network.checkpoint_blocks = config.training.checkpoint_blocks
         if config.training.start_from is not None and load_checkpoint(out) is None:
-            start_from(forecaster, config.training.start_from)
+            start_from(forecaster, config.training.start_from, build)
         trainer = Trainer(forecaster.to(device), config.training)
     if dry_run:
         _dry_run(config, store, trainer)

@@ -125,19 +125,6 @@ class Mesh:
         parts = self._gathered(x, shapes, "latitude", everywhere)
         return x if parts is None else torch.cat(parts, dim=-2)
 
-    def gather_samples(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Gather samples on the first rank of the data axis; no gradient.
-
-        Args:
-            x: This rank's samples, (n, ...).
-            counts: Number of samples of each rank.
-
-        Returns:
-            All samples, (Σ counts, ...), on the first rank; x on the others.
-        """
-        parts = self._gathered(x, [(n, *x.shape[1:]) for n in counts], "data", False)
-        return x if parts is None else torch.cat(parts)
-
     def _gathered(
         self, x: Tensor, shapes: Sequence[tuple[int, ...]], axis: Axis, everywhere: bool
     ) -> list[Tensor] | None:

@@ -56,6 +56,16 @@ def test_a_given_network_is_trained_resumed_and_loaded(
         assert torch.equal(value, parts[name]), name
 
 
+def test_a_given_network_starts_from_the_weights_of_a_package(tmp_path: Path) -> None:
+    data = build_store(tmp_path / "s.zarr")
+    train(config(steps=3), data, tmp_path / "first", build=build)
+    start = {"start_from": str(tmp_path / "first"), "steps": 1, "learning_rate": 1e-30}
+    train(config(**start), data, tmp_path / "second", build=build)
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value)
+
+
 def test_a_package_of_a_given_network_needs_the_function_that_builds_it(tmp_path: Path) -> None:
     train(config(steps=1), build_store(tmp_path / "s.zarr"), tmp_path / "run", build=build)
     with pytest.raises(ValueError, match="package .* is damaged"):
