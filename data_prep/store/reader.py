@@ -263,7 +263,7 @@ class Store:
         return self.time[step if self.has_trajectories else index + step]
 
     def find(self, time: NDArray[np.datetime64]) -> NDArray[np.int64]:
-        """Return the place of each valid time on the time axis, -1 if absent, shape (n,).
+        """Return the place of each valid time on the time axis, -1 if absent, of the same shape.
 
         Of monthly data, the month counts.
         """

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs import layout
+from configs.time.calendar import Times
 from configs.time.step import TimeStep
 from data_prep.store.climatology import Climatology, without_gaps
 from data_prep.store.gather.moments import Moments, block_statistics
@@ -20,7 +20,6 @@ from sphere_ops.harmonics.fill import SmoothFill
 from sphere_ops.parallel.fields import own_rows
 from sphere_ops.parallel.mesh import current
 
-Times = NDArray[np.datetime64]
 Baseline = Literal["mean", "climatology"]
 
 _PAIRS = 500

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Times = NDArray[np.datetime64]
+from configs.time.calendar import Times
 
 
 @dataclass(frozen=True, eq=False)

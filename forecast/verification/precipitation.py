@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from configs.time.calendar import Times
 from configs.time.step import TimeStep
 from configs.variables import Variable
 from data_prep.store.climatology import Climatology, month_number
@@ -39,7 +40,6 @@ _MOST_BYTES, _MOST_SHARE = 2**30, 0.25
 _BAND_BYTES = 32 * 2**20
 
 Array = NDArray[np.floating[Any]]
-Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)

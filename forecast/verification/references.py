@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs import layout
+from configs.time.calendar import Times
 from data_prep.store.arrays import open_store
 from data_prep.store.climatology import Climatology, DailyClimatology
 from data_prep.store.reader import Store
@@ -22,7 +23,6 @@ from forecast.model.package import load_package
 _READ_BYTES = 32 * 2**20
 
 Array = NDArray[np.floating[Any]]
-Times = NDArray[np.datetime64]
 
 
 class References:

@@ -69,16 +69,13 @@ class Truth:
         self.file, self.store, self.conventions = file, store, conventions
         self.origin = origin if elsewhere else store
         self.references = references or References.of_store(store, file)
-        unit = "datetime64[M]" if store.time_step.is_calendar else "datetime64[ns]"
-        time, valid_time = store.time.astype(unit), file.valid_time.astype(unit)
-        place = np.searchsorted(time, valid_time).clip(max=len(time) - 1)
-        self._place = np.where(time[place] == valid_time, place, -1)  # (n, k)
+        self._place = store.find(file.valid_time)  # (n, k)
         self._start = store.find(file.init_time)
         self._channels = [store.channel_names.index(name) for name in file.channel_names]
         if elsewhere and (self._place < 0).all():
             raise ValueError(
-                f"truth {store.path} has no valid time of {file.path}: it has {_span(time)}, the "
-                f"forecast {_span(valid_time)}; give a truth of these times"
+                f"truth {store.path} has no valid time of {file.path}: it has {_span(store.time)}, "
+                f"the forecast {_span(file.valid_time)}; give a truth of these times"
             )
 
     @property

@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from configs import layout
-from data_prep.store.arrays import array, open_store
 from data_prep.store.outputs import check_output, written_beside
 from data_prep.store.reader import Store
 from forecast.inference.reader import ForecastFile
@@ -171,10 +170,9 @@ def _reference(store: Store, chosen: list[int]) -> Array | None:
 
 def _range(store: Store, chosen: list[int], truth: Source) -> tuple[Array, Array]:
     """Return the range of the channels over the training split, or over a few states, (c,) each."""
-    group = open_store(store.path)
-    if layout.MINIMUM in group and layout.MAXIMUM in group:
+    if layout.MINIMUM in store.statistics and layout.MAXIMUM in store.statistics:
         low, high = (
-            np.asarray(array(group, name)[...], dtype=np.float64)[chosen]
+            store.statistics[name][chosen].double().numpy()
             for name in (layout.MINIMUM, layout.MAXIMUM)
         )
     elif layout.STD in store.statistics:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Times = NDArray[np.datetime64]
+from configs.time.calendar import Times
+
 Indices = NDArray[np.int64]
 
 N_GROUPS = 8

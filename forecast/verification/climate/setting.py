@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.time.calendar import Times
 from configs.time.step import TimeStep
 from configs.variables import Variable
 from sphere_ops.grid import EARTH_RADIUS, Grid
 
 Array = NDArray[np.floating[Any]]
-Times = NDArray[np.datetime64]
 
 _DAY = 86400.0
 
