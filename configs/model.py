@@ -100,9 +100,11 @@ class ModelConfig(Section):
         default=1.5, gt=0, description="hidden channels of the pointwise layers / channels"
     )
     history: int = Field(
-        default=1, ge=1, description="number of input states, one time step apart, up to the "
-        "present state"
-    )  # fmt: skip
+        default=1, ge=1, description="number of input states, up to the present one"
+    )
+    history_step: int = Field(
+        default=1, ge=1, description="time steps from one input state to the next"
+    )
     bundle: int = Field(
         default=1, ge=1, description="number of time steps that one application of the network "
         "predicts; several of them make long forecasts cheaper and more accurate",
@@ -152,3 +154,8 @@ class ModelConfig(Section):
         default=None, description="random fields that a model trained by the CRPS gets in every "
         "step; null for a deterministic model",
     )  # fmt: skip
+
+    @property
+    def n_history(self) -> int:
+        """Number of time steps from the first input state to the present one."""
+        return (self.history - 1) * self.history_step

@@ -126,7 +126,7 @@ class Forecaster(nn.Module):
                 f"{[v.name for v in channels]}"
             )
         self.config, self.grid, self.channels, self.time_step = config, grid, channels, time_step
-        self.normalizer, self.n_history = normalizer, config.history - 1
+        self.normalizer, self.n_history = normalizer, config.n_history
         self.register_buffer("static", static)
         self.moving_mask, moving = moving_mask, None
         if moving_mask:
@@ -201,7 +201,7 @@ class Forecaster(nn.Module):
             store,
             config.baseline,
             climatology_input=config.climatology_input,
-            bundle=config.bundle,
+            longest=max(config.bundle, config.history_step),
         )
         limiter, range_limiter = None, None
         fed_back = [i for i, v in enumerate(store.channels) if v.role == "prognostic"]
@@ -243,7 +243,8 @@ class Forecaster(nn.Module):
         It is that of a difference over one, two, ... steps; of diagnostic channels, which are not
         fed back, 1: the network predicts the value itself.
         """
-        return torch.where(self._residual > 0, self.normalizer.step_scales, 1.0)
+        scales = self.normalizer.step_scales[: self.config.bundle]
+        return torch.where(self._residual > 0, scales, 1.0)
 
     @property
     def forcing_channels(self) -> tuple[Variable, ...]:
@@ -291,6 +292,7 @@ class Forecaster(nn.Module):
                 self.normalise(fields, self.time_step.advance(state.time, n - self.n_history))
             )
             for n, fields in enumerate(state.series)
+            if n % self.config.history_step == 0
         ]
         present = seen[-1]
         if self.update is not None:
@@ -441,7 +443,7 @@ class Forecaster(nn.Module):
         late where no branch acts: the degrees beyond the spectral branch are a small part of the
         error, and all degrees share the weight that damps them.
         """
-        scales = self.normalizer.step_scales.flatten(1)
+        scales = self.normalizer.step_scales[: self.config.bundle].flatten(1)
         return torch.cat([torch.diag(scale / -2)[:, self._prognostic] for scale in scales])
 
     def _inputs(
@@ -460,7 +462,8 @@ class Forecaster(nn.Module):
         ).to(present)
         # Steps rather than states: they are of order one too, and say what states hardly do.
         # The latest comes first, which the weights of packages rely on.
-        steps = [(y - x) / self.normalizer.step_scale for x, y in pairwise(seen)][::-1]
+        scale = self.normalizer.step_scales[self.config.history_step - 1]
+        steps = [(y - x) / scale for x, y in pairwise(seen)][::-1]
         parts = [x[:, self._prognostic] for x in (present, *steps)]
         parts.append(forcing)
         for x in given_inputs(self.forcing, given, present):

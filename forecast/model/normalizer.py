@@ -33,8 +33,8 @@ class Normalizer(nn.Module):
         mean: time mean per channel, physical units, (c,).
         std: standard deviation about the baseline, physical units, (c,).
         std_step: standard deviation of the one-step difference of what is left, (c,).
-        std_ahead: the same of the difference over two, three, ... steps, (n, c); for a model that
-            predicts several at once.
+        std_ahead: the same of the differences over two, three, ... steps, (n, c), up to the longest
+            one that the model sees or predicts.
         climatology: mean by calendar month, (12, c, nlat, nlon), in a mesh own rows; None if it is
             neither the baseline nor an input of the network.
         of_anomalies: True if the baseline is the climatology, False if it is the mean.
@@ -77,7 +77,7 @@ class Normalizer(nn.Module):
 
     @classmethod
     def from_store(
-        cls, store: Store, baseline: Baseline, *, climatology_input: bool = False, bundle: int = 1
+        cls, store: Store, baseline: Baseline, *, climatology_input: bool = False, longest: int = 1
     ) -> Normalizer:
         """Read the statistics of a store's training split.
 
@@ -85,7 +85,7 @@ class Normalizer(nn.Module):
             store: training data.
             baseline: what is subtracted.
             climatology_input: True to hold the climatology also if it is not the baseline.
-            bundle: number of time steps that the model predicts at once.
+            longest: number of time steps of the longest change that the model sees or predicts.
 
         Raises:
             ValueError: if the climatology is asked for and the store has none, or if a channel has
@@ -135,9 +135,9 @@ class Normalizer(nn.Module):
                     f"(standard deviation {s:g}, of one step {d:g}); leave it out of the store"
                 )
         found = cls(mean, std, std_step, store.time_step, climatology, of_anomalies=of_anomalies)
-        if bundle == 1:
+        if longest == 1:
             return found
-        std_ahead = differences_ahead(store, found, bundle) * std
+        std_ahead = differences_ahead(store, found, longest) * std
         return found._with(climatology, std_ahead)
 
     def with_climatology(self, climatology: Tensor) -> Normalizer:
@@ -190,22 +190,22 @@ class Normalizer(nn.Module):
         return Climatology(self.climatology, self.time_step).at(time)
 
 
-def differences_ahead(store: Store, normalizer: Normalizer, bundle: int) -> Tensor:
-    """Return the standard deviations of differences over 2 to `bundle` steps, (bundle - 1, c).
+def differences_ahead(store: Store, normalizer: Normalizer, longest: int) -> Tensor:
+    """Return the standard deviations of differences over 2 to `longest` steps, (longest - 1, c).
 
     They are those of some pairs of training states, in normalised units.
 
     Raises:
         ValueError: if the training split has no states so far apart.
     """
-    starts = store.windows("train", bundle)
+    starts = store.windows("train", longest)
     chosen = np.linspace(0, len(starts) - 1, min(_PAIRS, len(starts))).round().astype(int)
     area = store.grid.area_weights[own_rows(store.grid), 0].numpy()
-    found = [Moments.empty(len(store.channels))] * (bundle - 1)
+    found = [Moments.empty(len(store.channels))] * (longest - 1)
     chosen_one, follows_none = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
     for index, step in starts[chosen]:
-        time = np.array([store.valid_time(index, step + n) for n in range(bundle + 1)])
-        states = normalizer.normalise(store.states(index, step, bundle + 1).double(), time)
+        time = np.array([store.valid_time(index, step + n) for n in range(longest + 1)])
+        states = normalizer.normalise(store.states(index, step, longest + 1).double(), time)
         changes = (states[2:] - states[0]).numpy()
         for n, change in enumerate(changes):
             of = block_statistics(change[None], chosen_one, follows_none, area).state

@@ -84,7 +84,7 @@ class Run:
             )
         if trainer.choice.reason:
             log.warning("%s is used: %s", trainer.choice.name, trainer.choice.reason)
-        self.mesh, self.n_history = current(), config.model.history - 1
+        self.mesh, self.n_history = current(), config.model.n_history
         self.metrics = MetricsFile(out / layout.METRICS_FILE) if self.mesh.is_first else None
         self.uploader = self._uploader(tracker) if self.mesh.is_first else None
 

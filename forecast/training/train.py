@@ -192,7 +192,7 @@ def _log_choice(store: Store, part: Store) -> None:
 def _dry_run(config: Config, store: Store, trainer: Trainer) -> None:
     """One step of the heaviest kind, and what it took."""
     training = config.training
-    bundle, n_history = config.model.bundle, config.model.history - 1
+    bundle, n_history = config.model.bundle, config.model.n_history
     n_steps = training.rollout_steps * bundle
     windows = Windows(store, "train", n_steps + training.push_forward * bundle, n_history)
     part, parts = current().data.rank, current().data.ranks

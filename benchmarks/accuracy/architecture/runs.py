@@ -176,7 +176,7 @@ def tested(store: Path, row: str, config: Config, package: Path) -> dict[str, An
     """Return the errors of a package on test trajectories, or on years of observations."""
     forecaster = load_package(package, build=builder(row.split(", ")[0]))
     trainer, chosen = Trainer(forecaster, config.training), chosen_part(config, Store(store))
-    windows = Windows(chosen, "test", config.training.validation_rollout, config.model.history - 1)
+    windows = Windows(chosen, "test", config.training.validation_rollout, config.model.n_history)
     of = windows.starts[:, 0]
     if not chosen.has_trajectories:
         of = chosen.time[of].astype("M8[Y]").astype(int)

@@ -145,10 +145,27 @@ def test_area_means_are_kept_and_limits_act_at_all_steps(trajectories):
         assert (y > high + room).any()
 
 
+@pytest.mark.parametrize("bundle", [1, 3])
+def test_input_states_may_be_several_steps_apart(trajectories, bundle):
+    model = build(trajectories, bundle, history=3, history_step=2)
+    assert model.n_history == 4 and len(model.normalizer.std_ahead) == max(bundle, 2) - 1
+    start, inputs = state_of(trajectories, 4), []
+    model.network.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    following = model.step(start)
+    of, series = model.normalizer, [model.normalise(x, start.time) for x in start.series]
+    changes = [(series[4] - series[2]), (series[2] - series[0])]
+    expected = torch.cat([series[4], *(x / (of.std_ahead[0] / of.std)[:, None, None]
+                                       for x in changes)], dim=1)  # fmt: skip
+    torch.testing.assert_close(inputs[0][:, : expected.shape[1]], expected)
+    assert len(following.history) == 4
+    states = list(rollout(model, start, 5))
+    assert states[-1].history[-1] is states[-2].fields
+
+
 def test_a_package_forecasts_as_its_model(trajectories, tmp_path):
-    forecaster = build(trajectories, history=2)
+    forecaster = build(trajectories, history=2, history_step=2)
     save_package(forecaster, tmp_path / "p")
-    loaded, start = load_package(tmp_path / "p"), state_of(trajectories, 1)
+    loaded, start = load_package(tmp_path / "p"), state_of(trajectories, 2)
     for a, b in zip(rollout(loaded, start, 5), rollout(forecaster, start, 5), strict=True):
         torch.testing.assert_close(a.fields, b.fields, rtol=0, atol=0)
 
