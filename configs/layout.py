@@ -10,6 +10,9 @@ CONVENTIONS: Final = "CF-1.8"
 
 SPLITS: Final = ("train", "validation", "test")
 
+LOGGERS: Final = ("forecast", "data_prep", "sphere_ops", "configs")
+"""Names of the loggers of this project, which are those of its packages."""
+
 # --- the store: one zarr v3 group -----------------------------------------------------------------
 
 FIELDS: Final = "fields"

@@ -51,7 +51,7 @@ def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def run_forecast() -> Callable[..., int]:
     """Function that runs the command `forecast` in this process and returns its exit code."""
-    from forecast.cli.console import OUR_PACKAGES
+    from configs.layout import LOGGERS
     from forecast.cli.main import main
 
     handlers = logging.root.handlers[:]
@@ -62,7 +62,7 @@ def run_forecast() -> Callable[..., int]:
         # The command sends the log to the stderr of its time, which is not that of the next test.
         logging.root.handlers[:] = handlers
         logging.captureWarnings(False)
-        for package in OUR_PACKAGES:
+        for package in LOGGERS:
             logging.getLogger(package).setLevel(logging.NOTSET)
         assert isinstance(caught.value.code, int)
         return caught.value.code

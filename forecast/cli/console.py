@@ -12,7 +12,8 @@ from typing import Protocol
 
 import typer
 
-OUR_PACKAGES = ("forecast", "data_prep", "sphere_ops", "configs")
+from configs import layout
+
 _LINE_EVERY = 10.0
 """Minimum interval of progress lines, s."""
 
@@ -47,8 +48,8 @@ def configure(level: int) -> None:
             console=Console(stderr=True), show_path=False, show_level=False, markup=False
         )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for package in OUR_PACKAGES:
-        logging.getLogger(package).setLevel(level)
+    for name in layout.LOGGERS:
+        logging.getLogger(name).setLevel(level)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(
         logging.WARNING if level <= logging.DEBUG else logging.ERROR

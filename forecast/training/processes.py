@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from configs import layout
 from configs.load import dump_config
 from configs.schema import Config
 from sphere_ops.parallel.launch import started, world
@@ -91,4 +92,5 @@ def _versions() -> dict[str, str]:
 def _quiet_unless_first(mesh: Mesh) -> None:
     """Silence the log of all processes but the first."""
     if not mesh.is_first:
-        logging.getLogger("forecast").setLevel(logging.ERROR)
+        for name in layout.LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)

@@ -63,15 +63,17 @@ def _check_same_model(config: Config, out: Path) -> None:
 
 @contextlib.contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Send the log of this package to a file as well."""
+    """Send the log of this project to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("forecast")
-    logger.addHandler(handler)
+    loggers = [logging.getLogger(name) for name in layout.LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
         handler.close()
 
 

@@ -120,7 +120,8 @@ def compare(
 
 def _is_scores_file(path: Path) -> bool:
     """Return True for a file of `forecast evaluate`."""
-    return RMSE + OF_EACH in open_output(path, "forecast", "forecast rollout").variables
+    with open_output(path, "forecast", "forecast rollout") as data:
+        return RMSE + OF_EACH in data.variables
 
 
 def _truths(

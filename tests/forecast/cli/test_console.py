@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+from configs import layout
 from forecast.cli import console
 from forecast.cli.console import progress
 
@@ -34,7 +35,7 @@ def test_warnings_of_libraries_are_shown_to_those_who_ask_for_more(
     level: int, shown: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers[:])
-    levels = {name: logging.getLogger(name).level for name in console.OUR_PACKAGES}
+    levels = {name: logging.getLogger(name).level for name in layout.LOGGERS}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
