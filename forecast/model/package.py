@@ -155,7 +155,8 @@ def start_from(
     """Copy the weights of a package into a forecaster, in place.
 
     The package may lack those of the noise, which stay; with zero weights of further inputs the
-    forecaster starts as that of the package.
+    forecaster starts as that of the package. It may predict one state at a time
+    (`model.bundle=1`): all states of a bundle then start with the same weights.
 
     Args:
         forecaster: model to be trained; its data should have about the statistics of those of the
@@ -175,13 +176,17 @@ def start_from(
         for name in ("network.encoder.weight", "network.decoder.weight"):
             # The noise is the last input.
             given[name] = nn.functional.pad(given[name], (0, noise.total_channels))
+    if source.config.bundle == 1:
+        for name in ("network.decoder.weight", "network.decoder.bias"):
+            if name in given:  # a given network may have other names
+                given[name] = torch.cat([given[name]] * forecaster.config.bundle)
     if source.noise is None:
         given |= {name: p for name, p in own.items() if name.startswith("network.modulations.")}
     same = {k: p.shape for k, p in own.items()} == {k: p.shape for k, p in given.items()}
     if not same or source.channel_names != forecaster.channel_names:
         raise ValueError(
             f"training.start_from is {path}, whose model has other channels, inputs or weights; "
-            "take the settings of its section model, to which noise may be added"
+            "take the settings of its section model, to which noise or a bundle may be added"
         )
     with torch.no_grad():
         for name, parameter in own.items():

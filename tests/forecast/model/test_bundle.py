@@ -9,12 +9,13 @@ import xarray as xr
 
 from configs.load import load_config
 from configs.model import ModelConfig
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.normalizer import differences_ahead
-from forecast.model.package import load_package, save_package
+from forecast.model.package import load_package, save_package, start_from
 from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
 from forecast.training.train import train
@@ -168,6 +169,28 @@ def test_a_package_forecasts_as_its_model(trajectories, tmp_path):
     loaded, start = load_package(tmp_path / "p"), state_of(trajectories, 2)
     for a, b in zip(rollout(loaded, start, 5), rollout(forecaster, start, 5), strict=True):
         torch.testing.assert_close(a.fields, b.fields, rtol=0, atol=0)
+
+
+def test_a_bundle_starts_from_the_weights_of_a_model_of_longer_steps(trajectories, tmp_path):
+    every_third = trajectories.select(time_step=TimeStep.parse("3h"), phases=True)
+    free = {"history": 2, "conserve": False, "spectral_limit": None}
+    daily = build(every_third, 1, **free)
+    save_package(daily, tmp_path / "p")
+    bundle = build(trajectories, trained=False, history_step=3, **free)
+    start_from(bundle, tmp_path / "p")
+    bundle.normalizer.std_ahead[1] = daily.normalizer.std_step  # of changes over three steps
+    start = state_of(trajectories, 3)
+    sparse = State(start.fields, start.time, start.history[:1])
+    expected = daily.step(sparse).fields - start.fields
+    found = list(rollout(bundle, start, 3))
+    torch.testing.assert_close(found[2].fields - start.fields, expected, rtol=1e-4, atol=1e-4)
+    scale = (bundle.normalizer.std_step / daily.normalizer.std_step)[:, None, None]
+    first = found[0].fields - start.fields
+    torch.testing.assert_close(first, expected * scale, rtol=1e-4, atol=1e-4)
+    assert expected.abs().max() > 0.1
+    save_package(bundle, tmp_path / "bundle")
+    with pytest.raises(ValueError, match="other channels, inputs or weights"):
+        start_from(daily, tmp_path / "bundle")
 
 
 def test_on_another_grid_each_step_is_that_of_the_own_grid(trajectories):
