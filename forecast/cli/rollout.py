@@ -23,8 +23,9 @@ def rollout(
         list[str],
         typer.Argument(
             metavar="PACKAGE... [KEY=VALUE]...",
-            help="Package of a trained model, such as RUN/best; several for an ensemble. Settings "
-            "to read files with, such as data.rename.T2M=t2m.",
+            help="Package of a trained model, such as RUN/best; several for an ensemble; a cascade "
+            "such as SHORT/best,1d,LONG/best, whose second model goes on after a day. Settings to "
+            "read files with, such as data.rename.T2M=t2m.",
         ),
     ],
     data: Annotated[
@@ -165,7 +166,7 @@ def rollout(
     starts = partial(
         starts_from,
         data,
-        Path(packages[0]),
+        packages,
         init_time or (),
         n_steps=steps,
         own_forcing=forcing is None,

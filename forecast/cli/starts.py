@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def starts_from(
     words: Sequence[str],
-    package: Path,
+    packages: Sequence[str],
     init_times: Sequence[str] = (),
     *,
     n_steps: int | None = None,
@@ -36,7 +36,8 @@ def starts_from(
     Args:
         words: Path of a store; or files, globs, folders or addresses that `forecast data ingest`
             reads.
-        package: Package of the model, which gives the variables, their units and the grid.
+        packages: Packages of the models; see `run_rollout`. The first one gives the variables,
+            their units and the grid.
         init_times: Initial times; every time of the files if empty.
         n_steps: Number of steps; that of the package if not given.
         own_forcing: True if the files hold the forcing at all times of the forecasts.
@@ -60,7 +61,7 @@ def starts_from(
     from forecast.inference.initial_times import EVERY
 
     def make(store: Path) -> None:
-        needed = _Needed(package, overrides, own_forcing=own_forcing, own_grid=own_grid)
+        needed = _Needed(packages, overrides, own_forcing=own_forcing, own_grid=own_grid)
         at = needed.times(init_times, n_steps, n_earlier)
         try:
             needed.ingest(words, at, store)
@@ -110,18 +111,28 @@ class _Needed:
     """States that the forecasts of a package need."""
 
     def __init__(
-        self, package: Path, overrides: Sequence[str], *, own_forcing: bool, own_grid: bool
+        self,
+        packages: Sequence[str],
+        overrides: Sequence[str],
+        *,
+        own_forcing: bool,
+        own_grid: bool,
     ) -> None:
-        """Read the package; see `starts_from`."""
+        """Read the packages; see `starts_from`."""
         from configs.load import config_from_tree
         from configs.variables import BUILT_IN
-        from forecast.inference.plan import package_folder
-        from forecast.model.package import load_package, read_description, rollout_defaults
+        from forecast.inference.models.packages import Packages, package_folder
+        from forecast.model.forecaster import Forecaster
+        from forecast.model.package import read_description
 
-        self._forecaster, folder = load_package(package), package_folder(package)
-        self._n_steps = rollout_defaults(folder).n_steps
+        named = [Packages(package) for package in packages]
+        models = [of.load() for of in named]
+        first, package = models[0].first, Path(str(named[0].first))
+        assert isinstance(first, Forecaster)  # on its own grid
+        self._forecaster, self._n_history = first, max(model.n_history for model in models)
+        self._n_steps = named[0].settings().n_steps
         self._forcing = self._forecaster.forcing_channels if own_forcing else ()
-        provenance = read_description(folder)["provenance"]
+        provenance = read_description(package_folder(package))["provenance"]
         tree = {
             "variables": BUILT_IN.entries_beyond((*self._forecaster.channels, *self._forcing)),
             "data": self._data(str(provenance.get(CONFIGURATION, "")), own_grid),
@@ -132,7 +143,7 @@ class _Needed:
     @property
     def extent(self) -> str:
         """States and forcing that a forecast needs, in words."""
-        n_states, forcing = self._forecaster.n_history + 1, ", ".join(v.name for v in self._forcing)
+        n_states, forcing = self._n_history + 1, ", ".join(v.name for v in self._forcing)
         history = f" with {n_states} states (model.history)" if n_states > 1 else ""
         return history + (f" with {forcing} at the time of every step" if forcing else "")
 
@@ -150,7 +161,7 @@ class _Needed:
         step = self._forecaster.time_step
         starts = np.array([step.calendar.period(text)[0] for text in init_times], dtype="M8[ns]")
         last = (n_steps or self._n_steps) if self._forcing else 0
-        steps = np.arange(-self._forecaster.n_history - n_earlier(step), last + 1)
+        steps = np.arange(-self._n_history - n_earlier(step), last + 1)
         return np.unique(step.advance(starts[:, None], steps))
 
     def ingest(self, words: Sequence[str], at: Times | None, out: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from data_prep.store.outputs import check_output
 from forecast.inference.batch import Batch
+from forecast.inference.models.packages import Package
 from forecast.inference.output.options import OutputOptions
-from forecast.inference.plan import Package, Transfer, make_plan
+from forecast.inference.plan import Transfer, make_plan
 from forecast.inference.writer import SUFFIXES, ForecastWriter
 from forecast.inference.writing.outcome import Report, log_reports
 from forecast.inference.writing.work_folder import WorkFolder
@@ -55,8 +56,9 @@ def run_rollout(
     After an exception or a kill, the forecast can go on from the last saved state.
 
     Args:
-        package: folder of a trained model's package, or a forecaster; of an ensemble also several,
-            which are those of its members in turn.
+        package: folder of a trained model's package, or a forecaster; or the text of a cascade,
+            such as `short/best,1d,long/best`. Of an ensemble also several, which are those of its
+            members in turn.
         data: store with the initial states.
         out: forecast file: `.nc` or `.zarr`.
         split: start from every time of this split, or from the first state of its trajectories; if

@@ -43,6 +43,7 @@ class InitialStates:
         init_times: Sequence[str] | None = None,
         *,
         fill: FillMethod | None = None,
+        n_history: int | None = None,
         n_earlier: int = 0,
     ) -> None:
         """Find the states, and compare the masks of model and store.
@@ -53,13 +54,15 @@ class InitialStates:
             split: split that is forecast from; see `find_initial_times`.
             init_times: valid times to forecast from instead.
             fill: method to fill points that the model needs and the store does not have.
+            n_history: length of the history; if not given, that of the forecaster.
             n_earlier: states that have to be before the initial ones and their history.
 
         Raises:
             ValueError: if a time is not in the store or has no history there, or if points that
                 the model needs are missing and are not to be filled, or cannot be.
         """
-        self.store, self.n_history = store, forecaster.n_history
+        self.store = store
+        self.n_history = forecaster.n_history if n_history is None else n_history
         self._time_step = forecaster.time_step
         self.starts = find_initial_times(
             store,

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,20 +18,20 @@ import numpy as np
 import torch
 
 from configs import layout
-from configs.schema import RolloutConfig
 from data_prep.store.reader import Store
 from forecast.inference.coordinates import ForecastAxes
-from forecast.inference.ensemble.agreement import check_agree
 from forecast.inference.ensemble.members import Ensemble
 from forecast.inference.ensemble.runs import MemberRuns
 from forecast.inference.forcing_source import CLIMATOLOGY, ForcingSource
 from forecast.inference.initial_states import InitialStates
+from forecast.inference.models.agreement import check_agree
+from forecast.inference.models.cascade import Cascade
+from forecast.inference.models.packages import Package, Packages
 from forecast.inference.output.contents import FileContents
 from forecast.inference.output.options import OutputOptions
 from forecast.inference.output.periods import Periods
 from forecast.inference.output.weatherbench2 import check_fits
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.points.fill import FillMethod
 from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.parallel.mesh import current
@@ -38,7 +39,6 @@ from sphere_ops.parallel.mesh import current
 log = logging.getLogger(__name__)
 
 Transfer = Literal["fields", "operators"]
-Package = str | Path | Forecaster
 
 _ALL = OutputOptions()
 
@@ -94,7 +94,8 @@ def make_plan(
 ) -> RolloutPlan:
     """Load the model, find the initial states and check that they fit; see `run_rollout`."""
     ensemble = Ensemble(members, perturbations, seed, len(packages))
-    settings = _settings(packages[0])
+    named = [Packages(package) for package in packages]
+    settings = named[0].settings()
     n_steps = settings.n_steps if n_steps is None else n_steps
     if n_steps < 1 or not 1 <= every <= n_steps:
         raise ValueError(
@@ -103,12 +104,15 @@ def make_plan(
         )
     store = Store(data)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = [_load(package, device, limiter) for package in packages]
-    digests = [_digest(*pair) for pair in zip(packages, loaded, strict=True)]
-    models = [_fitted(model, store, transfer) for model in loaded]
-    forecaster = models[0]
-    check_agree(models, [_name(package) for package in packages])
-    ensemble.prepare(models, store)
+    fit = partial(_fitted, store, transfer)
+    models = [of.load(device, limiter=limiter, fit=fit) for of in named]
+    first_models = [model.first for model in models]
+    check_agree(first_models, [of.name for of in named], "members of one ensemble")
+    n_history = max(model.n_history for model in models)
+    models = [Cascade(model.models, model.ends, n_history) for model in models]
+    digests = [of.digest(model) for of, model in zip(named, models, strict=True)]
+    forecaster = first_models[0]
+    ensemble.prepare(first_models, store)
     n_earlier = ensemble.n_earlier(forecaster.time_step)
     states = InitialStates(
         store,
@@ -116,6 +120,7 @@ def make_plan(
         split or settings.split,
         init_times,
         fill=fill,
+        n_history=n_history,
         n_earlier=n_earlier,
     )
     source_of_forcing = None
@@ -146,7 +151,7 @@ def make_plan(
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     attributes = {
         "title": f"Forecast of {', '.join(v.name for v in axes.variables)}",
-        "source": _source(packages, digests),
+        "source": _source(named, digests),
         "history": f"{now} forecast rollout from store {store.path.name} ({len(states)} starts, "
         f"{n_steps} steps of {forecaster.time_step.label})",
         **ensemble.attributes(),
@@ -230,59 +235,8 @@ def _covered(
     return states.only(kept)
 
 
-def _load(package: Package, device: str, limiter: bool) -> Forecaster:
-    """Load the forecaster of a package, with or without its limiter."""
-    if isinstance(package, str | Path):
-        forecaster = load_package(package, device)
-    else:
-        forecaster = (package if limiter else deepcopy(package)).eval().to(device)
-    if not limiter:
-        forecaster.remove_limiters()
-    return forecaster
-
-
-def _source(packages: Sequence[Package], digests: Sequence[str]) -> str:
-    """Describe the models for the file."""
-    parts = [f"sphere-forecast {version('sphere-forecast')}"]
-    for package, digest in zip(packages, digests, strict=True):
-        if isinstance(package, str | Path):
-            parts.append(f"package {_name(package)} (sha256 {digest[:16]})")
-    return ", ".join(parts)
-
-
-def _digest(package: Package, forecaster: Forecaster) -> str:
-    """Return the SHA-256 of the tensors of a model."""
-    if isinstance(package, str | Path):
-        return weights_digest(package_folder(Path(package)))
-    found = hashlib.sha256()
-    for name, tensor in forecaster.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
-
-
-def _name(package: Package) -> str:
-    """Return a short name of a package."""
-    if isinstance(package, str | Path):
-        return "/".join(Path(package).absolute().parts[-2:])
-    return type(package).__name__
-
-
-def package_folder(path: Path) -> Path:
-    """Return the folder of a package, also where the run that holds it was given."""
-    inside = path / layout.PACKAGE
-    return inside if (inside / layout.PACKAGE_FILE).is_file() else path
-
-
-def _settings(package: Package) -> RolloutConfig:
-    """Defaults of a package's forecasts; the built-in ones for a forecaster without a package."""
-    if isinstance(package, str | Path):
-        return rollout_defaults(package_folder(Path(package)))
-    return RolloutConfig()
-
-
 def _fitted(
-    forecaster: Forecaster, store: Store, transfer: Transfer
+    store: Store, transfer: Transfer, forecaster: Forecaster
 ) -> Forecaster | ResamplingForecaster:
     """Take the forecaster to the store's grid; refuse a store with other channels or time step."""
     absent = [name for name in forecaster.channel_names if name not in store.channel_names]
@@ -307,6 +261,12 @@ def _fitted(
     if transfer == "fields" and (forecaster.mask is None or not rotated):
         return ResamplingForecaster(forecaster, store.grid)
     return forecaster.on_grid(store.grid)
+
+
+def _source(packages: Sequence[Packages], digests: Sequence[str]) -> str:
+    """Describe the models for the file."""
+    parts = [of.described(digest) for of, digest in zip(packages, digests, strict=True)]
+    return ", ".join((f"sphere-forecast {version('sphere-forecast')}", *chain(*parts)))
 
 
 def _store_digest(store: Store) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from forecast.inference.models.cascade import Cascade
 from forecast.model.state import State, Times
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Model(Protocol):
 
 
 def rollout(
-    forecaster: Model,
+    forecaster: Model | Cascade,
     state: State,
     n_steps: int,
     *,
@@ -40,7 +41,7 @@ def rollout(
     (or autograd) holds on to what is yielded.
 
     Args:
-        forecaster: model of one time step.
+        forecaster: model of one time step, or several models for one lead time after the other.
         state: initial state, with the history that the model sees.
         n_steps: number of steps from the initial state on; 0 yields nothing.
         forcing: fields of the forcing channels at the time of each step, (b, f, nlat, nlon),
@@ -56,9 +57,13 @@ def rollout(
     given = iter(() if forcing is None else forcing)
     for step in range(done + 1, n_steps + 1):
         fields = next(given, None)
+        forcing_now = () if fields is None else (fields,)
         # Set per step: a generator that holds a grad mode across a yield leaks it to its caller.
         with torch.set_grad_enabled(grad):
-            state = forecaster.step(state) if fields is None else forecaster.step(state, fields)
+            if isinstance(forecaster, Cascade):
+                state = forecaster.step(state, step, *forcing_now)
+            else:
+                state = forecaster.step(state, *forcing_now)
         # From the start, since the 31st of a month would otherwise become the 28th for good.
         state = replace(state, time=forecaster.time_step.advance(start, step))
         yield state

@@ -5,11 +5,14 @@
 
 The forecasts, scores and references are those of `benchmarks.accuracy.atmosphere`. The store may be
 longer than that of the training, so that models of several stores are compared on the same states.
+A package may be a cascade, such as `short/best,1d,long/best`. The forecasts of packages with the
+same name are averaged.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +21,54 @@ from benchmarks.accuracy.atmosphere.scores import LEADS, forecast_scores, refere
 from benchmarks.accuracy.records import digest, write
 from benchmarks.speed.measure import machine
 from data_prep.store.reader import Store
+from forecast.inference.models.packages import Packages
 from forecast.model.package import load_package, read_description, weights_digest
 from forecast.training.tracking.git import git_commit
 from sphere_ops.memory import keep_freed_memory
 
 
-def scored(package: Path, name: str, store: Store, split: str) -> dict[str, Any]:
-    """Return the scores of a package; raise ValueError if the store has other channels."""
-    forecaster = load_package(package).eval()
+def scored(texts: Sequence[str], name: str, store: Store, split: str) -> dict[str, Any]:
+    """Return the scores of the mean forecast of packages or cascades.
+
+    Raises:
+        ValueError: if the store has other channels.
+    """
+    named = [Packages(text) for text in texts]
+    models = [of.load() for of in named]
     theirs = tuple(v.name for v in store.channels if v.role != "forcing")
-    if forecaster.channel_names != theirs:
-        raise ValueError(
-            f"{package} forecasts {', '.join(forecaster.channel_names)}, but {store.path} has "
-            f"{', '.join(theirs)}; give a store with the same channels in the same order"
-        )
-    training = read_description(package)["training"]
+    for of, model in zip(named, models, strict=True):
+        if model.channel_names != theirs:
+            raise ValueError(
+                f"{of.name} forecasts {', '.join(model.channel_names)}, but {store.path} has "
+                f"{', '.join(theirs)}; give a store with the same channels in the same order"
+            )
+    parts = {str(package): None for of in named for package in of.packages}
+    about = [_about(Path(package)) for package in parts]
+    places = {package: place for place, package in enumerate(parts)}
     return {
         "row": name,
+        "members": [of.with_ends([str(places[str(p)]) for p in of.packages]) for of in named],
+        "models": about,
+        "seed": about[0]["seed"],
+        "parameters": sum(model["parameters"] for model in about),
+        "scores": forecast_scores(models, store, split),
+    }
+
+
+def _about(package: Path) -> dict[str, Any]:
+    """Describe a model."""
+    forecaster, training = load_package(package), read_description(package)["training"]
+    return {
         "seed": training["configuration"]["seed"],
         "weights": weights_digest(package),
         "parameters": sum(forecaster.network.parameter_counts().values()),
         "configuration": forecaster.config.model_dump(mode="json"),
-        "scores": forecast_scores(forecaster, store, split),
     }
 
 
 def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Add arguments for named packages and a split of a store, and parse the command line."""
-    parser.add_argument("packages", nargs="+", type=Path, metavar="PACKAGE")
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE")
     parser.add_argument("--names", nargs="+", required=True)
     parser.add_argument("--data", type=Path, required=True, help="store of `forecast data gcm`")
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
@@ -61,9 +84,12 @@ def main() -> None:
     args = arguments(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
     keep_freed_memory()
     store = Store(args.data)
-    runs = []
+    rows: dict[str, list[str]] = {}
     for package, name in zip(args.packages, args.names, strict=True):
-        runs.append(scored(package, name, store, args.split))
+        rows.setdefault(name, []).append(package)
+    runs = []
+    for name, texts in rows.items():
+        runs.append(scored(texts, name, store, args.split))
         print(line(runs[-1]), flush=True)
     about: dict[str, Any] = {"commit": git_commit(), "machine": machine(), "data": digest(store)}
     about |= {"split": args.split, "leads_hours": list(LEADS)}

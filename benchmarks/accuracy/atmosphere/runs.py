@@ -58,7 +58,7 @@ def run(
         "parameters": sum(counts.values()),
         "configuration": config.model_dump(mode="json", include={"model", "training"}),
         "validation": about["validation"],
-        "scores": forecast_scores(forecaster, store, split),
+        "scores": forecast_scores([forecaster], store, split),
         "year": {
             str(on): year_of(forecaster, store, split, limiter=on)
             for on in (True, False)

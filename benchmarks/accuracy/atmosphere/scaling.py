@@ -47,7 +47,7 @@ _AXES = {
 def run(config: Config, years: int, data: Path, folder: Path, store: Store) -> dict[str, Any]:
     """Train a model and return its size and errors over the spread in `store`, of all years."""
     forecaster, _ = trained(config, "all", data, folder)
-    of = forecast_scores(forecaster, store, "validation")[_CHANNEL]
+    of = forecast_scores([forecaster], store, "validation")[_CHANNEL]
     return {
         "channels": config.model.channels,
         "years": years,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,13 @@ from configs import layout
 from data_prep.store.climatology import Climatology
 from data_prep.store.reader import Store
 from data_prep.store.spectra import degree_power, transforms
+from forecast.inference.models.cascade import Cascade
+from forecast.inference.rollout import rollout
 from forecast.model.forecaster import Forecaster
 from forecast.model.state import State
 from sphere_ops.parallel.fields import area_mean
 
+Model = Forecaster | Cascade
 LEADS = (6, 24, 72, 120, 168, 240, 360)
 """Lead times, h. A model of longer steps has no scores at those that it does not reach."""
 _STARTS = 40
@@ -24,24 +27,31 @@ _SAMPLES = 200  # states of the statistics of a long rollout and of the truth
 _BATCH = 20
 
 
-def forecast_scores(forecaster: Forecaster, store: Store, split: str) -> dict[str, Any]:
+def forecast_scores(models: Sequence[Model], store: Store, split: str) -> dict[str, Any]:
     """Return RMSE, bias and anomaly correlation of each channel at the lead times.
 
     Args:
-        forecaster: Model, with the time step of the store or a multiple of it.
-        store: Store with its channels and forcings.
+        models: Models whose mean is scored, at the lead times that all of them reach; each with the
+            time step of the store or a multiple of it.
+        store: Store with their channels and forcings.
         split: Split of the starts.
     """
-    steps, starts, stride = _steps(store), _starts(store, split), stride_of(forecaster, store)
+    steps, starts = _steps(store), _starts(store, split)
     sums = Scores(store)
     for part in np.array_split(starts, -(-len(starts) // _BATCH)):
-        for n, fields in forecast_steps(forecaster, store, part, steps[-1] // stride):
-            if n * stride in steps:
-                sums.add(steps.index(n * stride), fields, part + n * stride)
+        found: dict[int, list[Tensor]] = {n: [] for n in steps}
+        for model in models:
+            stride = stride_of(model, store)
+            for n, fields in forecast_steps(model, store, part, steps[-1] // stride):
+                if n * stride in steps:
+                    found[n * stride].append(fields)
+        for i, n in enumerate(steps):
+            if len(found[n]) == len(models):
+                sums.add(i, torch.stack(found[n]).mean(0), part + n)
     return sums.scores()
 
 
-def stride_of(forecaster: Forecaster, store: Store) -> int:
+def stride_of(forecaster: Model, store: Store) -> int:
     """Return the number of time steps of a store in one of a model."""
     stride = forecaster.time_step.multiple_of(store.time_step)
     if stride is None:
@@ -116,19 +126,18 @@ def _followed(forecaster: Forecaster, store: Store, split: str) -> dict[str, Any
 
 
 def forecast_steps(
-    forecaster: Forecaster, store: Store, starts: np.ndarray, steps: int
+    forecaster: Model, store: Store, starts: np.ndarray, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the number of each step of forecasts, and their fields, (b, c, nlat, nlon)."""
     state, stride = initial_state(forecaster, store, starts), stride_of(forecaster, store)
-    with torch.inference_mode():
-        for n in range(1, steps + 1):
-            at = starts + n * stride
-            forcing = given_forcing(store, at) if forecaster.forcing_channels else None
-            state = forecaster.step(state, forcing)
-            yield n, state.fields
+    forcing = None
+    if forecaster.forcing_channels:
+        forcing = (given_forcing(store, starts + n * stride) for n in range(1, steps + 1))
+    for n, following in enumerate(rollout(forecaster, state, steps, forcing=forcing), start=1):
+        yield n, following.fields
 
 
-def initial_state(forecaster: Forecaster, store: Store, starts: np.ndarray) -> State:
+def initial_state(forecaster: Model, store: Store, starts: np.ndarray) -> State:
     """Return the state of a store at some of its times, (b,), with the history of the model."""
     times = np.array([store.valid_time(0, int(i)) for i in starts])
     stride, n = stride_of(forecaster, store), forecaster.n_history

@@ -100,7 +100,7 @@ class BredVectors(Perturbation):
         """Return the difference of each part of a series, (b, c, nlat, nlon) each."""
         differences = self._rescaled([self._random.difference(samples)] * n_series)
         # Members of one start share the forecast from the analysis, unless they differ by noise.
-        noisy = has_noise(earlier.forecaster)
+        noisy = has_noise(earlier.forecaster.first)
         keys = [(sample.start, sample.lag, sample.member * noisy) for sample in samples]
         unique = list(dict.fromkeys(keys))
         firsts = [keys.index(key) for key in unique]
@@ -108,7 +108,7 @@ class BredVectors(Perturbation):
         for left in range(self._cycles, 0, -1):
             analysis = earlier.read(samples, left * self._interval)
             start = join([take(analysis, firsts), self.constraints.add(analysis, differences)])
-            start = with_noise(earlier.forecaster, start, [sample.seed for sample in both])
+            start = with_noise(earlier.forecaster.first, start, [sample.seed for sample in both])
             end = earlier.forecast(start, both, self._interval)
             control = take(end, [unique.index(key) for key in keys])
             members = take(end, range(len(firsts), len(both)))

@@ -11,9 +11,8 @@ from torch import Tensor
 from forecast.inference.ensemble.sample import Sample
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
+from forecast.inference.models.cascade import Cascade
 from forecast.inference.rollout import rollout
-from forecast.model.forecaster import Forecaster
-from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State
 
 
@@ -29,7 +28,7 @@ class EarlierStates:
 
     def __init__(
         self,
-        forecaster: Forecaster | ResamplingForecaster,
+        forecaster: Cascade,
         states: InitialStates,
         forcing: ForcingSource | None,
         device: torch.device,

@@ -15,10 +15,9 @@ from forecast.inference.ensemble.sample import Sample
 from forecast.inference.ensemble.seeded import with_noise
 from forecast.inference.forcing_source import ForcingSource
 from forecast.inference.initial_states import InitialStates
+from forecast.inference.models.cascade import Cascade
 from forecast.inference.rollout import rollout
-from forecast.model.forecaster import Forecaster
 from forecast.model.noise import NoiseState
-from forecast.model.resampling import ResamplingForecaster
 from forecast.model.state import State, Times
 
 Key = TypeVar("Key")
@@ -64,7 +63,7 @@ class MemberRuns:
 
     def __init__(
         self,
-        models: Sequence[Forecaster | ResamplingForecaster],
+        models: Sequence[Cascade],
         states: InitialStates,
         forcing: ForcingSource | None,
         ensemble: Ensemble,
@@ -72,7 +71,7 @@ class MemberRuns:
     ) -> None:
         self.models, self.states, self.ensemble = models, states, ensemble
         self.time_step, self.channel_names = models[0].time_step, models[0].channel_names
-        self.channels = models[0].channels
+        self.channels = models[0].first.channels
         self._forcing, self._device = forcing, device
         self._earlier = [EarlierStates(model, states, forcing, device) for model in models]
 
@@ -103,7 +102,7 @@ class MemberRuns:
             own, earlier = [samples[i] for i in places], self._earlier[model]
             part = self.ensemble.perturb(take(state, places), own, earlier)
             if lag:
-                part = with_noise(self.models[model], part, [s.seed for s in own])
+                part = with_noise(self.models[model].first, part, [s.seed for s in own])
                 part = earlier.forecast(part, own, lag)
             parts.append(part)
             order += places
@@ -126,7 +125,7 @@ class MemberRuns:
                 for s, time in zip(own, self._time(own), strict=True)
             ]
             part = take(state, places)
-            parts[model] = with_noise(self.models[model], part, seeds) if own else part
+            parts[model] = with_noise(self.models[model].first, part, seeds) if own else part
         return self._joined(parts, samples)
 
     def restore(

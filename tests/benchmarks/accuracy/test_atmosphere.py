@@ -18,6 +18,7 @@ from configs.load import load_config
 from configs.time.step import TimeStep
 from data_prep.gcm.run import generate
 from data_prep.store.reader import Store
+from forecast.inference.models.cascade import Cascade
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, save_package
 from forecast.model.state import State
@@ -166,7 +167,7 @@ def test_a_model_of_longer_steps_is_scored_on_the_times_of_the_store(data, small
     state = atmosphere_scores.initial_state(forecaster, store, np.array([9]))
     before = store.state(0, 7)[None, :2].float()
     torch.testing.assert_close(state.history[0], before, rtol=0, atol=0)
-    found = atmosphere_scores.forecast_scores(forecaster, store, "validation")
+    found = atmosphere_scores.forecast_scores([forecaster], store, "validation")
     kept = atmosphere_scores.references(store, "validation")["persistence"]
     for name, of in found.items():
         assert np.isnan(of["rmse"][0])
@@ -175,6 +176,29 @@ def test_a_model_of_longer_steps_is_scored_on_the_times_of_the_store(data, small
     with pytest.raises(ValueError, match="no multiple of the 1d"):
         forecaster.time_step = TimeStep.parse("6h")
         atmosphere_scores.stride_of(forecaster, store)
+
+
+def test_the_mean_of_models_is_scored_at_the_lead_times_that_all_reach(data, small):
+    config = load_config("atmosphere_smoke", [*WORDS, "model.persistent_mean=[]"])
+    store = chosen_part(config, Store(data))
+    models = [Forecaster.from_store(config.model, store).eval() for _ in range(2)]
+    for size, model in enumerate(models):
+        torch.nn.init.constant_(model.network.decoder.bias, 0.1 * size)
+        model.remove_limiters()
+    cascade = Cascade(models, [1])
+
+    def bias(*of):
+        found = atmosphere_scores.forecast_scores(of, store, "validation")
+        return np.array(found["z500"]["bias"], float)
+
+    still, rising = bias(models[0]), bias(models[1])
+    assert (rising > still + 1).all()
+    np.testing.assert_allclose(bias(*models), (still + rising) / 2, rtol=1e-3)
+    after = bias(cascade)
+    np.testing.assert_allclose(after[0], still[0], rtol=1e-5)
+    np.testing.assert_allclose(after[1] - still[1], (rising[1] - still[1]) / 2, rtol=1e-3)
+    models[1].time_step = TimeStep.parse("2d")
+    assert np.isnan(bias(*models)[0]) and np.isfinite(bias(*models)[1])
 
 
 @pytest.mark.slow
@@ -254,9 +278,16 @@ def test_packages_are_scored_on_the_states_of_a_store(data, small, tmp_path, mon
     found = json.loads(path.read_text())
     (run,) = found["runs"]
     store = Store(data)
-    expected = atmosphere_scores.forecast_scores(load_package(best).eval(), store, "test")
+    expected = atmosphere_scores.forecast_scores([load_package(best).eval()], store, "test")
     assert run["row"] == "small" and run["scores"] == expected
     assert set(found["references"]) == {"persistence", "climatology", "damped persistence"}
+    words = ["packages", best, f"{best},1d,{best}", "--names", "mean", "mean", "--data", str(data)]
+    monkeypatch.setattr(sys, "argv", [*words, "--split", "test", "--json", str(path)])
+    packages.main()
+    (mean,) = json.loads(path.read_text())["runs"]
+    assert mean["members"] == [["0"], ["0", "1d", "0"]] and len(mean["models"]) == 1
+    for name, of in expected.items():
+        assert mean["scores"][name]["rmse"] == pytest.approx(of["rmse"], rel=1e-5)
     monkeypatch.setattr(Forecaster, "channel_names", ("z500", "t2m"))
     with pytest.raises(ValueError, match="forecasts z500, t2m, but .* has z500, sp; give a store"):
         packages.main()

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from configs.load import dump_config
@@ -96,6 +97,22 @@ def test_members_that_start_earlier_find_their_states_in_the_files(rollout, tmp_
     with xr.open_dataset(tmp_path / "a.nc") as a, xr.open_dataset(tmp_path / "b.nc") as b:
         assert a.sizes["member"] == 2
         xr.testing.assert_allclose(a.drop_attrs(), b.drop_attrs(), rtol=1e-6)
+
+
+def test_the_files_give_the_history_of_the_later_model_of_a_cascade(run_forecast, folder, tmp_path):
+    model = ModelConfig(channels=4, blocks=1, branches={"spectral": {"lmax": 4}}, history=4)
+    later = Forecaster.from_store(model, Store(folder / "store.zarr"))
+    torch.nn.init.normal_(later.network.decoder.weight, std=0.5)
+    save_package(later, tmp_path / "later")
+    cascade = f"{folder / 'package'},12h,{tmp_path / 'later'}"
+    at = ("--init-time", "2001-01-02T12", "--steps", 3)
+    for file, out in (("era5.nc", "a.nc"), ("store.zarr", "b.nc")):
+        words = ("rollout", cascade, "--data", folder / file, "--out", tmp_path / out)
+        assert run_forecast(*words, *at) == 0
+    with xr.open_dataset(tmp_path / "a.nc") as a, xr.open_dataset(tmp_path / "b.nc") as b:
+        xr.testing.assert_allclose(a.drop_attrs(), b.drop_attrs(), rtol=1e-6)
+        change = abs(a.t2m.diff("lead_time")).max(("latitude", "longitude")).values.ravel()
+        assert change[1] < 1e-3 < change[2]  # the first model has not been trained
 
 
 def test_without_initial_times_all_times_with_a_history_are_taken(rollout, tmp_path):

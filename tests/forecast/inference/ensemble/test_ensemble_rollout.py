@@ -9,6 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
+from configs.time.step import TimeStep
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
 from forecast.inference.reader import ForecastFile
@@ -245,8 +246,9 @@ def test_an_ensemble_that_makes_no_sense_is_refused_before_anything_is_done(
 
 
 def test_models_that_differ_are_refused(model, store, tmp_path):
-    other = make_forecaster(store, history=2)
-    with pytest.raises(ValueError, match=r"the same history .* has 1, .* has 2; forecast"):
+    other = make_forecaster(store)
+    other.time_step = TimeStep.parse("2h")
+    with pytest.raises(ValueError, match=r"the same time step: .* has 1h, .* has 2h; forecast"):
         forecast([model, other], store, tmp_path / "f.nc")
 
 

@@ -1,4 +1,4 @@
-"""Agreement of several models that are members of one ensemble."""
+"""Agreement of several models in one forecast, or in one ensemble."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from forecast.model.resampling import ResamplingForecaster
 from sphere_ops.parallel.mesh import current
 
 
-def check_agree(models: Sequence[Forecaster | ResamplingForecaster], names: Sequence[str]) -> None:
-    """Raise a ValueError if models differ in what all members of an ensemble share.
+def check_agree(
+    models: Sequence[Forecaster | ResamplingForecaster], names: Sequence[str], what_they_are: str
+) -> None:
+    """Raise a ValueError if models differ in what they have to share.
 
     Args:
         models: Models on the grid of the initial states.
         names: Name of each model, for the message.
+        what_they_are: Such as "members of one ensemble", for the message.
     """
     first = models[0]
     for model, name in zip(models[1:], names[1:], strict=True):
@@ -26,20 +29,15 @@ def check_agree(models: Sequence[Forecaster | ResamplingForecaster], names: Sequ
             ("given channels", _given(first), _given(model)),
             ("grid", first.grid, model.grid),
             ("time step", first.time_step.label, model.time_step.label),
-            (
-                "history (model.history)",
-                first.n_history + 1,
-                model.n_history + 1,
-            ),
         ):
             if ours != theirs:
                 raise ValueError(
-                    f"members of one ensemble need models with the same {what}: {names[0]} has "
+                    f"{what_they_are} need models with the same {what}: {names[0]} has "
                     f"{_text(ours)}, {name} has {_text(theirs)}; forecast with each on its own"
                 )
         if current().any_rank(not _same_mask(first.mask, model.mask)):
             raise ValueError(
-                f"members of one ensemble need models with the same mask, which {names[0]} and "
+                f"{what_they_are} need models with the same mask, which {names[0]} and "
                 f"{name} do not have; forecast with each on its own"
             )
 

@@ -1,0 +1,1 @@
+"""Models of a rollout: loading of packages, and cascades of several."""
