@@ -27,7 +27,7 @@ from data_prep.store.reader import Store
 from forecast.inference.chunk_files import ChunkFiles
 from forecast.inference.coordinates import CHANNELS, LAST_STEP, TIME_STEP, TRAJECTORY_NUMBER
 from forecast.inference.reading.fit import check_fits
-from forecast.inference.reading.lead_times import in_steps, lead_label, steps_of, time_label
+from forecast.inference.reading.lead_times import lead_label, lead_position, steps_of, time_label
 from forecast.inference.reading.open_file import open_output
 from sphere_ops.grid import Grid
 
@@ -316,17 +316,7 @@ class ForecastFile:
         """
         if lead is None:
             return len(self.steps) - 1
-        text = str(lead).strip()
-        unit = "mo" if self.time_step.is_calendar else "h"
-        n_steps = in_steps(text + unit if text.isdigit() else text, self.time_step)
-        found = np.flatnonzero(self.steps == n_steps)
-        if n_steps is None or not len(found):
-            stride = f" every {self.lead_label(1)}" if len(self.steps) > 1 else ""
-            raise ValueError(
-                f"{self.path} has no lead time {text!r}; it has {self.lead_label(0)} to "
-                f"{self.lead_label(-1)}{stride}, written as 12h, 2d or 3mo"
-            )
-        return int(found[0])
+        return lead_position(lead, self.steps, self.time_step, self.path)
 
     def find_forecast(self, init: str | int | None) -> int:
         """The index of a forecast.

@@ -13,7 +13,8 @@ from sphere_ops.grid import Grid
 BuildNetwork = Callable[[ModelConfig, int, int, Grid], LocalSFNO]
 """Function that builds a network from its configuration, numbers of input and output channels, and
 grid. Of a network in place of a `LocalSFNO`, training uses the call, `checkpoint_blocks` and
-`parameter_counts`."""
+`parameter_counts`; with `model.baseline=climatology` also `start_from`, with noise into the blocks
+`inner_grid` and the call with noise, and on another grid `on_grid`."""
 
 _UNRESOLVED_LMAX = 32
 """Degree whose scale derivatives refer to where no spectral branch sets one."""

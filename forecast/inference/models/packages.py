@@ -14,6 +14,7 @@ from configs.schema import RolloutConfig
 from configs.time.step import TimeStep
 from forecast.inference.models.agreement import check_agree
 from forecast.inference.models.cascade import Cascade
+from forecast.inference.reading.lead_times import in_steps
 from forecast.model.forecaster import Forecaster
 from forecast.model.package import load_package, rollout_defaults, weights_digest
 from forecast.model.resampling import ResamplingForecaster
@@ -109,7 +110,7 @@ class Packages:
         """Return the number of the last step of each model but the last."""
         ends: list[int] = []
         for text in self.until:
-            end = TimeStep.parse(text).multiple_of(time_step)
+            end = in_steps(text, time_step)
             if end is None or end <= max(ends, default=0):
                 raise ValueError(
                     f"{self.name}: the lead time {text} is no whole number of the models' steps of "

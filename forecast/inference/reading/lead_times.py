@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,34 @@ def steps_of(lead_time: xr.DataArray, time_step: TimeStep) -> NDArray[np.int64]:
         return (values // time_step.months).astype(np.int64)
     assert time_step.seconds is not None
     return (values / np.timedelta64(time_step.seconds, "s")).round().astype(np.int64)
+
+
+def lead_position(
+    lead: str | int, steps: NDArray[np.int64], time_step: TimeStep, path: str | Path
+) -> int:
+    """Return the position of a lead time in a file.
+
+    Args:
+        lead: "6h", "2d", "3mo", or a number of hours or months.
+        steps: Model steps of the lead times, (k,).
+        time_step: Interval of one model step.
+        path: File, for the message.
+
+    Raises:
+        ValueError: if the file does not have it.
+    """
+    text = str(lead).strip()
+    unit = "mo" if time_step.is_calendar else "h"
+    wanted = in_steps(text + unit if text.isdigit() else text, time_step)
+    found = np.flatnonzero(steps == wanted)
+    if wanted is None or not len(found):
+        labels = [lead_label(time_step, int(n)) for n in steps]
+        stride = "".join(f" every {lead_label(time_step, int(n))}" for n in np.diff(steps[:2]))
+        raise ValueError(
+            f"{path} has no lead time {text!r}; it has {labels[0]} to {labels[-1]}{stride}, "
+            "written as 12h, 2d or 3mo"
+        )
+    return int(found[0])
 
 
 def in_steps(text: str, time_step: TimeStep) -> int | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from configs.layout import CHANNEL, LEAD_TIME
 from configs.time.step import TimeStep
 from forecast.inference.coordinates import TIME_STEP
-from forecast.inference.reading.lead_times import in_steps, lead_label, steps_of
+from forecast.inference.reading.lead_times import lead_label, lead_position, steps_of
 from forecast.inference.reading.open_file import open_output
 from forecast.plotting.selection import choose, lead_axis
 from forecast.verification.regions import GLOBAL
@@ -182,19 +182,9 @@ class ScoresFile:
         Raises:
             ValueError: If the file does not have one.
         """
-        found, unit = [], "mo" if self.time_step.is_calendar else "h"
-        for lead in leads or ():
-            text = lead.strip()
-            steps = in_steps(text + unit if text.isdigit() else text, self.time_step)
-            at = np.flatnonzero(self.steps == steps)
-            if steps is None or not len(at):
-                raise ValueError(
-                    f"{self.path} has no lead time {text!r}; it has {self.lead_label(0)} to "
-                    f"{self.lead_label(-1)}, written as 12h, 2d or 3mo"
-                )
-            found.append(int(at[0]))
-        if found:
-            return found
+        if leads:
+            of = self.steps, self.time_step, self.path
+            return [lead_position(lead, *of) for lead in leads]
         known = self.scored[self.steps[self.scored] > 0]
         known = known if len(known) else self.scored
         return [int(p) for p in known[_spread(len(known), most)]]
