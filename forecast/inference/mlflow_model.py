@@ -38,8 +38,8 @@ class MLflowModel:
 
         Args:
             inputs: `state` (b, c, nlat, nlon), physical units, and `time` (b,), their valid times
-                in seconds since 1970 in the calendar of training. Of a model that sees several
-                states, these in the order of time, (b, history, c, nlat, nlon), and the time of
+                in seconds since 1970 in the calendar of training. Of a model that sees the
+                last n states, these in the order of time, (b, n, c, nlat, nlon), and the time of
                 the last one.
                 Of a model that is given channels at every time also `forcing`, these at the times
                 of the steps, (b, n_steps, f, nlat, nlon), physical units, NaN where missing.

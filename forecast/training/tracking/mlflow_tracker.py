@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from configs import layout
+from configs.model import ModelConfig
 from forecast.training.tracking.tracker import RunDescription
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class MLflowTracker:
         """
         self.uri = uri or DEFAULT_URI
         self._client: MlflowClient | None = None
+        self._created: tuple[RunDescription, str] | None = None
 
     @property
     def client(self) -> MlflowClient:
@@ -61,24 +63,30 @@ class MLflowTracker:
         return self._client
 
     def start(self, run: RunDescription, run_id: str | None) -> str:
-        """See `Tracker`; parameters are logged once, since MLflow refuses to change them."""
+        """See `Tracker`; parameters are logged once, since MLflow refuses to change them.
+
+        A second try after a failure goes on with the run that the first one created.
+        """
         from mlflow.entities import Param
 
         if run_id is not None:
             self.client.update_run(run_id, status="RUNNING")
             return run_id
-        created = self.client.create_run(
-            self._experiment(run.experiment), run_name=run.name, tags=dict(run.tags)
-        )
+        if self._created is None or self._created[0] is not run:
+            made = self.client.create_run(
+                self._experiment(run.experiment), run_name=run.name, tags=dict(run.tags)
+            )
+            self._created = run, str(made.info.run_id)
+        _, run_id = self._created
         parameters = [
             Param(name, str(value)[:_LONGEST_PARAMETER])
             for name, value in flatten(run.parameters).items()
         ]
         for chunk in _chunks(parameters, _PARAMETERS_PER_CALL):
-            self.client.log_batch(created.info.run_id, params=chunk)
+            self.client.log_batch(run_id, params=chunk)
         if run.dataset:
-            self._dataset(created.info.run_id, run)
-        return str(created.info.run_id)
+            self._dataset(run_id, run)
+        return run_id
 
     def metrics(self, run_id: str, records: Sequence[Mapping[str, Any]]) -> None:
         """See `Tracker`; a metric of the same step and time is stored once."""
@@ -103,8 +111,8 @@ class MLflowTracker:
     def model(self, run_id: str, package: Path) -> None:
         """See `Tracker`; `mlflow.pyfunc.load_model("runs:/RUN_ID/model")` runs it.
 
-        It takes `state` (b, c, nlat, nlon), or (b, history, c, nlat, nlon) if the model sees
-        several states, and `time` (b,) of the last one in seconds since 1970, with the parameter
+        It takes `state` (b, c, nlat, nlon), or (b, n, c, nlat, nlon) if the model sees the last n
+        states, and `time` (b,) of the last one in seconds since 1970, with the parameter
         `n_steps`, and gives (b, n_steps, c, nlat, nlon). A model that is given channels at every
         time also takes `forcing` (b, n_steps, f, nlat, nlon). With the parameters `n_members`,
         `seed` and `perturbation` it gives an ensemble, (b, n_members, n_steps, c, nlat, nlon).
@@ -117,8 +125,8 @@ class MLflowTracker:
         description = json.loads((package / layout.PACKAGE_FILE).read_text(encoding="utf-8"))
         grid, n_channels = description["grid"], len(description["channels"])
         field = (n_channels, grid["nlat"], grid["nlon"])
-        history = description["model"].get("history", 1)
-        state = field if history == 1 else (history, *field)
+        n_states = ModelConfig.model_validate(description["model"]).n_history + 1
+        state = field if n_states == 1 else (n_states, *field)
         inputs: list[ColSpec | TensorSpec] = [
             TensorSpec(np.dtype(np.float32), (-1, *state), "state"),
             TensorSpec(np.dtype(np.int64), (-1,), "time"),

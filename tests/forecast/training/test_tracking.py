@@ -201,8 +201,25 @@ def test_runs_are_compared_by_what_differs():
         find_runs(runs, ["medium"])
 
 
-@pytest.mark.parametrize("history", [1, 2])
-def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
+def test_a_second_try_goes_on_with_the_run_that_the_first_one_created(tmp_path, monkeypatch):
+    tracker = MLflowTracker(f"sqlite:///{tmp_path}/mlflow.db")
+    log_batch, description = tracker.client.log_batch, RunDescription("e", "r", {"a": 1})
+
+    def fail(*args, **options):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tracker.client, "log_batch", fail)
+    with pytest.raises(ConnectionError):
+        tracker.start(description, None)
+    monkeypatch.setattr(tracker.client, "log_batch", log_batch)
+    run_id = tracker.start(description, None)
+    (run,) = list_runs(tracker.uri)
+    assert run.run_id == run_id and tracker.client.get_run(run_id).data.params == {"a": "1"}
+    assert tracker.start(RunDescription("e", "r", {"a": 1}), None) != run_id
+
+
+@pytest.mark.parametrize(("history", "step"), [(1, 1), (2, 1), (2, 2)])
+def test_mlflow_runs_the_logged_model(tmp_path, make_store, history, step):
     import mlflow.pyfunc
     import numpy as np
     import torch
@@ -216,9 +233,9 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
     from forecast.model.state import State
 
     store = Store(make_store(tmp_path / "store.zarr"))
-    config = ModelConfig.model_validate(
-        {"branches": {"spectral": {"lmax": 4}}, "channels": 4, "blocks": 1, "history": history}
-    )
+    small = {"branches": {"spectral": {"lmax": 4}}, "channels": 4, "blocks": 1}
+    config = ModelConfig.model_validate(small | {"history": history, "history_step": step})
+    n_states = config.n_history + 1
     forecaster = Forecaster.from_store(config, store).eval()
     with torch.no_grad():
         forecaster.network.decoder.weight.normal_()
@@ -233,10 +250,10 @@ def test_mlflow_runs_the_logged_model(tmp_path, make_store, history):
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     finally:
         mlflow.set_tracking_uri(None)
-    seen = store.states(0, 0, history)[None]
-    time = np.array([store.valid_time(0, history - 1)])
+    seen = store.states(0, 0, n_states)[None]
+    time = np.array([store.valid_time(0, n_states - 1)])
     expected = [s.fields for s in rollout(forecaster, State.from_series(seen, time), 3)]
-    seen = seen if history > 1 else seen[:, 0]
+    seen = seen if n_states > 1 else seen[:, 0]
     inputs = {"state": seen.numpy(), "time": time.astype("datetime64[s]").astype(np.int64)}
     result = model.predict(inputs, params={"n_steps": 3})
     np.testing.assert_array_equal(result[:, 2], expected[2].numpy())
