@@ -1,31 +1,34 @@
-"""Ensembles of an atmosphere from perturbed starts or noise: CRPS, and spread over error.
+"""Ensembles of an atmosphere from perturbed starts, models or noise: CRPS, and spread over error.
 
-    python -m benchmarks.accuracy.atmosphere.ensembles PACKAGE --data STORE --out DIR
+    python -m benchmarks.accuracy.atmosphere.ensembles PACKAGE ... --data STORE --out DIR
         [--members N] [--starts N] [--perturbations TEXT ...] [--json FILE]
 
-Each perturbation (`forecast rollout --perturb`) makes ensembles from evenly spaced states of the
-validation split; `noise` leaves the starts as they are, for a model with noise. That with the least
-CRPS of z500 after five days is taken to the test split, and compared there with single forecasts,
-whose CRPS is their mean absolute error. Scores are those of `forecast verify`. What is done is kept
-in DIR and not done again.
+Members take the packages in turn. Each perturbation (`forecast rollout --perturb`) makes ensembles
+from evenly spaced states of the validation split; `none` leaves the starts as they are, for a model
+with noise or as many packages as members. That with the least CRPS of z500 after five days is taken
+to the test split, and compared there with single forecasts of the first package, whose CRPS is
+their mean absolute error. Scores are those of `forecast evaluate`. What is done is kept in DIR and
+not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from benchmarks.accuracy.atmosphere.packages import described
 from benchmarks.accuracy.atmosphere.scores import LEADS
 from benchmarks.accuracy.records import digest, saved, write
 from benchmarks.speed.measure import machine
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.model.package import load_package, read_description, weights_digest
+from forecast.inference.models.packages import Packages
 from forecast.training.tracking.git import git_commit
 from forecast.verification.evaluate import evaluate
 from sphere_ops.memory import keep_freed_memory
@@ -36,28 +39,34 @@ PERTURBATIONS = (
     "bred:amplitude=0.1,interval=1d,cycles=3",
     "bred:amplitude=0.3,interval=1d,cycles=3",
 )
-_NOISE = "noise"
+_NONE = "none"
 _CHANNELS = ("z500", "t850", "t2m", "u200", "u850", "q850", "sp")
 _CHOSEN_BY, _CHOSEN_AT = "z500", 120  # channel, and lead time in hours
 _HOUR = np.timedelta64(1, "h")
 
 
 def ensemble(
-    package: Path, data: Path, out: Path, split: str, perturbation: str, members: int, starts: int
+    packages: Sequence[str],
+    data: Path,
+    out: Path,
+    split: str,
+    perturbation: str,
+    members: int,
+    starts: int,
 ) -> dict[str, Any]:
     """Forecast from a split and return CRPS, error of the mean, and spread over that.
 
     Args:
-        package: Package.
+        packages: Packages of the members.
         data: Store.
         out: Folder for the forecast and scores files.
         split: Split of the starts.
-        perturbation: Perturbation of the starts; `noise` for none, "" for single forecasts.
+        perturbation: Perturbation of the starts, or `none`; "" for single forecasts.
         members: Members of an ensemble.
         starts: Number of starts.
     """
-    store, forecaster = Store(data), load_package(package)
-    step, hours = store.time_step.hours, forecaster.time_step.hours
+    store = Store(data)
+    step, hours = store.time_step.hours, Packages(packages[0]).load().time_step.hours
     assert step is not None and hours is not None
     indices, leads = store.split_indices(split), [lead for lead in LEADS if lead % hours == 0]
     last = len(indices) - 1 - round(LEADS[-1] / step)
@@ -66,10 +75,10 @@ def ensemble(
     forecast, scores = out / "forecast.zarr", out / "scores.nc"
     if not forecast.exists():
         run_rollout(
-            forecaster, data, forecast, init_times=times, n_steps=round(LEADS[-1] / hours),
-            batch_size=members,
+            packages if perturbation else packages[:1], data, forecast,
+            init_times=times, n_steps=round(LEADS[-1] / hours), batch_size=members,
             members=members if perturbation else None,
-            perturbations=[perturbation] if perturbation not in ("", _NOISE) else [], restart=True,
+            perturbations=[perturbation] if perturbation not in ("", _NONE) else [], restart=True,
         )  # fmt: skip
     if not scores.exists():
         evaluate(forecast, data, scores, baselines=(), spectra=False)
@@ -97,7 +106,7 @@ def ensemble(
 def main() -> None:
     """Choose a perturbation, score it, and write one file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("package", type=Path, metavar="PACKAGE")
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE")
     parser.add_argument("--data", type=Path, required=True, help="store of `forecast data gcm`")
     parser.add_argument("--out", type=Path, required=True, help="folder, made if absent")
     parser.add_argument("--members", type=int, default=16)
@@ -115,7 +124,7 @@ def main() -> None:
         found: dict[str, Any] = saved(
             folder / "record.json",
             lambda: ensemble(
-                args.package, args.data, folder, split, perturbation, args.members, args.starts
+                args.packages, args.data, folder, split, perturbation, args.members, args.starts
             ),
         )
         of = found["scores"]
@@ -133,8 +142,7 @@ def main() -> None:
     chosen = min(tried, key=crps)
     result = {
         "commit": git_commit(), "machine": machine(), "data": digest(Store(args.data)),
-        "weights": weights_digest(args.package), "leads_hours": tried[chosen]["leads_hours"],
-        "validation_of_training": read_description(args.package)["training"]["validation"],
+        "packages": described(args.packages), "leads_hours": tried[chosen]["leads_hours"],
         "members": args.members, "chosen": chosen, "validation": tried,
         "test": {"ensemble": scored("test", chosen), "single": scored("test", "")},
     }  # fmt: skip

@@ -42,16 +42,29 @@ def scored(texts: Sequence[str], name: str, store: Store, split: str) -> dict[st
                 f"{of.name} forecasts {', '.join(model.channel_names)}, but {store.path} has "
                 f"{', '.join(theirs)}; give a store with the same channels in the same order"
             )
-    parts = {str(package): None for of in named for package in of.packages}
-    about = [_about(Path(package)) for package in parts]
-    places = {package: place for place, package in enumerate(parts)}
+    about = described(texts)
     return {
         "row": name,
-        "members": [of.with_ends([str(places[str(p)]) for p in of.packages]) for of in named],
-        "models": about,
-        "seed": about[0]["seed"],
-        "parameters": sum(model["parameters"] for model in about),
+        **about,
+        "seed": about["models"][0]["seed"],
+        "parameters": sum(model["parameters"] for model in about["models"]),
         "scores": forecast_scores(models, store, split),
+    }
+
+
+def described(texts: Sequence[str]) -> dict[str, Any]:
+    """Describe the members of an ensemble, and the models in them by their places.
+
+    Args:
+        texts: Packages or cascades.
+    """
+    named = [Packages(text) for text in texts]
+    folders = list(dict.fromkeys(str(folder) for of in named for folder in of.packages))
+    return {
+        "members": [
+            of.with_ends([str(folders.index(str(f))) for f in of.packages]) for of in named
+        ],
+        "models": [_about(Path(folder)) for folder in folders],
     }
 
 

@@ -256,15 +256,36 @@ def test_ensembles_of_a_model_with_noise_start_from_the_truth(data, tmp_path, mo
     run, out = tmp_path / "run", tmp_path / "out"
     train(load_config("atmosphere_smoke", [*WORDS, *noise, "tracking.enabled=false"]), data, run)
     words = ["ensembles", str(run / "best"), "--data", str(data), "--out", str(out),
-             "--members", "3", "--starts", "2", "--perturbations", "noise"]  # fmt: skip
+             "--members", "3", "--starts", "2", "--perturbations", "none"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", words)
     ensembles.main()
     found = json.loads((out / "ensembles.json").read_text())
-    assert found["chosen"] == "noise"
+    assert found["chosen"] == "none"
     assert found["test"]["ensemble"]["scores"]["spread_skill"]["z500"][0] > 0
-    with xr.open_zarr(out / "test-noise" / "forecast.zarr") as file:
+    with xr.open_zarr(out / "test-none" / "forecast.zarr") as file:
         assert not file.attrs.get("perturbations")
         assert file.sizes["member"] == 3
+
+
+@pytest.mark.slow
+def test_members_take_several_packages_in_turn(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(ensembles, "LEADS", (24, 48))
+    monkeypatch.setattr(ensembles, "_CHOSEN_AT", 48)
+    folders = [tmp_path / name for name in ("a", "b")]
+    for seed, run in enumerate(folders):
+        words = [*WORDS, "tracking.enabled=false", f"training.seed={seed}"]
+        train(load_config("atmosphere_smoke", words), data, run)
+    packages = [str(run / "best") for run in folders]
+    words = ["ensembles", *packages, "--data", str(data), "--out", str(tmp_path / "out"),
+             "--members", "2", "--starts", "2", "--perturbations", "none"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    ensembles.main()
+    found = json.loads((tmp_path / "out" / "ensembles.json").read_text())
+    assert found["members"] == 2 and [of["seed"] for of in found["packages"]["models"]] == [0, 1]
+    assert found["packages"]["members"] == [["0"], ["1"]]
+    assert found["test"]["ensemble"]["scores"]["spread_skill"]["z500"][1] > 0
+    with xr.open_zarr(tmp_path / "out" / "test-single" / "forecast.zarr") as file:
+        assert "member" not in file.sizes and "a/best" in file.source
 
 
 @pytest.mark.slow
