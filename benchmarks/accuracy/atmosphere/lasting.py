@@ -1,7 +1,7 @@
 """Share of forecasts of some weeks that go wrong: leave the range of the truth, or fill the limits.
 
     python -m benchmarks.accuracy.atmosphere.lasting PACKAGE ... --names NAME ... --data STORE
-        [--split validation|test] [--starts N] [--days N] --json FILE
+        [--split validation|test] [--splits YAML] [--starts N] [--days N] --json FILE
 
 Evenly spaced states of a split are followed. Without limits a forecast goes wrong where a channel
 leaves the range of the training data, widened by half its width. With them it does where more than
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.accuracy.atmosphere.packages import arguments
+from benchmarks.accuracy.atmosphere.packages import arguments, store_of
 from benchmarks.accuracy.atmosphere.scores import forecast_steps, predicted_channels
 from benchmarks.accuracy.records import digest, write
 from benchmarks.speed.measure import machine
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=40)
     args = arguments(parser)
     keep_freed_memory()
-    store = Store(args.data)
+    store = store_of(args)
     hours = store.time_step.hours
     assert hours is not None
     indices = store.split_indices(args.split)

@@ -1,7 +1,7 @@
 """Forecasts of trained packages on a split of another store of the same variables.
 
     python -m benchmarks.accuracy.atmosphere.packages PACKAGE ... --names NAME ... --data STORE
-        [--split validation|test] --json FILE
+        [--split validation|test] [--splits YAML] --json FILE
 
 The forecasts, scores and references are those of `benchmarks.accuracy.atmosphere`. The store may be
 longer than that of the training, so that models of several stores are compared on the same states.
@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.accuracy.atmosphere.runs import line
 from benchmarks.accuracy.atmosphere.scores import LEADS, forecast_scores, references
 from benchmarks.accuracy.records import digest, write
 from benchmarks.speed.measure import machine
+from configs.schema import SplitRanges
 from data_prep.store.reader import Store
 from forecast.inference.models.packages import Packages
 from forecast.model.package import load_package, read_description, weights_digest
@@ -85,6 +88,7 @@ def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--names", nargs="+", required=True)
     parser.add_argument("--data", type=Path, required=True, help="store of `forecast data gcm`")
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
+    parser.add_argument("--splits", help="time ranges of the splits, in place of the store's, YAML")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
     if len(args.names) != len(args.packages):
@@ -92,11 +96,19 @@ def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
+def store_of(args: argparse.Namespace) -> Store:
+    """Return the store of a command line, with its splits."""
+    store = Store(args.data)
+    if args.splits is None:
+        return store
+    return store.select(splits=SplitRanges.model_validate(yaml.safe_load(args.splits)))
+
+
 def main() -> None:
     """Score the packages and write one file."""
     args = arguments(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
     keep_freed_memory()
-    store = Store(args.data)
+    store = store_of(args)
     rows: dict[str, list[str]] = {}
     for package, name in zip(args.packages, args.names, strict=True):
         rows.setdefault(name, []).append(package)
@@ -105,7 +117,7 @@ def main() -> None:
         runs.append(scored(texts, name, store, args.split))
         print(line(runs[-1]), flush=True)
     about: dict[str, Any] = {"commit": git_commit(), "machine": machine(), "data": digest(store)}
-    about |= {"split": args.split, "leads_hours": list(LEADS)}
+    about |= {"split": args.split, "splits": args.splits, "leads_hours": list(LEADS)}
     write(args.json, about | {"references": references(store, args.split), "runs": runs})
 
 

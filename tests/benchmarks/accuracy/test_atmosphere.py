@@ -303,7 +303,10 @@ def test_packages_are_scored_on_the_states_of_a_store(data, small, tmp_path, mon
     assert run["row"] == "small" and run["scores"] == expected
     assert set(found["references"]) == {"persistence", "climatology", "damped persistence"}
     words = ["packages", best, f"{best},1d,{best}", "--names", "mean", "mean", "--data", str(data)]
-    monkeypatch.setattr(sys, "argv", [*words, "--split", "test", "--json", str(path)])
+    splits = "{train: {first: '2001', last: '2002'}, validation: {first: 2003-02, last: 2003-02}, "
+    splits += "test: {first: 2003-01, last: 2003-01}}"
+    words += ["--split", "validation", "--splits", splits]  # the test times of the store
+    monkeypatch.setattr(sys, "argv", [*words, "--json", str(path)])
     packages.main()
     (mean,) = json.loads(path.read_text())["runs"]
     assert mean["members"] == [["0"], ["0", "1d", "0"]] and len(mean["models"]) == 1
