@@ -71,9 +71,10 @@ def config_from_tree(tree: dict[str, Any], overrides: Sequence[str], source: str
 def is_override(word: str) -> bool:
     """Return True if a word of a command line is an override KEY=VALUE, False if it is a path.
 
-    An existing file with a name of that form is a path.
+    An existing file with a name of that form is a path, and so is a list that begins with one.
     """
-    return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not Path(word).exists()
+    is_path = Path(word).exists() or Path(word.partition(",")[0]).exists()
+    return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not is_path
 
 
 def dump_config(config: BaseModel) -> str:

@@ -46,7 +46,7 @@ class TrainingConfig(Section):
     )  # fmt: skip
     start_from: str | None = Field(
         default=None, description="package whose weights the training starts from; it may lack "
-        "those of the noise, and predict one state where model.bundle are predicted",
+        "those of the noise; one with model.bundle=1 may start a model with a larger bundle",
     )  # fmt: skip
     channel_weights: dict[str, float] = Field(
         default={}, description="weights of channels in the loss; default 1"

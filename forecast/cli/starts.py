@@ -121,15 +121,13 @@ class _Needed:
         """Read the packages; see `starts_from`."""
         from configs.load import config_from_tree
         from configs.variables import BUILT_IN
-        from forecast.inference.models.packages import Packages, package_folder
-        from forecast.model.forecaster import Forecaster
-        from forecast.model.package import read_description
+        from forecast.inference.models.packages import PackageSpec, package_folder
+        from forecast.model.package import load_package, read_description
 
-        named = [Packages(package) for package in packages]
-        models = [of.load() for of in named]
-        first, package = models[0].first, Path(str(named[0].first))
-        assert isinstance(first, Forecaster)  # on its own grid
-        self._forecaster, self._n_history = first, max(model.n_history for model in models)
+        named = [PackageSpec(package) for package in packages]
+        package = Path(str(named[0].first))
+        self._forecaster = load_package(package)
+        self._n_history = max(of.n_history(self._forecaster.time_step) for of in named)
         self._n_steps = named[0].settings().n_steps
         self._forcing = self._forecaster.forcing_channels if own_forcing else ()
         provenance = read_description(package_folder(package))["provenance"]

@@ -26,7 +26,7 @@ from forecast.inference.forcing_source import CLIMATOLOGY, ForcingSource
 from forecast.inference.initial_states import InitialStates
 from forecast.inference.models.agreement import check_agree
 from forecast.inference.models.cascade import Cascade
-from forecast.inference.models.packages import Package, Packages
+from forecast.inference.models.packages import Package, PackageSpec
 from forecast.inference.output.contents import FileContents
 from forecast.inference.output.options import OutputOptions
 from forecast.inference.output.periods import Periods
@@ -94,7 +94,7 @@ def make_plan(
 ) -> RolloutPlan:
     """Load the model, find the initial states and check that they fit; see `run_rollout`."""
     ensemble = Ensemble(members, perturbations, seed, len(packages))
-    named = [Packages(package) for package in packages]
+    named = [PackageSpec(package) for package in packages]
     settings = named[0].settings()
     n_steps = settings.n_steps if n_steps is None else n_steps
     if n_steps < 1 or not 1 <= every <= n_steps:
@@ -110,6 +110,13 @@ def make_plan(
     check_agree(first_models, [of.name for of in named], "members of one ensemble")
     n_history = max(model.n_history for model in models)
     models = [Cascade(model.models, model.ends, n_history) for model in models]
+    for of, model in zip(named, models, strict=True):
+        if model.ends and model.ends[-1] >= n_steps:
+            raise ValueError(
+                f"{of.name}: the last model begins after {of.until[-1]}, and the forecast has "
+                f"{n_steps} steps of {model.time_step.label}; take more steps (--steps), or leave "
+                "that model out"
+            )
     digests = [of.digest(model) for of, model in zip(named, models, strict=True)]
     forecaster = first_models[0]
     ensemble.prepare(first_models, store)
@@ -263,7 +270,7 @@ def _fitted(
     return forecaster.on_grid(store.grid)
 
 
-def _source(packages: Sequence[Packages], digests: Sequence[str]) -> str:
+def _source(packages: Sequence[PackageSpec], digests: Sequence[str]) -> str:
     """Describe the models for the file."""
     parts = [of.described(digest) for of, digest in zip(packages, digests, strict=True)]
     return ", ".join((f"sphere-forecast {version('sphere-forecast')}", *chain(*parts)))

@@ -186,7 +186,8 @@ def start_from(
     if not same or source.channel_names != forecaster.channel_names:
         raise ValueError(
             f"training.start_from is {path}, whose model has other channels, inputs or weights; "
-            "take the settings of its section model, to which noise or a bundle may be added"
+            "take the settings of its section model, to which noise may be added, and model.bundle "
+            f"if it is 1 there (it is {source.config.bundle})"
         )
     with torch.no_grad():
         for name, parameter in own.items():

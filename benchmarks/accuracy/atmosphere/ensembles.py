@@ -28,7 +28,7 @@ from benchmarks.accuracy.records import digest, saved, write
 from benchmarks.speed.measure import machine
 from data_prep.store.reader import Store
 from forecast.inference.forecast import run_rollout
-from forecast.inference.models.packages import Packages
+from forecast.inference.models.packages import PackageSpec
 from forecast.training.tracking.git import git_commit
 from forecast.verification.evaluate import evaluate
 from sphere_ops.memory import keep_freed_memory
@@ -66,7 +66,7 @@ def ensemble(
         starts: Number of starts.
     """
     store = Store(data)
-    step, hours = store.time_step.hours, Packages(packages[0]).load().time_step.hours
+    step, hours = store.time_step.hours, PackageSpec(packages[0]).load().time_step.hours
     assert step is not None and hours is not None
     indices, leads = store.split_indices(split), [lead for lead in LEADS if lead % hours == 0]
     last = len(indices) - 1 - round(LEADS[-1] / step)
@@ -116,6 +116,11 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     keep_freed_memory()
+    packages = described(args.packages)
+    made_from = {
+        "weights": [model["weights"] for model in packages["models"]],
+        "members": args.members, "number_of_starts": args.starts,
+    }  # fmt: skip
 
     def scored(split: str, perturbation: str) -> dict[str, Any]:
         slug = "".join(c if c.isalnum() or c in ".=-" else "_" for c in perturbation) or "single"
@@ -123,10 +128,18 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Any] = saved(
             folder / "record.json",
-            lambda: ensemble(
-                args.packages, args.data, folder, split, perturbation, args.members, args.starts
+            lambda: (
+                made_from
+                | ensemble(
+                    args.packages, args.data, folder, split, perturbation, args.members, args.starts
+                )
             ),
         )
+        if any(found.get(key) != value for key, value in made_from.items()):
+            parser.error(
+                f"{folder} holds forecasts of other packages, or of other numbers of members or "
+                "starts; take another --out"
+            )
         of = found["scores"]
         print(split, perturbation or "single", *(
             f"{name} {' '.join(f'{x:.4g}' for x in of[name][_CHOSEN_BY])}" for name in of
@@ -142,7 +155,7 @@ def main() -> None:
     chosen = min(tried, key=crps)
     result = {
         "commit": git_commit(), "machine": machine(), "data": digest(Store(args.data)),
-        "packages": described(args.packages), "leads_hours": tried[chosen]["leads_hours"],
+        "packages": packages, "leads_hours": tried[chosen]["leads_hours"],
         "members": args.members, "chosen": chosen, "validation": tried,
         "test": {"ensemble": scored("test", chosen), "single": scored("test", "")},
     }  # fmt: skip

@@ -103,7 +103,7 @@ def main() -> None:
     last = len(indices) - 1 - round(24 * args.days / hours)
     starts = indices[np.linspace(0, last, args.starts).round().astype(int)]
     runs = [
-        measured(package, name, store, starts, args.days)
+        measured(Path(package), name, store, starts, args.days)
         for package, name in zip(args.packages, args.names, strict=True)
     ]
     about: dict[str, Any] = {"commit": git_commit(), "machine": machine(), "data": digest(store)}

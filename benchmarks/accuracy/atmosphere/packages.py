@@ -24,7 +24,7 @@ from benchmarks.accuracy.records import digest, write
 from benchmarks.speed.measure import machine
 from configs.schema import SplitRanges
 from data_prep.store.reader import Store
-from forecast.inference.models.packages import Packages
+from forecast.inference.models.packages import PackageSpec
 from forecast.model.package import load_package, read_description, weights_digest
 from forecast.training.tracking.git import git_commit
 from sphere_ops.memory import keep_freed_memory
@@ -36,7 +36,7 @@ def scored(texts: Sequence[str], name: str, store: Store, split: str) -> dict[st
     Raises:
         ValueError: if the store has other channels.
     """
-    named = [Packages(text) for text in texts]
+    named = [PackageSpec(text) for text in texts]
     models = [of.load() for of in named]
     theirs = tuple(v.name for v in store.channels if v.role != "forcing")
     for of, model in zip(named, models, strict=True):
@@ -61,7 +61,7 @@ def described(texts: Sequence[str]) -> dict[str, Any]:
     Args:
         texts: Packages or cascades.
     """
-    named = [Packages(text) for text in texts]
+    named = [PackageSpec(text) for text in texts]
     folders = list(dict.fromkeys(str(folder) for of in named for folder in of.packages))
     return {
         "members": [

@@ -67,7 +67,8 @@ class EarlierStates:
             forcing = self._forcing.steps(state.time, trajectories, n_steps, self._device)
         for following in rollout(self.forecaster, state, n_steps, forcing=forcing):
             state = following
-        return State(state.fields, state.time, state.history)
+        n = self.forecaster.n_history
+        return State(state.fields, state.time, state.history[len(state.history) - n :])
 
 
 def take(state: State, indices: Sequence[int]) -> State:

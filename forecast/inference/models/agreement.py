@@ -28,6 +28,7 @@ def check_agree(
             ("channels", first.channel_names, model.channel_names),
             ("given channels", _given(first), _given(model)),
             ("grid", first.grid, model.grid),
+            ("channels with a moving mask", tuple(first.moving_mask), tuple(model.moving_mask)),
             ("time step", first.time_step.label, model.time_step.label),
         ):
             if ours != theirs:

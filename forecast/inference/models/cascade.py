@@ -28,7 +28,8 @@ class Cascade:
     Attributes:
         models: models with the same channels, grid, mask and time step.
         ends: number of the last step of each model but the last.
-        n_history: length of the history of the states that are stepped, the longest of all models.
+        n_history: length of the history of the state that a forecast starts from; what a later
+            model sees of the past may be a part of the forecast.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Cascade:
         Args:
             models: See the attribute.
             ends: See the attribute.
-            n_history: See the attribute; a number that is no less than that of any model.
+            n_history: See the attribute; if not given, what the models need.
 
         Raises:
             ValueError: if there is not one more model than ends, or these do not increase from 1.
@@ -53,8 +54,10 @@ class Cascade:
                 "last step of each but the last, in ascending order from 1"
             )
         self.models, self.ends = tuple(models), tuple(ends)
-        longest = max(model.n_history for model in models)
-        self.n_history = longest if n_history is None else n_history
+        begins = zip(models, (0, *ends), strict=True)
+        needed = max(model.n_history - begin for model, begin in begins)
+        self.n_history = needed if n_history is None else n_history
+        self._kept = max(self.n_history, *(model.n_history for model in models))
 
     @property
     def first(self) -> Forecaster | ResamplingForecaster:
@@ -80,13 +83,18 @@ class Cascade:
         """Return the state one time step later.
 
         Args:
-            state: state with a history of `n_history`.
+            state: state with a history of at least `n_history`.
             number: number of the step in the forecast, from 1.
             forcing: forcing channels one time step later; see `Forecaster.step`.
         """
         if number - 1 in self.ends:
             state = replace(state, ahead=())  # predicted by the model before
         model = self.models[bisect_left(self.ends, number)]
-        seen = replace(state, history=state.history[self.n_history - model.n_history :])
+        seen = replace(state, history=_last(state.history, model.n_history))
         following = model.step(seen) if forcing is None else model.step(seen, forcing)
-        return replace(following, history=state.series[1:])
+        return replace(following, history=_last(state.series, self._kept))
+
+
+def _last(fields: tuple[Tensor, ...], n: int) -> tuple[Tensor, ...]:
+    """Return the last n fields, or all if there are fewer."""
+    return fields[max(len(fields) - n, 0) :]

@@ -10,20 +10,26 @@ from pathlib import Path
 import torch
 
 from configs import layout
+from configs.model import ModelConfig
 from configs.schema import RolloutConfig
 from configs.time.step import TimeStep
 from forecast.inference.models.agreement import check_agree
 from forecast.inference.models.cascade import Cascade
 from forecast.inference.reading.lead_times import in_steps
 from forecast.model.forecaster import Forecaster
-from forecast.model.package import load_package, rollout_defaults, weights_digest
+from forecast.model.package import (
+    load_package,
+    read_description,
+    rollout_defaults,
+    weights_digest,
+)
 from forecast.model.resampling import ResamplingForecaster
 
 Package = str | Path | Forecaster
 """Folder of a package or of a run that holds one; a text may name a cascade; or a model itself."""
 
 
-class Packages:
+class PackageSpec:
     """Package of a model, or the packages of a cascade.
 
     Attributes:
@@ -39,7 +45,7 @@ class Packages:
         """
         parts: list[Package] = [package]
         if isinstance(package, str) and not Path(package).exists():
-            parts = [*package.split(",")]
+            parts = [part.strip() for part in package.split(",")]
         self.packages, self.until = parts[::2], [str(text) for text in parts[1::2]]
         if len(self.packages) == len(self.until) or "" in parts:
             raise ValueError(
@@ -86,10 +92,23 @@ class Packages:
             )
         return Cascade(fitted, self._ends(models[0].time_step))
 
+    def n_history(self, time_step: TimeStep) -> int:
+        """Return the length of the history that forecasts of packages need; see `Cascade`.
+
+        Args:
+            time_step: interval of one step of the models.
+        """
+        folders = [package_folder(Path(str(package))) for package in self.packages]
+        models = [ModelConfig.model_validate(read_description(f)["model"]) for f in folders]
+        begins = zip(models, (0, *self._ends(time_step)), strict=True)
+        return max(model.n_history - begin for model, begin in begins)
+
     def digest(self, cascade: Cascade) -> str:
         """Return the SHA-256 of the tensors of each model, with the lead times between them."""
         loaded = zip(self.packages, cascade.models, strict=True)
-        return ",".join(self.with_ends([_digest(*pair) for pair in loaded]))
+        first, *others = (_digest(*pair) for pair in loaded)
+        after = zip(cascade.ends, others, strict=True)
+        return ",".join([first, *(f"{end},{digest}" for end, digest in after)])
 
     def described(self, digest: str) -> list[str]:
         """Return the packages for the attribute `source` of a file; models have none."""
@@ -111,10 +130,15 @@ class Packages:
         ends: list[int] = []
         for text in self.until:
             end = in_steps(text, time_step)
-            if end is None or end <= max(ends, default=0):
+            if end is None:
                 raise ValueError(
-                    f"{self.name}: the lead time {text} is no whole number of the models' steps of "
-                    f"{time_step.label} after {self.until[len(ends) - 1] if ends else 'the start'}"
+                    f"{self.name}: {text!r} is no lead time of models with steps of "
+                    f"{time_step.label}; expected a multiple of that, written as 12h, 2d or 3mo"
+                )
+            if end <= max(ends, default=0):
+                raise ValueError(
+                    f"{self.name}: the lead time {text} is not after "
+                    f"{self.until[len(ends) - 1] if ends else 'the start'}; lead times increase"
                 )
             ends.append(end)
         return ends

@@ -65,7 +65,8 @@ def lead_position(
     found = np.flatnonzero(steps == wanted)
     if wanted is None or not len(found):
         labels = [lead_label(time_step, int(n)) for n in steps]
-        stride = "".join(f" every {lead_label(time_step, int(n))}" for n in np.diff(steps[:2]))
+        strides = np.unique(np.diff(steps))
+        stride = f" every {lead_label(time_step, int(strides[0]))}" if len(strides) == 1 else ""
         raise ValueError(
             f"{path} has no lead time {text!r}; it has {labels[0]} to {labels[-1]}{stride}, "
             "written as 12h, 2d or 3mo"

@@ -268,7 +268,7 @@ def test_ensembles_of_a_model_with_noise_start_from_the_truth(data, tmp_path, mo
 
 
 @pytest.mark.slow
-def test_members_take_several_packages_in_turn(data, tmp_path, monkeypatch):
+def test_members_take_several_packages_in_turn(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ensembles, "LEADS", (24, 48))
     monkeypatch.setattr(ensembles, "_CHOSEN_AT", 48)
     folders = [tmp_path / name for name in ("a", "b")]
@@ -286,6 +286,10 @@ def test_members_take_several_packages_in_turn(data, tmp_path, monkeypatch):
     assert found["test"]["ensemble"]["scores"]["spread_skill"]["z500"][1] > 0
     with xr.open_zarr(tmp_path / "out" / "test-single" / "forecast.zarr") as file:
         assert "member" not in file.sizes and "a/best" in file.source
+    monkeypatch.setattr(sys, "argv", ["ensembles", packages[1], *words[3:]])
+    with pytest.raises(SystemExit):
+        ensembles.main()
+    assert "holds forecasts of other packages" in capsys.readouterr().err
 
 
 @pytest.mark.slow

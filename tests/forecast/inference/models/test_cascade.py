@@ -60,7 +60,7 @@ def forecast(package, store: Path, out: Path, **options) -> xr.Dataset:
 
 def test_the_second_model_goes_on_from_the_state_of_the_first(store, short, long):
     cascade, start = Cascade([short, long], [3]), start_of(store, 2)
-    assert cascade.n_history == 2
+    assert cascade.n_history == 0  # the second model sees steps of the first one
     found = list(rollout(cascade, start, 6))
     first = list(rollout(short, State(start.fields, start.time), 3))
     for a, b in zip(found[:3], first, strict=True):
@@ -72,6 +72,9 @@ def test_the_second_model_goes_on_from_the_state_of_the_first(store, short, long
     for a, b in zip(found[3:], second, strict=True):
         torch.testing.assert_close(a.fields, b.fields, rtol=0, atol=0)
         assert (a.time == b.time).all() and len(a.history) == 2
+    without = list(rollout(cascade, State(start.fields, start.time), 6))
+    torch.testing.assert_close(without[5].fields, found[5].fields, rtol=0, atol=0)
+    assert Cascade([short, long], [1]).n_history == 1 and Cascade([long]).n_history == 2
     assert (found[3].fields - first[2].ahead[0]).abs().max() > 0.1
 
 
@@ -119,7 +122,8 @@ def test_a_cascade_goes_on_after_an_interruption(store, packages, tmp_path, monk
     with pytest.raises(ValueError, match="the packages"):
         other = f"{packages[0]},2h,{packages[1]}"
         forecast(other, store, tmp_path / "b.nc", batch_size=100, restart=True)
-    again = forecast(text, store, tmp_path / "b.nc", batch_size=100, restart=True)
+    spaced = f"{packages[0]}, 180min, {packages[1]}"
+    again = forecast(spaced, store, tmp_path / "b.nc", batch_size=100, restart=True)
     xr.testing.assert_allclose(again, whole, rtol=1e-5, atol=1e-4)
 
 
@@ -145,9 +149,11 @@ def test_cascades_that_make_no_sense_are_refused(store, packages, short, tmp_pat
     for text, message in {
         f"{a},3h": "is no cascade; expected packages with a lead time between them",
         f"{a},,{b}": "is no cascade; expected packages",
-        f"{a},90min,{b}": "short,90min,.*/long: the lead time 90min is no whole number of the mo",
-        f"{a},3h,{b},3h,{a}": "lead time 3h is no whole number of the models' steps of 1h after 3h",
-        f"{a},soon,{b}": "soon",
+        f"{a},90min,{b}": "short,90min,.*/long: '90min' is no lead time of models with steps of 1h",
+        f"{a},3h,{b},3h,{a}": "the lead time 3h is not after 3h; lead times increase",
+        f"{a},0h,{b}": "the lead time 0h is not after the start",
+        f"{a},soon,{b}": "'soon' is no lead time of models with steps of 1h; expected a multiple",
+        f"{a},6h,{b}": "the last model begins after 6h, and the forecast has 6 steps of 1h; take",
         f"{a},3h,{tmp_path}/noise": "a model of this cascade draws noise",
     }.items():
         with pytest.raises(ValueError, match=message):
