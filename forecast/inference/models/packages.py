@@ -119,6 +119,11 @@ class PackageSpec:
             if isinstance(package, str | Path)
         ]
 
+    def with_ends(self, texts: list[str]) -> list[str]:
+        """Return texts of the packages with the lead times between them."""
+        first, *others = texts
+        return [first, *(text for pair in zip(self.until, others, strict=True) for text in pair)]
+
     def settings(self) -> RolloutConfig:
         """Defaults of the first package; the built-in ones for a forecaster without a package."""
         if isinstance(self.first, str | Path):
@@ -142,11 +147,6 @@ class PackageSpec:
                 )
             ends.append(end)
         return ends
-
-    def with_ends(self, texts: list[str]) -> list[str]:
-        """Return texts of the packages with the lead times between them."""
-        found = [text for pair in zip(texts, self.until, strict=False) for text in pair]
-        return [*found, texts[-1]]
 
 
 def package_folder(path: Path) -> Path:

@@ -64,11 +64,11 @@ def lead_position(
     wanted = in_steps(text + unit if text.isdigit() else text, time_step)
     found = np.flatnonzero(steps == wanted)
     if wanted is None or not len(found):
-        labels = [lead_label(time_step, int(n)) for n in steps]
+        first, last = (lead_label(time_step, int(steps[i])) for i in (0, -1))
         strides = np.unique(np.diff(steps))
         stride = f" every {lead_label(time_step, int(strides[0]))}" if len(strides) == 1 else ""
         raise ValueError(
-            f"{path} has no lead time {text!r}; it has {labels[0]} to {labels[-1]}{stride}, "
+            f"{path} has no lead time {text!r}; it has {first} to {last}{stride}, "
             "written as 12h, 2d or 3mo"
         )
     return int(found[0])

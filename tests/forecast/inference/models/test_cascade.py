@@ -11,6 +11,7 @@ import xarray as xr
 
 from configs.time.step import TimeStep
 from data_prep.store.reader import Store
+from forecast.cli.words import divided
 from forecast.inference.forecast import run_rollout
 from forecast.inference.models.cascade import Cascade
 from forecast.inference.rollout import rollout
@@ -141,6 +142,34 @@ def test_members_may_be_cascades_and_models_of_another_history(store, packages, 
     file = forecast(text, store, tmp_path / "bred.nc", **options)
     spread = file.vorticity.std("member").mean(("latitude", "longitude"))
     assert (spread > 0).all()
+
+
+def test_members_of_a_cascade_may_start_earlier(store, packages, short, long, tmp_path):
+    """The second model sees a step before the initial time, the start of the lagged member."""
+    text = f"{packages[0]},1h,{packages[1]}"
+    options = {"n_steps": 3, "init_times": ["2000-01-01T05"]}
+    lagged = {"members": 2, "perturbations": ["lagged:interval=1h"]}
+    file = forecast(text, store, tmp_path / "lagged.nc", **lagged, **options)
+    alone = forecast(text, store, tmp_path / "alone.nc", **options)
+    error = abs(file.vorticity.isel(member=0) - alone.vorticity).max() / alone.vorticity.std()
+    assert float(error) < 1e-4
+    opened = Store(store)
+    i = int(opened.split_indices("train")[0])
+    time = np.array([opened.valid_time(i, 4)])
+    before = State.from_series(opened.states(i, 3, 2)[None], time)
+    cascade = Cascade([short, long], [1])
+    (at_start,) = rollout(cascade, before, 1)
+    following = list(rollout(cascade, State(at_start.fields, at_start.time, (before.fields,)), 3))
+    found = file.vorticity[0].isel(member=1, lead_time=3)
+    c = opened.channel_names.index("vorticity")
+    np.testing.assert_allclose(found, following[2].fields[0, c], rtol=1e-4, atol=1e-7)
+
+
+def test_a_path_of_a_cascade_may_have_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("step=6h/best").mkdir(parents=True)
+    words = ["step=6h/best,1d,step=1d/best", "data.time_step=1d"]
+    assert divided(words) == (words[1:], words[:1])
 
 
 def test_cascades_that_make_no_sense_are_refused(store, packages, short, tmp_path):
